@@ -1,0 +1,118 @@
+"""Who comes when, and at what price. Knows nothing of payments."""
+
+import datetime
+import secrets
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .signals import appointment_saved
+
+REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # nothing that is misread aloud: no 0 O 1 I L
+
+
+def new_reference() -> str:
+    """Eight characters that a patient can read out at the desk, such as "K7QM2XPA"."""
+    return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
+
+
+class Practitioner(models.Model):
+    name = models.CharField(_("name"), max_length=120)
+    specialty = models.CharField(_("specialty"), max_length=120)
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("practitioner")
+        verbose_name_plural = _("practitioners")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AppointmentQuerySet(models.QuerySet["Appointment"]):
+    def for_patient(self, user: AbstractBaseUser) -> Self:
+        return self.filter(patient=user)
+
+    def on_day(self, day: datetime.date) -> Self:
+        """Those that start on this calendar day of the clinic's time zone."""
+        start = timezone.make_aware(datetime.datetime.combine(day, datetime.time.min))
+        end = timezone.make_aware(datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time.min))
+        return self.filter(start__gte=start, start__lt=end)
+
+    def upcoming(self) -> Self:
+        return self.filter(end__gte=timezone.now()).order_by("start")
+
+    def past(self) -> Self:
+        return self.filter(end__lt=timezone.now()).order_by("-start")
+
+
+class Appointment(models.Model):
+    class Status(models.TextChoices):
+        BOOKED = "booked", _("Booked")
+        COMPLETED = "completed", _("Completed")
+        CANCELED = "canceled", _("Canceled")
+        NO_SHOW = "no_show", _("No-show")
+
+    class Currency(models.TextChoices):
+        EUR = "eur", "EUR"
+        CHF = "chf", "CHF"
+        GBP = "gbp", "GBP"
+        USD = "usd", "USD"
+        JPY = "jpy", "JPY"
+        KWD = "kwd", "KWD"
+
+    reference = models.CharField(_("reference"), max_length=8, unique=True, default=new_reference, editable=False)
+    patient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="appointments", verbose_name=_("patient")
+    )
+    practitioner = models.ForeignKey(
+        Practitioner, models.PROTECT, related_name="appointments", verbose_name=_("practitioner")
+    )
+    service = models.CharField(_("service"), max_length=120)
+    start = models.DateTimeField(_("start"), db_index=True)
+    end = models.DateTimeField(_("end"))
+    status = models.CharField(_("attendance"), max_length=12, choices=Status, default=Status.BOOKED)
+    price_amount = models.PositiveIntegerField(_("price"), help_text=_("In the currency's minor unit: 2500 is €25.00."))
+    currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
+
+    objects = AppointmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("start", "pk")
+        verbose_name = _("appointment")
+        verbose_name_plural = _("appointments")
+        constraints = (
+            models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="appointment_ends_after_start"),
+        )
+
+    def __str__(self) -> str:
+        return self.reference
+
+    def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
+        """Save, and tell whoever bills for appointments in the same transaction. `actor` is who did it."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            appointment_saved.send(Appointment, appointment=self, actor=actor)
+
+    def clean(self) -> None:
+        if self.start and self.end and self.end <= self.start:
+            raise ValidationError({"end": _("An appointment ends after it starts.")})
+
+    @property
+    def canceled(self) -> bool:
+        return self.status == self.Status.CANCELED
+
+    def slot_resold(self) -> bool:
+        """Whether somebody else is booked with the same practitioner at the same time."""
+        return (
+            Appointment.objects.filter(practitioner=self.practitioner_id, start__lt=self.end, end__gt=self.start)
+            .exclude(pk=self.pk)
+            .exclude(status=self.Status.CANCELED)
+            .exists()
+        )

@@ -1,0 +1,64 @@
+"""Amounts are integers in Stripe's minor unit with a lower-case ISO 4217 currency beside them; never floats."""
+
+import re
+from decimal import Decimal
+
+from babel.numbers import format_currency
+from django.core.exceptions import ValidationError
+from django.utils.translation import get_language, to_locale
+from django.utils.translation import gettext as _
+
+# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX have no decimals when shown,
+# but Stripe counts them in hundredths (#special-cases).
+ZERO_DECIMAL = frozenset(
+    {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
+)
+THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+SHOWN_WHOLE = frozenset({"isk", "ugx"})
+LARGEST = 99_999_999  # minor units, https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+
+
+def exponent(currency: str) -> int:
+    """Decimal places of Stripe's minor unit: 0, 2 or 3."""
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+def decimals_shown(currency: str) -> int:
+    return 0 if currency in SHOWN_WHOLE else exponent(currency)
+
+
+def to_decimal(amount: int, currency: str) -> Decimal:
+    """Minor units -> major units, exact: (1234, "eur") -> Decimal("12.34")."""
+    return Decimal(amount).scaleb(-exponent(currency))
+
+
+def format_amount(amount: int, currency: str) -> str:
+    """Minor units -> text in the active language: (123450, "eur") -> "1 234,50 €" in French."""
+    places = decimals_shown(currency)
+    pattern = "¤#,##0" if places == 0 else "¤#,##0." + "0" * places
+    locale = to_locale(get_language() or "en")
+    if not locale.startswith("en"):
+        pattern = pattern[1:] + "\u00a0¤"
+    return format_currency(
+        to_decimal(amount, currency), currency.upper(), pattern, locale=locale, currency_digits=False
+    )
+
+
+def parse_amount(text: str, currency: str) -> int:
+    """What a person typed, in the active language ("12,50" or "12.50") -> minor units.
+
+    Raises ValidationError for anything but a positive plain number with no more decimals than the currency has.
+    """
+    separators = "." if (get_language() or "en").startswith("en") else ".,"
+    match = re.fullmatch(rf"(\d{{1,9}})(?:[{separators}](\d{{1,3}}))?", re.sub(r"\s", "", text), re.ASCII)
+    if not match:
+        raise ValidationError(_("Enter an amount such as 12.50."))
+    whole, fraction = match[1], match[2] or ""
+    if len(fraction) > decimals_shown(currency):
+        raise ValidationError(_("This currency has no such small amounts."))
+    minor = int(whole + fraction.ljust(exponent(currency), "0"))
+    if minor == 0:
+        raise ValidationError(_("Enter an amount above zero."))
+    if minor > LARGEST:
+        raise ValidationError(_("This amount is too large."))
+    return minor

@@ -1,0 +1,29 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+
+class PaymentsConfig(AppConfig):
+    name = "payments"
+    verbose_name = _("payments")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from appointments.signals import appointment_saved
+
+        from . import mirror
+
+        appointment_saved.connect(bill, dispatch_uid="payments.bill")
+        if not mirror.disconnect_receivers():
+            raise ImproperlyConfigured(
+                "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"
+                " transaction. This version of dj-stripe is not supported: see SYNCING_RECEIVERS in payments/mirror.py."
+            )
+
+
+def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
+    from . import ledger
+
+    ledger.follow_appointment(appointment, actor)

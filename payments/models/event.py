@@ -1,0 +1,78 @@
+"""One row per Stripe event that was delivered to us: what makes applying it happen once."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .payment import Payment
+
+
+class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
+    def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
+        """This event's row, locked. Call it in a transaction: copies of one event then wait for each other."""
+        row = EventReceipt(
+            stripe_event_id=event["id"],
+            type=event["type"],
+            livemode=event["livemode"],
+            stripe_created=event["created"],
+        )
+        self.bulk_create([row], ignore_conflicts=True)
+        return self.select_for_update().get(stripe_event_id=event["id"])
+
+    def deferred_for(self, object_id: str) -> Self:
+        """Events about this Stripe object that wait for their payment."""
+        return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
+
+    def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
+        self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
+
+    def failed(self) -> Self:
+        return self.filter(outcome=EventReceipt.Outcome.FAILED)
+
+
+class EventReceipt(models.Model):
+    class Outcome(models.TextChoices):
+        RECEIVED = "received", _("Received")
+        APPLIED = "applied", _("Applied")
+        NO_CHANGE = "no_change", _("Nothing new")
+        DEFERRED = "deferred", _("Waiting for its payment")
+        IGNORED_TYPE = "ignored_type", _("Not listened to")
+        IGNORED_FOREIGN = "ignored_foreign", _("Not ours")
+        REJECTED_LIVEMODE = "rejected_livemode", _("Wrong mode (live or test)")
+        QUARANTINED = "quarantined", _("Not understood")
+        FAILED = "failed", _("Failed")
+        DEAD = "dead", _("Given up")
+
+    stripe_event_id = models.CharField(max_length=255, unique=True)
+    type = models.CharField(max_length=250)
+    livemode = models.BooleanField()
+    stripe_created = models.PositiveBigIntegerField(_("created at Stripe"))  # Unix seconds
+    object_id = models.CharField(max_length=255, blank=True, db_index=True)  # the Stripe object that it is about
+    outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.RECEIVED)
+    detail = models.CharField(max_length=200, blank=True)
+    payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="receipts")
+    deliveries = models.PositiveIntegerField(default=0)
+    received_at = models.DateTimeField(auto_now_add=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = EventReceiptQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-received_at",)
+        verbose_name = _("event receipt")
+        verbose_name_plural = _("event receipts")
+        indexes = (models.Index(fields=("outcome", "received_at"), name="receipt_outcome_received"),)
+
+    def __str__(self) -> str:
+        return self.stripe_event_id
+
+    @property
+    def done(self) -> bool:
+        """Whether another delivery of this event has nothing left to do. A failed one has."""
+        return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
+
+    def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:
+        self.outcome, self.payment, self.settled_at = outcome, payment, timezone.now()

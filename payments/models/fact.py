@@ -1,0 +1,85 @@
+"""One row per Stripe object that we heard of, and per desk payment."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from ..facts import Kind, StripeFact
+from .payment import Payment
+
+COLUMNS = (
+    "kind",
+    "stripe_id",
+    "status",
+    "as_of",
+    "created",
+    "amount",
+    "amount_refunded",
+    "currency",
+    "livemode",
+    "payment_intent_id",
+    "charge_id",
+    "attempt",
+    "details",
+)
+
+
+class FactQuerySet(models.QuerySet["Fact"]):
+    def about(self, facts: Iterable[StripeFact]) -> Self:
+        """Those of the same objects, PaymentIntents or charges as these facts: of the same payment, so Stripe says."""
+        facts = list(facts)
+        intents = {fact.payment_intent_id for fact in facts} - {""}
+        charges = {fact.charge_id for fact in facts} - {""}
+        return self.filter(
+            Q(stripe_id__in={fact.stripe_id for fact in facts})
+            | Q(payment_intent_id__in=intents)
+            | Q(charge_id__in=charges)
+        )
+
+    def waiting(self) -> Self:
+        """Those whose payment isn't known yet."""
+        return self.filter(payment=None)
+
+
+class Fact(models.Model):
+    """A StripeFact at rest. `as_of` and `created` are Unix seconds; amounts are minor units of `currency`."""
+
+    payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")
+    claimed_payment = models.UUIDField(_("payment named in the metadata"), null=True, blank=True, db_index=True)
+    kind = models.CharField(max_length=12, choices=[(kind, kind) for kind in Kind])
+    stripe_id = models.CharField(max_length=255, unique=True)
+    status = models.CharField(max_length=40)
+    as_of = models.PositiveBigIntegerField()
+    created = models.PositiveBigIntegerField()
+    amount = models.PositiveBigIntegerField()
+    amount_refunded = models.PositiveBigIntegerField(default=0)
+    currency = models.CharField(max_length=3, blank=True)
+    livemode = models.BooleanField()
+    payment_intent_id = models.CharField(max_length=255, blank=True, db_index=True)
+    charge_id = models.CharField(max_length=255, blank=True, db_index=True)
+    attempt = models.CharField(max_length=40, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+
+    objects = FactQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("created", "pk")
+        verbose_name = _("fact")
+        verbose_name_plural = _("facts")
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id} {self.status}"
+
+    @property
+    def value(self) -> StripeFact:
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        return StripeFact(**columns | {"kind": Kind(self.kind)}, payment_id=str(self.claimed_payment or ""))
+
+    @value.setter
+    def value(self, fact: StripeFact) -> None:
+        for name in COLUMNS:
+            setattr(self, name, getattr(fact, name))
+        self.claimed_payment = fact.payment_id or None

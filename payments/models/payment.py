@@ -1,0 +1,164 @@
+"""A payment: what is due for one appointment, where it stands, and each move that it made."""
+
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from appointments.models import Appointment
+
+from ..status import PaymentStatus, Review, Standing, Terms
+
+UNSETTLED = (
+    PaymentStatus.CHECKOUT_OPEN,
+    PaymentStatus.PROCESSING,
+    PaymentStatus.REFUND_PENDING,
+)
+PAYABLE = (
+    PaymentStatus.UNPAID,
+    PaymentStatus.CHECKOUT_OPEN,
+    PaymentStatus.FAILED,
+    PaymentStatus.EXPIRED,
+)
+
+
+class PaymentQuerySet(models.QuerySet["Payment"]):
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        """Staff see every payment, patients their own, others none."""
+        if not user.is_active:
+            return self.none()
+        return self if getattr(user, "is_staff", False) else self.filter(appointment__patient=user.pk)
+
+    def unsettled(self) -> Self:
+        """Those of which Stripe may know more than we do."""
+        return self.filter(status__in=UNSETTLED)
+
+    def to_review(self) -> Self:
+        return self.exclude(reviews=[])
+
+    def with_appointment(self) -> Self:
+        return self.select_related("appointment", "appointment__patient", "appointment__practitioner")
+
+
+class Payment(models.Model):
+    """One appointment's payment. Amounts are minor units of `currency`; only the ledger writes the standing."""
+
+    public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    appointment = models.OneToOneField(Appointment, models.PROTECT, related_name="payment")
+    amount_due = models.PositiveBigIntegerField(_("due"))
+    currency = models.CharField(_("currency"), max_length=3)
+    earlier_amounts = models.JSONField(default=list, blank=True)
+    checkout_attempts = models.PositiveIntegerField(default=0)
+
+    status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
+    amount_received = models.PositiveBigIntegerField(_("received"), default=0)
+    amount_refunded = models.PositiveBigIntegerField(_("refunded"), default=0)
+    amount_refund_pending = models.PositiveBigIntegerField(_("refund pending"), default=0)
+    amount_lost = models.PositiveBigIntegerField(_("lost to disputes"), default=0)
+    amount_overpaid = models.PositiveBigIntegerField(_("overpaid"), default=0)
+    attempt = models.CharField(max_length=20, blank=True)
+    failure_code = models.CharField(_("failure code"), max_length=80, blank=True)
+    method = models.CharField(_("payment method"), max_length=40, blank=True)
+    dispute_due_by = models.PositiveBigIntegerField(null=True, blank=True)
+    reviews = models.JSONField(_("to review"), default=list, blank=True)
+
+    version = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = PaymentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
+        indexes = (models.Index(fields=("status", "updated_at"), name="payment_status_updated"),)
+
+    def __str__(self) -> str:
+        return str(self.public_id)
+
+    @property
+    def payable(self) -> bool:
+        """Whether the patient may be sent to Checkout."""
+        return self.status in PAYABLE
+
+    @property
+    def refundable(self) -> int:
+        """What could still be given back, in minor units."""
+        if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):
+            return 0
+        return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending - self.amount_lost)
+
+    @property
+    def review_labels(self) -> list[str]:
+        return [str(Review(reason).label) for reason in self.reviews]
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            amount=self.amount_due,
+            currency=self.currency,
+            canceled=self.appointment.canceled,
+            slot_lost=self.appointment.canceled and self.appointment.slot_resold(),
+            earlier_amounts=frozenset(self.earlier_amounts),
+        )
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(
+            status=PaymentStatus(self.status),
+            received=self.amount_received,
+            refunded=self.amount_refunded,
+            refund_pending=self.amount_refund_pending,
+            lost=self.amount_lost,
+            overpaid=self.amount_overpaid,
+            attempt=self.attempt,
+            failure_code=self.failure_code,
+            method=self.method,
+            dispute_due_by=self.dispute_due_by,
+            reviews=tuple(Review(reason) for reason in self.reviews),
+        )
+
+
+class StatusChange(models.Model):
+    """One move of a payment: audit log, timeline and toast text in one. Never updated, never deleted."""
+
+    class Source(models.TextChoices):
+        WEBHOOK = "webhook", _("Stripe")
+        RETURN_PAGE = "return_page", _("Return from Checkout")
+        CHECKOUT = "checkout", _("Checkout")
+        REFUND = "refund", _("Refund")
+        DESK = "desk", _("Desk")
+        APPOINTMENT = "appointment", _("Appointment")
+        RECONCILE = "reconcile", _("Asked Stripe")
+        REPLAY = "replay", _("Replay")
+        CATCH_UP = "catch_up", _("Catch-up")
+        SWEEP = "sweep", _("Sweep")
+
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="changes")
+    version = models.PositiveIntegerField()
+    from_status = models.CharField(max_length=20, choices=PaymentStatus)
+    to_status = models.CharField(max_length=20, choices=PaymentStatus)
+    standing = models.JSONField()  # the whole Standing after this move, amounts in minor units
+    source = models.CharField(max_length=12, choices=Source)
+    stripe_event_id = models.CharField(max_length=255, blank=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    occurred_at = models.DateTimeField(_("happened at Stripe"), null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("payment", "version")
+        verbose_name = _("status change")
+        verbose_name_plural = _("status changes")
+        constraints = (models.UniqueConstraint(fields=("payment", "version"), name="one_change_per_version"),)
+
+    def __str__(self) -> str:
+        return f"{self.from_status} -> {self.to_status}"
+
+    @property
+    def moved(self) -> bool:
+        """Whether the status itself changed, so that people should be told."""
+        return self.from_status != self.to_status

@@ -1,0 +1,147 @@
+"""Stripe's webhooks: guard, record, apply once. No call to Stripe's API is on this path."""
+
+import datetime
+import json
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import stripe
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from . import ledger, mirror
+from .ledger import Cause, Source
+from .models import EventReceipt
+from .stripe_objects import EVENT_READERS, MalformedObjectError, from_event
+
+logger = logging.getLogger(__name__)
+Outcome = EventReceipt.Outcome
+
+TOLERANCE = 300  # seconds between the signature's time and ours, either way
+LARGEST_BODY = 256 * 1024  # bytes; Stripe's events are far smaller
+
+
+class UnsignedError(ValueError):
+    """The body is not what Stripe signed with one of our secrets in the last five minutes."""
+
+
+class NotAnEventError(ValueError):
+    """Signed, but not the JSON of an event."""
+
+
+@csrf_exempt
+@require_POST
+@transaction.non_atomic_requests
+def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
+    """https://docs.stripe.com/webhooks. Answers 5xx only when sending the same event again may work."""
+    endpoint = mirror.endpoint(djstripe_uuid)
+    if endpoint is None:
+        return HttpResponse("No such endpoint.", status=404, content_type="text/plain")
+    secrets = [endpoint.secret] if djstripe_uuid else settings.STRIPE_WEBHOOK_SECRETS
+    try:
+        body = verified_body(request, secrets)
+        event = parse_event(body)
+    except RequestDataTooBig:
+        return HttpResponse("The body is too large.", status=413, content_type="text/plain")
+    except (UnsignedError, NotAnEventError) as error:
+        logger.warning("stripe_webhook_refused reason=%s", error)
+        return HttpResponse(f"{error}", status=400, content_type="text/plain")
+    if event is None:
+        return HttpResponse(Outcome.IGNORED_TYPE, content_type="text/plain")
+    try:
+        receipt = receive(event)
+    except Exception as error:
+        fail(event, error)
+        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], error=type(error).__name__)
+        raise
+    if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
+        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=receipt.stripe_event_id)
+    return HttpResponse(receipt.outcome, content_type="text/plain")
+
+
+def verified_body(request: HttpRequest, secrets: Iterable[str]) -> str:
+    """The request's body, once one of the secrets has signed it. Raises UnsignedError and RequestDataTooBig."""
+    if int(request.META.get("CONTENT_LENGTH") or 0) > LARGEST_BODY or len(request.body) > LARGEST_BODY:
+        raise RequestDataTooBig
+    header = request.headers.get("Stripe-Signature", "")
+    try:
+        body = request.body.decode()
+        signed_at = int(dict(item.split("=", 1) for item in header.split(",") if "=" in item)["t"])
+    except (ValueError, KeyError):
+        raise UnsignedError("invalid signature") from None
+    if abs(time.time() - signed_at) > TOLERANCE:  # the SDK's own check lets times in the future pass
+        raise UnsignedError("signature outside the tolerance of 5 minutes: check this machine's clock")
+    for secret in filter(None, secrets):
+        try:
+            stripe.WebhookSignature.verify_header(body, header, secret)
+            return body
+        except stripe.SignatureVerificationError:
+            continue
+    raise UnsignedError("invalid signature")
+
+
+def parse_event(body: str) -> dict[str, Any] | None:
+    """The event in a verified body; None for a v2 thin event. Raises NotAnEventError."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotAnEventError("not JSON") from None
+    if isinstance(event, dict) and event.get("object") == "v2.core.event":
+        return None
+    if not isinstance(event, dict) or not all(
+        isinstance(event.get(name), kind) for name, kind in (("id", str), ("type", str), ("created", int))
+    ):
+        raise NotAnEventError("not a Stripe event")
+    if not isinstance(event.get("livemode"), bool) or not 0 < len(event["id"]) < 256 or "\0" in body:
+        raise NotAnEventError("not a Stripe event")
+    return event
+
+
+def receive(event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False) -> EventReceipt:
+    """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay)."""
+    with transaction.atomic():
+        receipt = EventReceipt.objects.claim(event)
+        receipt.deliveries += 1
+        if not receipt.done or again:
+            _apply(event, receipt, source)
+        receipt.save()
+    return receipt
+
+
+def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source) -> None:
+    receipt.detail = ""
+    if event["livemode"] != settings.STRIPE_LIVE_MODE:
+        return receipt.settle_as(Outcome.REJECTED_LIVEMODE)
+    if event["type"] not in EVENT_READERS:
+        return receipt.settle_as(Outcome.IGNORED_TYPE)
+    if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID):
+        return receipt.settle_as(Outcome.IGNORED_FOREIGN)
+    mirror.store_event(event)
+    try:
+        facts = from_event(event)
+    except MalformedObjectError as error:
+        receipt.detail = str(error)[:200]
+        return receipt.settle_as(Outcome.QUARANTINED)
+    receipt.object_id = facts[0].stripe_id
+    occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
+    recorded = ledger.record(facts, Cause(source, stripe_event_id=event["id"], occurred_at=occurred_at))
+    return receipt.settle_as(recorded.outcome, recorded.payment)
+
+
+def fail(event: Mapping[str, Any], error: Exception) -> None:
+    """Remember, after the rollback, that applying failed; the next delivery tries again."""
+    with transaction.atomic():
+        receipt = EventReceipt.objects.claim(event)
+        if not receipt.done:
+            receipt.detail = type(error).__name__
+            receipt.deliveries += 1
+            receipt.settle_as(Outcome.FAILED)
+            receipt.save()
+    logger.error("stripe_event_failed stripe_event_id=%s error=%s", event["id"], type(error).__name__)
