@@ -1,0 +1,90 @@
+"""One site in one folder: settings, database, Stripe sandbox and web server."""
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from payments_site.demo.process import HOST, Process
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Site:
+    """The sandbox and daphne as processes; `settings` is the environment of both, of `manage` and of nothing else.
+
+    A folder that holds a database and a sandbox state goes on from there.
+    """
+
+    def __init__(self, folder: Path, port: int, sandbox_port: int, **settings: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.url, self.sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
+        self.settings = {
+            "DEBUG": "1",
+            "SKIP_MIGRATIONS": "1",
+            "SITE_URL": self.url,
+            "ALLOWED_HOSTS": HOST,
+            "DATABASE_URL": f"sqlite:///{self.database_file}",
+            "REDIS_URL": "",
+            "STRIPE_API_HOST": self.sandbox_url,
+            "STRIPE_ACCOUNT_ID": "acct_1DemoClinic000000",
+            "STRIPE_LIVE_MODE": "0",
+            "PYTHONUNBUFFERED": "1",
+            **self._secrets(),
+            **settings,
+        }
+        self.server = self.new_server("web", port)
+        self.sandbox = self._process("sandbox", sandbox_port, "stripe_sandbox", *self._sandbox_options(sandbox_port))
+
+    @property
+    def database_file(self) -> Path:
+        return self.folder / "db.sqlite3"
+
+    def _secrets(self) -> dict[str, str]:
+        """Made once for each folder: sessions and signatures stay valid after a restart."""
+        kept = self.folder / "secrets.env"
+        if not kept.exists():
+            prefixes = {"SECRET_KEY": "", "STRIPE_SECRET_KEY": "sk_test_", "STRIPE_WEBHOOK_SECRET": "whsec_"}
+            kept.touch(mode=0o600)
+            kept.write_text("".join(f"{name}={prefix}{secrets.token_hex(24)}\n" for name, prefix in prefixes.items()))
+        return dict(line.split("=", 1) for line in kept.read_text().splitlines())
+
+    def _sandbox_options(self, port: int) -> list[str]:
+        return ["--port", str(port), "--state", str(self.folder / "sandbox.json")]
+
+    def _process(self, name: str, port: int, module: str, *arguments: str) -> Process:
+        command = [sys.executable, "-m", module, *arguments]
+        return Process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=ROOT)
+
+    def new_server(self, name: str, port: int) -> Process:
+        """Another web process on the same database: daphne, as in production."""
+        return self._process(name, port, "daphne", "-b", HOST, "-p", str(port), "payments_site.asgi:application")
+
+    def make_database(self) -> None:
+        """Tables straight from the models, in seconds; migrations from zero take a minute."""
+        self.manage("migrate", "--run-syncdb", "--verbosity", "0")
+
+    def manage(self, *arguments: str) -> str:
+        """Run manage.py with this site's settings; its standard output. Raises CalledProcessError, errors shown."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        ).stdout
+
+    def start(self) -> None:
+        """Both at once, then wait for both."""
+        self.sandbox.spawn()
+        self.server.spawn()
+        self.sandbox.wait_until_listening()
+        self.server.wait_until_listening()
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.sandbox.stop()

@@ -1,0 +1,147 @@
+"""Fixtures: real servers and whole sites, each private to the test process.
+
+`postgres` runs a test on SQLite and on PostgreSQL; `postgres(only=True)` on PostgreSQL alone.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+
+from payments_site.demo.site import Site
+from tests import services
+from tests.databases import default_database
+from tests.live_site import LiveSite
+
+FAILED = pytest.StashKey[bool]()
+SITES = pytest.StashKey[list[LiveSite]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if marker := metafunc.definition.get_closest_marker("postgres"):
+        metafunc.fixturenames.insert(0, "database")  # before pytest-django's, which open a transaction on it
+        engines = ["postgres"] if marker.kwargs.get("only") else ["sqlite", "postgres"]
+        metafunc.parametrize("database", engines, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in item.path.relative_to(item.config.rootpath).parts:
+            item.add_marker("browser")
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("redis")
+    # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+        for site in item.stash.get(SITES, []):
+            report.sections += [(f"{process.log_path}", process.tail(60)) for process in site.processes]
+    return report
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[services.Service]:
+    with services.redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[services.Postgres]:
+    with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A database file with all tables, made once for all test processes; tests copy it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    template = shared / "template.sqlite3"
+    with (shared / "template.turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not template.exists():
+            site = Site(shared / "template", 0, 0)
+            site.make_database()
+            site.database_file.rename(template)
+    return template
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of a PostgreSQL database with all tables; tests copy it."""
+    name = postgres_server.create_database()
+    Site(tmp_path_factory.mktemp("template"), 0, 0, DATABASE_URL=postgres_server.database_url(name)).make_database()
+    yield name
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite in a file, as the site runs it: in memory, threads would see "table is locked" at once."""
+    folder = tmp_path_factory.mktemp("database")
+    django_settings.DATABASES["default"]["TEST"]["NAME"] = str(folder / "test.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def postgres_test_database(postgres_server: services.Postgres, postgres_template: str) -> Iterator[str]:
+    name = postgres_server.create_database(postgres_template)
+    yield postgres_server.database_url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """ "sqlite" or "postgres": what the ORM speaks to in this test. Asked for by the marker `postgres`."""
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    request.getfixturevalue("django_db_setup")
+    with default_database(request.getfixturevalue("postgres_test_database")):
+        yield "postgres"
+
+
+@pytest.fixture
+def make_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., LiveSite]]:
+    """make_site(postgres=False, redis=False, start=True, **settings): another fresh site, stopped after the test."""
+    sites = request.node.stash[SITES] = []
+    databases: list[str] = []
+
+    def make(*, postgres: bool = False, redis: bool = False, start: bool = True, **settings: str) -> LiveSite:
+        if redis:
+            settings["REDIS_URL"] = request.getfixturevalue("redis_server").url
+        if postgres:
+            server = request.getfixturevalue("postgres_server")
+            databases.append(server.create_database(request.getfixturevalue("postgres_template")))
+            settings["DATABASE_URL"] = server.database_url(databases[-1])
+        site = LiveSite(tmp_path_factory.mktemp("site"), **settings)
+        if not postgres:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), site.database_file)
+        sites.append(site)
+        if start:
+            site.start()
+        return site
+
+    yield make
+    for site in sites:
+        site.stop()
+    for name in databases:
+        request.getfixturevalue("postgres_server").drop_database(name)
+
+
+@pytest.fixture
+def site(make_site: Callable[..., LiveSite]) -> LiveSite:
+    """A fresh site on SQLite and the in-memory channel layer, started."""
+    return make_site()

@@ -1,0 +1,37 @@
+"""Runs a test on another database than the one that the settings name."""
+
+import os
+import runpy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from asgiref.local import Local
+from django.db import connections
+
+from payments_site.demo.site import ROOT
+
+
+def site_database(url: str) -> dict[str, Any]:
+    """What the site's settings make of this DATABASE_URL, options included."""
+    with patch.dict(os.environ, DATABASE_URL=url):
+        databases = runpy.run_path(str(ROOT / "payments_site" / "settings.py"))["DATABASES"]
+    configured: dict[str, Any] = connections.configure_settings(databases)["default"]
+    return configured
+
+
+@contextmanager
+def default_database(url: str) -> Iterator[None]:
+    """Every thread's default database is this one, also in threads that outlive a test and kept a connection."""
+    handler: Any = connections
+    settings, opened = handler.settings["default"], handler._connections
+    handler.settings["default"] = site_database(url)
+    handler._connections = Local(handler.thread_critical)
+    try:
+        yield
+    finally:
+        connection: Any = connections["default"]
+        connection.close()
+        connection.close_pool()
+        handler.settings["default"], handler._connections = settings, opened

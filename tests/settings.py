@@ -1,0 +1,24 @@
+"""The site's own settings, read from a test's environment whatever the developer's is."""
+
+import os
+
+os.environ.update(
+    DEBUG="0",
+    SECRET_KEY="tests-only-not-secret",
+    SKIP_MIGRATIONS="1",
+    SITE_URL="http://testserver",
+    ALLOWED_HOSTS="testserver",
+    DATABASE_URL="sqlite://:memory:",  # tests/conftest.py puts a file in its place
+    REDIS_URL="",
+    STRIPE_SECRET_KEY="sk_test_000000000000000000000000",
+    STRIPE_API_HOST="http://127.0.0.1:1",  # nothing listens: a call to Stripe that no test asked for fails at once
+    STRIPE_WEBHOOK_SECRET="whsec_000000000000000000000000",
+    STRIPE_ACCOUNT_ID="acct_1Tests0000000000",
+    STRIPE_LIVE_MODE="0",
+    LANGUAGE_CODE="fr",
+    TIME_ZONE="Europe/Paris",
+)
+
+from payments_site.settings import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # sign-in in microseconds
