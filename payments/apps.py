@@ -1,7 +1,9 @@
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 
@@ -24,6 +26,7 @@ class PaymentsConfig(AppConfig):
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
-    from . import ledger
+    from . import checkout, ledger
 
-    ledger.follow_appointment(appointment, actor)
+    payment = ledger.follow_appointment(appointment, actor)
+    transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)

@@ -49,14 +49,20 @@ class Attempt:
     @property
     def refunded(self) -> int:
         """Refund objects say it best; a charge's cumulative amount counts only while none of its own is known."""
-        total = sum(fact.amount for fact in self.of(Kind.REFUND, "succeeded"))
-        if not self.of(Kind.REFUND):
+        total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
+        if not self.refunds:
             total = sum(charge.amount_refunded for charge in self.of(Kind.CHARGE, "succeeded"))
         return min(total, self.received)
 
     @property
+    def refunds(self) -> list[StripeFact]:
+        """Refund objects, and our requests for one that Stripe hasn't answered yet."""
+        answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
+        return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
+
+    @property
     def refund_pending(self) -> int:
-        return sum(fact.amount for fact in self.of(Kind.REFUND, "pending", "requires_action"))
+        return sum(fact.amount for fact in self.refunds if fact.status in ("pending", "requires_action"))
 
     @property
     def refund_failed(self) -> bool:

@@ -3,10 +3,10 @@
 import datetime
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -32,7 +32,7 @@ class Cause:
 
     source: StatusChange.Source
     stripe_event_id: str = ""
-    actor: AbstractBaseUser | None = None
+    actor: User | None = None
     occurred_at: datetime.datetime | None = None
 
 
@@ -54,13 +54,13 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
             _lock_links(facts)
             payment = _locked_payment_of(facts)
         if payment is None:
-            return Recorded(_keep_waiting(facts))
-        rows = _absorb(facts, payment)
-        change = _settle(payment, rows, cause)
+            return Recorded(_keep_waiting(facts, cause))
+        rows = _absorb(facts, payment, cause)
+        change = _settle(payment, rows, replace(cause, actor=cause.actor or _requester(facts, rows)))
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
 
 
-def follow_appointment(appointment: Appointment, actor: AbstractBaseUser | None = None) -> Recorded:
+def follow_appointment(appointment: Appointment, actor: User | None = None) -> Payment:
     """Bill an appointment: make its payment if there is none, and follow its price and cancellation."""
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
@@ -70,9 +70,10 @@ def follow_appointment(appointment: Appointment, actor: AbstractBaseUser | None 
             payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
         payment.amount_due, payment.currency = appointment.price_amount, appointment.currency
         payment.save(update_fields=["amount_due", "currency", "earlier_amounts", "updated_at"])
-        rows = _absorb([], payment) if created else list(payment.facts.all())
-        change = _settle(payment, rows, Cause(Source.APPOINTMENT, actor=actor))
-        return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
+        cause = Cause(Source.APPOINTMENT, actor=actor)
+        rows = _absorb([], payment, cause) if created else list(payment.facts.all())
+        _settle(payment, rows, cause)
+        return payment
 
 
 def _locked(condition: Q) -> Payment | None:
@@ -101,16 +102,16 @@ def _lock_links(facts: Sequence[StripeFact]) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
 
 
-def _keep_waiting(facts: Sequence[StripeFact]) -> EventReceipt.Outcome:
+def _keep_waiting(facts: Sequence[StripeFact], cause: Cause) -> EventReceipt.Outcome:
     if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
         return Outcome.IGNORED_FOREIGN
     known = {row.stripe_id: row for row in Fact.objects.waiting().about(facts)}
     for fact in facts:
-        _write(known, fact, None)
+        _write(known, fact, None, cause)
     return Outcome.DEFERRED
 
 
-def _absorb(facts: Sequence[StripeFact], payment: Payment) -> list[Fact]:
+def _absorb(facts: Sequence[StripeFact], payment: Payment, cause: Cause) -> list[Fact]:
     """All of the payment's facts after merging these, and those that were waiting for them."""
     known = {row.stripe_id: row for row in payment.facts.all()}
     linked = {link for row in known.values() for link in (row.payment_intent_id, row.charge_id)}
@@ -123,19 +124,25 @@ def _absorb(facts: Sequence[StripeFact], payment: Payment) -> list[Fact]:
             row.save(update_fields=["payment"])
             EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
     for fact in facts:
-        _write(known, fact, payment)
+        _write(known, fact, payment, cause)
     return list(known.values())
 
 
-def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None) -> None:
+def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, cause: Cause) -> None:
     row = known.get(fact.stripe_id)
     if row is None:
-        row = known[fact.stripe_id] = Fact(payment=payment)
+        row = known[fact.stripe_id] = Fact(payment=payment, actor=cause.actor)
         row.value = fact
         row.save(force_insert=True)
     elif (merged := merge(row.value, fact)) != row.value:
         row.value = merged
         row.save()
+
+
+def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None:
+    """Who asked for the refund that Stripe now tells of."""
+    requests = {fact.details.get("request") for fact in facts}
+    return next((row.actor for row in rows if row.stripe_id in requests), None)
 
 
 def _settle(payment: Payment, rows: Sequence[Fact], cause: Cause) -> StatusChange | None:

@@ -110,6 +110,8 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 def from_refund(obj: Json, as_of: int) -> StripeFact:
     """https://docs.stripe.com/api/refunds/object"""
     details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
+    if request := (obj.get("metadata") or {}).get("refund_request"):
+        details["request"] = str(request)[:80]
     return StripeFact(
         **_common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of),
         amount=_amount(obj, "amount"),

@@ -1,6 +1,7 @@
 """Every setting comes from the environment; the defaults suit a laptop. README.md lists the variables."""
 
 from pathlib import Path
+from typing import Any
 
 import environ
 from csp.constants import NONE, SELF
@@ -84,7 +85,7 @@ else:
     }
 if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
 
-    class NoMigrations(dict):
+    class NoMigrations(dict[str, None]):
         def __contains__(self, app: object) -> bool:
             return True
 
@@ -95,7 +96,7 @@ if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from t
 
 # Channel layer: in memory within one process, Redis pub/sub between several. It carries hints only.
 REDIS_URL = env.str("REDIS_URL", "")
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {

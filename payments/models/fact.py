@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -62,6 +63,7 @@ class Fact(models.Model):
     charge_id = models.CharField(max_length=255, blank=True, db_index=True)
     attempt = models.CharField(max_length=40, blank=True)
     details = models.JSONField(default=dict, blank=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
 
     objects = FactQuerySet.as_manager()
 

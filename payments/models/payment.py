@@ -86,6 +86,13 @@ class Payment(models.Model):
         return self.status in PAYABLE
 
     @property
+    def owed(self) -> int:
+        """What may still be asked for, in minor units; nothing while a payment is on its way."""
+        if not self.payable and self.status != PaymentStatus.UNDERPAID:
+            return 0
+        return max(0, self.amount_due - self.amount_received)
+
+    @property
     def refundable(self) -> int:
         """What could still be given back, in minor units."""
         if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):

@@ -1,0 +1,40 @@
+"""Money that changes hands at the desk: cash and the card terminal."""
+
+import time
+import uuid
+from typing import Literal
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from . import ledger
+from .checkout import NotPayableError, expire_superfluous
+from .facts import Kind, StripeFact
+from .ledger import Cause, Source
+from .models import Payment
+
+Method = Literal["cash", "terminal"]
+
+
+def take_payment(payment: Payment, amount: int, method: Method, actor: User) -> None:
+    """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
+
+    Raises NotPayableError when nothing is due, so that of two clicks one is recorded.
+    """
+    now = int(time.time())
+    with transaction.atomic():
+        row = Payment.objects.select_for_update(of=("self",)).get(pk=payment.pk)
+        if not 0 < amount <= row.owed:
+            raise NotPayableError
+        fact = StripeFact(
+            kind=Kind.OFFLINE,
+            stripe_id=f"offline_{uuid.uuid4().hex}",
+            status=method,
+            as_of=now,
+            created=now,
+            amount=amount,
+            currency=row.currency,
+            payment_id=str(row.public_id),
+        )
+        ledger.record([fact], Cause(Source.DESK, actor=actor))
+    expire_superfluous(payment)

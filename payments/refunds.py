@@ -1,0 +1,107 @@
+"""Giving money back through Stripe: asked once, counted as pending until Stripe says how it ended."""
+
+import logging
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from . import ledger
+from .attempts import Attempt, attempts_of
+from .facts import Kind, StripeFact
+from .ledger import Cause, Source
+from .models import Payment
+from .stripe_client import StripeRefusedError, StripeUnavailableError, call
+from .stripe_objects import from_object
+
+logger = logging.getLogger(__name__)
+REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # https://docs.stripe.com/api/refunds/create
+
+
+class NotRefundableError(Exception):
+    """More than what is left to give back was asked. `remaining` is in minor units."""
+
+    def __init__(self, remaining: int, code: str = "") -> None:
+        super().__init__(code or f"{remaining} minor units remain")
+        self.remaining = remaining
+        self.code = code
+
+
+def refund(payment: Payment, amount: int, reason: str, actor: User | None) -> None:
+    """Refund `amount` minor units to the way they came by, newest payment first.
+
+    Raises NotRefundableError when that much isn't left or Stripe refuses, and StripeUnavailableError when Stripe
+    doesn't answer: the refund then stays pending, and reconciling settles it with the same idempotency key.
+    """
+    requests = _request(payment, amount, reason, actor)
+    for request in requests:
+        send(payment, request, actor)
+
+
+def _request(payment: Payment, amount: int, reason: str, actor: User | None) -> list[StripeFact]:
+    """Reserve the amount under the payment's lock, so that two clicks never give back the same money."""
+    with transaction.atomic():
+        row = Payment.objects.select_for_update(of=("self",)).select_related("appointment").get(pk=payment.pk)
+        attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
+        remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
+        if not 0 < amount <= remaining:
+            raise NotRefundableError(remaining)
+        requests = []
+        for attempt in reversed(attempts):
+            part = min(amount, refundable(attempt))
+            if part:
+                requests.append(_request_fact(attempt, part, reason))
+                amount -= part
+        ledger.record(requests, Cause(Source.REFUND, actor=actor))
+        return requests
+
+
+def refundable(attempt: Attempt) -> int:
+    """What Stripe could still give back of this attempt, in minor units; cash goes back over the desk."""
+    if attempt.of(Kind.OFFLINE) or not any(fact.payment_intent_id for fact in attempt.facts):
+        return 0
+    return attempt.received - attempt.refunded - attempt.refund_pending
+
+
+def _request_fact(attempt: Attempt, amount: int, reason: str) -> StripeFact:
+    paid = attempt.payments()[0]
+    return StripeFact(
+        kind=Kind.REFUND,
+        stripe_id=f"request_{uuid.uuid4().hex}",
+        status="pending",
+        as_of=paid.as_of,
+        created=paid.as_of,
+        amount=amount,
+        currency=paid.currency,
+        livemode=paid.livemode,
+        payment_intent_id=paid.payment_intent_id,
+        attempt=paid.attempt,
+        details={"reason": reason},
+    )
+
+
+def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
+    """Ask Stripe for a reserved refund; asking twice gives one refund. Raises as `refund` does."""
+    params: Any = {
+        "payment_intent": request.payment_intent_id,
+        "amount": request.amount,
+        "metadata": {"payment_id": str(payment.public_id), "refund_request": request.stripe_id},
+    }
+    if (reason := request.details.get("reason")) in REASONS:
+        params["reason"] = reason
+    try:
+        answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
+    except StripeRefusedError as error:
+        _withdraw(payment, request, actor)
+        raise NotRefundableError(0, error.code) from error
+    except StripeUnavailableError:
+        logger.warning("refund_unknown payment_id=%s request=%s", payment.public_id, request.stripe_id)
+        raise
+    ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
+
+
+def _withdraw(payment: Payment, request: StripeFact, actor: User | None) -> None:
+    """Stripe said no: the reserved amount is free again."""
+    ledger.record([replace(request, status="canceled")], Cause(Source.REFUND, actor=actor))
