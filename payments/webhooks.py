@@ -62,7 +62,8 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
         mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], error=type(error).__name__)
         raise
     if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
-        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=receipt.stripe_event_id)
+        event_id = receipt.stripe_event_id if receipt.object_id else None
+        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=event_id)
     return HttpResponse(receipt.outcome, content_type="text/plain")
 
 
@@ -73,6 +74,7 @@ def verified_body(request: HttpRequest, secrets: Iterable[str]) -> str:
     header = request.headers.get("Stripe-Signature", "")
     try:
         body = request.body.decode()
+        header.encode("ascii")
         signed_at = int(dict(item.split("=", 1) for item in header.split(",") if "=" in item)["t"])
     except (ValueError, KeyError):
         raise UnsignedError("invalid signature") from None
@@ -99,7 +101,7 @@ def parse_event(body: str) -> dict[str, Any] | None:
         isinstance(event.get(name), kind) for name, kind in (("id", str), ("type", str), ("created", int))
     ):
         raise NotAnEventError("not a Stripe event")
-    if not isinstance(event.get("livemode"), bool) or not 0 < len(event["id"]) < 256 or "\0" in body:
+    if not isinstance(event.get("livemode"), bool) or not 0 < len(event["id"]) < 256 or "\\u0000" in body:
         raise NotAnEventError("not a Stripe event")
     return event
 
@@ -123,12 +125,12 @@ def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source) -> N
         return receipt.settle_as(Outcome.IGNORED_TYPE)
     if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID):
         return receipt.settle_as(Outcome.IGNORED_FOREIGN)
-    mirror.store_event(event)
     try:
         facts = from_event(event)
     except MalformedObjectError as error:
         receipt.detail = str(error)[:200]
         return receipt.settle_as(Outcome.QUARANTINED)
+    mirror.store_event(event)
     receipt.object_id = facts[0].stripe_id
     occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
     recorded = ledger.record(facts, Cause(source, stripe_event_id=event["id"], occurred_at=occurred_at))
