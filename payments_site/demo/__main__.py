@@ -59,8 +59,8 @@ def end(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(site: Site) -> None:
-    """Until Ctrl-C, SIGTERM or the death of a process (raises ProcessDied)."""
+def serve(site: Site) -> None:
+    """Until Ctrl-C, SIGTERM or the death of a process. Raises ProcessDied."""
     try:
         print(BANNER.format(site=site, logins=start(site)), end="", flush=True)
         dead = first_dead(site.server, site.sandbox)
@@ -78,13 +78,13 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     port = free_port(options.port)
     try:
-        run(Site(folder, port, free_port(port + 1)))
+        serve(Site(folder, port, free_port(port + 1)))
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0
     except ProcessDied as died:
         print(f"demo: {died}", file=sys.stderr)
-        return 1
+    return 1
 
 
 if __name__ == "__main__":

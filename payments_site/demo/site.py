@@ -22,6 +22,7 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         self.url, self.sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
         self.settings = {
+            "DJANGO_SETTINGS_MODULE": "payments_site.settings",
             "DEBUG": "1",
             "SKIP_MIGRATIONS": "1",
             "SITE_URL": self.url,

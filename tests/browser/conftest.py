@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from payments_site.demo.site import ROOT
 from tests import chromium
@@ -42,12 +42,14 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
         context = browser.new_context(**{"locale": "fr-FR", "timezone_id": "Europe/Paris", **options})
         context.set_default_timeout(10_000)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
-        context.on(
-            "console", lambda message: "Content Security Policy" in message.text and page_errors.append(message.text)
-        )
+        context.on("console", on_console)
         context.tracing.start(screenshots=True, snapshots=True)
         contexts.append(context)
         return context
+
+    def on_console(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            page_errors.append(message.text)
 
     yield make
     keep = request.node.stash.get(FAILED, False) or page_errors

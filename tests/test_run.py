@@ -1,0 +1,91 @@
+"""The command line for people, the locks it installs and the checks it runs."""
+
+import re
+import runpy
+import subprocess
+import tomllib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from payments_site.demo.site import ROOT
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ROOT / "run", *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_run_alone_prints_help() -> None:
+    done = run()
+    assert done.returncode == 0
+    assert all(f"\n  {command} " in done.stdout for command in ("demo", "test", "check", "manage", "lock"))
+
+
+def test_an_unknown_command_prints_help_and_fails() -> None:
+    done = run("deploy-to-the-moon")
+    assert done.returncode == 1
+    assert "usage: ./run" in done.stdout
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("requirements.lock", ["sandbox"]), ("requirements-dev.lock", ["sandbox", "test", "dev"])]
+)
+def test_the_lock_pins_every_requirement_with_a_hash(lock: str, extras: list[str]) -> None:
+    entries = re.findall(r"^([\w.-]+)==(\S+)(.*\n(?:    --hash=sha256:\w{64}.*\n?)+)", (ROOT / lock).read_text(), re.M)
+    pinned = {canonicalize_name(name): version for name, version, _hashes in entries}
+    for requirement in requirements(*extras):
+        version = pinned.get(canonicalize_name(requirement.name), "nothing")
+        assert version in requirement.specifier, f"{lock} has {version} for {requirement}; ./run lock"
+
+
+def test_both_locks_agree() -> None:
+    pins = [
+        set(re.findall(r"^\S+==\S+", (ROOT / f"requirements{kind}.lock").read_text(), re.M)) for kind in ("", "-dev")
+    ]
+    assert pins[0] <= pins[1]
+
+
+def script(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / ".ci" / name))
+
+
+def test_texts_of_templates_are_found_on_their_lines() -> None:
+    template = b"""{% load i18n %}
+    <a title="{% translate 'Refresh' %}">it's (</a>
+      {% blocktranslate count n=2 %}One payment{% plural %}{{ n }} payments{% endblocktranslate %}
+  {% translate "May" context "month" %}"""
+    keywords = {"gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
+    extract = script("messages.py")["extract_template"]
+    found = [(line, name, text) for line, name, text, _ in extract(BytesIO(template), keywords, [], {})]
+    assert found == [
+        (2, "gettext", "Refresh"),
+        (3, "ngettext", ("One payment", "%(n)s payments", None)),
+        (4, "pgettext", ("month", "May")),
+    ]
+
+
+def test_a_long_function_and_a_long_module_are_reported(tmp_path: Path) -> None:
+    check = script("check.py")
+    long_one = ROOT / ".tools" / "long.py"
+    long_one.write_text("def endless():\n" + "    pass\n" * 250)
+    try:
+        module, function = check["long_ones"](long_one)
+    finally:
+        long_one.unlink()
+    assert "251 lines, 200 at most" in module
+    assert "endless() has 251 lines, 40 at most" in function
+
+
+@pytest.mark.parametrize("host", ["files.python-hosted.org", "registry.npm-js.org", "py-pi.org", "deb.debi-an.org"])
+def test_package_registry_hosts_are_recognised(host: str) -> None:
+    assert script("check.py")["REGISTRIES"].search(f"see https://{host.replace('-', '')}/simple")
