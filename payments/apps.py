@@ -15,13 +15,13 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from appointments.signals import appointment_saved
 
-        from . import mirror
+        from . import recording
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
-        if not mirror.disconnect_receivers():
+        if not recording.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"
-                " transaction. This version of dj-stripe is not supported: see SYNCING_RECEIVERS in payments/mirror.py."
+                " transaction. This version of dj-stripe is not supported: see payments/recording.py."
             )
 
 

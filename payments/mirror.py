@@ -1,86 +1,66 @@
-"""dj-stripe's rows: the account, key and endpoint that it needs, and its copies of what Stripe sent."""
+"""dj-stripe's copies of Stripe's objects, brought up to date by a worker of their own, never in Stripe's request."""
 
-import json
-import uuid
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import logging
+from collections.abc import Iterator
 
+import stripe
 from django.conf import settings
-from djstripe import event_handlers, signals
-from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
+from django.db import connection, transaction
+from django.utils import timezone
+from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
-from .stripe_objects import EVENT_READERS
+from .models import EventReceipt
 
-# Its receivers that would ask Stripe's API inside the webhook's transaction.
-SYNCING_RECEIVERS = (
-    event_handlers.handle_other_event,
-    event_handlers.handle_charge_event,
-    event_handlers.handle_charge_dispute_event,
-)
-DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
+logger = logging.getLogger(__name__)
+BATCH = 100
 
-
-def disconnect_receivers() -> list[str]:
-    """Take dj-stripe's syncing receivers off our event types. Returns the types from which some were taken."""
-    taken = {
-        event_type
-        for event_type, signal in signals.WEBHOOK_SIGNALS.items()
-        for receiver in SYNCING_RECEIVERS
-        if event_type in EVENT_READERS and signal.disconnect(receiver, sender=Event)
-    }
-    return sorted(taken)
+MODELS = {  # by the id's prefix
+    "cs": Session,
+    "pi": PaymentIntent,
+    "ch": Charge,
+    "py": Charge,
+    "re": Refund,
+    "pyr": Refund,
+    "dp": Dispute,
+    "du": Dispute,
+}
 
 
-def bootstrap() -> WebhookEndpoint:
-    """Make the rows without which dj-stripe answers 500 to every event, from settings and without calling Stripe."""
-    account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
-    APIKey.objects.update_or_create(
-        secret=settings.STRIPE_SECRET_KEY,
-        defaults={"type": "secret", "livemode": settings.STRIPE_LIVE_MODE, "djstripe_owner_account": account},
-    )
-    endpoint, _ = WebhookEndpoint.objects.update_or_create(
-        djstripe_uuid=DEFAULT_ENDPOINT,
-        defaults={
-            "id": f"we_{DEFAULT_ENDPOINT.hex}",
-            "url": f"{settings.SITE_URL}/stripe/webhook/",
-            "secret": settings.STRIPE_WEBHOOK_SECRETS[0] if settings.STRIPE_WEBHOOK_SECRETS else "",
-            "enabled_events": list(EVENT_READERS),
-            "status": "enabled",
-            "livemode": settings.STRIPE_LIVE_MODE,
-            "djstripe_owner_account": account,
-        },
-    )
-    return endpoint
+def refresh(limit: int = BATCH) -> tuple[int, int]:
+    """Copy the objects that events told of since they were last copied. Returns how many succeeded and failed."""
+    waiting = EventReceipt.objects.unmirrored()
+    done = failed = 0
+    for object_id in list(waiting.values_list("object_id", flat=True).distinct()[:limit]):
+        try:
+            copy(object_id)
+            done += 1
+        except stripe.StripeError as error:
+            failed += 1
+            logger.warning("mirror_failed object=%s error=%s", object_id, type(error).__name__)
+    return done, failed
 
 
-def endpoint(djstripe_uuid: uuid.UUID | None) -> WebhookEndpoint | None:
-    """The endpoint of a webhook URL: dj-stripe's row by its UUID, or the one whose secrets are in settings."""
-    found = WebhookEndpoint.objects.filter(djstripe_uuid=djstripe_uuid or DEFAULT_ENDPOINT).first()
-    return found or (None if djstripe_uuid else bootstrap())
+def copy(object_id: str) -> None:
+    """Bring dj-stripe's copy of one object up to date. Raises stripe.StripeError.
+
+    The lock is taken before the fetch, so that of two workers the later writes what it fetched later.
+    """
+    model = MODELS.get(object_id.split("_", 1)[0])
+    with locked(object_id):
+        seen = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))
+        if model is not None:
+            key = settings.STRIPE_SECRET_KEY
+            model.sync_from_stripe_data(model(id=object_id).api_retrieve(api_key=key), api_key=key)
+        EventReceipt.objects.filter(pk__in=seen).update(mirrored_at=timezone.now())
 
 
-def store_event(event: Mapping[str, Any]) -> Event:
-    """dj-stripe's Event row; receivers that others registered with dj-stripe run too."""
-    return Event.process(dict(event), api_key=settings.STRIPE_SECRET_KEY)
-
-
-def store_trigger(
-    endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
-) -> None:
-    """dj-stripe's record of one verified delivery."""
-    WebhookEventTrigger.objects.create(
-        body=body,
-        headers={"Content-Type": "application/json"},
-        remote_ip=remote_ip,
-        valid=True,
-        processed=not error,
-        exception=error[:128],
-        event_id=event_id,
-        webhook_endpoint=endpoint,
-        stripe_trigger_account_id=endpoint.djstripe_owner_account_id,
-    )
-
-
-def as_event(row: Event) -> dict[str, Any]:
-    """A stored Event as Stripe sent it."""
-    return json.loads(json.dumps(row.stripe_data)) if row.stripe_data else {}
+@contextlib.contextmanager
+def locked(object_id: str) -> Iterator[None]:
+    """One worker at a time for one object, on PostgreSQL; with SQLite run a single worker."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [object_id])
+        yield

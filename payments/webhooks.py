@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from . import ledger, mirror
+from . import ledger, recording
 from .ledger import Cause, Source
 from .models import EventReceipt
 from .stripe_objects import EVENT_READERS, MalformedObjectError, from_event
@@ -41,7 +41,7 @@ class NotAnEventError(ValueError):
 @transaction.non_atomic_requests
 def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
     """https://docs.stripe.com/webhooks. Answers 5xx only when sending the same event again may work."""
-    endpoint = mirror.endpoint(djstripe_uuid)
+    endpoint = recording.endpoint(djstripe_uuid)
     if endpoint is None:
         return HttpResponse("No such endpoint.", status=404, content_type="text/plain")
     secrets = [endpoint.secret] if djstripe_uuid else settings.STRIPE_WEBHOOK_SECRETS
@@ -59,11 +59,11 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
         receipt = receive(event)
     except Exception as error:
         fail(event, error)
-        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], error=type(error).__name__)
+        recording.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], error=type(error).__name__)
         raise
     if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
         event_id = receipt.stripe_event_id if receipt.object_id else None
-        mirror.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=event_id)
+        recording.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=event_id)
     return HttpResponse(receipt.outcome, content_type="text/plain")
 
 
@@ -130,10 +130,11 @@ def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source) -> N
     except MalformedObjectError as error:
         receipt.detail = str(error)[:200]
         return receipt.settle_as(Outcome.QUARANTINED)
-    mirror.store_event(event)
+    recording.store_event(event)
     receipt.object_id = facts[0].stripe_id
     occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
     recorded = ledger.record(facts, Cause(source, stripe_event_id=event["id"], occurred_at=occurred_at))
+    receipt.change = recorded.change
     return receipt.settle_as(recorded.outcome, recorded.payment)
 
 

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .payment import Payment
+from .payment import Payment, StatusChange
 
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
@@ -28,6 +28,10 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
+
+    def unmirrored(self) -> Self:
+        """Those whose Stripe object dj-stripe hasn't copied since."""
+        return self.filter(mirrored_at=None).exclude(object_id="")
 
     def failed(self) -> Self:
         return self.filter(outcome=EventReceipt.Outcome.FAILED)
@@ -57,8 +61,10 @@ class EventReceipt(models.Model):
     deliveries = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField(auto_now_add=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    mirrored_at = models.DateTimeField(_("copied by dj-stripe"), null=True, blank=True)
 
     objects = EventReceiptQuerySet.as_manager()
+    change: StatusChange | None = None  # what applying it just moved; not stored
 
     class Meta:
         ordering = ("-received_at",)

@@ -63,6 +63,7 @@ class Fact(models.Model):
     charge_id = models.CharField(max_length=255, blank=True, db_index=True)
     attempt = models.CharField(max_length=40, blank=True)
     details = models.JSONField(default=dict, blank=True)
+    recorded_at = models.DateTimeField(auto_now_add=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
 
     objects = FactQuerySet.as_manager()

@@ -12,7 +12,7 @@ from djstripe.models import Event as DjstripeEvent
 from djstripe.models import WebhookEventTrigger
 from pytest_django.fixtures import Settings
 
-from payments import mirror
+from payments import recording
 from payments.models import EventReceipt, Fact
 from payments.stripe_objects import EVENT_READERS
 from payments.webhooks import LARGEST_BODY
@@ -161,7 +161,7 @@ def test_djstripe_records_the_delivery_and_the_event(story: Story) -> None:
     deliver(event)
     trigger = WebhookEventTrigger.objects.get()
     assert (trigger.valid, trigger.processed, trigger.event.id) == (True, True, event["id"])
-    assert mirror.as_event(trigger.event) == event
+    assert recording.as_event(trigger.event) == event
 
 
 def test_a_failed_delivery_is_recorded_with_its_error(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_a_failed_delivery_is_recorded_with_its_error(story: Story, monkeypatch:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_the_url_works_with_and_without_its_last_slash(story: Story, slash: str) -> None:
-    endpoint = mirror.bootstrap()
+    endpoint = recording.bootstrap()
     body = json.dumps(story.completed())
     headers = {"Stripe-Signature": sign(body, SECRET)}
     for path in ("/stripe/webhook", f"/stripe/webhook/{endpoint.djstripe_uuid}"):
@@ -195,9 +195,9 @@ def test_djstripes_syncing_receivers_are_off_for_every_type_that_it_knows() -> N
     """Fails when an upgrade of dj-stripe renames them: webhooks would then call Stripe's API in their transaction."""
     from djstripe.signals import WEBHOOK_SIGNALS
 
-    syncing = {receiver.__name__ for receiver in mirror.SYNCING_RECEIVERS}
+    syncing = {receiver.__name__ for receiver in recording.SYNCING_RECEIVERS}
     for event_type in EVENT_READERS.keys() & WEBHOOK_SIGNALS.keys():
-        live, _ = WEBHOOK_SIGNALS[event_type]._live_receivers(mirror.Event)
+        live, _ = WEBHOOK_SIGNALS[event_type]._live_receivers(recording.Event)
         assert not syncing & {receiver.__name__ for receiver in live}, event_type
     known = {"checkout.session.completed", "payment_intent.succeeded", "charge.refunded", "charge.dispute.created"}
     assert known <= WEBHOOK_SIGNALS.keys()

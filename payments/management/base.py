@@ -1,0 +1,60 @@
+"""What the operator's commands share: a progress bar, rehearsals, and errors that name the way out."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from tqdm import tqdm
+
+from payments.models import Payment
+
+T = TypeVar("T")
+USAGE = 2  # exit status for a wrong argument; work that failed exits with 1
+
+
+class OperatorCommand(BaseCommand):
+    """A command that is safe to run twice. `--dry-run` does all the work and then takes it back."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+
+    def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
+        """A bar on a terminal, nothing in a pipe."""
+        listed = list(items)
+        yield from tqdm(listed, desc=label, disable=None if self.stderr.isatty() else True, leave=False)
+
+    def say(self, line: str) -> None:
+        tqdm.write(line, file=self.stdout)
+
+    def moved(self, payment: Payment | None, before: str, why: str) -> bool:
+        """Print one payment's move; returns whether there was one."""
+        if payment is None or payment.status == before:
+            return False
+        self.say(f"{payment.public_id} {before} -> {payment.status} ({why})")
+        return True
+
+
+@contextmanager
+def rehearsal(dry_run: bool) -> Iterator[None]:
+    """With `dry_run`, everything written inside is taken back at the end, and nobody is told."""
+    if not dry_run:
+        yield
+        return
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def moment(text: str) -> Any:
+    """A date or a date and time, in the clinic's time zone unless it names one. Raises CommandError."""
+    try:
+        parsed = parse_datetime(text) or parse_datetime(f"{text} 00:00")
+    except ValueError:
+        parsed = None
+    if parsed is None:
+        raise CommandError(f"{text!r} is no date. Write 2026-05-31 or '2026-05-31 14:00'.", returncode=USAGE)
+    return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)

@@ -1,0 +1,30 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from payments import mirror
+from payments.management.base import OperatorCommand
+
+
+class Command(OperatorCommand):
+    help = (
+        "Bring dj-stripe's copies of Checkout Sessions, PaymentIntents, charges, refunds and disputes up to date, as"
+        " events tell of them. Runs until stopped; payments don't wait for it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="copy what is waiting, then stop")
+        parser.add_argument("--every", type=float, default=2, metavar="SECONDS", help="pause between rounds (2)")
+
+    def handle(self, *args: Any, once: bool, every: float, **options: Any) -> None:
+        while True:
+            done, failed = mirror.refresh()
+            if done or failed:
+                self.say(f"{done} objects copied, {failed} failed")
+            if once and done == 0:
+                break
+            time.sleep(0 if done and not failed else every)
+        if failed:
+            raise CommandError("Stripe didn't answer for some objects; they stay waiting.")

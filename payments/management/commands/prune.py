@@ -1,0 +1,40 @@
+import datetime
+from argparse import ArgumentParser
+from typing import Any
+
+from django.db.models import Max
+from django.utils import timezone
+
+from payments import recording
+from payments.management.base import OperatorCommand, rehearsal
+from payments.models import Feed, FeedEntry
+
+
+class Command(OperatorCommand):
+    help = (
+        "Delete what is no longer needed: records of deliveries that were processed, and feed entries that no open page"
+        " can still ask for. Payments, facts, changes, receipts and the events that a replay needs are kept."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        parser.add_argument("--deliveries", type=int, default=7, metavar="DAYS", help="keep deliveries for so long (7)")
+        parser.add_argument("--feeds", type=int, default=7, metavar="DAYS", help="keep feed entries for so long (7)")
+
+    def handle(self, *args: Any, deliveries: int, feeds: int, dry_run: bool, **options: Any) -> None:
+        now = timezone.now()
+        with rehearsal(dry_run):
+            bodies = recording.forget_deliveries(now - datetime.timedelta(days=deliveries))
+            entries = self.prune_feeds(now - datetime.timedelta(days=feeds))
+        self.say(f"{bodies} deliveries and {entries} feed entries deleted" + (" (dry run)" if dry_run else ""))
+
+    def prune_feeds(self, before: datetime.datetime) -> int:
+        """Entries go together with the mark that tells a page which asks for them to reload."""
+        deleted = 0
+        for feed in self.progress(Feed.objects.all(), "feeds"):
+            old = FeedEntry.objects.filter(feed=feed, created_at__lt=before)
+            newest = old.aggregate(newest=Max("seq"))["newest"]
+            if newest is not None:
+                Feed.objects.filter(pk=feed.pk).update(pruned=newest)
+                deleted += old.delete()[0]
+        return deleted

@@ -1,0 +1,54 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from payments import ledger
+from payments.ledger import Cause, Source
+from payments.management.base import OperatorCommand, rehearsal
+from payments.models import Payment
+from payments.reconcile import facts_at_stripe
+from payments.stripe_client import StripeUnavailableError
+
+
+class Command(OperatorCommand):
+    help = (
+        "Compare our payments with what Stripe says of them and print the differences."
+        " --fix applies what Stripe says. Exit status 1 while there are differences that were not fixed."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("payments", nargs="*", metavar="PAYMENT", help="public ids; all payments when left out")
+        parser.add_argument("--fix", action="store_true", help="apply what Stripe says")
+
+    def handle(self, *args: Any, payments: list[str], fix: bool, **options: Any) -> None:
+        chosen = Payment.objects.exclude(facts=None).select_related("appointment").order_by("pk")
+        if payments:
+            chosen = chosen.filter(public_id__in=payments)
+        differing = 0
+        for payment in self.progress(chosen, "reconcile"):
+            try:
+                differing += self.compare(payment, fix)
+            except StripeUnavailableError as error:
+                raise CommandError(
+                    f"Stripe doesn't answer ({error}). Run it again later; {differing} differed."
+                ) from error
+        self.say(f"{chosen.count()} compared, {differing} differed" + (", fixed" if fix and differing else ""))
+        if differing and not fix:
+            raise CommandError("There are differences. --fix applies what Stripe says.")
+
+    def compare(self, payment: Payment, fix: bool) -> bool:
+        facts = facts_at_stripe(payment)
+        before = payment.standing
+        with rehearsal(not fix):
+            if facts:
+                ledger.record(facts, Cause(Source.RECONCILE))
+            payment.refresh_from_db()
+        if payment.standing == before:
+            return False
+        ours, theirs = f"{before.status} {before.received}", f"{payment.status} {payment.amount_received}"
+        self.say(
+            f"{payment.public_id} ours: {ours} refunded {before.refunded}; Stripe: {theirs} refunded"
+            f" {payment.amount_refunded} {payment.currency}"
+        )
+        return True

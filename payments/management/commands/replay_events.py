@@ -1,0 +1,65 @@
+import datetime
+import fnmatch
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from payments import recording, webhooks
+from payments.ledger import Source
+from payments.management.base import USAGE, OperatorCommand, moment, rehearsal
+
+
+class Command(OperatorCommand):
+    help = (
+        "Apply stored events again, oldest first. Those that were applied already are left out unless --force;"
+        " applying one twice changes nothing and notifies nobody."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        parser.add_argument("--since", type=moment, help="events that Stripe created from here on")
+        parser.add_argument("--until", type=moment, help="events that Stripe created before this")
+        parser.add_argument("--type", default="*", metavar="PATTERN", help="such as 'charge.*'")
+        parser.add_argument("--id", action="append", default=[], metavar="evt_...", help="this event; may be repeated")
+        parser.add_argument("--failed", action="store_true", help="only those that failed or wait for their payment")
+        parser.add_argument("--force", action="store_true", help="also those that were applied already")
+        parser.add_argument("--limit", type=int, help="at most so many")
+
+    def handle(self, *args: Any, dry_run: bool, force: bool, **options: Any) -> None:
+        events = self.chosen(force=force, **options)
+        failed = moved = 0
+        with rehearsal(dry_run):
+            for event in self.progress(events, "replay"):
+                try:
+                    receipt = webhooks.receive(event, Source.REPLAY, again=True)
+                except Exception as error:  # noqa: BLE001 - one broken event must not stop the others
+                    failed += 1
+                    self.stderr.write(f"{event['id']} failed: {type(error).__name__}: {error}")
+                    continue
+                change = receipt.change
+                moved += bool(change and change.moved)
+                self.say(f"{event['id']} {event['type']} {receipt.outcome}" + (f" {change}" if change else ""))
+        self.say(f"{len(events)} replayed, {moved} moved, {failed} failed" + (" (dry run)" if dry_run else ""))
+        if failed:
+            raise CommandError(f"{failed} events failed again; the rest is applied.")
+
+    def chosen(
+        self,
+        *,
+        since: datetime.datetime | None,
+        until: datetime.datetime | None,
+        id: list[str],  # noqa: A002 - the option's name
+        type: str,  # noqa: A002
+        failed: bool,
+        force: bool,
+        limit: int | None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        events = recording.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)
+        missing = set(id) - {event["id"] for event in recording.stored_events(ids=id, settled_too=True)}
+        if missing:
+            raise CommandError(
+                f"No stored event {', '.join(sorted(missing))}. catch_up asks Stripe for it.", returncode=USAGE
+            )
+        return [event for event in events if fnmatch.fnmatch(event["type"], type)][:limit]

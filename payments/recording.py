@@ -1,0 +1,124 @@
+"""dj-stripe's record of what Stripe sent: its deliveries and events, and the rows that it needs for them."""
+
+import datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from djstripe import event_handlers, signals
+from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
+
+from .models import EventReceipt
+from .stripe_objects import EVENT_READERS
+
+# Its receivers that would ask Stripe's API inside the webhook's transaction.
+SYNCING_RECEIVERS = (
+    event_handlers.handle_other_event,
+    event_handlers.handle_charge_event,
+    event_handlers.handle_charge_dispute_event,
+)
+UNSETTLED = (EventReceipt.Outcome.RECEIVED, EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEFERRED)
+DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
+
+
+def disconnect_receivers() -> list[str]:
+    """Take dj-stripe's syncing receivers off our event types. Returns the types from which some were taken."""
+    taken = {
+        event_type
+        for event_type, signal in signals.WEBHOOK_SIGNALS.items()
+        for receiver in SYNCING_RECEIVERS
+        if event_type in EVENT_READERS and signal.disconnect(receiver, sender=Event)
+    }
+    return sorted(taken)
+
+
+def bootstrap() -> WebhookEndpoint:
+    """Make the rows without which dj-stripe answers 500 to every event, from settings and without calling Stripe."""
+    account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
+    APIKey.objects.update_or_create(
+        secret=settings.STRIPE_SECRET_KEY,
+        defaults={"type": "secret", "livemode": settings.STRIPE_LIVE_MODE, "djstripe_owner_account": account},
+    )
+    endpoint, _ = WebhookEndpoint.objects.update_or_create(
+        djstripe_uuid=DEFAULT_ENDPOINT,
+        defaults={
+            "id": f"we_{DEFAULT_ENDPOINT.hex}",
+            "url": f"{settings.SITE_URL}/stripe/webhook/",
+            "secret": settings.STRIPE_WEBHOOK_SECRETS[0] if settings.STRIPE_WEBHOOK_SECRETS else "",
+            "enabled_events": list(EVENT_READERS),
+            "status": "enabled",
+            "livemode": settings.STRIPE_LIVE_MODE,
+            "djstripe_owner_account": account,
+        },
+    )
+    return endpoint
+
+
+def endpoint(djstripe_uuid: uuid.UUID | None) -> WebhookEndpoint | None:
+    """The endpoint of a webhook URL: dj-stripe's row by its UUID, or the one whose secrets are in settings."""
+    found = WebhookEndpoint.objects.filter(djstripe_uuid=djstripe_uuid or DEFAULT_ENDPOINT).first()
+    return found or (None if djstripe_uuid else bootstrap())
+
+
+def store_event(event: Mapping[str, Any]) -> Event:
+    """dj-stripe's Event row; receivers that others registered with dj-stripe run too."""
+    return Event.process(dict(event), api_key=settings.STRIPE_SECRET_KEY)
+
+
+def store_trigger(
+    endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
+) -> None:
+    """dj-stripe's record of one verified delivery."""
+    WebhookEventTrigger.objects.create(
+        body=body,
+        headers={"Content-Type": "application/json"},
+        remote_ip=remote_ip,
+        valid=True,
+        processed=not error,
+        exception=error[:128],
+        event_id=event_id,
+        webhook_endpoint=endpoint,
+        stripe_trigger_account_id=endpoint.djstripe_owner_account_id,
+    )
+
+
+def as_event(row: Event) -> dict[str, Any]:
+    """A stored Event as Stripe sent it."""
+    return dict(row.stripe_data)
+
+
+def stored_events(
+    *,
+    ids: Sequence[str] = (),
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+    failed: bool = False,
+    settled_too: bool = False,
+) -> list[dict[str, Any]]:
+    """Events in dj-stripe's tables, oldest first: stored ones, and the bodies of deliveries that failed.
+
+    Without `settled_too`, those whose receipt has nothing left to do are left out; `failed` keeps only those that have.
+    """
+    stored = Event.objects.filter(type__in=EVENT_READERS)
+    stored = stored.filter(id__in=ids) if ids else stored
+    events = {row.id: as_event(row) for row in stored}
+    for trigger in WebhookEventTrigger.objects.filter(valid=True, event=None):
+        event = trigger.json_body
+        if event.get("type") in EVENT_READERS and (not ids or event["id"] in ids):
+            events.setdefault(event["id"], event)
+    outcomes = dict(EventReceipt.objects.filter(stripe_event_id__in=events).values_list("stripe_event_id", "outcome"))
+    settled = {event_id for event_id, outcome in outcomes.items() if outcome not in UNSETTLED}
+    first, last = since.timestamp() if since else 0, until.timestamp() if until else float("inf")
+    chosen = [
+        event
+        for event_id, event in events.items()
+        if first <= event["created"] < last and (event_id not in settled or (settled_too and not failed))
+    ]
+    return sorted(chosen, key=lambda event: int(event["created"]))
+
+
+def forget_deliveries(before: datetime.datetime) -> int:
+    """Delete records of processed deliveries older than this; failed ones stay, because a replay needs their body."""
+    deleted, _ = WebhookEventTrigger.objects.filter(created__lt=before, processed=True).delete()
+    return int(deleted)
