@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from babel.numbers import format_currency
+from babel.numbers import format_decimal, get_currency_symbol
 from django.core.exceptions import ValidationError
 from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext as _
@@ -35,13 +35,13 @@ def to_decimal(amount: int, currency: str) -> Decimal:
 def format_amount(amount: int, currency: str) -> str:
     """Minor units -> text in the active language: (123450, "eur") -> "1 234,50 €" in French."""
     places = decimals_shown(currency)
-    pattern = "¤#,##0" if places == 0 else "¤#,##0." + "0" * places
     locale = to_locale(get_language() or "en")
-    if not locale.startswith("en"):
-        pattern = pattern[1:] + "\u00a0¤"
-    return format_currency(
-        to_decimal(amount, currency), currency.upper(), pattern, locale=locale, currency_digits=False
-    )
+    pattern = "#,##0" + ("." + "0" * places if places else "")
+    number = format_decimal(to_decimal(amount, currency), pattern, locale=locale)
+    symbol = get_currency_symbol(currency.upper(), locale)
+    if locale.startswith("en"):
+        return f"{symbol}\u00a0{number}" if symbol[-1].isalpha() else f"{symbol}{number}"
+    return f"{number}\u00a0{symbol}"
 
 
 def parse_amount(text: str, currency: str) -> int:
