@@ -44,7 +44,7 @@ def apt_get_install(packages: list[str]) -> bool:
         return False
     print(f"tests: installing {' '.join(packages)} with apt-get, half a minute", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-qq", "--no-install-recommends", *packages]
+    install = ["apt-get", "install", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends", *packages]
     return all(
         subprocess.run(command, check=False, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         .returncode == 0

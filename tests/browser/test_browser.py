@@ -1,0 +1,40 @@
+"""The browser itself: that a person's page opens, and that what goes wrong in it is noticed and kept."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewContext, keep_evidence
+from tests.live_site import LiveSite
+
+
+def test_a_stranger_is_asked_to_sign_in_in_french(page: Page) -> None:
+    page.goto("/")
+    expect(page).to_have_url(re.compile("/login/"))
+    expect(page.locator("html")).to_have_attribute("lang", "fr")
+
+
+def test_two_people_have_two_sessions(site: LiveSite, new_context: NewContext) -> None:
+    first, second = new_context(base_url=site.url), new_context(base_url=site.url)
+    first.add_cookies([{"name": "sessionid", "value": "first", "url": site.url}])
+    assert second.cookies() == []
+
+
+def test_uncaught_exceptions_and_csp_violations_are_collected(page: Page, page_errors: list[str]) -> None:
+    page.goto("/login/")
+    page.evaluate("setTimeout(() => { throw new Error('forgotten') })")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"http://127.0.0.1:1/x.png\">')")
+    page.wait_for_function("performance.now() > 0")
+    page.wait_for_timeout(300)
+    collected = " ".join(page_errors)
+    page_errors.clear()
+    assert "forgotten" in collected
+    assert "Content Security Policy" in collected
+
+
+def test_a_failure_leaves_a_screenshot_and_a_trace(page: Page, tmp_path: Path) -> None:
+    page.goto("/login/")
+    keep_evidence(page.context, tmp_path)
+    assert (tmp_path / "0.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "trace.zip").stat().st_size > 1000
