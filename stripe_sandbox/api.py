@@ -1,0 +1,122 @@
+"""Around every /v1 call: key, version, faults, idempotency, expansion, and errors in Stripe's shape."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from stripe_sandbox import API_VERSION, expand, forms
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.faults import Fault
+from stripe_sandbox.ids import token
+from stripe_sandbox.sandbox import Sandbox, current_request
+from stripe_sandbox.store import Json
+
+Call = Callable[[Sandbox, Json, str], Json]  # (sandbox, parameters, id from the path) -> answer
+
+_KEYS_KEPT = 10_000
+_TEST_KEYS = ("sk_test_", "rk_test_")
+
+
+@dataclass
+class Api:
+    sandbox: Sandbox
+    fault: Fault = field(default_factory=Fault)
+    answered: dict[str, tuple[str, int, Json]] = field(default_factory=dict)  # idempotency key: request, status, body
+
+    def handler(self, call: Call) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            return await self.answer(request, call)
+
+        return handle
+
+    async def answer(self, request: web.Request, call: Call) -> web.Response:
+        request_id = f"req_{token(14)}"
+        try:
+            self.check_key(request)
+            spoilt = self.fault.hits(request.path)
+            if spoilt and not self.fault.processed:
+                await self.fault.spoil(request)
+            status, body, headers = await self._run(request, call, request_id)
+            if spoilt:
+                await self.fault.spoil(request)
+        except StripeError as error:
+            status, body, headers = error.status, error.body(request_id), {}
+        headers |= {"Request-Id": request_id, "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
+        text = json.dumps(body, indent=2)
+        return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+
+    def check_key(self, request: web.Request) -> None:
+        """Raises 401. Live keys are refused whatever they are: they have no business here."""
+        key = _key_of(request)
+        if not key:
+            message = (
+                "You did not provide an API key. You need to provide your API key in the Authorization header, "
+                "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."
+            )
+            raise StripeError(message, status=401)
+        wanted = self.sandbox.settings.api_key
+        if key != wanted if wanted else not key.startswith(_TEST_KEYS):
+            shown = f"{key[:8]}{'*' * 8}{key[-4:]}"
+            raise StripeError(f"Invalid API Key provided: {shown}", status=401)
+
+    async def _run(self, request: web.Request, call: Call, request_id: str) -> tuple[int, Json, dict[str, str]]:
+        params = await _params(request)
+        key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
+        fingerprint = _fingerprint(request.path, params)
+        if key and key in self.answered:
+            return self._replay(key, fingerprint)
+        current_request.set({"id": request_id, "idempotency_key": key})
+        try:
+            object_id = request.match_info.get("id", "")
+            status, body = 200, expand.expanded(self.sandbox, call(self.sandbox, params, object_id), params)
+        except StripeError as error:
+            status, body = error.status, error.body(request_id)
+        self.sandbox.changed = self.sandbox.changed or request.method != "GET"
+        if not key:
+            return status, body, {}
+        # Stripe keeps no answer for what it refused before doing anything.
+        if status in (200, 402):
+            self._keep(key, fingerprint, status, body)
+        return status, body, {"Idempotency-Key": key, "Original-Request": request_id}
+
+    def _replay(self, key: str, fingerprint: str) -> tuple[int, Json, dict[str, str]]:
+        original, status, body = self.answered[key]
+        if original != fingerprint:
+            raise StripeError(
+                "Keys for idempotent requests can only be used with the same parameters they were first used with. "
+                f"Try using a key other than '{key}' if you meant to execute a different request.",
+                type="idempotency_error",
+            )
+        return status, body, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
+
+    def _keep(self, key: str, fingerprint: str, status: int, body: Json) -> None:
+        self.answered[key] = (fingerprint, status, body)
+        while len(self.answered) > _KEYS_KEPT:
+            del self.answered[next(iter(self.answered))]
+
+
+def _key_of(request: web.Request) -> str:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return value if scheme.lower() == "bearer" else ""
+    try:
+        return base64.b64decode(value).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+async def _params(request: web.Request) -> Json:
+    pairs = list(request.query.items())
+    if request.method == "POST":
+        form = await request.post()
+        pairs += [(name, value) for name, value in form.items() if isinstance(value, str)]
+    return forms.decode(pairs)
+
+
+def _fingerprint(path: str, params: Json) -> str:
+    return hashlib.sha256(json.dumps([path, params], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,66 @@
+"""The aiohttp application: API, hosted page, control API, and the clock's tick."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+
+from aiohttp import web
+
+from stripe_sandbox import jobs
+from stripe_sandbox.api import Api
+from stripe_sandbox.control import Control
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.pages import Pages
+from stripe_sandbox.routes import ROUTES
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json, read_file, write_file
+from stripe_sandbox.webhooks import Webhooks
+
+_TICK = 0.1  # seconds between looks at what is due
+
+
+def make_app(sandbox: Sandbox, state_file: Path | None = None) -> web.Application:
+    webhooks = Webhooks(sandbox)
+    sandbox.on_event = webhooks.on_event
+    if state_file and (state := read_file(state_file)):
+        sandbox.load(state["sandbox"])
+        webhooks.load(state["deliveries"])
+    api = Api(sandbox)
+    app = web.Application()
+    app.add_routes([web.route(method, path, api.handler(call)) for method, path, call in ROUTES])
+    app.add_routes(Pages(sandbox).routes())
+    app.add_routes(Control(sandbox, webhooks, api).routes())
+    app.router.add_static("/_sandbox/static", str(resources.files("stripe_sandbox") / "static"))
+    app.router.add_route("*", "/v1/{rest:.*}", api.handler(_unknown))
+    app.cleanup_ctx.append(lambda _: _running(sandbox, webhooks, state_file))
+    return app
+
+
+def _unknown(sandbox: Sandbox, given: Json, _: str) -> Json:
+    raise StripeError("Unrecognized request URL. Please see https://stripe.com/docs.", status=404)
+
+
+async def _running(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> AsyncIterator[None]:
+    await webhooks.start()
+    ticking = asyncio.create_task(_tick(sandbox, webhooks, state_file))
+    yield
+    ticking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await ticking
+    _save(sandbox, webhooks, state_file)
+    await webhooks.stop()
+
+
+async def _tick(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        jobs.run_due(sandbox)
+        _save(sandbox, webhooks, state_file)
+
+
+def _save(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> None:
+    if state_file and sandbox.changed:
+        sandbox.changed = False
+        write_file(state_file, {"sandbox": sandbox.dump(), "deliveries": webhooks.dump()})

@@ -1,0 +1,180 @@
+"""Checkout Sessions: created, paid on the hosted page, or expired. https://docs.stripe.com/api/checkout/sessions"""
+
+from stripe_sandbox import line_items, payments
+from stripe_sandbox.errors import StripeError, missing_param
+from stripe_sandbox.money import MAXIMUM, format_money, minimum
+from stripe_sandbox.params import integer, metadata
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+_LIFETIME = 86_400  # seconds
+_SHORTEST, _LONGEST = 30 * 60, 86_400
+_COPIED = (
+    "client_reference_id",
+    "customer",
+    "customer_email",
+    "cancel_url",
+    "locale",
+    "submit_type",
+    "customer_creation",
+)
+_OF_INTENT = (
+    "description",
+    "receipt_email",
+    "setup_future_usage",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+)
+
+
+def create(sandbox: Sandbox, params: Json) -> Json:
+    _check_params(params)
+    lines = [line_items.create(sandbox, index, line) for index, line in enumerate(params["line_items"])]
+    currency = lines[0]["currency"]
+    if any(line["currency"] != currency for line in lines):
+        raise StripeError("All line items must have the same currency.", param="line_items")
+    total = sum(line["amount_total"] for line in lines)
+    _check_total(total, currency)
+    session = sandbox.new(
+        "checkout.session",
+        **{key: params[key] for key in _COPIED if params.get(key)},
+        amount_subtotal=total,
+        amount_total=total,
+        currency=currency,
+        expires_at=_expiry(sandbox, params),
+        metadata=metadata(params),
+        payment_method_types=params.get("payment_method_types") or ["card"],
+        payment_status="unpaid" if total else "no_payment_required",
+        success_url=params["success_url"],
+    )
+    session["url"] = f"{sandbox.settings.public_url}/c/pay/{session['id']}"
+    if session["customer_email"]:
+        _know_customer(session, session["customer_email"], None)
+    sandbox.store.private[session["id"]] = {"lines": lines, "intent": params.get("payment_intent_data") or {}}
+    sandbox.later(session["expires_at"] - sandbox.now(), "expire_session", session["id"])
+    return session
+
+
+def _check_params(params: Json) -> None:
+    if params.get("mode", "payment") != "payment":
+        raise StripeError("stripe_sandbox knows mode=payment only.", param="mode")
+    for name in ("success_url", "line_items"):
+        if not params.get(name):
+            raise missing_param(name)
+    if not isinstance(params["line_items"], list):
+        raise StripeError("Invalid array", param="line_items")
+    for name in ("success_url", "cancel_url"):
+        if not str(params.get(name, "http://")).startswith(("http://", "https://")):
+            raise StripeError("Not a valid URL", code="url_invalid", param=name)
+
+
+def _check_total(total: int, currency: str) -> None:
+    least = minimum(currency)
+    if 0 < total < least:
+        shown = format_money(least, currency, "en")
+        message = f"The Checkout Session's total amount due must add up to at least {shown} {currency}"
+        raise StripeError(message, code="amount_too_small", param="line_items")
+    if total > MAXIMUM:
+        raise StripeError(
+            "The Checkout Session's total amount must be no more than 999,999.99", code="amount_too_large"
+        )
+
+
+def _expiry(sandbox: Sandbox, params: Json) -> int:
+    now = sandbox.now()
+    expires_at = integer(params, "expires_at") or now + _LIFETIME
+    # A minute of grace: the caller's clock is not ours.
+    if not now + _SHORTEST - 60 <= expires_at <= now + _LONGEST + 60:
+        message = "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session creation."
+        raise StripeError(message, param="expires_at")
+    return expires_at
+
+
+def expire(sandbox: Sandbox, session: Json) -> None:
+    if session["status"] != "open":
+        message = f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of {session["status"]}.'
+        raise StripeError(message)
+    session |= {"status": "expired", "url": None}
+    intent = intent_of(sandbox, session)
+    if intent:
+        payments.cancel(sandbox, intent, "expired")
+    sandbox.emit("checkout.session.expired", session)
+
+
+def intent_of(sandbox: Sandbox, session: Json) -> Json | None:
+    return sandbox.store.find(session["payment_intent"]) if session["payment_intent"] else None
+
+
+def of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
+    return next(sandbox.store.select("checkout.session", payment_intent=intent_id), None)
+
+
+def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
+    """Confirm with this PaymentMethod (None when there is nothing to pay). Raises card_error; the session stays open."""
+    if session["status"] != "open":
+        raise StripeError(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
+    if not session["amount_total"] or method is None:
+        _complete(sandbox, session, "no_payment_required")
+        return
+    billing = method["billing_details"]
+    _know_customer(session, billing["email"] or session["customer_email"], billing["name"])
+    intent = intent_of(sandbox, session) or _create_intent(sandbox, session)
+    payments.confirm(sandbox, intent, method)
+    follow_intent(sandbox, session, intent)
+
+
+def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
+    """The customer came back from 3-D Secure. Raises card_error."""
+    intent = sandbox.store.get("payment_intent", session["payment_intent"])
+    payments.authenticate(sandbox, intent, success)
+    follow_intent(sandbox, session, intent)
+
+
+def follow_intent(sandbox: Sandbox, session: Json, intent: Json) -> None:
+    if intent["status"] in ("succeeded", "processing"):
+        _complete(sandbox, session, "paid" if intent["status"] == "succeeded" else "unpaid")
+
+
+def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
+    session |= {"status": "complete", "payment_status": payment_status, "url": None}
+    sandbox.emit("checkout.session.completed", session)
+
+
+def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
+    """A bank debit came through, or did not; its session, if it has one, hears of it."""
+    payments.settle_debit(sandbox, intent, success)
+    session = of_intent(sandbox, intent["id"])
+    if session:
+        session["payment_status"] = "paid" if success else "unpaid"
+        outcome = "succeeded" if success else "failed"
+        sandbox.emit(f"checkout.session.async_payment_{outcome}", session)
+
+
+def _create_intent(sandbox: Sandbox, session: Json) -> Json:
+    given = sandbox.store.private[session["id"]]["intent"]
+    intent = payments.create(
+        sandbox,
+        session["amount_total"],
+        session["currency"],
+        **{key: given[key] for key in _OF_INTENT if key in given},
+        customer=session["customer"],
+        metadata=given.get("metadata") or {},
+        payment_method_types=session["payment_method_types"],
+        shipping=given.get("shipping"),
+    )
+    session["payment_intent"] = intent["id"]
+    return intent
+
+
+def _know_customer(session: Json, email: str | None, name: str | None) -> None:
+    address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+    session["customer_details"] = {
+        "address": address,
+        "business_name": None,
+        "email": email,
+        "individual_name": None,
+        "name": name,
+        "phone": None,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }

@@ -1,0 +1,89 @@
+"""One event on its way to one endpoint: the signed request, and what came back each time."""
+
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import asdict, dataclass, field
+
+import aiohttp
+
+from stripe_sandbox.ids import token
+from stripe_sandbox.store import Json
+
+_TIMEOUT = aiohttp.ClientTimeout(total=20)
+_BODY_KEPT = 500  # characters
+
+
+@dataclass
+class Attempt:
+    at: float  # real Unix time
+    duration_ms: int
+    status: int | None = None  # None: no answer
+    error: str | None = None
+    body: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Stripe counts 2xx only: a redirect is a failure."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass
+class Delivery:
+    event: str
+    type: str
+    object: str
+    endpoint: str
+    url: str
+    state: str = "pending"  # pending, held, retrying, delivered, failed, dropped
+    created: float = field(default_factory=time.time)
+    next_at: float | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    id: str = field(default_factory=lambda: f"whd_{token(16)}")
+
+    @property
+    def waiting(self) -> bool:
+        return self.state in ("pending", "held", "retrying")
+
+    def as_json(self) -> Json:
+        return asdict(self)
+
+
+def from_json(found: Json) -> Delivery:
+    return Delivery(**found | {"attempts": [Attempt(**attempt) for attempt in found["attempts"]]})
+
+
+def encode(event: Json) -> bytes:
+    """The body that is signed and sent, indented as Stripe's."""
+    return json.dumps(event, indent=2).encode()
+
+
+def signed_headers(body: bytes, secrets: list[str]) -> dict[str, str]:
+    """One v1 for each secret, and the v0 that test mode adds. https://docs.stripe.com/webhooks/signature"""
+    now = int(time.time())
+    signed = f"{now}.".encode() + body
+    schemes = [("v1", secret) for secret in secrets] + [("v0", "whsec_not_a_secret")]
+    parts = [f"{scheme}={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}" for scheme, secret in schemes]
+    return {
+        "Accept": "*/*; q=0.5, application/xml",
+        "Cache-Control": "no-cache",
+        "Content-Type": "application/json; charset=utf-8",
+        "Stripe-Signature": ",".join([f"t={now}", *parts]),
+        "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+    }
+
+
+async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: list[str]) -> Attempt:
+    """Send once; a connection that fails is an attempt without status."""
+    started, clock = time.time(), time.perf_counter()
+    attempt = Attempt(at=started, duration_ms=0)
+    try:
+        headers = signed_headers(body, secrets)
+        async with client.post(url, data=body, headers=headers, allow_redirects=False, timeout=_TIMEOUT) as answer:
+            attempt.status = answer.status
+            attempt.body = (await answer.content.read(_BODY_KEPT)).decode(errors="replace")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        attempt.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    attempt.duration_ms = round((time.perf_counter() - clock) * 1000)
+    return attempt

@@ -1,0 +1,43 @@
+"""Webhook endpoints and their signing secrets. https://docs.stripe.com/api/webhook_endpoints"""
+
+from stripe_sandbox.errors import StripeError, missing_param
+from stripe_sandbox.ids import token
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+
+def create(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
+    """`secrets` are the valid signing secrets, newest first; two of them while one is being rotated."""
+    if not url:
+        raise missing_param("url")
+    if not url.startswith(("http://", "https://")):
+        raise StripeError("Invalid URL: An explicit scheme (such as https) must be provided.", param="url")
+    endpoint = sandbox.new("webhook_endpoint", url=url, enabled_events=events or ["*"])
+    sandbox.store.private[endpoint["id"]] = {"secrets": secrets or [f"whsec_{token(32)}"]}
+    return endpoint
+
+
+def replace(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
+    """The endpoint with this URL gets these settings, or a new one is made."""
+    found = next(sandbox.store.select("webhook_endpoint", url=url), None)
+    if found is None:
+        return create(sandbox, url, events, secrets)
+    found |= {"enabled_events": events or ["*"], "status": "enabled"}
+    if secrets:
+        sandbox.store.private[found["id"]]["secrets"] = secrets
+    return found
+
+
+def secrets_of(sandbox: Sandbox, endpoint_id: str) -> list[str]:
+    secrets: list[str] = sandbox.store.private[endpoint_id]["secrets"]
+    return secrets
+
+
+def with_secret(sandbox: Sandbox, endpoint: Json) -> Json:
+    """As the create call answers it; no other call shows the secret."""
+    return endpoint | {"secret": secrets_of(sandbox, endpoint["id"])[0]}
+
+
+def listening_to(sandbox: Sandbox, event_type: str) -> list[Json]:
+    enabled = sandbox.store.select("webhook_endpoint", status="enabled")
+    return [found for found in enabled if {"*", event_type} & set(found["enabled_events"])]

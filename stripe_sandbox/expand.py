@@ -1,0 +1,49 @@
+"""`expand[]`: ids in an answer become the objects they name. https://docs.stripe.com/api/expanding_objects"""
+
+from typing import Any
+
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+
+def expanded(sandbox: Sandbox, answer: Json, params: Json) -> Json:
+    """A copy of the answer, with each path of `expand[]` filled in. Raises for what cannot be expanded."""
+    copied = dict(answer)
+    for path in params.get("expand") or []:
+        _fill(sandbox, copied, path.split("."), path)
+    return copied
+
+
+def _fill(sandbox: Sandbox, node: Json, parts: list[str], path: str) -> None:
+    name, rest = parts[0], parts[1:]
+    if name == "data" and node.get("object") == "list":
+        node["data"] = [dict(found) for found in node["data"]]
+        for found in node["data"]:
+            _fill(sandbox, found, rest, path)
+        return
+    value = _listed(sandbox, node, name) if (node.get("object"), name) in _LISTS else node.get(name, _MISSING)
+    if value is _MISSING or isinstance(value, (bool, int)):
+        raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
+    if isinstance(value, str):
+        value = sandbox.store.find(value)
+        if value is None:
+            raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
+    if isinstance(value, dict):
+        node[name] = dict(value)
+        if rest:
+            _fill(sandbox, node[name], rest, path)
+
+
+_MISSING: Any = object()
+_LISTS = {("checkout.session", "line_items"), ("charge", "refunds")}
+
+
+def _listed(sandbox: Sandbox, node: Json, name: str) -> Json:
+    if name == "line_items":
+        return as_list(sandbox.store.private[node["id"]]["lines"], f"/v1/checkout/sessions/{node['id']}/line_items")
+    return as_list(list(sandbox.store.select("refund", charge=node["id"])), f"/v1/charges/{node['id']}/refunds")
+
+
+def as_list(found: list[Json], url: str, has_more: bool = False) -> Json:
+    return {"object": "list", "data": found, "has_more": has_more, "url": url}

@@ -1,0 +1,36 @@
+"""What Stripe does by itself once its clock gets there."""
+
+from collections.abc import Callable
+
+from stripe_sandbox import checkout, refunds
+from stripe_sandbox.sandbox import Sandbox
+
+
+def run_due(sandbox: Sandbox) -> None:
+    for job in sandbox.take_due():
+        _JOBS[job.name](sandbox, *job.args)
+
+
+def _expire_session(sandbox: Sandbox, session_id: str) -> None:
+    session = sandbox.store.find(session_id)
+    if session and session["status"] == "open":
+        checkout.expire(sandbox, session)
+
+
+def _settle(sandbox: Sandbox, intent_id: str, success: bool) -> None:
+    intent = sandbox.store.find(intent_id)
+    if intent and intent["status"] == "processing":
+        checkout.settle(sandbox, intent, success)
+
+
+def _finish_refund(sandbox: Sandbox, refund_id: str, status: str) -> None:
+    refund = sandbox.store.find(refund_id)
+    if refund and refund["status"] in ("pending", "succeeded") and refund["status"] != status:
+        refunds.finish(sandbox, refund, status)
+
+
+_JOBS: dict[str, Callable[..., None]] = {
+    "expire_session": _expire_session,
+    "settle": _settle,
+    "finish_refund": _finish_refund,
+}

@@ -1,0 +1,170 @@
+"""The hosted Checkout page, its 3-D Secure step, and what is left when a session is over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from aiohttp import web
+
+from stripe_sandbox import checkout, hosted_form
+from stripe_sandbox.cards import CARDS, IBANS
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.money import format_money
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+from stripe_sandbox.texts import TEXTS, pick_language, text
+
+# No form-action: it would also block the redirect to the site that the patient came from.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_SHOWN_CARDS = {
+    "4242424242424242": "outcome_paid",
+    "4000000000000002": "outcome_declined",
+    "4000000000009995": "outcome_funds",
+    "4000002760003184": "outcome_3ds",
+    "4000000000000259": "outcome_dispute",
+    "4000000000007726": "outcome_refund_pending",
+    "4000000000005126": "outcome_refund_fails",
+}
+_SHOWN_IBANS = {
+    "FR1420041010050500013M02606": "outcome_sepa_ok",
+    "FR3020041010050500013M02609": "outcome_sepa_slow",
+    "FR8420041010050500013M02607": "outcome_sepa_fails",
+}
+assert set(_SHOWN_CARDS) <= {card.number for card in CARDS}  # noqa: S101
+assert set(_SHOWN_IBANS) <= {iban.number for iban in IBANS}  # noqa: S101
+
+
+def grouped(number: str) -> str:
+    return " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+
+
+templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("stripe_sandbox"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+templates.filters |= {"grouped": grouped}
+
+
+@dataclass
+class Pages:
+    sandbox: Sandbox
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/c/pay/{id}", self.show),
+            web.post("/c/pay/{id}", self.pay),
+            web.get("/c/pay/{id}/authenticate", self.show_authentication),
+            web.post("/c/pay/{id}/authenticate", self.authenticate),
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        if session is None:
+            return self._over(request, None, "missing", 404)
+        if session["status"] != "open":
+            return self._over(request, session, session["status"])
+        return self._form(request, session, {}, {})
+
+    async def pay(self, request: web.Request) -> web.StreamResponse:
+        session = self._session(request)
+        if session is None:
+            return self._over(request, None, "missing", 404)
+        if session["status"] == "complete":  # the button was pressed twice
+            return self._leave(session)
+        if session["status"] != "open":
+            return self._over(request, session, session["status"])
+        typed = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        errors = hosted_form.check(typed, session, self.sandbox.now()) if session["amount_total"] else {}
+        if errors:
+            return self._form(request, session, typed, errors, status=422)
+        method = hosted_form.make_method(self.sandbox, typed, session) if session["amount_total"] else None
+        try:
+            checkout.pay(self.sandbox, session, method)
+        except StripeError as error:
+            return self._form(request, session, typed, {"declined": _declined(error)}, status=402)
+        if session["status"] == "open":
+            raise web.HTTPSeeOther(f"/c/pay/{session['id']}/authenticate")
+        return self._leave(session)
+
+    async def show_authentication(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        intent = checkout.intent_of(self.sandbox, session) if session else None
+        if session is None or intent is None or intent["status"] != "requires_action":
+            return await self.show(request)
+        return self._render(request, "secure.html", session)
+
+    async def authenticate(self, request: web.Request) -> web.StreamResponse:
+        session = self._session(request)
+        intent = checkout.intent_of(self.sandbox, session) if session else None
+        if session is None or intent is None or intent["status"] != "requires_action":
+            return await self.show(request)
+        success = (await request.post()).get("action") == "complete"
+        try:
+            checkout.authenticate(self.sandbox, session, success)
+        except StripeError as error:
+            return self._form(request, session, {}, {"declined": _declined(error)}, status=402)
+        return self._leave(session)
+
+    def _session(self, request: web.Request) -> Json | None:
+        return self.sandbox.store.objects["checkout.session"].get(request.match_info["id"])
+
+    def _leave(self, session: Json) -> web.Response:
+        url = success_url(session)
+        return web.Response(status=303, headers=HEADERS | {"Location": url})
+
+    def _form(
+        self, request: web.Request, session: Json, typed: Mapping[str, str], errors: dict[str, str], status: int = 200
+    ) -> web.Response:
+        kinds = session["payment_method_types"]
+        kept = {name: typed.get(name, "") for name in ("email", "name", "card_number", "exp", "iban")}
+        return self._render(
+            request,
+            "pay.html",
+            session,
+            status=status,
+            lines=self.sandbox.store.private[session["id"]]["lines"],
+            kinds=[kind for kind in ("card", "sepa_debit") if kind in kinds],
+            chosen="sepa_debit" if hosted_form.is_debit(typed, session) else "card",
+            typed=kept,
+            errors=errors,
+            test_cards=_SHOWN_CARDS,
+            test_ibans=_SHOWN_IBANS,
+        )
+
+    def _over(self, request: web.Request, session: Json | None, why: str, status: int = 200) -> web.Response:
+        link = None if session is None else success_url(session) if why == "complete" else session["cancel_url"]
+        return self._render(request, "over.html", session, status=status, why=why, link=link)
+
+    def _render(
+        self, request: web.Request, template: str, session: Json | None, status: int = 200, **values: Any
+    ) -> web.Response:
+        locale = session["locale"] if session else None
+        language = pick_language(locale, request.headers.get("Accept-Language", ""))
+        name = self.sandbox.settings.business_name
+        html = templates.get_template(template).render(
+            session=session,
+            language=language,
+            business=name,
+            t=lambda key, **more: text(language, key, **{"name": name} | more),
+            money=lambda amount, currency: format_money(amount, currency, language),
+            **values,
+        )
+        return web.Response(text=html, content_type="text/html", status=status, headers=HEADERS)
+
+
+def success_url(session: Json) -> str:
+    url: str = session["success_url"]
+    return url.replace("{CHECKOUT_SESSION_ID}", quote(session["id"]))
+
+
+def _declined(error: StripeError) -> str:
+    """The text for what the bank said: the decline code's if there is one, else the error code's."""
+    codes = (error.error.get("decline_code"), error.error.get("code"))
+    return next((code for code in codes if code in TEXTS), "card_declined")

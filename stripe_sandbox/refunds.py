@@ -1,0 +1,121 @@
+"""Refunds: succeeded at once, pending, or failing later. https://docs.stripe.com/refunds"""
+
+from stripe_sandbox import charges, methods
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.ids import token
+from stripe_sandbox.money import format_money
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+REASONS = ("duplicate", "fraudulent", "requested_by_customer")
+_PENDING_SECONDS = 180
+_COUNTED = ("pending", "requires_action", "succeeded")
+
+
+def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | None, metadata: Json) -> Json:
+    """`amount` in minor units; None refunds what is left. Raises charge_already_refunded, charge_disputed..."""
+    left = charge["amount"] - charge["amount_refunded"]
+    _check(sandbox, charge, amount, left)
+    method = sandbox.store.get("payment_method", charge["payment_method"])
+    behaviour = methods.test_of(method).refund
+    pending = behaviour == "pending" or method["type"] == "sepa_debit"
+    refund = sandbox.new(
+        "refund",
+        amount=left if amount is None else amount,
+        charge=charge["id"],
+        currency=charge["currency"],
+        destination_details=_destination(method),
+        metadata=metadata,
+        payment_intent=charge["payment_intent"],
+        payment_method=method["id"],
+        reason=reason,
+        status="pending" if pending else "succeeded",
+    )
+    refund["balance_transaction"] = charges.add_balance(sandbox, refund, -refund["amount"], "refund")["id"]
+    _count(sandbox, charge)
+    sandbox.emit("refund.created", refund)
+    sandbox.emit("charge.refunded", charge)
+    if pending:
+        sandbox.later(_PENDING_SECONDS, "finish_refund", refund["id"], "succeeded")
+    elif behaviour == "fails":
+        sandbox.later(_PENDING_SECONDS, "finish_refund", refund["id"], "failed")
+    else:
+        _announce(sandbox, refund)
+    return refund
+
+
+def _check(sandbox: Sandbox, charge: Json, amount: int | None, left: int) -> None:
+    if charge["status"] != "succeeded":
+        raise StripeError(f"Charge {charge['id']} has not succeeded; it cannot be refunded.", param="charge")
+    blocking = [
+        found for found in sandbox.store.select("dispute", charge=charge["id"]) if not found["is_charge_refundable"]
+    ]
+    if blocking and blocking[0]["status"] != "won":
+        raise StripeError(
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
+        )
+    if left <= 0:
+        raise StripeError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+    if amount is not None and amount <= 0:
+        raise StripeError("Invalid positive integer", code="parameter_invalid_integer", param="amount")
+    if amount is not None and amount > left:
+        shown, most = (format_money(value, charge["currency"], "en") for value in (amount, left))
+        noun = "unrefunded amount on charge" if charge["amount_refunded"] else "charge amount"
+        raise StripeError(f"Refund amount ({shown}) is greater than {noun} ({most})", param="amount")
+
+
+def _destination(method: Json) -> Json:
+    if method["type"] == "sepa_debit":
+        return {"sepa_bank_transfer": {"reference": None, "reference_status": "pending"}, "type": "sepa_bank_transfer"}
+    card = {"reference": None, "reference_status": "pending", "reference_type": "acquirer_reference_number"}
+    return {"card": {**card, "type": "refund"}, "type": "card"}
+
+
+def _count(sandbox: Sandbox, charge: Json) -> None:
+    refunds = sandbox.store.select("refund", charge=charge["id"])
+    charge["amount_refunded"] = sum(found["amount"] for found in refunds if found["status"] in _COUNTED)
+    charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
+
+
+def _announce(sandbox: Sandbox, refund: Json, *more: str) -> None:
+    """Every change of a refund is told under both names, as Stripe does."""
+    if refund["status"] == "succeeded" and "card" in refund["destination_details"]:
+        reference = {"reference": token(23).upper(), "reference_status": "available"}
+        refund["destination_details"]["card"] |= reference
+    for event_type in ("refund.updated", "charge.refund.updated", *more):
+        sandbox.emit(event_type, refund)
+
+
+def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
+    """`succeeded`, `failed` (even after it had succeeded) or `canceled`; a failed one gives the money back to us."""
+    if refund["status"] in ("failed", "canceled") or refund["status"] == status:
+        raise StripeError(f"This refund is {refund['status']} already.", code="refund_unexpected_state")
+    refund["status"] = status
+    if status == "succeeded":
+        _announce(sandbox, refund)
+        return
+    charge = sandbox.store.get("charge", refund["charge"])
+    balance = charges.add_balance(sandbox, refund, refund["amount"], "refund_failure")
+    refund["failure_balance_transaction"] = balance["id"]
+    if status == "failed":
+        refund["failure_reason"] = "lost_or_stolen_card"
+    _count(sandbox, charge)
+    _announce(sandbox, refund, *(["refund.failed"] if status == "failed" else []))
+    sandbox.emit("charge.updated", charge)
+
+
+def cancel(sandbox: Sandbox, refund: Json) -> None:
+    """Only a pending refund can be canceled."""
+    if refund["status"] not in ("pending", "requires_action"):
+        raise StripeError(f"You cannot cancel a refund that is {refund['status']}.", param="id")
+    finish(sandbox, refund, "canceled")
+
+
+def update_metadata(sandbox: Sandbox, refund: Json, metadata: Json) -> None:
+    refund["metadata"] = merge_metadata(refund["metadata"], metadata)
+    _announce(sandbox, refund)
+
+
+def merge_metadata(old: Json, new: Json) -> Json:
+    """Stripe's rule: given keys replace, empty values delete."""
+    return {key: value for key, value in {**old, **new}.items() if value != ""}

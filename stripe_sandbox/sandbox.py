@@ -1,0 +1,103 @@
+"""The one Stripe account that a process plays: its objects, its clock, what is due later, and its webhooks."""
+
+import copy
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from stripe_sandbox import API_VERSION
+from stripe_sandbox.store import Json, Store
+
+# The API request that is being answered, as its events name it: {"id": "req_...", "idempotency_key": ...}
+current_request: ContextVar[Json | None] = ContextVar("current_request", default=None)
+
+
+@dataclass(frozen=True)
+class Settings:
+    public_url: str = "http://127.0.0.1:0"
+    api_key: str | None = None  # None takes every test key
+    business_name: str = "Stripe sandbox"
+    settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; Stripe's "slowly" is always 180 s
+    retry_base: float = 2.0  # seconds before the first retry of a webhook, doubling
+
+
+@dataclass(order=True)
+class Job:
+    """Something that Stripe does later by itself, e.g. `("expire_session", ["cs_test_..."])`."""
+
+    at: float  # on Stripe's clock, Unix seconds
+    name: str = field(compare=False)
+    args: list[Any] = field(compare=False)
+
+
+@dataclass
+class Sandbox:
+    settings: Settings = field(default_factory=Settings)
+    store: Store = field(default_factory=Store)
+    clock_offset: float = 0.0  # seconds added to the real time; moves `created` and what is due
+    jobs: list[Job] = field(default_factory=list)
+    on_event: Callable[[Json], None] = lambda event: None
+    changed: bool = False  # since the state file was written
+
+    def __post_init__(self) -> None:
+        self.open_account()
+
+    def open_account(self) -> None:
+        account = self.store.new("account", self.now(), id="acct_1SandboxTestAccount")
+        account["external_accounts"]["url"] = f"/v1/accounts/{account['id']}/external_accounts"
+        account["business_profile"]["name"] = self.settings.business_name
+        account["settings"]["dashboard"]["display_name"] = self.settings.business_name
+
+    @property
+    def account(self) -> Json:
+        return next(iter(self.store.objects["account"].values()))
+
+    def now(self) -> int:
+        """Unix seconds on Stripe's clock."""
+        return int(time.time() + self.clock_offset)
+
+    def new(self, kind: str, **values: Any) -> Json:
+        return self.store.new(kind, self.now(), **values)
+
+    def later(self, seconds: float, name: str, *args: Any) -> None:
+        self.jobs.append(Job(self.now() + seconds, name, list(args)))
+
+    def take_due(self) -> list[Job]:
+        """The jobs whose time has come, oldest first; they are no longer waiting."""
+        now = time.time() + self.clock_offset
+        due = sorted(job for job in self.jobs if job.at <= now)
+        self.jobs = [job for job in self.jobs if job.at > now]
+        return due
+
+    def emit(self, event_type: str, subject: Json, previous: Json | None = None) -> None:
+        """Record the event with the object as it is now, and deliver it. https://docs.stripe.com/api/events/object"""
+        data: Json = {"object": copy.deepcopy(subject)}
+        if previous:
+            data["previous_attributes"] = previous
+        event = self.new(
+            "event",
+            type=event_type,
+            api_version=API_VERSION,
+            data=data,
+            request=current_request.get() or {"id": None, "idempotency_key": None},
+        )
+        self.changed = True
+        self.on_event(event)
+
+    def dump(self) -> Json:
+        jobs = [[job.at, job.name, job.args] for job in self.jobs]
+        return {"store": self.store.dump(), "jobs": jobs, "clock_offset": self.clock_offset}
+
+    def load(self, state: Json) -> None:
+        self.store.load(state["store"])
+        self.jobs = [Job(*job) for job in state["jobs"]]
+        self.clock_offset = state["clock_offset"]
+
+    def reset(self) -> None:
+        """Forget everything but the account and the webhook endpoints."""
+        endpoints = list(self.store.objects["webhook_endpoint"].values())
+        self.store.load({"objects": {"webhook_endpoint": endpoints}, "private": self.store.private})
+        self.jobs, self.clock_offset, self.changed = [], 0.0, True
+        self.open_account()

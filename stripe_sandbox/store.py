@@ -1,0 +1,89 @@
+"""Stripe's objects as plain JSON, by type and id, oldest first; bounded, so that a sandbox left running stays small."""
+
+import copy
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from stripe_sandbox.errors import no_such
+from stripe_sandbox.ids import PREFIXES, kind_of, new_id
+
+Json = dict[str, Any]
+
+# The newest so many of each type are kept; a day of 1,000 payments makes about 8,000 events.
+LIMIT = 5_000
+LIMITS = {"event": 25_000, "webhook_endpoint": 50}
+
+
+def _blank(kind: str) -> Json:
+    blank: Json = json.loads((resources.files(__package__) / "objects" / f"{kind}.json").read_text())
+    return blank
+
+
+class Store:
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Json]] = {kind: {} for kind in PREFIXES}
+        # What an object has but does not show (a session's lines, an endpoint's secrets), by its id.
+        self.private: dict[str, Json] = {}
+        self._blanks = {kind: _blank(kind) for kind in PREFIXES}
+
+    def new(self, kind: str, created: int, **values: Any) -> Json:
+        """Make and keep an object with every key that Stripe's has; `values` fill it in."""
+        made: Json = copy.deepcopy(self._blanks[kind]) | {"id": new_id(kind)}
+        if "created" in made:
+            made["created"] = created
+        made |= values
+        self.add(made)
+        return made
+
+    def add(self, made: Json) -> None:
+        kept = self.objects[made["object"]]
+        kept[made["id"]] = made
+        while len(kept) > LIMITS.get(made["object"], LIMIT):
+            self.remove(next(iter(kept.values())))
+
+    def remove(self, found: Json) -> None:
+        del self.objects[found["object"]][found["id"]]
+        self.private.pop(found["id"], None)
+
+    def get(self, kind: str, object_id: str, param: str = "id") -> Json:
+        """The object itself, not a copy: changing it changes what Stripe says. Raises resource_missing."""
+        try:
+            return self.objects[kind][object_id]
+        except KeyError:
+            raise no_such(kind, object_id, param) from None
+
+    def find(self, object_id: str) -> Json | None:
+        kind = kind_of(object_id)
+        return self.objects[kind].get(object_id) if kind else None
+
+    def select(self, kind: str, **fields: Any) -> Iterator[Json]:
+        """Newest first, those whose fields equal these."""
+        newest_first = reversed(list(self.objects[kind].values()))
+        return (found for found in newest_first if all(found.get(key) == value for key, value in fields.items()))
+
+    def dump(self) -> Json:
+        objects = {kind: list(kept.values()) for kind, kept in self.objects.items()}
+        return {"objects": objects, "private": self.private}
+
+    def load(self, dumped: Json) -> None:
+        for kept in self.objects.values():
+            kept.clear()
+        for found in (found for kept in dumped["objects"].values() for found in kept):
+            self.add(found)
+        self.private = {key: value for key, value in dumped["private"].items() if self.find(key)}
+
+
+def read_file(path: Path) -> Json:
+    """What `write_file` wrote, or an empty dict for a first start."""
+    found: Json = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def write_file(path: Path, state: Json) -> None:
+    """Replace the file at once, so that a kill in the middle leaves the old state."""
+    scratch = path.with_suffix(path.suffix + ".part")
+    scratch.write_text(json.dumps(state))
+    scratch.replace(path)

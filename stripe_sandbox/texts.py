@@ -1,0 +1,108 @@
+"""The words of the hosted page, in French and English; the sandbox has no other language."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # key: (English, French)
+    "pay_to": ("Pay {name}", "Payer {name}"),
+    "test_mode": ("Test mode", "Mode test"),
+    "no_real_money": (
+        "This is stripe_sandbox: no real money moves.",
+        "Ceci est stripe_sandbox : aucun argent réel ne circule.",
+    ),
+    "quantity": ("Qty {count}, {each} each", "Qté {count}, {each} l’unité"),
+    "total": ("Total due", "Total à payer"),
+    "contact": ("Contact information", "Coordonnées"),
+    "email": ("Email", "E-mail"),
+    "payment_method": ("Payment method", "Moyen de paiement"),
+    "card": ("Card", "Carte"),
+    "sepa_debit": ("SEPA Direct Debit", "Prélèvement SEPA"),
+    "card_information": ("Card information", "Informations de la carte"),
+    "card_number": ("Card number", "Numéro de carte"),
+    "exp": ("Expiration (MM / YY)", "Expiration (MM / AA)"),
+    "exp_hint": ("MM / YY", "MM / AA"),
+    "cvc": ("Security code (CVC)", "Code de sécurité (CVC)"),
+    "name": ("Cardholder name", "Titulaire de la carte"),
+    "name_account": ("Account holder name", "Titulaire du compte"),
+    "iban": ("IBAN", "IBAN"),
+    "mandate": (
+        "By paying, you authorise {name} and Stripe to debit your account. The bank takes up to 14 days to confirm.",
+        "En payant, vous autorisez {name} et Stripe à débiter votre compte. La banque confirme sous 14 jours au plus.",
+    ),
+    "pay": ("Pay {amount}", "Payer {amount}"),
+    "complete_order": ("Complete order", "Confirmer la commande"),
+    "cancel": ("Back to {name}", "Retour à {name}"),
+    "test_cards": ("Test cards", "Cartes de test"),
+    "test_hint": ("Any future date, any 3 digits.", "Toute date future, 3 chiffres quelconques."),
+    "use": ("Use", "Utiliser"),
+    "outcome_paid": ("Paid", "Payé"),
+    "outcome_declined": ("Declined", "Refusée"),
+    "outcome_funds": ("Insufficient funds", "Provision insuffisante"),
+    "outcome_3ds": ("Asks for 3-D Secure", "Demande 3-D Secure"),
+    "outcome_dispute": ("Paid, then disputed", "Payé, puis contesté"),
+    "outcome_refund_pending": ("Paid; a refund stays pending", "Payé ; un remboursement reste en attente"),
+    "outcome_refund_fails": ("Paid; a refund fails later", "Payé ; un remboursement échoue plus tard"),
+    "outcome_sepa_ok": ("Debit succeeds in a moment", "Le prélèvement réussit peu après"),
+    "outcome_sepa_slow": ("Stays processing for 3 minutes", "Reste en cours 3 minutes"),
+    "outcome_sepa_fails": ("Debit fails in a moment", "Le prélèvement échoue peu après"),
+    "secure_title": ("3-D Secure test page", "Page de test 3-D Secure"),
+    "secure_text": (
+        "Your bank asks you to confirm a payment of {amount} to {name}. Here you choose how it answers.",
+        "Votre banque vous demande de confirmer un paiement de {amount} à {name}. Ici, vous choisissez sa réponse.",
+    ),
+    "secure_complete": ("Confirm the payment", "Confirmer le paiement"),
+    "secure_fail": ("Refuse the payment", "Refuser le paiement"),
+    "complete_title": ("This payment is done", "Ce paiement est terminé"),
+    "complete_text": (
+        "This checkout session is complete. You can close this page.",
+        "Cette session de paiement est terminée. Vous pouvez fermer cette page.",
+    ),
+    "expired_title": ("This payment page has expired", "Cette page de paiement a expiré"),
+    "expired_text": (
+        "Go back to {name} and start the payment again.",
+        "Retournez à {name} et recommencez le paiement.",
+    ),
+    "missing_title": ("Page not found", "Page introuvable"),
+    "missing_text": ("There is no checkout session at this address.", "Aucune session de paiement à cette adresse."),
+    "continue": ("Continue to {name}", "Continuer vers {name}"),
+    "required": ("Fill in this field.", "Remplissez ce champ."),
+    "invalid_email": ("This email is not valid.", "Cet e-mail n’est pas valide."),
+    "incomplete_exp": ("The date is incomplete.", "La date est incomplète."),
+    "invalid_iban": ("This IBAN is not valid.", "Cet IBAN n’est pas valide."),
+    "incomplete_cvc": ("The security code is incomplete.", "Le code de sécurité est incomplet."),
+    "expired_date": ("This card has expired.", "Cette carte a expiré."),
+    "incorrect_number": ("This card number is not valid.", "Ce numéro de carte n’est pas valide."),
+    "card_declined": (
+        "Your card was declined. Try another card.",
+        "Votre carte a été refusée. Essayez une autre carte.",
+    ),
+    "insufficient_funds": (
+        "Your card has insufficient funds. Try another card.",
+        "Votre carte n’a pas de provision suffisante. Essayez une autre carte.",
+    ),
+    "expired_card": ("Your card has expired. Try another card.", "Votre carte a expiré. Essayez une autre carte."),
+    "incorrect_cvc": ("The security code is incorrect.", "Le code de sécurité est incorrect."),
+    "processing_error": (
+        "An error occurred while processing your card. Try again in a moment.",
+        "Une erreur est survenue pendant le traitement de votre carte. Réessayez dans un instant.",
+    ),
+    "test_mode_live_card": (
+        "Your card was declined: this is test mode, which takes test cards only.",
+        "Votre carte a été refusée : le mode test n’accepte que des cartes de test.",
+    ),
+    "payment_intent_authentication_failure": (
+        "Your bank did not confirm the payment. Try again or use another card.",
+        "Votre banque n’a pas confirmé le paiement. Réessayez ou utilisez une autre carte.",
+    ),
+}
+
+
+def pick_language(locale: str | None, accept: str) -> str:
+    """`fr` or `en`, from the session's locale or else the browser's Accept-Language."""
+    wanted = [locale] if locale and locale != "auto" else [part.split(";")[0].strip() for part in accept.split(",")]
+    for language in wanted:
+        if language[:2].lower() in ("fr", "en"):
+            return language[:2].lower()
+    return "en"
+
+
+def text(language: str, key: str, **values: object) -> str:
+    return TEXTS[key][language == "fr"].format(**values)

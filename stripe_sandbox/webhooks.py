@@ -1,0 +1,198 @@
+"""Delivers events: at once, side by side, in no promised order, again until 2xx; or badly, when told to."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from stripe_sandbox import endpoints
+from stripe_sandbox.deliveries import Attempt, Delivery, encode, from_json, post
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+_KEPT = 5_000  # deliveries
+_KEPT_IN_FILE = 500
+_AT_ONCE = 40
+_ATTEMPTS = 16  # with doubling delays from 2 s: 18 hours
+MODES = ("normal", "delay", "hold", "duplicate", "drop", "reverse")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How events of `types` (all when empty) are delivered from now on."""
+
+    mode: str = "normal"
+    seconds: float = 1.0  # delay: how late; reverse: how long events are collected
+    times: int = 2  # duplicate: copies in all
+    types: tuple[str, ...] = ()
+
+    def concerns(self, event_type: str) -> bool:
+        return not self.types or event_type in self.types
+
+
+class Webhooks:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.mode = Mode()
+        self.deliveries: dict[str, Delivery] = {}
+        self.on_delivery: Callable[[Json], None] = lambda event: None  # the Stripe CLI's listeners
+        self._client: aiohttp.ClientSession | None = None
+        self._batch: list[Delivery] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def start(self) -> None:
+        self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        for delivery in [found for found in self.deliveries.values() if found.state in ("pending", "retrying")]:
+            self._spawn(self._deliver(delivery))
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._client:
+            await self._client.close()
+
+    def on_event(self, event: Json) -> None:
+        """Queue the event for each endpoint that listens to it; events of one request leave together, shuffled."""
+        self.on_delivery(event)
+        for endpoint in endpoints.listening_to(self.sandbox, event["type"]):
+            event["pending_webhooks"] += 1
+            subject = str(event["data"]["object"].get("id", ""))
+            delivery = Delivery(event["id"], event["type"], subject, endpoint["id"], endpoint["url"])
+            self.keep(delivery)
+            if not self._batch:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._batch.append(delivery)
+
+    def keep(self, delivery: Delivery) -> None:
+        self.deliveries[delivery.id] = delivery
+        while len(self.deliveries) > _KEPT:
+            del self.deliveries[next(iter(self.deliveries))]
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        concerned = [delivery for delivery in batch if self.mode.concerns(delivery.type)]
+        as_usual = [delivery for delivery in batch if not self.mode.concerns(delivery.type)]
+        getattr(self, f"_send_{self.mode.mode}")(concerned)
+        self._send_normal(as_usual)
+
+    def _send_normal(self, batch: list[Delivery]) -> None:
+        random.shuffle(batch)
+        for delivery in batch:
+            self._spawn(self._deliver(delivery))
+
+    def _send_delay(self, batch: list[Delivery]) -> None:
+        for delivery in batch:
+            self._spawn(self._deliver(delivery, wait=self.mode.seconds))
+
+    def _send_hold(self, batch: list[Delivery]) -> None:
+        for delivery in batch:
+            delivery.state = "held"
+
+    def _send_drop(self, batch: list[Delivery]) -> None:
+        for delivery in batch:
+            delivery.state = "dropped"
+
+    def _send_duplicate(self, batch: list[Delivery]) -> None:
+        self._send_normal(batch)
+        for delivery in batch * (self.mode.times - 1):
+            self._spawn(self._once(delivery))
+
+    def _send_reverse(self, batch: list[Delivery]) -> None:
+        newly = not any(delivery.state == "held" for delivery in self.deliveries.values())
+        self._send_hold(batch)
+        if newly and batch:
+            self._spawn(self._release_reversed(self.mode.seconds))
+
+    async def _release_reversed(self, seconds: float) -> None:
+        """One after the other, the newest first; a failed one is retried as usual."""
+        await asyncio.sleep(seconds)
+        for delivery in reversed(self._held()):
+            await self._once(delivery)
+            if delivery.state != "delivered":
+                self._spawn(self._deliver(delivery, wait=self.sandbox.settings.retry_base))
+
+    def _held(self) -> list[Delivery]:
+        held = [delivery for delivery in self.deliveries.values() if delivery.state == "held"]
+        for delivery in held:
+            delivery.state = "pending"
+        return held
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change how events are delivered; leaving `hold` delivers what was held."""
+        self.mode = mode
+        if mode.mode != "hold":
+            self._send_normal(self._held())
+
+    def resend(self, delivery: Delivery) -> None:
+        self._spawn(self._deliver(delivery))
+
+    def send_event(self, event: Json, endpoint: Json) -> Delivery:
+        """Deliver a stored event again, as `stripe events resend` asks."""
+        delivery = Delivery(
+            event["id"], event["type"], str(event["data"]["object"].get("id")), endpoint["id"], endpoint["url"]
+        )
+        self.keep(delivery)
+        event["pending_webhooks"] += 1
+        self._spawn(self._deliver(delivery))
+        return delivery
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, delivery: Delivery, wait: float = 0) -> None:
+        for tried in range(_ATTEMPTS):
+            delivery.next_at = None
+            if wait:
+                delivery.next_at = asyncio.get_running_loop().time() + wait
+                await asyncio.sleep(wait)
+            if tried and delivery.state == "delivered":  # resent by hand meanwhile
+                return
+            await self._once(delivery)
+            if delivery.state == "delivered":
+                return
+            wait = self.sandbox.settings.retry_base * 2**tried
+        delivery.state = "failed"
+
+    async def _once(self, delivery: Delivery) -> None:
+        """Send it now and record what came back."""
+        event = self.sandbox.store.find(delivery.event)
+        endpoint = self.sandbox.store.find(delivery.endpoint)
+        if event is None or endpoint is None or self._client is None:
+            delivery.state = "failed"
+            delivery.attempts.append(Attempt(delivery.created, 0, error="the event or its endpoint is gone"))
+            return
+        body = encode(event)
+        async with self._slots:
+            attempt = await post(
+                self._client, endpoint["url"], body, endpoints.secrets_of(self.sandbox, endpoint["id"])
+            )
+        delivery.attempts.append(attempt)
+        self.sandbox.changed = True
+        if attempt.accepted and delivery.state != "delivered":
+            delivery.state = "delivered"
+            event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
+        elif delivery.state != "delivered":
+            delivery.state = "retrying"
+
+    def forget(self) -> None:
+        """Nothing that happened before is delivered any more."""
+        self.mode = Mode()
+        self._batch.clear()
+        self.deliveries.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    def dump(self) -> list[Json]:
+        recent = list(self.deliveries.values())[-_KEPT_IN_FILE:]
+        return [delivery.as_json() for delivery in recent]
+
+    def load(self, dumped: list[Json]) -> None:
+        for found in dumped:
+            self.keep(from_json(found))
