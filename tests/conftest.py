@@ -7,6 +7,7 @@ import fcntl
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -115,11 +116,14 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 def make_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., LiveSite]]:
-    """make_site(postgres=False, redis=False, start=True, **settings): another fresh site, stopped after the test."""
+    """make_site(postgres=False, redis=False, start=True, sandbox_options=(), **settings): another fresh site.
+
+    It is stopped after the test. `sandbox_options`: e.g. ["--retry-base", "0.2"].
+    """
     sites = request.node.stash[SITES] = []
     databases: list[str] = []
 
-    def make(*, postgres: bool = False, redis: bool = False, start: bool = True, **settings: str) -> LiveSite:
+    def make(*, postgres: bool = False, redis: bool = False, start: bool = True, **settings: Any) -> LiveSite:
         if redis:
             settings["REDIS_URL"] = request.getfixturevalue("redis_server").url
         if postgres:

@@ -1,5 +1,6 @@
 """A fresh site for one test: its own database, Stripe sandbox and daphne, on ports of its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from payments_site.demo.process import Process, free_port
@@ -12,8 +13,8 @@ class LiveSite(Site):
     `server` and `sandbox` are processes to kill, freeze and start again: `site.server.kill()`, `site.server.start()`.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        super().__init__(folder, free_port(), free_port(), **settings)
+    def __init__(self, folder: Path, sandbox_options: Sequence[str] = (), **settings: str) -> None:
+        super().__init__(folder, free_port(), free_port(), sandbox_options, **settings)
         self.others: list[Process] = []
 
     @property

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from subprocess import CalledProcessError
 from types import FrameType
 
 from payments_site.demo.process import Process, ProcessDied, free_port
@@ -82,8 +83,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0
-    except ProcessDied as died:
-        print(f"demo: {died}", file=sys.stderr)
+    except (ProcessDied, CalledProcessError) as error:
+        print(f"demo: {error}", file=sys.stderr)
     return 1
 
 

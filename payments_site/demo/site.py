@@ -4,6 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from payments_site.demo.process import HOST, Process
@@ -17,7 +18,9 @@ class Site:
     A folder that holds a database and a sandbox state goes on from there.
     """
 
-    def __init__(self, folder: Path, port: int, sandbox_port: int, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, port: int, sandbox_port: int, sandbox_options: Sequence[str] = (), **settings: str
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.url, self.sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
@@ -30,14 +33,16 @@ class Site:
             "DATABASE_URL": f"sqlite:///{self.database_file}",
             "REDIS_URL": "",
             "STRIPE_API_HOST": self.sandbox_url,
-            "STRIPE_ACCOUNT_ID": "acct_1DemoClinic000000",
+            "STRIPE_ACCOUNT_ID": "acct_1SandboxTestAccount",
             "STRIPE_LIVE_MODE": "0",
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
             **settings,
         }
         self.server = self.new_server("web", port)
-        self.sandbox = self._process("sandbox", sandbox_port, "stripe_sandbox", *self._sandbox_options(sandbox_port))
+        self.sandbox = self._process(
+            "sandbox", sandbox_port, "stripe_sandbox", *self._sandbox_command(sandbox_port), *sandbox_options
+        )
 
     @property
     def database_file(self) -> Path:
@@ -52,8 +57,15 @@ class Site:
             kept.write_text("".join(f"{name}={prefix}{secrets.token_hex(24)}\n" for name, prefix in prefixes.items()))
         return dict(line.split("=", 1) for line in kept.read_text().splitlines())
 
-    def _sandbox_options(self, port: int) -> list[str]:
-        return ["--port", str(port), "--state", str(self.folder / "sandbox.json")]
+    def _sandbox_command(self, port: int) -> list[str]:
+        options = {
+            "--port": str(port),
+            "--state-file": str(self.folder / "sandbox.json"),
+            "--webhook-url": f"{self.url}/stripe/webhook/",
+            "--webhook-secret": self.settings["STRIPE_WEBHOOK_SECRET"],
+            "--api-key": self.settings["STRIPE_SECRET_KEY"],
+        }
+        return [word for option in options.items() for word in option]
 
     def _process(self, name: str, port: int, module: str, *arguments: str) -> Process:
         command = [sys.executable, "-m", module, *arguments]
