@@ -16,8 +16,10 @@ class PaymentsConfig(AppConfig):
         from appointments.signals import appointment_saved
 
         from . import recording
+        from .signals import payment_status_changed
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
+        payment_status_changed.connect(push, dispatch_uid="payments.push")
         if not recording.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"
@@ -30,3 +32,9 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
     payment = ledger.follow_appointment(appointment, actor)
     transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)
+
+
+def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
+    from . import hints
+
+    hints.publish(entries)

@@ -1,6 +1,32 @@
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
-application = get_asgi_application()
+django_application = get_asgi_application()  # first: models can be imported only after it
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
+
+from payments.consumers import PaymentConsumer  # noqa: E402
+
+sockets = AuthMiddlewareStack(
+    URLRouter([path("ws/payments/", PaymentConsumer.as_asgi()), re_path(r"", WebsocketDenier.as_asgi())])
+)
+
+
+async def same_origin(scope: Any, receive: Any, send: Any) -> None:
+    """Answer 403 to a handshake from any other page than ours.
+
+    Channels' OriginValidator takes the last of several Origin headers and raises on malformed ones.
+    """
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    ours = origins == [settings.SITE_URL.encode()]
+    await (sockets if ours else WebsocketDenier())({**scope, "server_send": send}, receive, send)
+
+
+application = ProtocolTypeRouter({"http": django_application, "websocket": same_origin})

@@ -1,3 +1,99 @@
+"""The live components, see docs/components.md. Built into every template, no {% load %} needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
 from django import template
+from django.http import QueryDict
+from django.template.context import Context
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import get_language
+
+from appointments.money import format_amount
+
+from ..live import audience_of
+from ..models import Payment
+from ..models.feed import STAFF
 
 register = template.Library()
+
+
+@register.filter
+def money(amount: int, currency: str) -> str:
+    """Minor units -> text: `{{ payment.amount_due|money:payment.currency }}`."""
+    return format_amount(amount, currency)
+
+
+@register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
+def payment_notification_provider(context: Context) -> dict[str, Any]:
+    """What makes a page live: once in base.html. Nothing when no one is signed in."""
+    request: Any = context.get("request")
+    feed = getattr(request, "live_feed", "")
+    if not feed:
+        return {}
+    query = QueryDict(mutable=True)
+    query.update({"feed": feed, "lang": get_language() or ""})
+    poll, socket = f"{reverse('payments_live')}?{query.urlencode()}", f"/ws/payments/?{query.urlencode()}"
+    return {"feed": feed, "cursor": request.live_cursor, "poll": poll, "socket": socket}
+
+
+@register.inclusion_tag("payments/_payment_status_notifier.html")
+def payment_status_notifier() -> dict[str, Any]:
+    """Where toasts appear: once in base.html."""
+    return {}
+
+
+@register.inclusion_tag("payments/_payment_connection_state.html")
+def payment_connection_state() -> dict[str, Any]:
+    """Whether the page is live, in words."""
+    return {}
+
+
+@register.inclusion_tag("payments/_payment_refresh_button.html", takes_context=True)
+def payment_refresh_button(context: Context) -> dict[str, Any]:
+    """Asks at once; without JavaScript it loads the page again."""
+    return {"request": context.get("request")}
+
+
+@register.inclusion_tag("payments/_payment_status_display.html", takes_context=True)
+def payment_status_display(context: Context, payment: Payment) -> dict[str, Any]:
+    """Where a payment stands: icon, words, amounts."""
+    return about(context, payment)
+
+
+@register.inclusion_tag("payments/_payment_actions.html", takes_context=True)
+def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
+    """What may be done about a payment now. The forms that its buttons name stand elsewhere on the page."""
+    return about(context, payment)
+
+
+@register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
+def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
+    """Every move of a payment, oldest first."""
+    return about(context, payment) | {"changes": payment.changes.select_related("actor").order_by("version")}
+
+
+@register.simple_block_tag
+def auto_refresh_appointments(
+    content: str,
+    since: object = "",
+    until: object = "",
+    statuses: str = "",
+    name: str = "appointments",
+) -> str:
+    """A list of appointments that stays right by itself.
+
+    Rows that are missing are offered when their day lies within `since` and `until` (dates) and their status is
+    among `statuses` (apart by spaces); empty means any.
+    """
+    limits = {"since": since, "until": until, "statuses": statuses}
+    component = {"content": content, "name": name, "limits": limits}
+    return render_to_string("payments/_auto_refresh_appointments.html", component)
+
+
+def about(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
+    """The context of every fragment, as live.py gives it for pushes."""
+    request = context.get("request")
+    to_staff = request is not None and audience_of(request.user) == STAFF
+    return {"payment": payment, "audience": "staff" if to_staff else "patient", "oob": False}

@@ -1,0 +1,90 @@
+"""The socket of one page: who it is, where it stands, and what it may say. The hub does the talking."""
+
+import logging
+import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import DatabaseError
+
+from .holders import NOT_ENTITLED, SIGNED_OUT, holder
+from .hub import Hub, hub
+from .live import audience_of, counted, supported_language
+from .sockets import Socket
+
+logger = logging.getLogger(__name__)
+
+BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013
+LARGEST_MESSAGE = 4096  # characters
+PER_MINUTE = 30  # messages, on average
+REASONS = frozenset({"closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "signed-in"})
+
+
+class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """/ws/payments/?feed=...&after=N&lang=fr, see "Live delivery" in ARCHITECTURE.md."""
+
+    channel_layer_alias = "none"  # the hub listens for all sockets; a channel each would be a subscription each
+    hub: Hub
+    socket: Socket | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._allowance, self._asked_at = float(PER_MINUTE), time.monotonic()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.socket:
+                self.hub.leave(self.socket)
+
+    async def connect(self) -> None:
+        await self.accept()  # a refusal before it would look like a dead network to a browser
+        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
+        user, session = self.scope["user"], self.scope["session"]
+        audience = audience_of(user)
+        after = query.get("after")
+        if not audience:
+            await self.close(SIGNED_OUT)
+        elif query.get("feed", audience) != audience:  # the page was made for somebody else
+            await self.close(NOT_ENTITLED)
+        elif after is not None and not (after.isdecimal() and after.isascii() and len(after) < 18):
+            await self.close(BAD_MESSAGE)
+        else:
+            note_reconnect(query, audience)
+            language = supported_language(query.get("lang"))
+            self.socket = Socket(holder(user, session.session_key), language, self.base_send, self.scope["server_send"])
+            self.hub = hub()
+            try:
+                await self.hub.join(self.socket, None if after is None else int(after))
+            except DatabaseError:
+                logger.exception("live_join_failed")
+                self.socket.close(TRY_LATER)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """A page says only "ping", to have it proved at once that the socket lives."""
+        if self.socket is None or self.socket.closed:
+            return
+        if len(text_data or bytes_data or "") > LARGEST_MESSAGE:
+            self.socket.close(TOO_BIG)
+        elif not self._within_rate():
+            self.socket.close(TOO_FAST)
+        elif text_data == "ping":
+            self.socket.write(self.hub.beat_of(self.socket))
+        else:
+            self.socket.close(BAD_MESSAGE)
+
+    def _within_rate(self) -> bool:
+        now = time.monotonic()
+        self._allowance = min(PER_MINUTE, self._allowance + (now - self._asked_at) * PER_MINUTE / 60) - 1
+        self._asked_at = now
+        return self._allowance >= 0
+
+
+def note_reconnect(query: dict[str, str], audience: str) -> None:
+    """Log and count a page that comes back, with what it says of the reason."""
+    if not (attempt := query.get("try", "")).isdecimal():
+        return
+    why = query.get("why") if query.get("why") in REASONS else "unknown"
+    code = query.get("code", "") if query.get("code", "").isdecimal() else ""
+    counted["reconnects"] += 1
+    counted[f"reconnects_{why}"] += 1
+    logger.info("live_reconnect attempt=%s why=%s code=%s audience=%s", attempt[:6], why, code[:6], audience)

@@ -1,0 +1,35 @@
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from ..live import audience_of, counted, entries_after, rendered, supported_language
+
+
+@require_GET
+@never_cache
+def payments_live(request: HttpRequest) -> HttpResponse:
+    """What a page hasn't been told yet, as out-of-band swaps: the socket's answer for those who have none.
+
+    204 when that is nothing, 401 when signed out, 403 when the page was made for somebody else, and X-Live-Reset
+    when `after` is too old to go on from. X-Live-Seq is the number that the page has reached then; X-Live-More says
+    that there is more to ask for.
+    """
+    counted["polls"] += 1
+    audience = audience_of(request.user)
+    after = request.GET.get("after", "")
+    if not audience:
+        return HttpResponse("Signed out.", status=401, content_type="text/plain")
+    if request.GET.get("feed", audience) != audience:
+        return HttpResponse("This page was made for somebody else.", status=403, content_type="text/plain")
+    if not (after.isdecimal() and after.isascii() and len(after) < 18):
+        return HttpResponse("after: a number is needed.", status=400, content_type="text/plain")
+    batch = entries_after(audience, int(after))
+    language = supported_language(request.GET.get("lang"))
+    html = "\n".join(rendered(entry, language).html for entry in batch.entries)
+    response = HttpResponse(html, status=200 if html or batch.reset else 204)
+    response["X-Live-Seq"] = batch.last
+    if batch.reset:
+        response["X-Live-Reset"] = "1"
+    if batch.last < batch.head:
+        response["X-Live-More"] = "1"
+    return response

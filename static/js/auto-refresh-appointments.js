@@ -1,0 +1,55 @@
+// <auto-refresh-appointments>: rows that changed light up where they are; rows that are missing wait behind a button,
+// so that nothing moves under anybody's hand.
+
+const LIT_MS = 4000;
+
+class AutoRefreshAppointments extends HTMLElement {
+  #listening;
+  #missing = new Set();
+
+  connectedCallback() {
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    document.addEventListener("payment:updated", (event) => this.#hear(event.detail), { signal });
+    this.#button.addEventListener("click", () => this.#fetch(), { signal });
+  }
+
+  disconnectedCallback() {
+    this.#listening.abort();
+  }
+
+  get #button() {
+    return this.querySelector("[data-new]");
+  }
+
+  #hear(detail) {
+    const display = this.querySelector(`[id="payment-${detail.id}"]`);
+    if (display) return this.#light(display.closest("[data-row], tr, li, article") ?? display);
+    if (!this.#concerns(detail)) return;
+    this.#missing.add(detail.id);
+    const count = this.#missing.size;
+    const words = count === 1 ? this.#button.dataset.one : this.#button.dataset.many;
+    this.#button.textContent = words.replace("{count}", count);
+    this.#button.hidden = false;
+  }
+
+  #concerns({ day, status }) {
+    const { since, until, statuses } = this.dataset;
+    return (!since || day >= since) && (!until || day <= until) && (!statuses || statuses.split(" ").includes(status));
+  }
+
+  #light(row) {
+    row.classList.remove("just-changed");
+    void row.offsetWidth; // starts the animation anew
+    row.classList.add("just-changed");
+    setTimeout(() => row.classList.remove("just-changed"), LIT_MS);
+  }
+
+  async #fetch() {
+    const id = this.id;
+    await document.querySelector("live-source").reload(); // puts a new element in this one's place
+    document.getElementById(id)?.focus({ preventScroll: true });
+  }
+}
+
+customElements.define("auto-refresh-appointments", AutoRefreshAppointments);

@@ -1,0 +1,45 @@
+// What the server says of payments, put in its place on the page: by push, by poll and by reading the page again.
+
+/** Whether an element of an entry has a place on this page, and says something newer than what is there. */
+function wanted(element) {
+  const swap = element.getAttribute("hx-swap-oob");
+  if (swap === "true") {
+    const shown = document.getElementById(element.id);
+    return shown && element.id !== "live-cursor" && !(Number(shown.dataset.version) >= Number(element.dataset.version));
+  }
+  const place = document.querySelector(swap.slice(swap.indexOf(":") + 1));
+  const item = element.firstElementChild;
+  return place && item && !document.getElementById(item.id);
+}
+
+/** Swap in the entries that `source` hasn't been told, in order, and tell the page's own scripts. */
+export function applyEntries(source, html) {
+  const parsed = document.createElement("template");
+  parsed.innerHTML = html;
+  for (const entry of parsed.content.querySelectorAll("live-entry")) {
+    const { seq, payment, status, day, confirmed } = entry.dataset;
+    if (Number(seq) <= source.cursor) continue;
+    for (const element of [...entry.children]) if (!wanted(element)) element.remove();
+    window.htmx.swap(source, entry.innerHTML, { swapStyle: "none" });
+    source.cursor = seq;
+    const region = document.getElementById(`payment-${payment}`) ?? source;
+    const detail = { id: payment, status, seq: Number(seq), day };
+    region.dispatchEvent(new CustomEvent("payment:updated", { detail, bubbles: true }));
+    if (confirmed !== undefined) region.dispatchEvent(new CustomEvent("payment:confirmed", { detail, bubbles: true }));
+  }
+}
+
+/** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null if impossible. */
+export async function fetchRegions() {
+  const response = await fetch(location.href, { cache: "no-store" });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const cursor = page.getElementById("live-cursor");
+  if (!response.ok || !cursor) return null;
+  for (const shown of document.querySelectorAll("[data-live-region]")) {
+    const fresh = page.getElementById(shown.id);
+    if (fresh && !shown.parentElement.closest("[data-live-region]")) {
+      window.htmx.swap(shown, fresh.outerHTML, { swapStyle: "outerHTML" });
+    }
+  }
+  return cursor.value;
+}

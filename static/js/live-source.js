@@ -1,0 +1,215 @@
+// <live-source>: the page's one socket. Every message names the number that it brings the page to, so whatever is
+// missing is noticed and asked for over HTTP. htmx does all swaps, and polls while the socket isn't healthy.
+// docs/components.md lists attributes, events and properties.
+
+import { applyEntries, fetchRegions } from "./live-entries.js";
+
+const RETRY_MS = 3000; // mean wait before a reconnect
+const STEADY_TRIES = 6; // after these the wait grows
+const RETRY_GROWTH = 1.4;
+const RETRY_MAX_MS = 30000;
+const POLLING_AFTER = 3; // failed tries until the page says that it polls
+const CONNECT_MS = 8000; // from opening to hello
+const PROBE_MS = 3000; // from ping to answer
+const MISSED_BEATS = 2.5;
+const SIGNED_OUT = [4401, 4403];
+
+class LiveSource extends HTMLElement {
+  #socket = null;
+  #state = "";
+  #tries = 0;
+  #cause = { why: "", code: "" }; // of the last loss, for the server's log
+  #beatMs = 10000;
+  #heardAt = 0;
+  #provenAt = 0;
+  #retrying;
+  #probing;
+  #watching;
+  #listening;
+
+  get cursor() {
+    return Number(this.querySelector("#live-cursor").value);
+  }
+
+  set cursor(seq) {
+    this.querySelector("#live-cursor").value = seq;
+  }
+
+  get connected() {
+    return this.#state === "connected";
+  }
+
+  /** When the page was last known to be current, in ms since 1970; 0: since it was loaded. */
+  get provenAt() {
+    return this.#provenAt;
+  }
+
+  /** Ask over HTTP for what the page hasn't been told, whatever the socket does. */
+  refresh(why = "manual") {
+    this.dispatchEvent(new CustomEvent("live:refresh", { detail: { why } }));
+  }
+
+  /** Read the page's live regions anew, for when the numbers don't join up or rows are missing. */
+  async reload() {
+    const cursor = await fetchRegions();
+    if (cursor === null) return location.reload();
+    this.cursor = cursor;
+    this.#provenAt = Date.now();
+  }
+
+  connectedCallback() {
+    this.#listening = new AbortController();
+    const on = (target, name, hear) => target.addEventListener(name, hear, { signal: this.#listening.signal });
+    on(window, "online", () => this.#wake("online"));
+    on(window, "offline", () => this.#rest("offline", "offline"));
+    on(window, "pagehide", () => this.#rest("pagehide", "reconnecting")); // an open socket keeps pages out of the bfcache
+    on(window, "pageshow", (event) => event.persisted && this.#wake("pageshow"));
+    on(document, "visibilitychange", () => document.hidden || this.#wake("visible"));
+    on(document, "click", (event) => {
+      if (!event.target.closest?.("[data-live-refresh]")) return;
+      event.preventDefault();
+      this.refresh();
+    });
+    on(document, "htmx:afterRequest", (event) => event.target !== this && this.#checkFragment(event.detail.xhr));
+    on(this, "htmx:beforeRequest", (event) => {
+      const asked = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
+      if (this.connected && !asked) event.preventDefault(); // a healthy socket needs no poll
+    });
+    on(this, "htmx:beforeSwap", (event) => {
+      event.detail.shouldSwap = false;
+      this.#answer(event.detail.xhr);
+    });
+    this.#watching = setInterval(() => this.#watch(), 1000);
+    this.#open();
+  }
+
+  disconnectedCallback() {
+    this.#listening.abort();
+    clearInterval(this.#watching);
+    this.#drop();
+  }
+
+  #open() {
+    this.#drop();
+    this.#set(this.#tries ? this.#troubled : "connecting");
+    const url = new URL(this.getAttribute("src"), location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("after", this.cursor);
+    const comeback = this.#tries ? { try: this.#tries, ...this.#cause } : {};
+    for (const [name, value] of Object.entries(comeback)) url.searchParams.set(name, value);
+    this.#heardAt = Date.now();
+    this.#socket = new WebSocket(url);
+    this.#socket.onmessage = (event) => this.#hear(JSON.parse(event.data));
+    this.#socket.onclose = (event) => this.#lose("closed", event.code);
+  }
+
+  /** Forget the socket first: on a dead line close() may take minutes to tell. */
+  #drop() {
+    clearTimeout(this.#retrying);
+    clearTimeout(this.#probing);
+    if (!this.#socket) return;
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#socket = null;
+  }
+
+  get #troubled() {
+    return this.#tries >= POLLING_AFTER ? "polling" : "reconnecting";
+  }
+
+  #lose(why, code = "") {
+    this.#drop();
+    this.#cause = { why, code };
+    if (SIGNED_OUT.includes(code)) {
+      this.#set("signed-out");
+      return this.refresh(why); // another tab may have signed in again
+    }
+    if (code >= 4400 && code < 4500) return this.#set("polling"); // the server wants no more of these sockets
+    this.#tries += 1;
+    const growth = RETRY_GROWTH ** Math.max(0, this.#tries - STEADY_TRIES);
+    const delay = Math.round(Math.min(RETRY_MS * growth, RETRY_MAX_MS) * (0.5 + Math.random()));
+    const detail = { attempt: this.#tries, delay, why, code };
+    console.info(`live: ${why} ${code}, attempt ${detail.attempt} in ${delay} ms`);
+    this.#emit("live:reconnect", detail);
+    this.#retrying = setTimeout(() => this.#open(), delay);
+    this.#set(this.#troubled);
+    if (this.#tries === POLLING_AFTER) this.refresh(why);
+  }
+
+  /** No socket until the page wakes. */
+  #rest(why, state) {
+    this.#drop();
+    this.#cause = { why, code: "" };
+    if (this.#state !== "signed-out") this.#set(state);
+  }
+
+  #wake(why) {
+    if (this.#state === "signed-out") return this.refresh(why);
+    const { readyState } = this.#socket ?? {};
+    if (readyState === WebSocket.CONNECTING) return;
+    if (readyState !== WebSocket.OPEN) return this.#reopen(why);
+    const heardAt = this.#heardAt;
+    this.#socket.send("ping"); // it claims to be open: let it prove it
+    clearTimeout(this.#probing);
+    this.#probing = setTimeout(() => this.#heardAt === heardAt && this.#reopen("probe"), PROBE_MS);
+  }
+
+  #reopen(why) {
+    this.#cause = { why, code: "" };
+    this.#tries ||= 1;
+    this.#open();
+  }
+
+  /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
+  #watch() {
+    const silentMs = Date.now() - this.#heardAt;
+    if (this.#socket && silentMs > (this.connected ? this.#beatMs * MISSED_BEATS : CONNECT_MS)) {
+      this.#lose(this.connected ? "stale" : "timeout");
+    }
+  }
+
+  #hear(message) {
+    this.#heardAt = Date.now();
+    if (message.t === "hello") {
+      this.#tries = 0;
+      this.#beatMs = message.hb * 1000;
+      this.#set("connected");
+      if (message.seq < this.cursor) this.refresh("gap");
+    }
+    if ((message.t ? message.seq : message.prev) > this.cursor) return this.refresh("gap");
+    this.#provenAt = this.#heardAt;
+    if (message.html) applyEntries(this, message.html);
+  }
+
+  #answer(xhr) {
+    if (xhr.status === 401 || xhr.status === 403) return this.#rest("answer", "signed-out");
+    if (xhr.status >= 400) return;
+    if (xhr.getResponseHeader("X-Live-Reset")) return this.reload();
+    if (xhr.status === 200) applyEntries(this, xhr.responseText);
+    if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
+    else this.#provenAt = Date.now();
+    if (this.#state === "signed-out") this.#lose("signed-in");
+  }
+
+  /** A fragment that some other request brought may be older than what the page was told meanwhile. */
+  #checkFragment(xhr) {
+    const seq = xhr?.getResponseHeader("X-Live-Seq");
+    if (!seq || Number(seq) >= this.cursor) return;
+    this.cursor = seq;
+    this.refresh("fragment");
+  }
+
+  #set(state) {
+    if (state === this.#state) return;
+    const from = this.#state;
+    this.#state = state;
+    document.documentElement.dataset.live = state;
+    this.#emit("live:state", { state, from });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
+  }
+}
+
+customElements.define("live-source", LiveSource);

@@ -1,0 +1,62 @@
+"""A page's socket, as a browser would open it, against the ASGI application itself."""
+
+import json
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+from payments_site.asgi import application
+
+Message = dict[str, Any]
+
+
+def sign_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+class Page:
+    """`async with Page(user) as page`: connected and greeted; `page.told()` is the next message."""
+
+    def __init__(
+        self, user: User | None, query: str = "after=0", *, origin: str | None = None, path: str = "/ws/payments/"
+    ) -> None:
+        self.user, self.url = user, f"{path}?{query}"
+        self.origin = settings.SITE_URL if origin is None else origin
+        self.client = Client()
+
+    async def open(self) -> bool:
+        if self.user:
+            self.client = await sync_to_async(sign_in)(self.user)
+        cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in self.client.cookies.items())
+        headers = [(b"cookie", cookies.encode())] + ([(b"origin", self.origin.encode())] if self.origin else [])
+        self.socket = WebsocketCommunicator(application, self.url, headers)
+        connected, _ = await self.socket.connect(timeout=5)
+        return bool(connected)
+
+    async def __aenter__(self) -> "Page":
+        assert await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.socket.disconnect(timeout=5)
+
+    async def told(self, seconds: float = 5) -> Message:
+        return dict(json.loads(await self.socket.receive_from(seconds)))
+
+    async def told_until_hello(self) -> list[Message]:
+        messages = [await self.told()]
+        while messages[-1].get("t") != "hello":
+            messages.append(await self.told())
+        return messages
+
+    async def close_code(self, seconds: float = 5) -> int:
+        """Raises AssertionError if anything but the close comes."""
+        output = await self.socket.receive_output(seconds)
+        assert output["type"] == "websocket.close", output
+        return int(output["code"])

@@ -1,0 +1,238 @@
+"""The socket: who may open it, what it is told and in what order, and what it may not say."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+
+from payments import consumers, desk, hints, hub
+from payments.models import Feed, FeedEntry, Payment
+from tests.payments.page import Page
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Book = Callable[..., Payment]
+
+
+@sync_to_async
+def pay(payment: Payment, clerk: User) -> None:
+    desk.take_payment(payment, payment.amount_due, "cash", clerk)
+
+
+async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Book, patient: User, clerk: User) -> None:
+    first, second = await sync_to_async(book)(), await sync_to_async(book)()
+    await pay(first, clerk)
+    async with Page(patient, "after=0&lang=en") as page:
+        missed, hello = await page.told_until_hello()
+        assert (missed["seq"], missed["prev"]) == (1, 0)
+        assert f'id="payment-{first.public_id}"' in missed["html"]
+        assert "Paid" in missed["html"]
+        assert hello == {"t": "hello", "seq": 1, "hb": 10}
+        await pay(second, clerk)
+        coming = await page.told()
+        assert coming["seq"] == 2
+        assert f'id="payment-{second.public_id}"' in coming["html"]
+
+
+async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
+    await pay(payment, clerk)
+    async with Page(patient, "after=1") as page:
+        assert await page.told_until_hello() == [{"t": "hello", "seq": 1, "hb": 10}]
+
+
+async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    await pay(payment, clerk)
+    await sync_to_async(Feed.objects.update)(pruned=1)
+    await sync_to_async(FeedEntry.objects.all().delete)()
+    for after in (0, 900):
+        async with Page(patient, f"after={after}") as page:
+            assert await page.told_until_hello() == [{"t": "hello", "seq": 1, "hb": 10}]
+
+
+async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    story = Story(payment)
+    async with Page(patient, "after=0&lang=fr") as mine, Page(clerk, "after=0&lang=en") as theirs:
+        await mine.told_until_hello()
+        await theirs.told_until_hello()
+        response = await sync_to_async(deliver)(story.completed())
+        assert response.status_code == 200
+        patients, staffs = await mine.told(), await theirs.told()
+    assert f"/appointments/{payment.appointment.reference}/" in patients["html"]
+    assert f"/desk/{payment.appointment.reference}/" in staffs["html"]
+    assert "data-confirmed" in patients["html"]
+    assert "Paid" in staffs["html"]
+    for frame in (patients, staffs):
+        for secret in (patient.first_name, patient.last_name, patient.email, "csrf", payment.appointment.service):
+            assert secret not in frame["html"]
+
+
+async def test_a_page_hears_nothing_of_other_patients(book: Book, patient: User, clerk: User) -> None:
+    other = await sync_to_async(User.objects.create_user)("lou")
+    theirs = await sync_to_async(book)(patient=other)
+    async with Page(patient, f"after=0&feed=patient.{patient.pk}") as page:
+        await page.told_until_hello()
+        await pay(theirs, clerk)
+        assert await page.socket.receive_nothing(hub.TAIL + 1)
+
+
+async def test_a_hint_that_was_lost_is_found_by_the_tail(
+    payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        monkeypatch.setattr(hints, "publish", lambda entries: None)
+        await pay(payment, clerk)
+        assert (await page.told(hub.TAIL + 2))["seq"] == 1
+
+
+async def test_a_beat_says_the_newest_number(
+    payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TAIL", 0.1)
+    monkeypatch.setattr(hub, "BEAT", 0.3)
+    await pay(payment, clerk)
+    async with Page(patient, "after=1") as page:
+        await page.told_until_hello()
+        assert await page.told() == {"t": "hb", "seq": 1}
+
+
+async def test_a_ping_is_answered(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await page.socket.send_to("ping")
+        assert await page.told() == {"t": "hb", "seq": 0}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "null", "http://evil.example", "http://testserver.evil.example", "http://eviltestserver", "http://[bad",
+     "http://testserver@evil.example", "https://testserver", "http://testserver:9", "ftp://testserver"],
+)  # fmt: skip
+async def test_another_origin_is_refused(patient: User, origin: str) -> None:
+    assert not await Page(patient, origin=origin).open()
+
+
+async def test_an_unknown_path_is_refused(patient: User) -> None:
+    assert not await Page(patient, path="/ws/other/").open()
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("after=x", 4400), ("after=-1", 4400), ("after=" + "9" * 40, 4400), ("after=٣", 4400), ("feed=staff", 4403),
+     ("feed=patient.999999", 4403), ("feed=*", 4403)],
+)  # fmt: skip
+async def test_a_wrong_query_is_closed_with_its_code(patient: User, query: str, code: int) -> None:
+    async with Page(patient, query) as page:
+        assert await page.close_code() == code
+
+
+async def test_nobody_and_the_deactivated_are_closed_with_4401(patient: User) -> None:
+    async with Page(None) as page:
+        assert await page.close_code() == 4401
+    patient.is_active = False
+    await patient.asave()
+    async with Page(patient) as page:
+        assert await page.close_code() == 4401
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "5", '{"type":"feed.moved","audience":"staff"}', "Ping", "\0"])
+async def test_anything_but_a_ping_is_closed_with_4400(patient: User, text: str) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await page.socket.send_input({"type": "websocket.receive", "text": text})
+        assert await page.close_code() == 4400
+
+
+async def test_bytes_big_and_many_messages_are_closed_with_their_codes(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await page.socket.send_to(bytes_data=b"ping")
+        assert await page.close_code() == 4400
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await page.socket.send_to("x" * (consumers.LARGEST_MESSAGE + 1))
+        assert await page.close_code() == 4413
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        for _ in range(consumers.PER_MINUTE):
+            await page.socket.send_to("ping")
+            await page.told()
+        await page.socket.send_to("ping")
+        assert await page.close_code() == 4429
+
+
+async def sign_out(page: Page) -> None:
+    await sync_to_async(page.client.logout)()
+
+
+async def deactivate(page: Page) -> None:
+    await User.objects.filter(pk=page.user.pk).aupdate(is_active=False)  # type: ignore[union-attr]
+
+
+async def change_password(page: Page) -> None:
+    page.user.set_password("another")  # type: ignore[union-attr]
+    await page.user.asave()  # type: ignore[union-attr]
+
+
+async def take_staff_rights(page: Page) -> None:
+    await User.objects.filter(pk=page.user.pk).aupdate(is_staff=False)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(sign_out, 4401), (deactivate, 4401), (change_password, 4401), (take_staff_rights, 4403)],
+)
+async def test_a_socket_closes_within_five_seconds_of_the_end_of_its_right(
+    clerk: User, ending: Callable[[Page], object], code: int
+) -> None:
+    async with Page(clerk) as page:
+        await page.told_until_hello()
+        await ending(page)  # type: ignore[misc]
+        assert await page.close_code(5) == code
+
+
+async def test_one_persons_oldest_socket_makes_room(patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PER_USER", 2)
+    async with Page(patient) as first, Page(patient) as second, Page(patient) as third:
+        for page in (first, second, third):
+            assert (await page.told())["t"] == "hello"
+        assert await first.close_code() == 4409
+        await third.socket.send_to("ping")
+        assert (await third.told())["t"] == "hb"
+
+
+async def test_a_comeback_is_logged_with_its_cause(patient: User, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="payments.consumers"):
+        async with Page(patient, "after=0&try=3&why=closed&code=1006") as page:
+            await page.told_until_hello()
+        async with Page(patient, "after=0&try=1&why=%0Aforged&code=x") as page:
+            await page.told_until_hello()
+    assert caplog.messages == [
+        f"live_reconnect attempt=3 why=closed code=1006 audience=patient.{patient.pk}",
+        f"live_reconnect attempt=1 why=unknown code= audience=patient.{patient.pk}",
+    ]
+
+
+async def test_changes_while_a_page_joins_are_told_once_and_in_order(book: Book, patient: User, clerk: User) -> None:
+    payments = [await sync_to_async(book)() for _ in range(12)]
+    async with Page(patient) as settled:
+        await settled.told_until_hello()
+        paying = asyncio.create_task(asyncio.wait([asyncio.create_task(pay(payment, clerk)) for payment in payments]))
+        pages = [Page(patient, f"after=0&lang={lang}") for lang in ("fr", "en", "fr")]
+        for page in pages:
+            assert await page.open()
+        await paying
+        for page in (settled, *pages):
+            seen = []
+            while 12 not in seen:
+                message = await page.told()
+                seen += [message["seq"]] if "html" in message else []
+            assert seen == list(range(1, 13))
+        for page in pages:
+            await page.__aexit__()
