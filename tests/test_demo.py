@@ -66,6 +66,9 @@ def test_the_demo_starts_keeps_its_data_and_stops_cleanly(tmp_path: Path) -> Non
 
     with demo(folder) as (launcher, again):
         assert again["login"] == banner["login"]
+        second = subprocess.run([ROOT / "run", "demo", "--folder", folder], capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert "one is running" in second.stderr
     assert ((folder / "logins.txt").read_bytes(), (folder / "secrets.env").read_bytes()) == kept
 
 
@@ -79,3 +82,12 @@ def test_a_taken_port_gives_the_next_one_and_a_dead_process_ends_the_demo_with_i
     assert launcher.returncode == 1
     assert "sandbox ended. The end of" in output
     assert not is_listening(banner["site"])
+
+
+def test_a_demo_of_another_schema_starts_from_fresh_data(tmp_path: Path) -> None:
+    (tmp_path / "schema").write_text("an older one")
+    (tmp_path / "logins.txt").write_text("login old old patient\n")
+    (tmp_path / "db.sqlite3").write_text("not a database")
+    with demo(tmp_path) as (_, banner):
+        assert status(f"{banner['site']}/login/") == 200
+        assert banner["login"] != "old old patient"

@@ -1,10 +1,13 @@
 """./run demo: a clinic's site with sample data and a local Stripe. Everything it keeps is in .demo/."""
 
 import argparse
-import shutil
+import fcntl
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from subprocess import CalledProcessError
 from types import FrameType
@@ -33,6 +36,30 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Two demos in one folder would write to each other's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"demo: one is running in {folder} already; stop it, or give this one another --folder")
+        yield
+
+
+def schema() -> str:
+    """Changes with the tables: the demo's have no migrations, so that other tables need a new database."""
+    sources = [ROOT / "requirements.lock", *sorted(ROOT.glob("*/migrations/*.py"))]
+    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "lock":
+            path.unlink()
+
+
 def start(site: Site) -> str:
     """Start both sides, with sample data the first time; the `login` lines of the banner."""
     logins = site.folder / "logins.txt"
@@ -40,6 +67,7 @@ def start(site: Site) -> str:
         site.start()
         return logins.read_text().strip()
     print("demo: making the database and sample data, a few seconds", flush=True)
+    (site.folder / "schema").write_text(schema())
     site.make_database()
     site.start()
     made = site.manage("demo_data")
@@ -67,19 +95,28 @@ def serve(site: Site) -> None:
         dead = first_dead(site.server, site.sandbox)
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         site.stop()
+
+
+def serve_in(folder: Path, first_port: int, reset: bool) -> None:
+    with locked(folder):
+        made = folder / "schema"
+        if reset or not (folder / "logins.txt").exists():
+            clear(folder)
+        elif made.read_text() != schema():
+            print("demo: this version has other tables, so it starts from fresh sample data", flush=True)
+            clear(folder)
+        port = free_port(first_port)
+        serve(Site(folder, port, free_port(port + 1)))
 
 
 def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
-    folder: Path = options.folder.resolve()
-    if options.reset or not (folder / "logins.txt").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    port = free_port(options.port)
     try:
-        serve(Site(folder, port, free_port(port + 1)))
+        serve_in(options.folder.resolve(), options.port, options.reset)
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0
