@@ -11,7 +11,9 @@ from aiohttp import web
 from stripe_sandbox import jobs
 from stripe_sandbox.api import Api
 from stripe_sandbox.control import Control
+from stripe_sandbox.control_page import ControlPage
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.listen import Listeners
 from stripe_sandbox.pages import Pages
 from stripe_sandbox.routes import ROUTES
 from stripe_sandbox.sandbox import Sandbox
@@ -30,8 +32,13 @@ def make_app(sandbox: Sandbox, state_file: Path | None = None) -> web.Applicatio
     api = Api(sandbox)
     app = web.Application()
     app.add_routes([web.route(method, path, api.handler(call)) for method, path, call in ROUTES])
+    listeners = Listeners(sandbox, webhooks)
+    webhooks.on_delivery = listeners.on_event
+    app.add_routes([*listeners.routes(), web.post("/v1/stripecli/sessions", api.handler(listeners.create_session))])
+    app.router.add_post("/v1/events/{id}/retry", api.handler(webhooks.retry_event))
     app.add_routes(Pages(sandbox).routes())
     app.add_routes(Control(sandbox, webhooks, api).routes())
+    app.add_routes(ControlPage(sandbox, webhooks, api).routes())
     app.router.add_static("/_sandbox/static", str(resources.files("stripe_sandbox") / "static"))
     app.router.add_route("*", "/v1/{rest:.*}", api.handler(_unknown))
     app.cleanup_ctx.append(lambda _: _running(sandbox, webhooks, state_file))

@@ -92,7 +92,10 @@ def _expiry(sandbox: Sandbox, params: Json) -> int:
 
 def expire(sandbox: Sandbox, session: Json) -> None:
     if session["status"] != "open":
-        message = f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of {session["status"]}.'
+        message = (
+            'Only Checkout Sessions with a status in ["open"] can be expired. '
+            f"This Checkout Session has a status of {session['status']}."
+        )
         raise StripeError(message)
     session |= {"status": "expired", "url": None}
     intent = intent_of(sandbox, session)
@@ -110,7 +113,7 @@ def of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
 
 
 def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
-    """Confirm with this PaymentMethod (None when there is nothing to pay). Raises card_error; the session stays open."""
+    """Confirm with this PaymentMethod, None when nothing is due. Raises card_error; the session stays open."""
     if session["status"] != "open":
         raise StripeError(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
     if not session["amount_total"] or method is None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from stripe_sandbox import cards, checkout, disputes, endpoints, jobs, methods, refunds
 from stripe_sandbox.api import Api
@@ -47,7 +48,7 @@ class Control:
         return [*routes, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 
     def pay(self, body: Json) -> Json:
-        """{session, card?|iban?|outcome?, email?, name?}: as the hosted page does; a decline is an answer, not an error."""
+        """{session, card?|iban?|outcome?, email?, name?}: as the hosted page does; a decline is an answer."""
         session = self._get("checkout.session", body, "session")
         billing = {"email": body.get("email", "patient@example.com"), "name": body.get("name", "Camille Martin")}
         number = body.get("card") or _OUTCOMES.get(body.get("outcome", "paid"))
@@ -203,6 +204,8 @@ def _choice(body: Json, name: str, *choices: str) -> str:
 
 def _json(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
+        if request.content_type == "application/x-www-form-urlencoded" and "Origin" in request.headers:
+            return await _press(request, act)
         try:
             body: Any = json.loads(await request.text() or "{}")
             return web.json_response(act(body if isinstance(body, dict) else {}))
@@ -212,3 +215,22 @@ def _json(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.
             return web.json_response({"error": {"message": str(error)}}, status=400)
 
     return handle
+
+
+async def _press(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
+    """A button of the control page: the same act, then back to the page. Other sites' forms are refused."""
+    if URL(request.headers["Origin"]).authority != request.host:
+        raise web.HTTPForbidden(text="This form was not sent by the sandbox's own page.")
+    problem = ""
+    try:
+        act({name: _value(name, str(value)) for name, value in (await request.post()).items()})
+    except (StripeError, TypeError, ValueError) as error:
+        problem = str(error)
+    chosen = URL(request.headers.get("Referer", "")).query.get("session")
+    shown = {"session": chosen or "", "problem": problem}
+    raise web.HTTPSeeOther(URL("/_sandbox/").with_query({key: value for key, value in shown.items() if value}))
+
+
+def _value(name: str, text: str) -> Any:
+    """Numbers and truths as in JSON; every other field stays text."""
+    return json.loads(text) if name in ("advance", "offset", "seconds", "success", "times", "warning") else text

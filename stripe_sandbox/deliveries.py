@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -74,6 +75,12 @@ def signed_headers(body: bytes, secrets: list[str]) -> dict[str, str]:
     }
 
 
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return f"{type(error).__name__} {error}".strip()
+
+
 async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: list[str]) -> Attempt:
     """Send once; a connection that fails is an attempt without status."""
     started, clock = time.time(), time.perf_counter()
@@ -84,6 +91,6 @@ async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: li
             attempt.status = answer.status
             attempt.body = (await answer.content.read(_BODY_KEPT)).decode(errors="replace")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        attempt.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        attempt.error = _in_words(error)
     attempt.duration_ms = round((time.perf_counter() - clock) * 1000)
     return attempt

@@ -1,9 +1,12 @@
 """Amounts in minor units: their exponent at Stripe, the least that it takes, and how people read them."""
 
 # https://docs.stripe.com/currencies#zero-decimal and #three-decimal
-_EXPONENTS = dict.fromkeys("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split(), 0) | dict.fromkeys(
-    "bhd jod kwd omr tnd".split(), 3
+_ZERO_DECIMAL = (
+    *("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga"),
+    *("pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"),
 )
+_THREE_DECIMAL = ("bhd", "jod", "kwd", "omr", "tnd")
+_EXPONENTS = dict.fromkeys(_ZERO_DECIMAL, 0) | dict.fromkeys(_THREE_DECIMAL, 3)
 # Kept at Stripe with two decimals that are always 00.
 _WHOLE = ("isk", "ugx")
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts

@@ -47,7 +47,7 @@ class Webhooks:
     async def start(self) -> None:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         for delivery in [found for found in self.deliveries.values() if found.state in ("pending", "retrying")]:
-            self._spawn(self._deliver(delivery))
+            self.spawn(self._deliver(delivery))
 
     async def stop(self) -> None:
         for task in list(self._tasks):
@@ -60,13 +60,16 @@ class Webhooks:
         """Queue the event for each endpoint that listens to it; events of one request leave together, shuffled."""
         self.on_delivery(event)
         for endpoint in endpoints.listening_to(self.sandbox, event["type"]):
-            event["pending_webhooks"] += 1
-            subject = str(event["data"]["object"].get("id", ""))
-            delivery = Delivery(event["id"], event["type"], subject, endpoint["id"], endpoint["url"])
-            self.keep(delivery)
-            if not self._batch:
-                asyncio.get_running_loop().call_soon(self._flush)
-            self._batch.append(delivery)
+            self._queue(event, endpoint)
+
+    def _queue(self, event: Json, endpoint: Json) -> None:
+        event["pending_webhooks"] += 1
+        subject = str(event["data"]["object"].get("id", ""))
+        delivery = Delivery(event["id"], event["type"], subject, endpoint["id"], endpoint["url"])
+        self.keep(delivery)
+        if not self._batch:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._batch.append(delivery)
 
     def keep(self, delivery: Delivery) -> None:
         self.deliveries[delivery.id] = delivery
@@ -83,11 +86,11 @@ class Webhooks:
     def _send_normal(self, batch: list[Delivery]) -> None:
         random.shuffle(batch)
         for delivery in batch:
-            self._spawn(self._deliver(delivery))
+            self.spawn(self._deliver(delivery))
 
     def _send_delay(self, batch: list[Delivery]) -> None:
         for delivery in batch:
-            self._spawn(self._deliver(delivery, wait=self.mode.seconds))
+            self.spawn(self._deliver(delivery, wait=self.mode.seconds))
 
     def _send_hold(self, batch: list[Delivery]) -> None:
         for delivery in batch:
@@ -100,13 +103,13 @@ class Webhooks:
     def _send_duplicate(self, batch: list[Delivery]) -> None:
         self._send_normal(batch)
         for delivery in batch * (self.mode.times - 1):
-            self._spawn(self._once(delivery))
+            self.spawn(self._once(delivery))
 
     def _send_reverse(self, batch: list[Delivery]) -> None:
         newly = not any(delivery.state == "held" for delivery in self.deliveries.values())
         self._send_hold(batch)
         if newly and batch:
-            self._spawn(self._release_reversed(self.mode.seconds))
+            self.spawn(self._release_reversed(self.mode.seconds))
 
     async def _release_reversed(self, seconds: float) -> None:
         """One after the other, the newest first; a failed one is retried as usual."""
@@ -114,7 +117,7 @@ class Webhooks:
         for delivery in reversed(self._held()):
             await self._once(delivery)
             if delivery.state != "delivered":
-                self._spawn(self._deliver(delivery, wait=self.sandbox.settings.retry_base))
+                self.spawn(self._deliver(delivery, wait=self.sandbox.settings.retry_base))
 
     def _held(self) -> list[Delivery]:
         held = [delivery for delivery in self.deliveries.values() if delivery.state == "held"]
@@ -129,19 +132,18 @@ class Webhooks:
             self._send_normal(self._held())
 
     def resend(self, delivery: Delivery) -> None:
-        self._spawn(self._deliver(delivery))
+        self.spawn(self._deliver(delivery))
 
-    def send_event(self, event: Json, endpoint: Json) -> Delivery:
-        """Deliver a stored event again, as `stripe events resend` asks."""
-        delivery = Delivery(
-            event["id"], event["type"], str(event["data"]["object"].get("id")), endpoint["id"], endpoint["url"]
-        )
-        self.keep(delivery)
-        event["pending_webhooks"] += 1
-        self._spawn(self._deliver(delivery))
-        return delivery
+    def retry_event(self, sandbox: Sandbox, given: Json, event_id: str) -> Json:
+        """POST /v1/events/{id}/retry, as `stripe events resend` calls it: to `webhook_endpoint` or to all."""
+        event = sandbox.store.get("event", event_id)
+        chosen = given.get("webhook_endpoint")
+        for endpoint in endpoints.listening_to(sandbox, event["type"]):
+            if chosen in (None, endpoint["id"]):
+                self._queue(event, endpoint)
+        return event
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

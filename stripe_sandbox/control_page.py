@@ -1,0 +1,144 @@
+"""The control page for people: each payment with what can happen to it next, and each delivery with its answer."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from stripe_sandbox import checkout
+from stripe_sandbox.api import Api
+from stripe_sandbox.control_texts import TEXTS
+from stripe_sandbox.deliveries import Delivery
+from stripe_sandbox.faults import MODES as API_MODES
+from stripe_sandbox.money import format_money
+from stripe_sandbox.pages import HEADERS, templates
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+from stripe_sandbox.texts import pick_language
+from stripe_sandbox.webhooks import MODES, Webhooks
+
+_SESSIONS, _DELIVERIES = 30, 60
+
+# A button: (control API's name, its JSON body, key of its words)
+Action = tuple[str, Json, str]
+
+
+@dataclass
+class ControlPage:
+    sandbox: Sandbox
+    webhooks: Webhooks
+    api: Api
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/_sandbox", self.show), web.get("/_sandbox/", self.show)]
+
+    async def show(self, request: web.Request) -> web.Response:
+        """?session= shows one payment and its deliveries only."""
+        chosen = request.query.get("session")
+        sessions = list(self.sandbox.store.select("checkout.session", **({"id": chosen} if chosen else {})))
+        rows = [self._row(session) for session in sessions[:_SESSIONS]]
+        language = pick_language(None, request.headers.get("Accept-Language", ""))
+        html = templates.get_template("control.html").render(
+            language=language,
+            t=lambda key: TEXTS[key][language == "fr"],
+            money=lambda amount, currency: format_money(amount, currency, language),
+            clock=lambda at: datetime.fromtimestamp(at, UTC).astimezone(),
+            chosen=chosen,
+            rows=rows,
+            deliveries=self._deliveries(rows if chosen else None),
+            endpoints=list(self.sandbox.store.select("webhook_endpoint")),
+            mode=self.webhooks.mode,
+            modes=MODES,
+            api_mode=self.api.fault.mode,
+            api_modes=API_MODES,
+            now=self.sandbox.now(),
+            offset=self.sandbox.clock_offset,
+            problem=request.query.get("problem", ""),
+        )
+        return web.Response(text=html, content_type="text/html", headers=HEADERS)
+
+    def _row(self, session: Json) -> Json:
+        store, intent = self.sandbox.store, checkout.intent_of(self.sandbox, session)
+        intent_id = session["payment_intent"]
+        refunds = list(store.select("refund", payment_intent=intent_id)) if intent_id else []
+        disputes = list(store.select("dispute", payment_intent=intent_id)) if intent_id else []
+        charge = store.find(intent["latest_charge"] or "") if intent else None
+        return {
+            "session": session,
+            "lines": store.private[session["id"]]["lines"],
+            "state": _state(session, intent),
+            "refunds": refunds,
+            "disputes": disputes,
+            "actions": [
+                *_of_session(session, intent),
+                *_of_charge(charge),
+                *(action for refund in refunds for action in _of_refund(refund)),
+                *(action for dispute in disputes for action in _of_dispute(dispute)),
+            ],
+        }
+
+    def _deliveries(self, rows: list[Json] | None) -> list[Delivery]:
+        newest_first = list(reversed(self.webhooks.deliveries.values()))
+        if rows is not None:
+            wanted = {found for row in rows for found in self._ids(row)}
+            newest_first = [delivery for delivery in newest_first if delivery.object in wanted]
+        return newest_first[:_DELIVERIES]
+
+    def _ids(self, row: Json) -> set[Any]:
+        intent_id = row["session"]["payment_intent"]
+        charges = self.sandbox.store.select("charge", payment_intent=intent_id) if intent_id else []
+        others = [found["id"] for found in [*row["refunds"], *row["disputes"], *charges]]
+        return {row["session"]["id"], intent_id, *others}
+
+
+def _state(session: Json, intent: Json | None) -> str:
+    """The one word that says how the payment stands; a key of TEXTS."""
+    if session["status"] == "expired" or session["payment_status"] != "unpaid":
+        return str(session["status"] if session["status"] == "expired" else session["payment_status"])
+    if intent and intent["status"] in ("processing", "requires_action"):
+        return str(intent["status"])
+    if intent and intent["last_payment_error"]:
+        return "declined" if session["status"] == "open" else "failed"
+    return str(session["status"])
+
+
+def _of_session(session: Json, intent: Json | None) -> list[Action]:
+    target = {"session": session["id"]}
+    if intent and intent["status"] == "requires_action":
+        return [("authenticate", target, "do_authenticate"), ("expire", target, "do_expire")]
+    if session["status"] == "open":
+        return [
+            ("pay", target, "do_pay"),
+            ("pay", target | {"outcome": "declined"}, "do_decline"),
+            ("pay", target | {"outcome": "processing"}, "do_processing"),
+            ("expire", target, "do_expire"),
+        ]
+    if intent and intent["status"] == "processing":
+        return [("settle", target, "do_settle"), ("settle", target | {"success": False}, "do_fail")]
+    return []
+
+
+def _of_charge(charge: Json | None) -> list[Action]:
+    if charge is None or charge["status"] != "succeeded" or charge["disputed"]:
+        return []
+    target = {"charge": charge["id"]}
+    refund: list[Action] = [] if charge["refunded"] else [("refund", target, "do_refund")]
+    return [*refund, ("dispute", target, "do_dispute"), ("dispute", target | {"warning": True}, "do_warning")]
+
+
+def _of_refund(refund: Json) -> list[Action]:
+    target = {"refund": refund["id"]}
+    succeeds: Action = ("refund_status", target | {"status": "succeeded"}, "do_refund_succeeds")
+    fails: Action = ("refund_status", target | {"status": "failed"}, "do_refund_fails")
+    return {"pending": [succeeds, fails], "succeeded": [fails]}.get(refund["status"], [])
+
+
+def _of_dispute(dispute: Json) -> list[Action]:
+    target = {"dispute": dispute["id"]}
+    win: Action = ("dispute_status", target | {"status": "won"}, "do_win")
+    lose: Action = ("dispute_status", target | {"status": "lost"}, "do_lose")
+    if dispute["status"].startswith("warning_"):
+        closed: Action = ("dispute_status", target | {"status": "closed"}, "do_close")
+        return [] if dispute["status"] == "warning_closed" else [closed]
+    return {"won": [], "lost": [win]}.get(dispute["status"], [win, lose])

@@ -1,0 +1,96 @@
+"""What `stripe listen` talks to: the Stripe CLI's sessions and its WebSocket (subprotocol stripecli-devproxy-v1)."""
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+from stripe_sandbox.deliveries import Attempt, Delivery, encode, signed_headers
+from stripe_sandbox.ids import token
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+from stripe_sandbox.webhooks import Webhooks
+
+_PROTOCOL = "stripecli-devproxy-v1"
+_SENT_KEPT = 1_000  # events whose answer may still come
+
+
+@dataclass
+class Listeners:
+    sandbox: Sandbox
+    webhooks: Webhooks
+    sockets: set[web.WebSocketResponse] = field(default_factory=set)
+    sent: dict[str, tuple[Json, float]] = field(default_factory=dict)  # conversation: event, when it was sent
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/_stripecli/{id}", self.subscribe)]
+
+    @property
+    def secret(self) -> str:
+        """The same for every session, as Stripe's is for an account's CLI."""
+        kept = self.sandbox.store.private.setdefault(self.sandbox.account["id"], {})
+        return str(kept.setdefault("cli_secret", f"whsec_{token(64)}"))
+
+    def create_session(self, sandbox: Sandbox, given: Json, _: str) -> Json:
+        """POST /v1/stripecli/sessions"""
+        session_id = f"cliws_{token(16)}"
+        return {
+            "default_version": "",
+            "device_token": "",
+            "display_connect_filter_warning": False,
+            "latest_version": "",
+            "reconnect_delay": 1,
+            "secret": self.secret,
+            "websocket_authorized_feature": (given.get("websocket_features") or ["webhooks"])[0],
+            "websocket_id": session_id,
+            "websocket_url": f"{sandbox.settings.public_url.replace('http', 'ws', 1)}/_stripecli/{session_id}",
+        }
+
+    async def subscribe(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=[_PROTOCOL])
+        await socket.prepare(request)
+        self.sockets.add(socket)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._heard(json.loads(message.data))
+        finally:
+            self.sockets.discard(socket)
+        return socket
+
+    def on_event(self, event: Json) -> None:
+        if self.sockets:
+            # After this turn, so that the event is told as its request left it.
+            asyncio.get_running_loop().call_soon(lambda: self.webhooks.spawn(self._tell(event)))
+
+    async def _tell(self, event: Json) -> None:
+        body, conversation = encode(event), f"wc_{token(16)}"
+        self.sent[conversation] = (event, time.time())
+        while len(self.sent) > _SENT_KEPT:
+            del self.sent[next(iter(self.sent))]
+        frame = {
+            "endpoint": {"api_version": None},
+            "event_payload": body.decode(),
+            "http_headers": signed_headers(body, [self.secret]),
+            "type": "webhook_event",
+            "webhook_conversation_id": conversation,
+            "webhook_id": f"wh_{token(16)}",
+        }
+        for socket in list(self.sockets):
+            with contextlib.suppress(ConnectionError):
+                await socket.send_json(frame)
+
+    def _heard(self, message: Json) -> None:
+        """The CLI says what the site answered: a delivery like any other."""
+        if message.get("type") != "webhook_response" or message.get("webhook_conversation_id") not in self.sent:
+            return
+        event, at = self.sent[message["webhook_conversation_id"]]
+        answer = Attempt(at, round((time.time() - at) * 1000), message["status"], body=message["body"][:500])
+        subject = str(event["data"]["object"].get("id", ""))
+        state = "delivered" if answer.accepted else "failed"
+        forwarded = Delivery(event["id"], event["type"], subject, "stripe listen", message["forward_url"], state)
+        forwarded.attempts.append(answer)
+        self.webhooks.keep(forwarded)
