@@ -44,6 +44,12 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{number}\u00a0{symbol}"
 
 
+def number_text(amount: int, currency: str) -> str:
+    """Minor units -> what a person would type for it, in the active language: (5000, "eur") -> "50,00" in French."""
+    text = f"{to_decimal(amount, currency):.{decimals_shown(currency)}f}"
+    return text if (get_language() or "en").startswith("en") else text.replace(".", ",")
+
+
 def parse_amount(text: str, currency: str) -> int:
     """What a person typed, in the active language ("12,50" or "12.50") -> minor units.
 

@@ -124,6 +124,7 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
     return sorted(groups.values(), key=_begun)
 
 
-def _begun(attempt: Attempt) -> tuple[int, str]:
+def _begun(attempt: Attempt) -> tuple[int, str, str]:
+    """Stripe's clock has seconds only; our attempts are numbered."""
     first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
-    return first.created or first.as_of, first.stripe_id
+    return first.created or first.as_of, first.attempt.zfill(8), first.stripe_id

@@ -13,6 +13,7 @@ from .facts import Kind, StripeFact
 from .ledger import Cause, Source
 from .models import Fact, Payment
 from .stripe_client import StripeRefusedError, StripeUnavailableError, call
+from .stripe_lookup import read_session
 from .stripe_objects import from_object
 
 logger = logging.getLogger(__name__)
@@ -97,13 +98,6 @@ def _expire(session_id: str) -> list[StripeFact]:
         session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.expire(session_id))
     except StripeRefusedError:
         return read_session(session_id)
-    return from_object(session, as_of)
-
-
-def read_session(session_id: str) -> list[StripeFact]:
-    """What Stripe says of a Checkout Session now. Raises StripeRefusedError and StripeUnavailableError."""
-    params: Any = {"expand": ["payment_intent"]}
-    session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.retrieve(session_id, params))
     return from_object(session, as_of)
 
 

@@ -140,14 +140,17 @@ def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, ca
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None:
-    """Who asked for the refund that Stripe now tells of."""
-    requests = {fact.details.get("request") for fact in facts}
+    """Who asked for the refund that Stripe now makes; that it failed is nobody's doing."""
+    requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
 
 
 def _settle(payment: Payment, rows: Sequence[Fact], cause: Cause) -> StatusChange | None:
     standing = derive([row.value for row in rows], payment.terms)
-    if standing == payment.standing:
+    if replace(standing, method=payment.method) == payment.standing:
+        if standing.method != payment.method:  # worth knowing, not worth telling
+            payment.method = standing.method
+            payment.save(update_fields=["method", "updated_at"])
         return None
     before = PaymentStatus(payment.status)
     _take(payment, standing)

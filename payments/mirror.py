@@ -11,9 +11,11 @@ from django.utils import timezone
 from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
 from .models import EventReceipt
+from .stripe_client import HTTP, RETRIES
 
 logger = logging.getLogger(__name__)
 BATCH = 100
+stripe.default_http_client, stripe.max_network_retries = HTTP, RETRIES  # dj-stripe calls through the SDK's module
 
 MODELS = {  # by the id's prefix
     "cs": Session,
@@ -37,7 +39,7 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
             done += 1
         except stripe.StripeError as error:
             failed += 1
-            logger.warning("mirror_failed object=%s error=%s", object_id, type(error).__name__)
+            logger.warning("mirror_failed object=%s error=%s", object_id, error)
     return done, failed
 
 

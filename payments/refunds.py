@@ -14,6 +14,7 @@ from .facts import Kind, StripeFact
 from .ledger import Cause, Source
 from .models import Payment
 from .stripe_client import StripeRefusedError, StripeUnavailableError, call
+from .stripe_lookup import everything_about
 from .stripe_objects import from_object
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
         answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
     except StripeRefusedError as error:
         _withdraw(payment, request, actor)
-        raise NotRefundableError(0, error.code) from error
+        if error.code != "charge_already_refunded":  # then what was wanted is so already
+            payment.refresh_from_db()
+            raise NotRefundableError(payment.refundable, error.code) from error
+        return
     except StripeUnavailableError:
         logger.warning("refund_unknown payment_id=%s request=%s", payment.public_id, request.stripe_id)
         raise
@@ -103,5 +107,6 @@ def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: User | None) -> None:
-    """Stripe said no: the reserved amount is free again."""
-    ledger.record([replace(request, status="canceled")], Cause(Source.REFUND, actor=actor))
+    """Stripe said no: the reserved amount is free again, and Stripe tells what it knows that we didn't."""
+    known = everything_about(request.payment_intent_id)
+    ledger.record([replace(request, status="canceled"), *known], Cause(Source.REFUND, actor=actor))

@@ -10,7 +10,8 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 2, 5  # seconds; the SDK's own default is 80
+HTTP = stripe.RequestsClient(timeout=(2, 5))  # seconds to connect and to wait; the SDK's own default is 80
+RETRIES = 1
 
 
 class StripeUnavailableError(Exception):
@@ -30,8 +31,8 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
     return stripe.StripeClient(
         api_key,
         base_addresses={"api": api_host},
-        http_client=stripe.RequestsClient(timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)),
-        max_network_retries=1,
+        http_client=HTTP,
+        max_network_retries=RETRIES,
     )
 
 

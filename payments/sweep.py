@@ -12,9 +12,10 @@ from .facts import Kind, StripeFact
 from .ledger import Cause, Source
 from .models import EventReceipt, Fact, Payment
 from .models.payment import PAYABLE
-from .reconcile import ask_stripe, everything_about
+from .reconcile import ask_stripe
 from .refunds import NotRefundableError
 from .status import PaymentStatus
+from .stripe_lookup import everything_about
 
 STUCK_AFTER = datetime.timedelta(days=10)  # a bank debit takes up to five working days
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe, too, stops resending an event after three days

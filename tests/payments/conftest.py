@@ -1,14 +1,18 @@
 """A patient, a member of staff and an appointment to pay."""
 
 import datetime
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
+from payments_site.demo.process import HOST, Process, free_port
+from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story
 
 
@@ -38,7 +42,7 @@ def book(patient: User, practitioner: Practitioner) -> Callable[..., Payment]:
         appointment = Appointment.objects.create(
             price_amount=amount,
             currency=currency,
-            **defaults | fields,  # type: ignore[misc]
+            **defaults | fields,
         )
         return Payment.objects.with_appointment().get(appointment=appointment)
 
@@ -53,3 +57,25 @@ def payment(book: Callable[..., Payment]) -> Payment:
 @pytest.fixture
 def story(payment: Payment) -> Story:
     return Story(payment)
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    port = free_port()
+    command = [sys.executable, "-m", "stripe_sandbox", "--port", str(port)]
+    process = Process("sandbox", command, port, tmp_path_factory.mktemp("sandbox") / "sandbox.log", {})
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def stripe(sandbox_process: Process, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> StripeAtHome:
+    """A Stripe that knows nothing yet, which the site's own client and dj-stripe talk to."""
+    settings.STRIPE_API_HOST = f"http://{HOST}:{sandbox_process.port}"
+    monkeypatch.setattr("stripe.api_base", settings.STRIPE_API_HOST)  # dj-stripe sets it once, when it is imported
+    at_home = StripeAtHome(settings.STRIPE_API_HOST)
+    at_home.do("reset")
+    at_home.do("api", mode="ok")
+    at_home.do("clock", offset=0)
+    return at_home

@@ -222,7 +222,7 @@ def test_27_cash_while_a_session_is_open_then_paid_as_well(story: Story, clerk: 
     desk.take_payment(story.payment, DUE, "cash", clerk)
     payment = standing_of(story.payment)
     assert (payment.status, payment.method, payment.reviews) == (S.PAID, "cash", [])
-    assert payment.changes.last().actor == clerk
+    assert payment.changes.filter(actor=clerk).count() == 1
     deliver(story.completed("A"))
     payment = standing_of(story.payment)
     assert (payment.status, payment.amount_overpaid, payment.reviews) == (S.PAID, DUE, [Review.DOUBLE_PAYMENT])
@@ -302,7 +302,8 @@ def test_38_a_wrong_secret_stores_nothing_and_both_are_valid_while_rotating(stor
 
 
 def test_64_a_replay_of_an_old_failure_changes_nothing_and_tells_nobody(story: Story) -> None:
-    from payments.webhooks import Source, receive
+    from payments.ledger import Source
+    from payments.webhooks import receive
 
     failed, paid = story.failed(), story.succeeded()
     deliver(failed)
@@ -322,4 +323,4 @@ def test_the_tolerance_of_the_clock_is_five_minutes_either_way(story: Story) -> 
     body = json.dumps(story.completed())
     for shift, status in ((-301, 400), (301, 400), (-290, 200)):
         header = sign(body, site_settings.STRIPE_WEBHOOK_SECRETS[0], time.time() + shift)
-        assert deliver(body, **{"Stripe-Signature": header}).status_code == status
+        assert deliver(body, headers={"Stripe-Signature": header}).status_code == status

@@ -10,8 +10,9 @@ from payments import webhooks
 from payments.ledger import Source
 from payments.management.base import OperatorCommand, moment, rehearsal
 from payments.models import EventReceipt, Payment
-from payments.reconcile import ask_stripe, events_since
+from payments.reconcile import ask_stripe
 from payments.stripe_client import StripeUnavailableError
+from payments.stripe_lookup import events_since
 
 KEPT = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists events
 OVERLAP = 60 * 60  # seconds asked again before the last event that reached us: events arrive in any order

@@ -1,0 +1,42 @@
+"""The Stripe sandbox as tests hold it: do things there as people and banks do, and deliver what it sent meanwhile."""
+
+import json
+import urllib.request
+from typing import Any
+
+from django.test import Client
+
+from tests.payments.stripe_story import deliver
+
+
+class StripeAtHome:
+    """A running stripe_sandbox. Events are pulled and delivered by `tell`, since no server listens for webhooks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.told: set[str] = set()
+
+    def do(self, action: str, **body: Any) -> dict[str, Any]:
+        """POST /_sandbox/<action>. Raises HTTPError when the sandbox refuses."""
+        return self._send(f"{self.url}/_sandbox/{action}", json.dumps(body).encode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        page = self._send(f"{self.url}/v1/events?limit=100", None)
+        return list(reversed(page["data"]))
+
+    def session(self, session_id: str) -> dict[str, Any]:
+        return self._send(f"{self.url}/v1/checkout/sessions/{session_id}", None)
+
+    def tell(self, client: Client | None = None) -> list[str]:
+        """Deliver the events that were not delivered yet; how each was answered."""
+        fresh = [event for event in self.events() if event["id"] not in self.told]
+        self.told |= {event["id"] for event in fresh}
+        return [deliver(event, client).content.decode() for event in fresh]
+
+    def _send(self, url: str, body: bytes | None) -> dict[str, Any]:
+        headers = {"Authorization": "Bearer sk_test_000000000000000000000000", "Content-Type": "application/json"}
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answered: dict[str, Any] = json.load(answer)
+        return answered
