@@ -96,7 +96,7 @@ CHECKS: dict[str, Check] = {
     "ruff": command("-m", "ruff", "check", "--quiet", "--output-format", "concise", ".", "run"),
     "format": command("-m", "ruff", "format", "--check", ".", "run"),
     "mypy": command("-m", "mypy", "--no-error-summary", ".", *map(str, ROOT.glob(".ci/*.py")), "run"),
-    "templates": command("-m", "djlint", "--check", "--lint", "--quiet", "templates"),
+    "templates": command("-m", "djlint", "--lint", "--quiet", "templates"),
     "migrations": command("manage.py", "makemigrations", "--check", "--dry-run", DEBUG="1", SKIP_MIGRATIONS="0"),
     "deployment": command("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "messages": command(".ci/messages.py", "--check"),
