@@ -42,7 +42,7 @@ class Listeners:
             "device_token": "",
             "display_connect_filter_warning": False,
             "latest_version": "",
-            "reconnect_delay": 1,
+            "reconnect_delay": 86_400,  # seconds between the CLI's planned reconnections
             "secret": self.secret,
             "websocket_authorized_feature": (given.get("websocket_features") or ["webhooks"])[0],
             "websocket_id": session_id,
