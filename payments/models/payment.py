@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from appointments.models import Appointment
 
 from ..status import PaymentStatus, Review, Standing, Terms
+from .search import SearchQuerySet
 
 UNSETTLED = (
     PaymentStatus.CHECKOUT_OPEN,
@@ -25,7 +26,7 @@ PAYABLE = (
 )
 
 
-class PaymentQuerySet(models.QuerySet["Payment"]):
+class PaymentQuerySet(SearchQuerySet):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Staff see every payment, patients their own, others none."""
         if not user.is_active:
@@ -169,3 +170,8 @@ class StatusChange(models.Model):
     def moved(self) -> bool:
         """Whether the status itself changed, so that people should be told."""
         return self.from_status != self.to_status
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from what happened at Stripe (whole seconds there) to our knowing it."""
+        return (self.created_at - self.occurred_at).total_seconds() if self.occurred_at else None

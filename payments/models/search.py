@@ -1,0 +1,94 @@
+"""How the front desk finds payments: by day, tab, practitioner and text."""
+
+import datetime
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Count, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..status import PaymentStatus
+
+if TYPE_CHECKING:
+    from .payment import Payment  # noqa: F401
+
+STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")
+
+
+class Tab(models.TextChoices):
+    """The day list's tabs, each a group of statuses that asks the same of the front desk."""
+
+    ALL = "all", _("All")
+    TO_PAY = "to_pay", _("To pay")
+    PROCESSING = "processing", _("Processing")
+    PAID = "paid", _("Paid")
+    PARTLY_REFUNDED = "partly_refunded", _("Partly refunded")
+    REFUNDED = "refunded", _("Refunded")
+    FAILED = "failed", _("Failed")
+    DISPUTED = "disputed", _("Disputed")
+    TO_REVIEW = "to_review", _("To review")
+
+    @property
+    def condition(self) -> Q:
+        if self is Tab.ALL:
+            return Q()
+        if self is Tab.TO_REVIEW:
+            return ~Q(reviews=[])
+        return Q(status__in=TAB_STATUSES[self])
+
+
+TAB_STATUSES = {
+    Tab.TO_PAY: (
+        PaymentStatus.UNPAID,
+        PaymentStatus.CHECKOUT_OPEN,
+        PaymentStatus.EXPIRED,
+        PaymentStatus.UNDERPAID,
+    ),
+    Tab.PROCESSING: (PaymentStatus.PROCESSING,),
+    Tab.PAID: (PaymentStatus.PAID,),
+    Tab.PARTLY_REFUNDED: (PaymentStatus.PARTIALLY_REFUNDED,),
+    Tab.REFUNDED: (PaymentStatus.REFUNDED, PaymentStatus.REFUND_PENDING),
+    Tab.FAILED: (PaymentStatus.FAILED,),
+    Tab.DISPUTED: (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK),
+}
+
+
+class SearchQuerySet(models.QuerySet["Payment"]):
+    def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
+        """Those whose appointment starts on these calendar days, both included, in the clinic's time zone."""
+        begin = timezone.make_aware(datetime.datetime.combine(first, datetime.time.min))
+        end = timezone.make_aware(datetime.datetime.combine(last + datetime.timedelta(days=1), datetime.time.min))
+        return self.filter(appointment__start__gte=begin, appointment__start__lt=end)
+
+    def upcoming(self) -> Self:
+        """Those whose appointment isn't over, the next one first."""
+        return self.filter(appointment__end__gte=timezone.now()).order_by("appointment__start")
+
+    def past(self) -> Self:
+        """Those whose appointment is over, the last one first."""
+        return self.filter(appointment__end__lt=timezone.now()).order_by("-appointment__start")
+
+    def matching(self, text: str) -> Self:
+        """By a Stripe id, an appointment's reference, or words of the patient's name."""
+        found = self
+        for word in text.split():
+            if word.startswith(STRIPE_ID_PREFIXES):
+                same = Q(facts__stripe_id=word) | Q(facts__payment_intent_id=word) | Q(facts__charge_id=word)
+                found = found.filter(pk__in=self.model.objects.filter(same).values("pk"))
+            else:
+                found = found.filter(
+                    Q(appointment__reference__istartswith=word)
+                    | Q(appointment__patient__last_name__icontains=word)
+                    | Q(appointment__patient__first_name__icontains=word)
+                )
+        return found
+
+    def in_tab(self, tab: Tab) -> Self:
+        return self.filter(tab.condition)
+
+    def tab_counts(self) -> dict[Tab, int]:
+        """How many payments each tab would show, in one query."""
+        counts = {tab.value: Count("pk", filter=tab.condition) for tab in Tab if tab is not Tab.ALL}
+        found = self.order_by().aggregate(**counts, all=Count("pk"))
+        return {tab: found[tab.value] for tab in Tab}
