@@ -1,0 +1,109 @@
+"""Where a payment stands, said to people in whole sentences."""
+
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from appointments.money import format_amount
+
+from .models import Payment, StatusChange
+from .status import PaymentStatus as Status
+from .status import Review
+
+Words = Mapping[str, Promise]
+
+TO_PATIENT: Words = {
+    Status.UNPAID: _("Pay online now, or at the front desk when you come."),
+    Status.CHECKOUT_OPEN: _("You started to pay and have not been charged yet. Continue whenever you like."),
+    Status.PROCESSING: _(
+        "Payment received, waiting for your bank: up to 5 working days. There is nothing more for you to do."
+    ),
+    Status.PAID: _("Thank you, your payment is confirmed."),
+    Status.UNDERPAID: _("We received %(received)s of %(due)s. The front desk is checking and will get back to you."),
+    Status.FAILED: _("The payment did not go through and nothing was taken. Try again, or use another card."),
+    Status.EXPIRED: _("The payment page was open for too long and has closed. Nothing was taken: you can start again."),
+    Status.VOID: _("There is nothing to pay."),
+    Status.REFUND_PENDING: _("A refund of %(refund_pending)s is on its way. Banks take 5 to 10 working days."),
+    Status.PARTIALLY_REFUNDED: _("%(refunded)s of %(received)s was given back to you."),
+    Status.REFUNDED: _("%(refunded)s was given back to you. Banks take 5 to 10 working days to show it."),
+    Status.DISPUTED: _("Your bank is looking into this payment at your request. The front desk follows it."),
+    Status.CHARGED_BACK: _("Your bank took this payment back. Please talk to the front desk."),
+}
+TO_STAFF: Words = {
+    Status.UNPAID: _("Nothing received yet."),
+    Status.CHECKOUT_OPEN: _("The patient has a payment page open and has not been charged yet."),
+    Status.PROCESSING: _("The bank debit is under way: up to 5 working days. Don’t ask for another payment."),
+    Status.PAID: _("Received in full."),
+    Status.UNDERPAID: _("%(received)s of %(due)s received."),
+    Status.FAILED: _("The last attempt failed; nothing was taken. The patient can try again."),
+    Status.EXPIRED: _("The payment page closed before the patient paid. Nothing was taken."),
+    Status.VOID: _("There is nothing to pay."),
+    Status.REFUND_PENDING: _("A refund of %(refund_pending)s is on its way; Stripe has not confirmed it yet."),
+    Status.PARTIALLY_REFUNDED: _("%(refunded)s of %(received)s was given back."),
+    Status.REFUNDED: _("%(refunded)s was given back in full."),
+    Status.DISPUTED: _("The patient’s bank disputes this payment. Refunds are off until it is decided."),
+    Status.CHARGED_BACK: _("The bank took %(lost)s back. Nothing more can be refunded."),
+}
+OVERPAID = _("%(received)s received: %(overpaid)s too much.")
+# https://docs.stripe.com/declines/codes: those that a patient can do something about.
+DECLINES: Words = {
+    "authentication_required": _("Your bank asks you to confirm this payment. Continue to finish it."),
+    "expired_card": _("This card has expired. Nothing was taken: use another card."),
+    "incorrect_cvc": _("The security code was not right. Nothing was taken: please try again."),
+    "insufficient_funds": _("There is not enough money on this card. Nothing was taken: use another card."),
+    "card_declined": _("Your bank declined this card. Nothing was taken: use another card, or ask your bank."),
+    "generic_decline": _("Your bank declined this card. Nothing was taken: use another card, or ask your bank."),
+    "payment_intent_authentication_failure": _("The bank could not confirm that it was you. Nothing was taken."),
+}
+REQUIRES_ACTION = DECLINES["authentication_required"]
+ATTEMPT_FAILED = DECLINES["card_declined"]
+
+
+def explain(payment: Payment, *, to_staff: bool) -> str:
+    """One or two sentences about where the payment stands, in the active language."""
+    words = (TO_STAFF if to_staff else TO_PATIENT)[payment.status]
+    if to_staff and payment.amount_overpaid:
+        words = OVERPAID
+    if not to_staff and payment.payable:
+        words = _about_the_attempt(payment) or words
+    names = ("received", "refunded", "refund_pending", "lost", "due", "overpaid")
+    return str(words) % {name: format_amount(getattr(payment, f"amount_{name}"), payment.currency) for name in names}
+
+
+def _about_the_attempt(payment: Payment) -> Promise | None:
+    if payment.attempt == "requires_action":
+        return REQUIRES_ACTION
+    if payment.failure_code and payment.status != Status.EXPIRED:
+        return DECLINES.get(payment.failure_code, ATTEMPT_FAILED)
+    return None
+
+
+AMOUNT_TOLD = {
+    Status.PAID: "received",
+    Status.UNDERPAID: "received",
+    Status.REFUND_PENDING: "refund_pending",
+    Status.PARTIALLY_REFUNDED: "refunded",
+    Status.REFUNDED: "refunded",
+    Status.CHARGED_BACK: "lost",
+}
+
+
+def describe(change: StatusChange) -> str:
+    """What this move was, such as "Paid · €50.00"."""
+    standing, status = change.standing, Status(change.to_status)
+    if change.moved:
+        label = str(status.label)
+    elif standing["reviews"]:
+        label = gettext("To review: %(reasons)s") % {
+            "reasons": ", ".join(str(Review(r).label) for r in standing["reviews"])
+        }
+    elif standing["attempt"] == "failed":
+        label = gettext("An attempt was declined (%(code)s)") % {"code": standing["failure_code"]}
+    elif standing["attempt"] == "requires_action":
+        label = gettext("The bank asks the patient to confirm")
+    else:
+        label = gettext("Details confirmed: %(status)s") % {"status": status.label}
+    told = standing.get(AMOUNT_TOLD.get(status, ""), 0)
+    return f"{label} · {format_amount(told, change.payment.currency)}" if told else label
