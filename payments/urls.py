@@ -1,8 +1,21 @@
 from django.urls import path, re_path
 
 from . import webhooks
+from .views import checkout, live, money, patients, staff
 
 urlpatterns = [
+    path("", patients.home, name="home"),
+    path("appointments/", patients.appointment_list, name="appointments"),
+    path("appointments/<slug:reference>/", patients.appointment_detail, name="appointment"),
+    path("desk/", staff.day_list, name="desk"),
+    path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
+    path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),
+    path("desk/<slug:reference>/refund/", money.refund_payment, name="refund_payment"),
+    path("payments/<uuid:public_id>/pay/", checkout.pay, name="pay"),
+    path("payments/<uuid:public_id>/return/", checkout.checkout_return, name="checkout_return"),
+    path("payments/<uuid:public_id>/confirm/", checkout.confirm, name="confirm_payment"),
+    path("payments/<uuid:public_id>/receipt/", money.receipt, name="receipt"),
+    path("payments/live/", live.payments_live, name="payments_live"),
     # With and without the last slash: Stripe counts a redirect as a failed delivery.
     re_path(r"^stripe/webhook/?$", webhooks.stripe_webhook, name="stripe_webhook"),
     path("stripe/webhook/<uuid:djstripe_uuid>", webhooks.stripe_webhook),

@@ -1,0 +1,90 @@
+"""From the pay button to Stripe's page and back."""
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import trigger_client_event
+
+from .. import checkout, reconcile
+from ..checkout import NotPayableError
+from ..ledger import Source
+from ..models import Payment
+from ..status import PaymentStatus
+from ..stripe_client import StripeRefusedError, StripeUnavailableError
+from .access import Request, payment_or_404
+
+RETURNED = "returned_from_checkout"  # session key: the payment whose patient came back from Stripe last
+
+
+@require_POST
+@login_required
+def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
+    payment = payment_or_404(request, public_id=public_id)
+    page = request.build_absolute_uri(page_of(request, payment))
+    back = request.build_absolute_uri(reverse("checkout_return", args=[public_id]))
+    try:
+        url = checkout.open_checkout(
+            payment,
+            return_url=f"{back}?session_id={{CHECKOUT_SESSION_ID}}",
+            cancel_url=page,
+            language=get_language() or "en",
+        )
+    except NotPayableError:
+        messages.info(request, _("There is nothing to pay for this appointment now."))
+    except (StripeUnavailableError, StripeRefusedError):
+        messages.error(request, _("Stripe cannot be reached, and nothing was taken. Please try again in a minute."))
+    else:
+        return redirect(url)
+    return redirect(page)
+
+
+@require_safe
+@login_required
+def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
+    """Where Stripe sends the patient after paying. Somebody else's payment or session is a 404."""
+    payment = payment_or_404(request, public_id=public_id)
+    if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
+        raise Http404
+    request.session[RETURNED] = str(public_id)
+    return redirect(page_of(request, payment))
+
+
+@require_POST
+@login_required
+def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
+    """Ask Stripe; what is new reaches the page as it always does, so htmx is only told to look now."""
+    payment = payment_or_404(request, public_id=public_id)
+    staff = request.user.is_staff
+    try:
+        reconcile.ask_stripe(
+            payment, Source.RECONCILE if staff else Source.RETURN_PAGE, request.user if staff else None
+        )
+    except StripeUnavailableError:
+        note = _(
+            "Stripe cannot be reached now. Nothing is lost: this page shows the payment as soon as Stripe tells us."
+        )
+    else:
+        note = _("Stripe was asked: this is where the payment stands.")
+    if getattr(request, "htmx", False):
+        return trigger_client_event(HttpResponse(status=204), "live:refresh", {"target": "live-source"})
+    messages.info(request, note)
+    return redirect(page_of(request, payment))
+
+
+def is_confirming(request: Request, payment: Payment) -> bool:
+    """Whether the patient has just paid at Stripe and we haven't heard of it yet."""
+    returned = request.session.get(RETURNED) == str(payment.public_id)
+    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN
+
+
+def page_of(request: Request, payment: Payment) -> str:
+    """Path of the page where this person sees this payment."""
+    staff = request.user.is_staff
+    return reverse("desk_appointment" if staff else "appointment", args=[payment.appointment.reference])

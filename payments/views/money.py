@@ -1,0 +1,92 @@
+"""Money at the front desk: taken there, given back, and proved on paper."""
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from appointments.money import format_amount
+
+from .. import desk, refunds
+from ..checkout import NotPayableError
+from ..forms import RefundForm, TakePaymentForm
+from ..models import Payment
+from ..receipt import lines_of
+from ..refunds import NotRefundableError
+from ..stripe_client import StripeUnavailableError
+from .access import Request, payment_or_404, staff_required
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def take_payment(request: Request, reference: str) -> HttpResponseBase:
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    form = TakePaymentForm(request.POST or None, payment=payment)
+    status = 200
+    if form.is_valid():
+        amount, method = form.cleaned_data["amount"], form.cleaned_data["method"]
+        try:
+            desk.take_payment(payment, amount, method, request.user)
+        except NotPayableError:
+            payment, status = payment_or_404(request, pk=payment.pk), 409
+            form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
+        else:
+            messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
+            return redirect("desk_appointment", payment.appointment.reference)
+    return _dialog(request, "payments/take_payment.html", payment, form, status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def refund_payment(request: Request, reference: str) -> HttpResponseBase:
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    form = RefundForm(request.POST or None, payment=payment)
+    status = 200
+    if form.is_valid():
+        try:
+            refunds.refund(payment, form.amount, form.cleaned_data["reason"], request.user)
+        except NotRefundableError as error:
+            payment, status = payment_or_404(request, pk=payment.pk), 409
+            form.add_error(None, _refusal(error, payment))
+        except StripeUnavailableError:
+            messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
+            return redirect("desk_appointment", payment.appointment.reference)
+        else:
+            amount = format_amount(form.amount, payment.currency)
+            messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
+            return redirect("desk_appointment", payment.appointment.reference)
+    return _dialog(request, "payments/refund.html", payment, form, status)
+
+
+def _refusal(error: NotRefundableError, payment: Payment) -> str:
+    if error.code:
+        return _("Stripe refused this refund (%(code)s). Nothing was given back.") % {"code": error.code}
+    remaining = format_amount(error.remaining, payment.currency)
+    return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
+
+
+def _dialog(request: Request, template: str, payment: Payment, form: object, status: int) -> HttpResponse:
+    context = {"payment": payment, "appointment": payment.appointment, "form": form}
+    return render(request, template, context, status=422 if status == 200 and request.method == "POST" else status)
+
+
+@require_safe
+@login_required
+def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
+    payment = payment_or_404(request, public_id=public_id)
+    if not payment.amount_received:
+        raise Http404
+    lines = lines_of(payment)
+    context = {
+        "payment": payment,
+        "appointment": payment.appointment,
+        "lines": lines,
+        "total": sum(line.amount for line in lines),
+        "printed": timezone.now(),
+    }
+    return render(request, "payments/receipt.html", context)

@@ -1,0 +1,34 @@
+"""A patient's own appointments."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from ..models import Payment
+from .access import Request, payment_or_404
+from .checkout import is_confirming
+
+PAST = 100  # appointments shown; nobody pays for older ones
+
+
+@require_safe
+@login_required
+def home(request: Request) -> HttpResponseBase:
+    return redirect("desk" if request.user.is_staff else "appointments")
+
+
+@require_safe
+@login_required
+def appointment_list(request: Request) -> HttpResponse:
+    own = Payment.objects.filter(appointment__patient=request.user.pk).with_appointment()
+    context = {"upcoming": own.upcoming(), "past": own.past()[:PAST], "section": "appointments"}
+    return render(request, "appointments/patient_list.html", context)
+
+
+@require_safe
+@login_required
+def appointment_detail(request: Request, reference: str) -> HttpResponse:
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    context = {"payment": payment, "appointment": payment.appointment, "confirming": is_confirming(request, payment)}
+    return render(request, "appointments/patient_detail.html", context)
