@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "djstripe",
     "csp",
+    "servestatic",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

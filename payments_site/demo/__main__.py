@@ -70,7 +70,7 @@ def start(site: Site) -> str:
     (site.folder / "schema").write_text(schema())
     site.make_database()
     site.start()
-    made = site.manage("demo_data")
+    made = site.python("-m", "payments_site.demo.sample")
     logins.write_text(made)  # last: a first start that was cut short begins anew
     return made.strip()
 
@@ -90,12 +90,17 @@ def end(_signal: int, _frame: FrameType | None) -> None:
 
 def serve(site: Site) -> None:
     """Until Ctrl-C, SIGTERM or the death of a process. Raises ProcessDied."""
+    workers = [site.new_worker("mirror"), site.new_worker("sweep", "--every", "60")]
     try:
         print(BANNER.format(site=site, logins=start(site)), end="", flush=True)
-        dead = first_dead(site.server, site.sandbox)
+        for worker in workers:
+            worker.spawn()
+        dead = first_dead(site.server, site.sandbox, *workers)
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        for worker in workers:
+            worker.stop()
         site.stop()
 
 

@@ -75,14 +75,23 @@ class Site:
         """Another web process on the same database: daphne, as in production."""
         return self._process(name, port, "daphne", "-b", HOST, "-p", str(port), "payments_site.asgi:application")
 
+    def new_worker(self, *arguments: str) -> Process:
+        """A management command that runs beside the server."""
+        command = [sys.executable, "manage.py", *arguments]
+        return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=ROOT)
+
     def make_database(self) -> None:
         """Tables straight from the models, in seconds; migrations from zero take a minute."""
         self.manage("migrate", "--run-syncdb", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:
         """Run manage.py with this site's settings; its standard output. Raises CalledProcessError, errors shown."""
+        return self.python("manage.py", *arguments)
+
+    def python(self, *arguments: str) -> str:
+        """The same for any Python program."""
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT,
             env={**os.environ, **self.settings},
             stdin=subprocess.DEVNULL,

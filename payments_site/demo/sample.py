@@ -1,0 +1,122 @@
+"""`python -m payments_site.demo.sample`: a clinic's days, lived rather than written. Prints the logins."""
+
+import datetime
+import os
+import sys
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
+os.environ.setdefault("LOG_LEVEL", "WARNING")
+django.setup()
+
+from django.contrib.auth.hashers import make_password  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from appointments.models import Appointment, Practitioner  # noqa: E402
+from payments.models import Payment  # noqa: E402
+from payments_site.demo import stories  # noqa: E402
+
+PASSWORD = "demo"  # noqa: S105 - printed for everybody to use
+PASSWORD_HASH = make_password(PASSWORD)  # one for all: hashing is slow, as it should be
+PATIENTS = {
+    "camille": "Camille Roux",
+    "hugo": "Hugo Lefèvre",
+    "ines": "Inès Moreau",
+    "louis": "Louis Girard",
+    "jade": "Jade Fontaine",
+    "nathan": "Nathan Chevalier",
+    "lea": "Léa Marchand",
+    "yanis": "Yanis Benali",
+    "manon": "Manon Dupuis",
+    "arthur": "Arthur Colin",
+    "chloe": "Chloé Perrin",
+}
+ABROAD = {"aiko": "Aiko Tanaka"}  # pays in yen
+PRACTITIONERS = {
+    "Dr Anne Mercier": ("Dermatologie", [("Consultation", 5500), ("Contrôle annuel", 7000)]),
+    "Dr Karim Haddad": ("Cardiologie", [("Consultation", 6000), ("Électrocardiogramme", 4200)]),
+    "Julie Lambert": ("Kinésithérapie", [("Séance", 2500), ("Bilan", 3800)]),
+    "Dr Sophie Nguyen": ("Pédiatrie", [("Consultation", 3500), ("Vaccination", 3000)]),
+}
+YESTERDAY: list[stories.Story] = [
+    stories.paid, stories.cash, stories.paid, stories.refunded, stories.terminal, stories.dispute_won,
+    stories.part_refunded, stories.missed, stories.refund_failed, stories.paid,
+]  # fmt: skip
+TODAY: list[stories.Story] = [
+    stories.paid, stories.cash, stories.declined, stories.paid, stories.debit, stories.paid, stories.expired,
+    stories.double, stories.disputed, stories.paid_then_canceled, stories.opened, stories.unpaid, stories.unpaid,
+    stories.unpaid,
+]  # fmt: skip
+AHEAD: list[stories.Story] = [
+    stories.unpaid, stories.unpaid, stories.paid, stories.unpaid, stories.debit_failed, stories.unpaid,
+    stories.paid, stories.canceled, stories.unpaid, stories.unpaid, stories.unpaid, stories.paid,
+]  # fmt: skip
+
+
+def person(login: str, name: str, **rights: bool) -> User:
+    first, last = name.rsplit(" ", 1)
+    about = {"email": f"{login}@example.com", "first_name": first, "last_name": last}
+    return User.objects.create(username=login, password=PASSWORD_HASH, **about, **rights)
+
+
+def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, stories.Story]]:
+    practitioners = [
+        (Practitioner.objects.create(name=name, specialty=specialty), services)
+        for name, (specialty, services) in PRACTITIONERS.items()
+    ]
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    plan = [(-1, YESTERDAY), (0, TODAY), (1, AHEAD[:7]), (2, AHEAD[7:])]
+    booked = []
+    for day, told in plan:
+        for slot, story in enumerate(told):
+            number = slot + 3 * day
+            practitioner, services = practitioners[number % len(practitioners)]
+            service, price = services[slot % len(services)]
+            start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 35 * slot)
+            appointment = Appointment.objects.create(
+                patient=patients[slot % len(patients)],
+                practitioner=practitioner,
+                service=service,
+                start=start,
+                end=start + datetime.timedelta(minutes=30),
+                price_amount=price,
+                status=Appointment.Status.COMPLETED if day < 0 else Appointment.Status.BOOKED,
+            )
+            booked.append((appointment, story))
+    start = midnight + datetime.timedelta(hours=17, minutes=30)
+    abroad = Appointment.objects.create(
+        patient=visitor,
+        practitioner=practitioners[1][0],
+        service="Téléconsultation",
+        start=start,
+        end=start + datetime.timedelta(minutes=20),
+        price_amount=8000,
+        currency="jpy",
+    )
+    return [(Payment.objects.with_appointment().get(appointment=a), s) for a, s in [*booked, (abroad, stories.paid)]]
+
+
+def paid_ago(appointment: Appointment) -> float:
+    """Seconds, negative: a visit of the past was paid about then, but within the day that Checkout may stay open."""
+    ago = (timezone.now() - appointment.start).total_seconds()
+    return -min(max(ago, 0), 21 * 3600)
+
+
+def main() -> None:
+    clerk = person("accueil", "Nadia Petit", is_staff=True)
+    person("admin", "Paul Arnaud", is_staff=True, is_superuser=True)
+    patients = [person(login, name) for login, name in PATIENTS.items()]
+    visitor = next(person(login, name) for login, name in ABROAD.items())
+    for payment, story in book_days(patients, visitor):
+        stories.stripe("clock", offset=paid_ago(payment.appointment))
+        story(payment, clerk)
+    stories.stripe("clock", offset=0)
+    stories.settled()
+    for login, role in (("camille", "patient"), ("hugo", "patient"), ("accueil", "staff"), ("admin", "admin")):
+        sys.stdout.write(f"login {login} {PASSWORD} {role}\n")
+
+
+if __name__ == "__main__":
+    main()

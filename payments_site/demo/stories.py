@@ -1,0 +1,139 @@
+"""What can happen to a payment: each story goes through Checkout, the desk, the sandbox and its webhooks."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from appointments.models import Appointment
+from payments import checkout, desk, refunds
+from payments.models import Payment
+
+THREE_D_SECURE, DECLINED = "4000002760003184", "4000000000000002"
+
+
+def stripe(action: str, **body: Any) -> dict[str, Any]:
+    """POST /_sandbox/<action>: what people, banks and the Dashboard do at Stripe."""
+    return _ask(f"/_sandbox/{action}", json.dumps(body).encode())
+
+
+def settled() -> None:
+    """Wait until the site has answered every webhook."""
+    deadline = time.monotonic() + 30
+    while _ask("/_sandbox/state")["deliveries_waiting"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _ask(path: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(settings.STRIPE_API_HOST + path, body, {"Content-Type": "application/json"})  # noqa: S310 - the sandbox
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        answered: dict[str, Any] = json.load(answer)
+    return answered
+
+
+def session(payment: Payment) -> str:
+    """Send the patient to Checkout; the session's id."""
+    back = f"{settings.SITE_URL}/payments/{payment.public_id}/return/?session_id={{CHECKOUT_SESSION_ID}}"
+    url = checkout.open_checkout(payment, return_url=back, cancel_url=settings.SITE_URL, language="fr")
+    return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def paid(payment: Payment, clerk: User) -> str:
+    opened = session(payment)
+    stripe("pay", session=opened)
+    return opened
+
+
+def opened(payment: Payment, clerk: User) -> None:
+    session(payment)
+
+
+def declined(payment: Payment, clerk: User) -> None:
+    stripe("pay", session=session(payment), card=DECLINED)
+
+
+def expired(payment: Payment, clerk: User) -> None:
+    stripe("expire", session=session(payment))
+
+
+def debit(payment: Payment, clerk: User) -> None:
+    stripe("pay", session=session(payment), outcome="processing")
+
+
+def debit_failed(payment: Payment, clerk: User) -> None:
+    opened = session(payment)
+    stripe("pay", session=opened, outcome="processing")
+    stripe("settle", session=opened, success=False)
+
+
+def cash(payment: Payment, clerk: User) -> None:
+    desk.take_payment(payment, payment.amount_due, "cash", clerk)
+
+
+def terminal(payment: Payment, clerk: User) -> None:
+    desk.take_payment(payment, payment.amount_due, "terminal", clerk)
+
+
+def double(payment: Payment, clerk: User) -> None:
+    """Cash is taken in the very minute in which the patient pays on the phone."""
+    stripe("delivery", mode="delay", seconds=2)
+    paid(payment, clerk)
+    cash(payment, clerk)
+    stripe("delivery", mode="normal")
+
+
+def refunded(payment: Payment, clerk: User) -> None:
+    _refund(payment, clerk, payment.amount_due)
+
+
+def part_refunded(payment: Payment, clerk: User) -> None:
+    _refund(payment, clerk, payment.amount_due // 5)
+
+
+def refund_failed(payment: Payment, clerk: User) -> None:
+    refunded(payment, clerk)
+    refund = payment.facts.filter(kind="refund").exclude(stripe_id__startswith="request_").get()
+    stripe("refund_status", refund=refund.stripe_id, status="failed")
+
+
+def _refund(payment: Payment, clerk: User, amount: int) -> None:
+    paid(payment, clerk)
+    settled()
+    payment.refresh_from_db()
+    refunds.refund(payment, amount, "requested_by_customer", clerk)
+
+
+def disputed(payment: Payment, clerk: User) -> str:
+    dispute = stripe("dispute", session=paid(payment, clerk))
+    return str(dispute["id"])
+
+
+def dispute_won(payment: Payment, clerk: User) -> None:
+    stripe("dispute_status", dispute=disputed(payment, clerk), status="won")
+
+
+def canceled(payment: Payment, clerk: User) -> None:
+    payment.appointment.status = Appointment.Status.CANCELED
+    payment.appointment.save(actor=clerk)
+
+
+def paid_then_canceled(payment: Payment, clerk: User) -> None:
+    paid(payment, clerk)
+    settled()
+    canceled(payment, clerk)
+
+
+def missed(payment: Payment, clerk: User) -> None:
+    payment.appointment.status = Appointment.Status.NO_SHOW
+    payment.appointment.save(actor=clerk)
+
+
+def unpaid(payment: Payment, clerk: User) -> None:
+    pass
+
+
+Story = Callable[[Payment, User], object]
