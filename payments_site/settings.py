@@ -128,13 +128,15 @@ CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-SERVESTATIC_USE_FINDERS = DEBUG
+SERVESTATIC_USE_FINDERS = env.bool("STATIC_FROM_SOURCE", DEBUG)  # else from STATIC_ROOT, after collectstatic
 SERVESTATIC_AUTOREFRESH = DEBUG
 
 # Stripe. STRIPE_API_HOST points at a stand-in when it is not Stripe itself.
 STRIPE_LIVE_MODE = env.bool("STRIPE_LIVE_MODE", False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_API_HOST = env.str("STRIPE_API_HOST", "") or "https://api.stripe.com"
+REAL_STRIPE = STRIPE_API_HOST == "https://api.stripe.com"
+SILENCED_SYSTEM_CHECKS = ["djstripe.W002"] if REAL_STRIPE else []  # it warns of any STRIPE_API_HOST
 STRIPE_ACCOUNT_ID = env.str("STRIPE_ACCOUNT_ID", "")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=[])  # several while a secret is rotated
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
@@ -156,7 +158,7 @@ CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
-CHECKOUT_ORIGIN = "https://checkout.stripe.com" if STRIPE_API_HOST.endswith(".stripe.com") else STRIPE_API_HOST
+CHECKOUT_ORIGIN = "https://checkout.stripe.com" if REAL_STRIPE else STRIPE_API_HOST
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],

@@ -26,7 +26,8 @@ class Site:
         self.url, self.sandbox_url = f"http://{HOST}:{port}", f"http://{HOST}:{sandbox_port}"
         self.settings = {
             "DJANGO_SETTINGS_MODULE": "payments_site.settings",
-            "DEBUG": "1",
+            "DEBUG": "0",
+            "STATIC_FROM_SOURCE": "1",
             "SKIP_MIGRATIONS": "1",
             "SITE_URL": self.url,
             "ALLOWED_HOSTS": HOST,
