@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013
 LARGEST_MESSAGE = 4096  # characters
 PER_MINUTE = 30  # messages, on average
-REASONS = frozenset({"closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "signed-in"})
+REASONS = frozenset({"closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered"})
 
 
 class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

@@ -87,7 +87,7 @@ def auto_refresh_appointments(
     Rows that are missing are offered when their day lies within `since` and `until` (dates) and their status is
     among `statuses` (apart by spaces); empty means any.
     """
-    limits = {"since": since, "until": until, "statuses": statuses}
+    limits = {"since": str(since or ""), "until": str(until or ""), "statuses": statuses}
     component = {"content": content, "name": name, "limits": limits}
     return render_to_string("payments/_auto_refresh_appointments.html", component)
 

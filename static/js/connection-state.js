@@ -49,4 +49,11 @@ class ConnectionState extends HTMLElement {
   }
 }
 
+document.addEventListener("click", (event) => {
+  const source = document.querySelector("live-source");
+  if (!source || !event.target.closest?.("[data-live-refresh]")) return;
+  event.preventDefault();
+  source.refresh();
+});
+
 customElements.define("connection-state", ConnectionState);

@@ -29,12 +29,16 @@ export function applyEntries(source, html) {
   }
 }
 
-/** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null if impossible. */
+/** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null on failure. */
 export async function fetchRegions() {
-  const response = await fetch(location.href, { cache: "no-store" });
+  const response = await fetch(location.href, { cache: "no-store" }).catch(() => null);
+  if (!response) return null;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const cursor = page.getElementById("live-cursor");
-  if (!response.ok || !cursor) return null;
+  if (!cursor) {
+    location.reload(); // signed out meanwhile, or the page is gone
+    return null;
+  }
   for (const shown of document.querySelectorAll("[data-live-region]")) {
     const fresh = page.getElementById(shown.id);
     if (fresh && !shown.parentElement.closest("[data-live-region]")) {

@@ -12,16 +12,17 @@ const POLLING_AFTER = 3; // failed tries until the page says that it polls
 const CONNECT_MS = 8000; // from opening to hello
 const PROBE_MS = 3000; // from ping to answer
 const MISSED_BEATS = 2.5;
-const SIGNED_OUT = [4401, 4403];
+const SIGNED_OUT = [4401, 4403]; // close codes
+const RESTING = ["signed-out", "offline"]; // an answer over HTTP disproves these
 
 class LiveSource extends HTMLElement {
+  provenAt = 0; // when the page was last known to be current, in ms since 1970
   #socket = null;
   #state = "";
   #tries = 0;
   #cause = { why: "", code: "" }; // of the last loss, for the server's log
   #beatMs = 10000;
   #heardAt = 0;
-  #provenAt = 0;
   #retrying;
   #probing;
   #watching;
@@ -39,11 +40,6 @@ class LiveSource extends HTMLElement {
     return this.#state === "connected";
   }
 
-  /** When the page was last known to be current, in ms since 1970; 0: since it was loaded. */
-  get provenAt() {
-    return this.#provenAt;
-  }
-
   /** Ask over HTTP for what the page hasn't been told, whatever the socket does. */
   refresh(why = "manual") {
     this.dispatchEvent(new CustomEvent("live:refresh", { detail: { why } }));
@@ -52,9 +48,9 @@ class LiveSource extends HTMLElement {
   /** Read the page's live regions anew, for when the numbers don't join up or rows are missing. */
   async reload() {
     const cursor = await fetchRegions();
-    if (cursor === null) return location.reload();
+    if (cursor === null) return;
     this.cursor = cursor;
-    this.#provenAt = Date.now();
+    this.provenAt = Date.now();
   }
 
   connectedCallback() {
@@ -65,11 +61,6 @@ class LiveSource extends HTMLElement {
     on(window, "pagehide", () => this.#rest("pagehide", "reconnecting")); // an open socket keeps pages out of the bfcache
     on(window, "pageshow", (event) => event.persisted && this.#wake("pageshow"));
     on(document, "visibilitychange", () => document.hidden || this.#wake("visible"));
-    on(document, "click", (event) => {
-      if (!event.target.closest?.("[data-live-refresh]")) return;
-      event.preventDefault();
-      this.refresh();
-    });
     on(document, "htmx:afterRequest", (event) => event.target !== this && this.#checkFragment(event.detail.xhr));
     on(this, "htmx:beforeRequest", (event) => {
       const asked = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
@@ -91,7 +82,7 @@ class LiveSource extends HTMLElement {
 
   #open() {
     this.#drop();
-    this.#set(this.#tries ? this.#troubled : "connecting");
+    this.#set(this.#tries ? this.#troubled() : "connecting");
     const url = new URL(this.getAttribute("src"), location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.searchParams.set("after", this.cursor);
@@ -113,9 +104,7 @@ class LiveSource extends HTMLElement {
     this.#socket = null;
   }
 
-  get #troubled() {
-    return this.#tries >= POLLING_AFTER ? "polling" : "reconnecting";
-  }
+  #troubled = () => (this.#tries >= POLLING_AFTER ? "polling" : "reconnecting");
 
   #lose(why, code = "") {
     this.#drop();
@@ -126,13 +115,12 @@ class LiveSource extends HTMLElement {
     }
     if (code >= 4400 && code < 4500) return this.#set("polling"); // the server wants no more of these sockets
     this.#tries += 1;
-    const growth = RETRY_GROWTH ** Math.max(0, this.#tries - STEADY_TRIES);
-    const delay = Math.round(Math.min(RETRY_MS * growth, RETRY_MAX_MS) * (0.5 + Math.random()));
-    const detail = { attempt: this.#tries, delay, why, code };
-    console.info(`live: ${why} ${code}, attempt ${detail.attempt} in ${delay} ms`);
-    this.#emit("live:reconnect", detail);
+    const mean = Math.min(RETRY_MS * RETRY_GROWTH ** Math.max(0, this.#tries - STEADY_TRIES), RETRY_MAX_MS);
+    const delay = Math.round(mean * (0.5 + Math.random())); // spread, so that a thousand pages don't return at once
+    console.info(`live: ${why} ${code}, attempt ${this.#tries} in ${delay} ms`);
+    this.#emit("live:reconnect", { attempt: this.#tries, delay, why, code });
     this.#retrying = setTimeout(() => this.#open(), delay);
-    this.#set(this.#troubled);
+    this.#set(this.#troubled());
     if (this.#tries === POLLING_AFTER) this.refresh(why);
   }
 
@@ -145,13 +133,11 @@ class LiveSource extends HTMLElement {
 
   #wake(why) {
     if (this.#state === "signed-out") return this.refresh(why);
-    const { readyState } = this.#socket ?? {};
-    if (readyState === WebSocket.CONNECTING) return;
-    if (readyState !== WebSocket.OPEN) return this.#reopen(why);
-    const heardAt = this.#heardAt;
+    if (this.#socket?.readyState === WebSocket.CONNECTING) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return this.#reopen(why);
     this.#socket.send("ping"); // it claims to be open: let it prove it
     clearTimeout(this.#probing);
-    this.#probing = setTimeout(() => this.#heardAt === heardAt && this.#reopen("probe"), PROBE_MS);
+    this.#probing = setTimeout(() => this.#reopen("probe"), PROBE_MS);
   }
 
   #reopen(why) {
@@ -162,14 +148,13 @@ class LiveSource extends HTMLElement {
 
   /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
   #watch() {
-    const silentMs = Date.now() - this.#heardAt;
-    if (this.#socket && silentMs > (this.connected ? this.#beatMs * MISSED_BEATS : CONNECT_MS)) {
-      this.#lose(this.connected ? "stale" : "timeout");
-    }
+    const patienceMs = this.connected ? this.#beatMs * MISSED_BEATS : CONNECT_MS;
+    if (this.#socket && Date.now() - this.#heardAt > patienceMs) this.#lose(this.connected ? "stale" : "timeout");
   }
 
   #hear(message) {
     this.#heardAt = Date.now();
+    clearTimeout(this.#probing);
     if (message.t === "hello") {
       this.#tries = 0;
       this.#beatMs = message.hb * 1000;
@@ -177,7 +162,7 @@ class LiveSource extends HTMLElement {
       if (message.seq < this.cursor) this.refresh("gap");
     }
     if ((message.t ? message.seq : message.prev) > this.cursor) return this.refresh("gap");
-    this.#provenAt = this.#heardAt;
+    this.provenAt = this.#heardAt;
     if (message.html) applyEntries(this, message.html);
   }
 
@@ -187,8 +172,8 @@ class LiveSource extends HTMLElement {
     if (xhr.getResponseHeader("X-Live-Reset")) return this.reload();
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
-    else this.#provenAt = Date.now();
-    if (this.#state === "signed-out") this.#lose("signed-in");
+    else this.provenAt = Date.now();
+    if (RESTING.includes(this.#state)) this.#lose("answered");
   }
 
   /** A fragment that some other request brought may be older than what the page was told meanwhile. */
@@ -207,9 +192,7 @@ class LiveSource extends HTMLElement {
     this.#emit("live:state", { state, from });
   }
 
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
-  }
+  #emit = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
 }
 
 customElements.define("live-source", LiveSource);

@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
+const { answer, entries, entry, FakeSocket, openPage, page, polls, socket, state, told } = await import("./dom.mjs");
+const hello = (seq, hb = 10) => ({ t: "hello", seq, hb });
+const pass = (seconds) => {
+  for (let tick = 0; tick < seconds * 10; tick += 1) mock.timers.tick(100);
+};
+let source;
+
+beforeEach(() => {
+  source = openPage(5);
+});
+afterEach(() => source.disconnectedCallback());
+
+test("the socket says where the page stands, and only hello makes it connected", () => {
+  assert.equal(socket().url.href, "ws://clinic.example/ws/payments/?feed=staff&lang=fr&after=5");
+  assert.equal(state(), "connecting");
+  socket().says(entry(6));
+  assert.equal(state(), "connecting");
+  socket().says(hello(6));
+  assert.equal(state(), "connected");
+  assert.ok(source.connected);
+  assert.deepEqual(told, [6]);
+});
+
+test("what was told before is dropped, what is missing is asked for", () => {
+  socket().says(hello(5));
+  for (const seq of [6, 6, 4, 7]) socket().says(entry(seq));
+  assert.deepEqual(told, [6, 7]);
+  assert.deepEqual(source.asked, []);
+  socket().says(entry(9));
+  assert.deepEqual(told, [6, 7]);
+  assert.deepEqual(source.asked, ["gap"]);
+  answer(source, 200, entries(7, 8, 9), { "X-Live-Seq": "9" });
+  assert.deepEqual(told, [6, 7, 8, 9]);
+});
+
+test("a beat with a newer number, and a hello with an older one, are asked about", () => {
+  socket().says(hello(5));
+  socket().says({ t: "hb", seq: 6 });
+  assert.deepEqual(source.asked, ["gap"]);
+  socket().says(hello(2));
+  assert.deepEqual(source.asked, ["gap", "gap"]);
+});
+
+test("an answer that comes late changes nothing", () => {
+  socket().says(hello(5));
+  socket().says(entry(6));
+  answer(source, 200, entries(6), { "X-Live-Seq": "6" });
+  assert.deepEqual(told, [6]);
+  assert.equal(source.cursor, 6);
+});
+
+test("polls are vetoed while connected, except those that were asked for", () => {
+  assert.ok(polls(source));
+  socket().says(hello(5));
+  assert.ok(!polls(source));
+  assert.ok(polls(source, "live:refresh"));
+  socket().ends();
+  assert.ok(polls(source));
+});
+
+test("it comes back after 1.5 to 4.5 s, later more slowly, for ever", () => {
+  const delays = [];
+  for (let loss = 0; loss < 40; loss += 1) {
+    socket().ends(1006);
+    delays.push(source.losses.at(-1).delay);
+    pass(Math.ceil(delays.at(-1) / 1000) + 1);
+  }
+  assert.equal(FakeSocket.all.length, 41);
+  assert.ok(delays.slice(0, 6).every((delay) => delay >= 1500 && delay <= 4500));
+  assert.ok(delays.every((delay) => delay <= 45000));
+  assert.ok(delays.slice(-20).every((delay) => delay >= 15000));
+  const { searchParams } = socket().url;
+  assert.equal(searchParams.get("try"), "40");
+  assert.equal(searchParams.get("why"), "closed");
+  assert.equal(searchParams.get("code"), "1006");
+});
+
+test("the third failure makes it say that it polls, and asks at once", () => {
+  socket().says(hello(5));
+  const states = [];
+  for (let loss = 0; loss < 3; loss += 1) {
+    socket().ends();
+    states.push(state());
+    pass(5);
+  }
+  assert.deepEqual(states, ["reconnecting", "reconnecting", "polling"]);
+  assert.deepEqual(source.asked, ["closed"]);
+  socket().says(hello(5));
+  socket().ends();
+  assert.equal(state(), "reconnecting");
+});
+
+test("a socket that goes quiet is left after two and a half beats", () => {
+  socket().says(hello(5));
+  pass(24);
+  assert.equal(state(), "connected");
+  pass(3);
+  assert.equal(state(), "reconnecting");
+  assert.equal(source.losses[0].why, "stale");
+});
+
+test("beats keep it for hours", () => {
+  socket().says(hello(5));
+  for (let beat = 0; beat < 1000; beat += 1) {
+    pass(10);
+    socket().says({ t: "hb", seq: 5 });
+  }
+  assert.equal(FakeSocket.all.length, 1);
+  assert.ok(Date.now() - source.provenAt < 1000);
+});
+
+test("an opening that never ends is given up after 8 s", () => {
+  pass(10);
+  assert.equal(source.losses[0].why, "timeout");
+});
+
+test("a laptop that slept proves its socket when it wakes", () => {
+  socket().says(hello(5));
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.deepEqual(socket().sent, ["ping"]);
+  socket().says({ t: "hb", seq: 5 });
+  pass(4);
+  assert.equal(FakeSocket.all.length, 1);
+  page.dispatchEvent(new Event("visibilitychange"));
+  pass(4);
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(socket().url.searchParams.get("why"), "probe");
+});
+
+test("offline rests, online reconnects at once", () => {
+  socket().says(hello(5));
+  window.dispatchEvent(new Event("offline"));
+  assert.equal(state(), "offline");
+  pass(60);
+  assert.equal(FakeSocket.all.length, 1);
+  window.dispatchEvent(new Event("online"));
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(socket().url.searchParams.get("why"), "online");
+});
+
+test("a page from the back/forward cache reconnects at once", () => {
+  socket().says(hello(5));
+  window.dispatchEvent(new Event("pagehide"));
+  assert.equal(FakeSocket.all[0].readyState, 3);
+  window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("signed out stays signed out until an answer says otherwise", () => {
+  socket().says(hello(5));
+  socket().ends(4401);
+  assert.equal(state(), "signed-out");
+  assert.deepEqual(source.asked, ["closed"]);
+  answer(source, 401);
+  pass(120);
+  assert.equal(FakeSocket.all.length, 1);
+  answer(source, 204, "", { "X-Live-Seq": "5" });
+  pass(6);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("a poll that says 401 or 403 signs out", () => {
+  for (const status of [401, 403]) {
+    source.disconnectedCallback();
+    source = openPage(5);
+    socket().says(hello(5));
+    answer(source, status);
+    assert.equal(state(), "signed-out");
+    assert.equal(socket().readyState, 3);
+  }
+});
+
+test("too many sockets of one person: this page polls and doesn't fight for its place", () => {
+  socket().says(hello(5));
+  socket().ends(4409);
+  assert.equal(state(), "polling");
+  pass(120);
+  assert.equal(FakeSocket.all.length, 1);
+});
+
+test("a fragment older than the page makes it ask from the fragment's number", () => {
+  socket().says(hello(9));
+  source.cursor = 9;
+  const xhr = { getResponseHeader: () => "7" };
+  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  assert.equal(source.cursor, 7);
+  assert.equal(source.asked.at(-1), "fragment");
+});
+
+test("whatever happens, in any order: in sequence, nothing twice, and never connected without a recent proof", () => {
+  let seed = 20261122;
+  const random = (below) => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return Math.floor((seed / 2147483648) * below);
+  };
+  const since = (seq) => Array.from({ length: head - seq }, (_, n) => seq + n + 1);
+  let head = 5;
+  let heard = Date.now();
+  const hears = (...messages) => {
+    if (socket().readyState > 1) return;
+    heard = Date.now();
+    for (const message of messages) socket().says(message);
+  };
+  const wakes = (name, fields = {}) => window.dispatchEvent(Object.assign(new Event(name), fields));
+  const happenings = [
+    () => hears(entry((head += 1))),
+    () => (head += 1), // the frame is lost
+    () => hears(entry(Math.max(1, head - random(3)))), // told again
+    () => hears(...since(source.cursor).map((seq) => entry(seq)), hello(head)),
+    () => hears({ t: "hb", seq: head }),
+    () => socket().readyState < 2 && socket().ends([1000, 1001, 1006, 1011, 1012, 1013][random(6)]),
+    () => pass(random(40)),
+    () => page.dispatchEvent(new Event("visibilitychange")),
+    () => wakes(["online", "offline", "pagehide"][random(3)]),
+    () => wakes("pageshow", { persisted: true }),
+    () => answer(source, 200, entries(...since(Math.max(0, source.cursor - random(3))))),
+  ];
+  for (let step = 0; step < 3000; step += 1) {
+    happenings[random(happenings.length)]();
+    assert.ok(source.cursor <= head);
+    if (source.connected) assert.ok(Date.now() - heard <= 26_000, `step ${step}: connected without proof`);
+  }
+  wakes("online");
+  pass(5);
+  hears(hello(head));
+  answer(source, 200, entries(...since(source.cursor)));
+  assert.equal(state(), "connected");
+  assert.equal(source.cursor, head);
+  assert.deepEqual(told, Array.from({ length: head - 5 }, (_, n) => n + 6));
+});
