@@ -1,14 +1,19 @@
 from django.urls import path, re_path
 
 from . import webhooks
-from .views import checkout, live, money, patients, staff
+from .views import attendance, checkout, live, money, patients, review, staff
 
 urlpatterns = [
     path("", patients.home, name="home"),
     path("appointments/", patients.appointment_list, name="appointments"),
     path("appointments/<slug:reference>/", patients.appointment_detail, name="appointment"),
+    path("appointments/<slug:reference>/calendar.ics", patients.appointment_calendar, name="appointment_calendar"),
+    path("review/", review.review_queue, name="review_queue"),
     path("desk/", staff.day_list, name="desk"),
+    path("desk/export.csv", staff.export, name="desk_export"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
+    path("desk/<slug:reference>/attendance/", attendance.set_attendance, name="set_attendance"),
+    path("desk/<slug:reference>/cancel/", attendance.cancel_appointment, name="cancel_appointment"),
     path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),
     path("desk/<slug:reference>/refund/", money.refund_payment, name="refund_payment"),
     path("payments/<uuid:public_id>/pay/", checkout.pay, name="pay"),

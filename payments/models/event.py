@@ -33,6 +33,11 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         """Those whose Stripe object dj-stripe hasn't copied since."""
         return self.filter(mirrored_at=None).exclude(object_id="")
 
+    def needing_a_person(self) -> Self:
+        """Events that no retry will help."""
+        hopeless = (EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEAD, EventReceipt.Outcome.QUARANTINED)
+        return self.filter(outcome__in=hopeless)
+
     def failed(self) -> Self:
         return self.filter(outcome=EventReceipt.Outcome.FAILED)
 

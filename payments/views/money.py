@@ -4,6 +4,7 @@ import uuid
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.forms import Form
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -27,40 +28,41 @@ from .access import Request, payment_or_404, staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     payment = payment_or_404(request, appointment__reference=reference.upper())
     form = TakePaymentForm(request.POST or None, payment=payment)
-    status = 200
-    if form.is_valid():
-        amount, method = form.cleaned_data["amount"], form.cleaned_data["method"]
-        try:
-            desk.take_payment(payment, amount, method, request.user)
-        except NotPayableError:
-            payment, status = payment_or_404(request, pk=payment.pk), 409
-            form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
-        else:
-            messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
-            return redirect("desk_appointment", payment.appointment.reference)
-    return _dialog(request, "payments/take_payment.html", payment, form, status)
+    if not form.is_valid():
+        return _dialog(request, "payments/take_payment.html", payment, form)
+    amount = form.cleaned_data["amount"]
+    try:
+        desk.take_payment(payment, amount, form.cleaned_data["method"], request.user)
+    except NotPayableError:
+        payment = payment_or_404(request, pk=payment.pk)
+        form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
+        return _dialog(request, "payments/take_payment.html", payment, form, 409)
+    messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
+    return redirect("desk_appointment", payment.appointment.reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
+    """A form, then a page that names amount and patient, then the refund."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     form = RefundForm(request.POST or None, payment=payment)
-    status = 200
-    if form.is_valid():
-        try:
-            refunds.refund(payment, form.amount, form.cleaned_data["reason"], request.user)
-        except NotRefundableError as error:
-            payment, status = payment_or_404(request, pk=payment.pk), 409
-            form.add_error(None, _refusal(error, payment))
-        except StripeUnavailableError:
-            messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
-            return redirect("desk_appointment", payment.appointment.reference)
-        else:
-            amount = format_amount(form.amount, payment.currency)
-            messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
-            return redirect("desk_appointment", payment.appointment.reference)
-    return _dialog(request, "payments/refund.html", payment, form, status)
+    if not form.is_valid():
+        return _dialog(request, "payments/refund.html", payment, form)
+    if "confirmed" not in request.POST:
+        return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
+    try:
+        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user)
+    except NotRefundableError as error:
+        payment = payment_or_404(request, pk=payment.pk)
+        form.add_error(None, _refusal(error, payment))
+        return _dialog(request, "payments/refund.html", payment, form, 409)
+    except StripeUnavailableError:
+        messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
+    else:
+        amount = format_amount(form.total, payment.currency)
+        messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
+    return redirect("desk_appointment", payment.appointment.reference)
 
 
 def _refusal(error: NotRefundableError, payment: Payment) -> str:
@@ -70,9 +72,9 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
     return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
 
 
-def _dialog(request: Request, template: str, payment: Payment, form: object, status: int) -> HttpResponse:
+def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
     context = {"payment": payment, "appointment": payment.appointment, "form": form}
-    return render(request, template, context, status=422 if status == 200 and request.method == "POST" else status)
+    return render(request, template, context, status=status or (422 if form.is_bound else 200))
 
 
 @require_safe

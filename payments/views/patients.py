@@ -1,9 +1,13 @@
 """A patient's own appointments."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+
+from appointments.calendar import to_ics
 
 from ..models import Payment
 from .access import Request, payment_or_404
@@ -32,3 +36,14 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
     payment = payment_or_404(request, appointment__reference=reference.upper())
     context = {"payment": payment, "appointment": payment.appointment, "confirming": is_confirming(request, payment)}
     return render(request, "appointments/patient_detail.html", context)
+
+
+@require_safe
+@login_required
+def appointment_calendar(request: Request, reference: str) -> HttpResponse:
+    appointment = payment_or_404(request, appointment__reference=reference.upper()).appointment
+    title = _("Appointment %(reference)s") % {"reference": appointment.reference}
+    calendar = to_ics(appointment, title=title, where=settings.CLINIC_NAME, host=request.get_host())
+    response = HttpResponse(calendar, content_type="text/calendar; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{appointment.reference}.ics"'
+    return response

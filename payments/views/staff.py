@@ -1,12 +1,13 @@
 """The front desk: the day's appointments, and one of them with all that happened to its payment."""
 
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from ..forms import DayFilter
+from ..exports import csv_lines
+from ..filters import DayFilter
 from ..models import Payment
 from ..models.search import TAB_STATUSES, Tab
 from .access import Request, payment_or_404, staff_required
@@ -17,18 +18,22 @@ ROWS = 50
 @require_safe
 @staff_required
 def day_list(request: Request) -> HttpResponse:
+    """The list; its tabs alone when they ask for themselves because a payment moved."""
     chosen = DayFilter(request.GET)
     found = chosen.narrow(Payment.objects.visible_to(request.user))
     counts = found.tab_counts()
+    tabs = [(tab, counts[tab], chosen.query(status=None if tab is Tab.ALL else tab.value)) for tab in Tab]
+    context = {"filter": chosen, "tabs": tabs, "section": "desk"}
+    if request.headers.get("HX-Target") == "tabs":
+        return render(request, "appointments/_tabs.html", context)
     paginator = Paginator(chosen.rows(found).with_appointment(), ROWS)
     paginator.count = counts[chosen.tab]  # counted already
-    context = {
-        "filter": chosen,
-        "tabs": [(tab, counts[tab], chosen.query(status=None if tab is Tab.ALL else tab.value)) for tab in Tab],
-        "page": paginator.get_page(request.GET.get("page")),
+    page = paginator.get_page(request.GET.get("page"))
+    context |= {
+        "page": page,
+        "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "statuses": " ".join(TAB_STATUSES.get(chosen.tab, ())),
         "today": timezone.localdate(),
-        "section": "desk",
     }
     return render(request, "appointments/day_list.html", context)
 
@@ -38,3 +43,14 @@ def day_list(request: Request) -> HttpResponse:
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
     payment = payment_or_404(request, appointment__reference=reference.upper())
     return render(request, "appointments/desk_detail.html", {"payment": payment, "appointment": payment.appointment})
+
+
+@require_safe
+@staff_required
+def export(request: Request) -> StreamingHttpResponse:
+    """The day list's current filter as CSV, all pages of it."""
+    chosen = DayFilter(request.GET)
+    rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
+    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{chosen.file_name}.csv"'
+    return response

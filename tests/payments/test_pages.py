@@ -1,5 +1,6 @@
 """What people see, asked for as a browser does."""
 
+import datetime
 import re
 from collections.abc import Callable
 from html import unescape
@@ -47,12 +48,12 @@ def desk_page_of(payment: Payment) -> str:
 
 def test_a_visitor_is_asked_to_sign_in(client: Client, payment: Payment) -> None:
     for path in ("/", "/appointments/", page_of(payment), "/desk/", f"/payments/{payment.public_id}/receipt/"):
-        assert client.get(path).url.startswith("/login/?next="), path
+        assert client.get(path)["Location"].startswith("/login/?next="), path
 
 
 def test_each_person_starts_where_they_work(as_patient: Client, as_clerk: Client) -> None:
-    assert as_patient.get("/").url == "/appointments/"
-    assert as_clerk.get("/").url == "/desk/"
+    assert as_patient.get("/")["Location"] == "/appointments/"
+    assert as_clerk.get("/")["Location"] == "/desk/"
 
 
 def test_a_patient_sees_what_is_due_and_one_button(as_patient: Client, payment: Payment) -> None:
@@ -95,7 +96,7 @@ def test_the_day_list_filters_by_status_and_counts_each_tab(as_clerk: Client, bo
 
 @pytest.mark.parametrize("text", ["roux", "Camille Rou", "{reference}", "pi_{tag}A"])
 def test_the_desk_finds_a_payment_on_any_day(as_clerk: Client, book: Book, text: str) -> None:
-    payment = book(start=timezone.now() - timezone.timedelta(days=400), end=timezone.now())
+    payment = book(start=timezone.now() - datetime.timedelta(days=400), end=timezone.now())
     book(patient=User.objects.create_user("other", last_name="Blanc"))
     story = Story(payment)
     deliver(story.completed())
@@ -123,7 +124,7 @@ def test_a_return_with_another_payments_session_is_not_found(as_patient: Client,
     session = {"session_id": story.session("A", "complete", "paid")["id"]}
     assert as_patient.get(f"/payments/{payment.public_id}/return/", session).status_code == 404
     assert as_patient.get(f"/payments/{payment.public_id}/return/").status_code == 404
-    assert as_patient.get(f"/payments/{other.public_id}/return/", session).url == page_of(other)
+    assert as_patient.get(f"/payments/{other.public_id}/return/", session)["Location"] == page_of(other)
 
 
 def test_pay_says_that_nothing_was_taken_when_stripe_is_out(as_patient: Client, payment: Payment) -> None:
@@ -148,14 +149,28 @@ def test_a_refund_names_the_most_that_is_left(as_clerk: Client, payment: Payment
     assert "Au plus 50,00" in text_of(answer)
 
 
+def test_a_refund_is_confirmed_by_amount_and_name_first(as_clerk: Client, payment: Payment, story: Story) -> None:
+    deliver(story.succeeded())
+    answer = as_clerk.post(f"{desk_page_of(payment)}refund/", {"scope": "full", "reason": "duplicate"})
+    assert "Rembourser 50,00 € à Camille Roux" in text_of(answer)
+    payment.refresh_from_db()
+    assert payment.status == PaymentStatus.PAID
+
+
 def test_a_refund_that_stripe_does_not_answer_stays_pending(as_clerk: Client, payment: Payment, story: Story) -> None:
     deliver(story.succeeded())
-    answer = as_clerk.post(
-        f"{desk_page_of(payment)}refund/", {"scope": "full", "reason": "requested_by_customer"}, follow=True
-    )
+    refund = {"scope": "part", "amount": "50,00", "reason": "duplicate", "confirmed": "1"}
+    answer = as_clerk.post(f"{desk_page_of(payment)}refund/", refund, follow=True)
     payment.refresh_from_db()
     assert payment.status == PaymentStatus.REFUND_PENDING
     assert "Le remboursement reste en attente" in text_of(answer)
+
+
+def test_a_double_payment_offers_to_give_the_second_one_back(as_clerk: Client, payment: Payment, story: Story) -> None:
+    deliver(story.completed("A"))
+    deliver(story.completed("B"))
+    form = as_clerk.get(f"{desk_page_of(payment)}refund/").context["form"]
+    assert (form.initial["scope"], form.amounts["overpaid"]) == ("overpaid", 5000)
 
 
 def test_a_receipt_lists_what_came_in_and_what_went_back(as_patient: Client, payment: Payment, story: Story) -> None:

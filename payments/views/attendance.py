@@ -1,0 +1,63 @@
+"""Who came and who didn't, and appointments that are called off."""
+
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.http import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from appointments.models import Appointment
+
+from ..models import Payment
+from ..status import PaymentStatus
+from .access import Request, payment_or_404, staff_required
+
+Attendance = Appointment.Status
+SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
+
+
+@require_POST
+@staff_required
+def set_attendance(request: Request, reference: str) -> HttpResponseBase:
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    if request.POST.get("status") in SETTABLE:
+        _move(request, payment.appointment, Attendance(request.POST["status"]))
+    return redirect("desk_appointment", payment.appointment.reference)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
+    """Says what it means for the money first; what was paid is offered for refund next."""
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    if request.method == "POST":
+        _move(request, payment.appointment, Attendance.CANCELED)
+        payment.refresh_from_db()
+        return redirect("refund_payment" if payment.refundable else "desk_appointment", payment.appointment.reference)
+    context = {"payment": payment, "appointment": payment.appointment, "consequence": consequence_of(payment)}
+    return render(request, "appointments/cancel.html", context)
+
+
+def _move(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
+    if appointment.status == status:
+        return
+    appointment.status = status
+    appointment.save(actor=request.user)
+    LogEntry.objects.log_actions(
+        request.user.pk, [appointment], CHANGE, change_message=f"status: {status.value}", single_object=True
+    )
+    messages.success(request, _("Noted: %(status)s.") % {"status": status.label.lower()})
+
+
+def consequence_of(payment: Payment) -> str:
+    """What canceling means for the money, in a sentence."""
+    if payment.refundable:
+        return _("This payment stays with the clinic until you refund it: that is the next step.")
+    if payment.status == PaymentStatus.PROCESSING:
+        return _("A bank debit is on its way. When it arrives, it comes to the review queue to be refunded.")
+    if payment.status == PaymentStatus.CHECKOUT_OPEN:
+        return _("The patient’s open payment page is closed. Nothing has been paid, and nothing will be due.")
+    if payment.payable:
+        return _("Nothing has been paid, and nothing will be due.")
+    return _("No money moves.")

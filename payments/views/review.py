@@ -1,0 +1,23 @@
+"""The review queue: what no rule could settle."""
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from ..cases import cases_of
+from ..models import EventReceipt, Payment
+from .access import Request, staff_required
+
+MOST = 200  # shown at once; a longer queue has another cause
+
+
+@require_safe
+@staff_required
+def review_queue(request: Request) -> HttpResponse:
+    payments = Payment.objects.visible_to(request.user).to_review().with_appointment().prefetch_related("facts")
+    context = {
+        "cases": cases_of(payments.order_by("updated_at")[:MOST]),
+        "letters": EventReceipt.objects.needing_a_person()[:MOST],
+        "section": "review",
+    }
+    return render(request, "payments/review_queue.html", context)
