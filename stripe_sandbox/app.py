@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from importlib import resources
 from pathlib import Path
 
@@ -40,34 +41,38 @@ def make_app(sandbox: Sandbox, state_file: Path | None = None) -> web.Applicatio
     app.add_routes(Control(sandbox, webhooks, api).routes())
     app.add_routes(ControlPage(sandbox, webhooks, api).routes())
     app.router.add_static("/_sandbox/static", str(resources.files("stripe_sandbox") / "static"))
-    app.router.add_route("*", "/v1/{rest:.*}", api.handler(_unknown))
+    app.router.add_route("*", "/v1/{id:.*}", api.handler(_unknown))
     app.cleanup_ctx.append(lambda _: _running(sandbox, webhooks, state_file))
     return app
 
 
-def _unknown(sandbox: Sandbox, given: Json, _: str) -> Json:
-    raise StripeError("Unrecognized request URL. Please see https://stripe.com/docs.", status=404)
+def _unknown(sandbox: Sandbox, given: Json, path: str) -> Json:
+    raise StripeError(f"Unrecognized request URL (/v1/{path}). Please see https://stripe.com/docs.", status=404)
 
 
 async def _running(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> AsyncIterator[None]:
+    def save() -> None:
+        if state_file and sandbox.changed:
+            sandbox.changed = False
+            write_file(state_file, {"sandbox": sandbox.dump(), "deliveries": webhooks.dump()})
+
     await webhooks.start()
-    ticking = asyncio.create_task(_tick(sandbox, webhooks, state_file))
+    ticking = asyncio.create_task(_tick(sandbox, save))
     yield
     ticking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await ticking
-    _save(sandbox, webhooks, state_file)
+    save()
     await webhooks.stop()
 
 
-async def _tick(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> None:
+async def _tick(sandbox: Sandbox, save: Callable[[], None]) -> None:
+    """Do what is due; write the state file, but spend at most a tenth of the time on it."""
+    save_at = 0.0
     while True:
         await asyncio.sleep(_TICK)
         jobs.run_due(sandbox)
-        _save(sandbox, webhooks, state_file)
-
-
-def _save(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None) -> None:
-    if state_file and sandbox.changed:
-        sandbox.changed = False
-        write_file(state_file, {"sandbox": sandbox.dump(), "deliveries": webhooks.dump()})
+        if time.monotonic() >= save_at:
+            started = time.monotonic()
+            save()
+            save_at = time.monotonic() + 10 * (time.monotonic() - started)

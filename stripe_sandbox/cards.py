@@ -140,6 +140,8 @@ def by_fingerprint(fingerprint: str) -> TestMethod | None:
 
 
 def luhn_valid(number: str) -> bool:
+    if not (number.isascii() and number.isdigit()):
+        return False
     digits = [int(character) for character in reversed(number)]
     total = sum(digits[0::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return 12 <= len(digits) <= 19 and total % 10 == 0

@@ -1,15 +1,13 @@
 """The control API: `POST /_sandbox/...` with JSON bodies, for tests, the demo and the control page. See README.md."""
 
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from aiohttp import web
-from yarl import URL
 
 from stripe_sandbox import cards, checkout, disputes, endpoints, jobs, methods, refunds
 from stripe_sandbox.api import Api
+from stripe_sandbox.control_http import answering
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import MODES as API_MODES
 from stripe_sandbox.faults import Fault
@@ -44,7 +42,7 @@ class Control:
             "resend": self.resend,
             "reset": self.reset,
         }
-        routes = [web.post(f"/_sandbox/{name}", _json(act)) for name, act in posts.items()]
+        routes = [web.post(f"/_sandbox/{name}", answering(act)) for name, act in posts.items()]
         return [*routes, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 
     def pay(self, body: Json) -> Json:
@@ -151,11 +149,11 @@ class Control:
         return delivery.as_json()
 
     def reset(self, body: Json) -> Json:
-        """{}: forget every object, job and fault; webhook endpoints stay."""
+        """{endpoints?}: forget every object, job and fault; with `endpoints: true` the webhook endpoints too."""
         self.webhooks.forget()
         self.api.fault = Fault()
         self.api.answered.clear()
-        self.sandbox.reset()
+        self.sandbox.reset(keep_endpoints=not body.get("endpoints"))
         return {}
 
     async def deliveries(self, request: web.Request) -> web.Response:
@@ -200,37 +198,3 @@ def _choice(body: Json, name: str, *choices: str) -> str:
     if body.get(name) not in choices:
         raise StripeError(f"{name} is one of {', '.join(choices)}", param=name)
     return str(body[name])
-
-
-def _json(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        if request.content_type == "application/x-www-form-urlencoded" and "Origin" in request.headers:
-            return await _press(request, act)
-        try:
-            body: Any = json.loads(await request.text() or "{}")
-            return web.json_response(act(body if isinstance(body, dict) else {}))
-        except StripeError as error:
-            return web.json_response({"error": error.error}, status=error.status)
-        except (TypeError, ValueError) as error:
-            return web.json_response({"error": {"message": str(error)}}, status=400)
-
-    return handle
-
-
-async def _press(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
-    """A button of the control page: the same act, then back to the page. Other sites' forms are refused."""
-    if URL(request.headers["Origin"]).authority != request.host:
-        raise web.HTTPForbidden(text="This form was not sent by the sandbox's own page.")
-    problem = ""
-    try:
-        act({name: _value(name, str(value)) for name, value in (await request.post()).items()})
-    except (StripeError, TypeError, ValueError) as error:
-        problem = str(error)
-    chosen = URL(request.headers.get("Referer", "")).query.get("session")
-    shown = {"session": chosen or "", "problem": problem}
-    raise web.HTTPSeeOther(URL("/_sandbox/").with_query({key: value for key, value in shown.items() if value}))
-
-
-def _value(name: str, text: str) -> Any:
-    """Numbers and truths as in JSON; every other field stays text."""
-    return json.loads(text) if name in ("advance", "offset", "seconds", "success", "times", "warning") else text

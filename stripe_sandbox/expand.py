@@ -22,27 +22,46 @@ def _fill(sandbox: Sandbox, node: Json, parts: list[str], path: str) -> None:
         for found in node["data"]:
             _fill(sandbox, found, rest, path)
         return
-    value = _listed(sandbox, node, name) if (node.get("object"), name) in _LISTS else node.get(name, _MISSING)
+    value = _included(sandbox, node, name) if (node.get("object"), name) in _INCLUDABLE else node.get(name, _MISSING)
     if value is _MISSING or isinstance(value, (bool, int)):
         raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
     if isinstance(value, str):
         value = sandbox.store.find(value)
         if value is None:
             raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
-    if isinstance(value, dict):
-        node[name] = dict(value)
-        if rest:
-            _fill(sandbox, node[name], rest, path)
+    node[name] = dict(value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and rest:
+        _fill(sandbox, node[name], rest, path)
 
 
 _MISSING: Any = object()
-_LISTS = {("checkout.session", "line_items"), ("charge", "refunds")}
+# Includable properties: an object has them only when they are asked for.
+_INCLUDABLE = {
+    ("charge", "refunds"),
+    ("checkout.session", "line_items"),
+    ("customer", "sources"),
+    ("customer", "subscriptions"),
+    ("item", "discounts"),
+    ("price", "currency_options"),
+    ("price", "tiers"),
+    (None, "breakdown"),  # total_details
+}
 
 
-def _listed(sandbox: Sandbox, node: Json, name: str) -> Json:
-    if name == "line_items":
-        return as_list(sandbox.store.private[node["id"]]["lines"], f"/v1/checkout/sessions/{node['id']}/line_items")
-    return as_list(list(sandbox.store.select("refund", charge=node["id"])), f"/v1/charges/{node['id']}/refunds")
+def _included(sandbox: Sandbox, node: Json, name: str) -> Any:
+    match name:
+        case "line_items":
+            url = f"/v1/checkout/sessions/{node['id']}/line_items"
+            return as_list(sandbox.store.private[node["id"]]["lines"], url)
+        case "refunds":
+            return as_list(list(sandbox.store.select("refund", charge=node["id"])), f"/v1/charges/{node['id']}/refunds")
+        case "sources" | "subscriptions":
+            return as_list([], f"/v1/customers/{node['id']}/{name}")
+        case "currency_options":
+            return {}
+        case "breakdown":
+            return {"discounts": [], "taxes": []}
+    return []
 
 
 def as_list(found: list[Json], url: str, has_more: bool = False) -> Json:

@@ -9,7 +9,6 @@ import jinja2
 from aiohttp import web
 
 from stripe_sandbox import checkout, hosted_form
-from stripe_sandbox.cards import CARDS, IBANS
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.money import format_money
 from stripe_sandbox.sandbox import Sandbox
@@ -24,7 +23,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-_SHOWN_CARDS = {
+SHOWN_CARDS = {
     "4242424242424242": "outcome_paid",
     "4000000000000002": "outcome_declined",
     "4000000000009995": "outcome_funds",
@@ -33,13 +32,11 @@ _SHOWN_CARDS = {
     "4000000000007726": "outcome_refund_pending",
     "4000000000005126": "outcome_refund_fails",
 }
-_SHOWN_IBANS = {
+SHOWN_IBANS = {
     "FR1420041010050500013M02606": "outcome_sepa_ok",
     "FR3020041010050500013M02609": "outcome_sepa_slow",
     "FR8420041010050500013M02607": "outcome_sepa_fails",
 }
-assert set(_SHOWN_CARDS) <= {card.number for card in CARDS}  # noqa: S101
-assert set(_SHOWN_IBANS) <= {iban.number for iban in IBANS}  # noqa: S101
 
 
 def grouped(number: str) -> str:
@@ -134,8 +131,8 @@ class Pages:
             chosen="sepa_debit" if hosted_form.is_debit(typed, session) else "card",
             typed=kept,
             errors=errors,
-            test_cards=_SHOWN_CARDS,
-            test_ibans=_SHOWN_IBANS,
+            test_cards=SHOWN_CARDS,
+            test_ibans=SHOWN_IBANS,
         )
 
     def _over(self, request: web.Request, session: Json | None, why: str, status: int = 200) -> web.Response:

@@ -4,6 +4,7 @@ from stripe_sandbox import endpoints, line_items, methods, params, refunds
 from stripe_sandbox import resources as calls
 from stripe_sandbox.api import Call
 from stripe_sandbox.errors import StripeError
+from stripe_sandbox.expand import as_list
 from stripe_sandbox.lists import created_in, listed, page
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
@@ -34,9 +35,9 @@ def retrieve_account(sandbox: Sandbox, given: Json, account_id: str) -> Json:
     return sandbox.account
 
 
-def list_accounts(sandbox: Sandbox, given: Json, _: str) -> Json:
-    """Connected accounts: there are none."""
-    return page([], given, "/v1/accounts")
+def list_nothing(url: str) -> Call:
+    """What this account never has."""
+    return lambda sandbox, given, _: as_list([], url)
 
 
 def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
@@ -86,9 +87,18 @@ def delete_endpoint(sandbox: Sandbox, given: Json, endpoint_id: str) -> Json:
     return {"id": endpoint_id, "object": "webhook_endpoint", "deleted": True}
 
 
+# Lists that a client which mirrors everything asks for, dj-stripe's sync among them.
+UNUSED = (
+    *("application_fees", "country_specs", "coupons", "entitlements/active_entitlements", "entitlements/features"),
+    *("file_links", "files", "identity/verification_reports", "identity/verification_sessions", "invoiceitems"),
+    *("invoices", "issuing/authorizations", "issuing/cardholders", "issuing/cards", "issuing/disputes"),
+    *("issuing/transactions", "payouts", "promotion_codes", "radar/early_fraud_warnings", "reviews", "setup_intents"),
+    *("shipping_rates", "subscription_schedules", "subscriptions", "tax_codes", "tax_rates", "transfers"),
+)
+
 ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/account", retrieve_account),
-    ("GET", "/v1/accounts", list_accounts),
+    ("GET", "/v1/accounts", list_nothing("/v1/accounts")),
     ("GET", "/v1/accounts/{id}", retrieve_account),
     ("GET", "/v1/balance_transactions", list_all("balance_transaction", "/v1/balance_transactions", "source", "type")),
     ("GET", "/v1/balance_transactions/{id}", retrieve("balance_transaction")),
@@ -109,6 +119,9 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("POST", "/v1/customers", create_customer),
     ("GET", "/v1/customers/{id}", retrieve("customer")),
     ("POST", "/v1/customers/{id}", update_metadata("customer")),
+    ("GET", "/v1/customers/{id}/payment_methods", list_nothing("/v1/customers/payment_methods")),
+    ("GET", "/v1/customers/{id}/sources", list_nothing("/v1/customers/sources")),
+    ("GET", "/v1/customers/{id}/tax_ids", list_nothing("/v1/customers/tax_ids")),
     ("GET", "/v1/disputes", list_all("dispute", "/v1/disputes", "payment_intent", "charge")),
     ("GET", "/v1/disputes/{id}", retrieve("dispute")),
     ("POST", "/v1/disputes/{id}", calls.update_dispute),
@@ -132,6 +145,7 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/products", list_all("product", "/v1/products")),
     ("POST", "/v1/products", lambda sandbox, given, _: line_items.create_product(sandbox, given)),
     ("GET", "/v1/products/{id}", retrieve("product")),
+    ("GET", "/v1/products/{id}/features", list_nothing("/v1/products/features")),
     ("GET", "/v1/refunds", list_all("refund", "/v1/refunds", "payment_intent", "charge")),
     ("POST", "/v1/refunds", calls.create_refund),
     ("GET", "/v1/refunds/{id}", retrieve("refund")),
@@ -142,4 +156,5 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/webhook_endpoints/{id}", retrieve("webhook_endpoint")),
     ("POST", "/v1/webhook_endpoints/{id}", update_endpoint),
     ("DELETE", "/v1/webhook_endpoints/{id}", delete_endpoint),
+    *(("GET", f"/v1/{name}", list_nothing(f"/v1/{name}")) for name in UNUSED),
 )

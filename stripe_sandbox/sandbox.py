@@ -95,9 +95,9 @@ class Sandbox:
         self.jobs = [Job(*job) for job in state["jobs"]]
         self.clock_offset = state["clock_offset"]
 
-    def reset(self) -> None:
-        """Forget everything but the account and the webhook endpoints."""
-        endpoints = list(self.store.objects["webhook_endpoint"].values())
+    def reset(self, *, keep_endpoints: bool) -> None:
+        """Forget everything but the account, and its webhook endpoints if they are to stay."""
+        endpoints = list(self.store.objects["webhook_endpoint"].values()) if keep_endpoints else []
         self.store.load({"objects": {"webhook_endpoint": endpoints}, "private": self.store.private})
         self.jobs, self.clock_offset, self.changed = [], 0.0, True
         self.open_account()

@@ -12,9 +12,9 @@ from stripe_sandbox.ids import PREFIXES, kind_of, new_id
 
 Json = dict[str, Any]
 
-# The newest so many of each type are kept; a day of 1,000 payments makes about 8,000 events.
+# The newest so many of each type are kept; a day of 1,000 payments makes about 5,000 events (35 MB).
 LIMIT = 5_000
-LIMITS = {"event": 25_000, "webhook_endpoint": 50}
+LIMITS = {"event": 10_000, "webhook_endpoint": 50}
 
 
 def _blank(kind: str) -> Json:

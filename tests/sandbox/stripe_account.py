@@ -1,0 +1,165 @@
+"""A sandbox process with a shop in front of it: Stripe's own SDK at one end, a webhook receiver at the other."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import stripe
+
+SECRET = "whsec_sandbox_tests"
+KEY = "sk_test_" + "a" * 24
+PATIENCE = 8.0  # seconds
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Receiver:
+    """Takes webhooks as a site would: what arrived, and what to answer next (200 unless told otherwise)."""
+
+    secret: str = SECRET
+    events: list[stripe.Event] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    forged: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    url: str = ""
+
+    def take(self, body: bytes, headers: dict[str, str]) -> int:
+        try:
+            event = stripe.Webhook.construct_event(body, headers["Stripe-Signature"], self.secret)
+        except stripe.SignatureVerificationError as error:
+            self.forged.append(str(error))
+            return 400
+        self.headers.append(headers)
+        self.events.append(event)
+        return self.answers.pop(0) if self.answers else 200
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in list(self.events)]
+
+    def of(self, event_type: str) -> list[Any]:
+        return [event.data.object for event in list(self.events) if event.type == event_type]
+
+
+def eventually(holds: Callable[[], object], what: str = "") -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, what or "it did not happen in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def receiving(receiver: Receiver) -> Iterator[Receiver]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = receiver.take(body, dict(self.headers))
+            self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    receiver.url = f"http://127.0.0.1:{server.server_port}/webhook/"
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def running(*options: str) -> Iterator[str]:
+    """A sandbox process; yields its URL."""
+    command = [sys.executable, "-m", "stripe_sandbox", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[1]
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+class Refused(Exception):
+    """The control API said no; `answer` is its JSON."""
+
+    def __init__(self, status: int, answer: Json) -> None:
+        super().__init__(f"{status} {answer}")
+        self.status, self.answer = status, answer
+
+
+@dataclass
+class StripeAccount:
+    url: str
+    receiver: Receiver
+
+    @property
+    def client(self) -> stripe.StripeClient:
+        return stripe.StripeClient(KEY, base_addresses={"api": self.url}, max_network_retries=0)
+
+    @property
+    def v1(self) -> Any:
+        return self.client.v1
+
+    def control(self, act: str, **body: Any) -> Json:
+        request = urllib.request.Request(f"{self.url}/_sandbox/{act}", json.dumps(body).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found: Json = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, json.load(error)) from None
+
+    def deliveries(self, **wanted: str) -> list[Json]:
+        query = urllib.parse.urlencode(wanted)
+        with urllib.request.urlopen(f"{self.url}/_sandbox/deliveries?{query}", timeout=10) as answer:
+            found: list[Json] = json.load(answer)["data"]
+            return found
+
+    def get(self, path: str) -> Json:
+        """The API's own JSON, before the SDK makes objects of it."""
+        request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"Authorization": f"Bearer {KEY}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: Json = json.load(answer)
+            return found
+
+    def session(self, amount: int = 6000, currency: str = "eur", **more: Any) -> Any:
+        """An open Checkout Session for a consultation; `amount` in minor units."""
+        price = {"currency": currency, "unit_amount": amount, "product_data": {"name": "Consultation"}}
+        return self.v1.checkout.sessions.create(
+            {
+                "mode": "payment",
+                "line_items": [{"price_data": price, "quantity": 1}],
+                "success_url": "http://127.0.0.1:1/done?session={CHECKOUT_SESSION_ID}",
+                "cancel_url": "http://127.0.0.1:1/back",
+                "metadata": {"payment": "p_1"},
+                "payment_intent_data": {"metadata": {"payment": "p_1"}},
+                "payment_method_types": ["card", "sepa_debit"] if currency == "eur" else ["card"],
+            }
+            | more
+        )
+
+    def paid(self, amount: int = 6000, currency: str = "eur", **how: Any) -> Json:
+        """A session that was paid: the control API's answer, {session, payment_intent, error}."""
+        return self.control("pay", session=self.session(amount, currency).id, **how)
+
+    def heard(self, *types: str) -> None:
+        """Wait until each of these has been delivered."""
+        eventually(lambda: set(types) <= set(self.receiver.types), f"missing {set(types) - set(self.receiver.types)}")
