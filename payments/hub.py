@@ -78,8 +78,7 @@ class Hub:
         socket.seq = -1 if after is None else after
         while not socket.closed and (feed.sent is None or socket.seq != feed.sent):
             batch, frames = await in_thread(frames_after, audience, socket.seq, frozenset({socket.language}))
-            for _, text in frames[socket.language]:
-                socket.write(text)
+            await self._tell([socket], frames)
             socket.seq = batch.last
             if feed.sent is None or batch.head < feed.sent:  # first of its feed, or the database was put back
                 feed.sent = feed.head = batch.head
@@ -132,13 +131,16 @@ class Hub:
                 await self._tell(feed.live(), frames)
 
     async def _tell(self, listeners: list[Socket], frames: dict[str, list[tuple[int, bytes]]]) -> None:
-        for number, socket in enumerate(listeners, 1):
-            for seq, text in frames[socket.language]:
+        """Entry by entry, with pauses in which the server sends: a burst alone must not make a reader look slow."""
+        for position in range(max(map(len, frames.values()), default=0)):
+            for number, socket in enumerate(listeners, 1):
+                seq, text = frames[socket.language][position]
                 if seq > socket.seq:
                     socket.write(text)
                     socket.seq = seq
-            if number % BREATH == 0:
-                await asyncio.sleep(0)
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
     async def _tail(self) -> None:
         heads = await in_thread(heads_of, list(self._feeds))

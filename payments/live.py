@@ -1,6 +1,7 @@
 """What a page is told: the entries after the number that it knows, rendered once for everybody who is told them."""
 
 import json
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ BATCH = 100  # entries handed out at once; a page further behind asks again
 BEAT = 10  # seconds between two heartbeats of a socket
 CACHED = 1024  # rendered entries kept in a process, each a few kilobytes
 QUIET = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # no news: people did it themselves a moment ago
+INDENTATION = re.compile(r"\s*\n\s*")
 
 counted: Counter[str] = Counter()  # what this process has seen: polls, reconnects, sockets cut and so on
 _rendered: "OrderedDict[tuple[object, ...], Rendered]" = OrderedDict()
@@ -99,7 +101,7 @@ def _render(entry: FeedEntry, language: str) -> Rendered:
         "confirmed": change.moved and change.to_status == PaymentStatus.PAID,
     }
     with translation.override(language):
-        html = render_to_string("payments/_entry.html", context).strip()
+        html = INDENTATION.sub("\n", render_to_string("payments/_entry.html", context).strip())
     return Rendered(html, frame({"seq": entry.seq, "prev": entry.seq - 1, "html": html}))
 
 

@@ -6,6 +6,7 @@ server, and any version of theirs that looks different, gets plain `send()`.
 
 import asyncio
 import functools
+import logging
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,9 @@ from typing import Any
 from .holders import Holder
 from .live import counted
 
-LIMIT = 256 * 1024  # bytes that a reader may be behind, beyond what the operating system keeps for it
+logger = logging.getLogger(__name__)
+
+LIMIT = 1024 * 1024  # bytes that a reader may be behind, beyond what the operating system keeps for it
 TOO_SLOW = 1008
 
 Send = Callable[[Any], Awaitable[None]]
@@ -88,6 +91,7 @@ class Socket:
             return
         if self.unsent() > LIMIT:
             counted["sockets_cut_slow"] += 1
+            logger.warning("live_socket_cut audience=%s unsent=%s", self.holder.audience, self.unsent())
             self.abort()
         elif self._wire is None:
             self._waiting.append(text)

@@ -7,6 +7,9 @@ import urllib.request
 import uuid
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
 
 from payments.models import Payment
 from tests.live_site import LiveSite
@@ -102,3 +105,17 @@ class Clinic:
         )
         answer: HTTPResponse = urllib.request.urlopen(request, timeout=10)
         return answer
+
+
+def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:
+    address = (url or site.url).replace("http", "ws")
+    return connect(
+        f"{address}/ws/payments/?after={after}&feed={person.feed}&lang=fr",
+        origin=site.url,  # type: ignore[arg-type]
+        additional_headers={"Cookie": f"sessionid={person.session}"},
+        **options,
+    )
+
+
+def told(page: ClientConnection, seconds: float = 8) -> dict[str, Any]:
+    return dict(json.loads(page.recv(seconds)))

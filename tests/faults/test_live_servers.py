@@ -1,35 +1,18 @@
 """Sockets on real servers: the frames are written past the server's own send(), so both servers are tried."""
 
-import json
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from payments_site.demo.process import HOST, Process, free_port
-from tests.clinic import Clinic, Person
+from tests.clinic import Clinic, open_socket, told
 from tests.live_site import LiveSite
 
 pytestmark = pytest.mark.faults
 UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--lifespan", "off"]
-
-
-def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:
-    address = (url or site.url).replace("http", "ws")
-    return connect(
-        f"{address}/ws/payments/?after={after}&feed={person.feed}&lang=fr",
-        origin=site.url,  # type: ignore[arg-type]
-        additional_headers={"Cookie": f"sessionid={person.session}"},
-        **options,
-    )
-
-
-def told(page: ClientConnection, seconds: float = 8) -> dict[str, Any]:
-    return dict(json.loads(page.recv(seconds)))
 
 
 @pytest.fixture(params=["daphne", "uvicorn", "uvicorn with another protocol"])
@@ -41,8 +24,9 @@ def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[Liv
     port = free_port()
     options = UVICORN if request.param == "uvicorn" else ["--ws", "websockets", "--lifespan", "off"]
     command = [sys.executable, "-m", "uvicorn", "payments_site.asgi:application", "--port", str(port), *options]
-    server = Process("uvicorn", command, port, site.folder / "uvicorn.log", site.settings)
+    server = Process(request.param, command, port, site.folder / "uvicorn.log", site.settings)
     site.server.stop()
+    site.others.append(server)
     server.start()
     yield site, f"http://{HOST}:{port}"
     server.stop()
@@ -73,20 +57,26 @@ def test_a_page_is_told_on_every_server(served: tuple[LiveSite, str]) -> None:
 
 
 MANY = """
-import itertools
-from payments.models import Payment
-from payments import ledger
-from payments.facts import Kind, StripeFact
-for n in range({count}):
-    for payment in Payment.objects.all():
-        ledger.record([StripeFact(kind=Kind.OFFLINE, stripe_id=f"offline_{{payment.pk}}_{{n}}", status="cash", as_of=n,
-            created=n, amount=1, currency="eur", payment_id=str(payment.public_id))], ledger.Cause("desk"))
+from dataclasses import asdict
+from payments.models import Feed, FeedEntry, Payment, StatusChange
+payment = Payment.objects.first()
+numbers = range(1, {count} + 1)
+changes = StatusChange.objects.bulk_create(
+    StatusChange(payment=payment, version=n, from_status="unpaid", to_status="paid", source="desk",
+                 standing=asdict(payment.standing)) for n in numbers)
+feed = Feed.objects.create(audience="staff", head=0)
+for n, change in zip(numbers, changes):
+    FeedEntry.objects.create(feed=feed, seq=n, payment=payment, change=change)
+    if n % 50 == 0:
+        Feed.objects.update(head=n)
 """
+COUNT = 2000  # frames of some kilobytes: more than the kernel buffers
 
 
+@pytest.mark.parametrize("served", ["daphne", "uvicorn"], indirect=True)
 def test_a_reader_who_does_not_read_is_cut_and_disturbs_nobody(served: tuple[LiveSite, str]) -> None:
     site, url = served
-    clinic = Clinic(site, staff=2, each=10)
+    clinic = Clinic(site, staff=2)
     slow, quick = clinic.staff
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -96,10 +86,12 @@ def test_a_reader_who_does_not_read_is_cut_and_disturbs_nobody(served: tuple[Liv
         open_socket(site, quick, url=url, max_queue=None) as page,
     ):
         assert told(page)["t"] == "hello"
-        site.manage("shell", "--no-imports", "--command", MANY.format(count=50))
+        site.manage("shell", "--no-imports", "--command", MANY.format(count=COUNT))
         entries: list[int] = []
-        while len(entries) < 500:
+        while len(entries) < COUNT:
             entries += [message["seq"] for message in [told(page)] if "html" in message]
-        assert entries == list(range(1, 501))
+        assert entries == list(range(1, COUNT + 1))
+        process = site.server if url == site.url else site.others[0]
+        assert "live_socket_cut audience=staff" in process.log()
         with pytest.raises(ConnectionClosed):
             list(stalled)

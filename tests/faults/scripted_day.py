@@ -1,0 +1,72 @@
+"""`python -m tests.faults.scripted_day N`, in a site's environment: N payments with mixed outcomes, all at once."""
+
+import datetime
+import os
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import django
+
+os.environ.setdefault("LOG_LEVEL", "ERROR")
+django.setup()
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from appointments.models import Appointment, Practitioner  # noqa: E402
+from payments.models import Payment  # noqa: E402
+from payments_site.demo import stories  # noqa: E402
+
+OUTCOMES: list[tuple[stories.Story, int]] = [  # what happens, and how often in a hundred
+    (stories.paid, 50),
+    (stories.declined, 10),
+    (stories.expired, 8),
+    (stories.debit, 5),
+    (stories.debit_failed, 5),
+    (stories.cash, 5),
+    (stories.disputed, 3),
+    (stories.dispute_won, 3),
+    (stories.opened, 5),
+]
+DELIVERY = ("normal", "duplicate", "reverse", "delay")
+
+
+def book(count: int) -> list[int]:
+    doctor = Practitioner.objects.create(name="Dr Anne Mercier", specialty="Dermatology")
+    patient = User.objects.create_user("patient")
+    start = timezone.now()
+    ids = []
+    for _ in range(count):
+        end = start + datetime.timedelta(minutes=20)
+        visit = Appointment.objects.create(
+            patient=patient, practitioner=doctor, service="Consultation", start=start, end=end, price_amount=5000
+        )
+        ids.append(visit.pk)
+    return ids
+
+
+def live_through(appointment_id: int, story: stories.Story, clerk: User) -> None:
+    try:
+        story(Payment.objects.with_appointment().get(appointment_id=appointment_id), clerk)
+    finally:
+        connection.close()
+
+
+def main(count: int) -> None:
+    chance = random.Random(count)
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    told = chance.choices([story for story, _ in OUTCOMES], [weight for _, weight in OUTCOMES], k=count)
+    ids = book(count)
+    with ThreadPoolExecutor(4) as people:
+        for first in range(0, count, 50):
+            stories.stripe("delivery", mode=chance.choice(DELIVERY), seconds=0.5)
+            share = slice(first, first + 50)
+            list(people.map(live_through, ids[share], told[share], [clerk] * 50))
+    stories.stripe("delivery", mode="normal")
+    stories.settled()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""Several processes and a Redis that dies, freezes and comes back empty: pages stay right, only slower."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from websockets.sync.client import ClientConnection
+
+from payments_site.demo.process import Process
+from tests import services
+from tests.clinic import Clinic, open_socket, told
+from tests.live_site import LiveSite
+
+pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(240)]
+MakeSite = Callable[..., LiveSite]
+
+PUSHED = 1.0  # seconds: sooner than any look at the database
+FOUND = 5.0  # seconds: by the look at the database that each process takes
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Process]:
+    """A Redis that only this test breaks."""
+    with services.redis() as server:
+        if server.process is None:
+            pytest.skip("TEST_REDIS_URL names a server that isn't ours to kill")
+        yield server.process
+
+
+def redis_url(redis: Process) -> str:
+    return f"redis://127.0.0.1:{redis.port}/0"
+
+
+class Day:
+    """A socket of the staff at one process, webhooks at another."""
+
+    def __init__(self, site: LiveSite) -> None:
+        self.other = site.start_another_server()
+        self.clinic = Clinic(site, each=40)
+        self.seq = 0
+
+    @contextmanager
+    def open(self) -> Iterator[ClientConnection]:
+        with open_socket(self.clinic.site, self.clinic.staff[0], self.seq) as page:
+            assert told(page)["t"] == "hello"
+            yield page
+
+    def seconds_until_told(self, page: ClientConnection) -> float:
+        """Post an event to the other process; how long until the page has it."""
+        began = time.monotonic()
+        assert self.clinic.tell(self.clinic.story(payment=self.seq).completed(), self.other) == 200
+        answered = time.monotonic() - began
+        assert answered < 2, f"the webhook waited {answered:.1f} s for Redis"
+        self.seq += 1
+        while True:
+            message = told(page, 12)
+            if "html" in message:
+                assert (message["seq"], message["prev"]) == (self.seq, self.seq - 1)
+                return time.monotonic() - began
+
+    def pushes_again(self, page: ClientConnection, within: float = 15) -> None:
+        deadline = time.monotonic() + within
+        while min(self.seconds_until_told(page) for _ in range(2)) > PUSHED:
+            assert time.monotonic() < deadline, "Redis is back, but pushes are not"
+
+
+def test_pages_stay_right_while_redis_dies_freezes_and_returns_empty(make_site: MakeSite, own_redis: Process) -> None:
+    day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
+    with day.open() as page:
+        day.pushes_again(page)
+        for fault, repair in ((own_redis.kill, own_redis.start), (own_redis.freeze, own_redis.thaw)):
+            fault()
+            assert max(day.seconds_until_told(page) for _ in range(3)) < FOUND
+            repair()
+            day.pushes_again(page)
+        day.clinic.site.server.log()
+    for server in (day.clinic.site.server, *day.clinic.site.others):
+        assert server.running
+
+
+def test_a_redis_that_is_down_at_the_start_is_found_later(make_site: MakeSite, own_redis: Process) -> None:
+    own_redis.kill()
+    day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
+    with day.open() as page:
+        assert day.seconds_until_told(page) < FOUND
+        own_redis.start()
+        day.pushes_again(page)
+
+
+@pytest.mark.slow
+def test_a_socket_that_hears_nothing_for_a_minute_stays_and_is_still_pushed_to(
+    make_site: MakeSite, own_redis: Process
+) -> None:
+    day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
+    with day.open() as page:
+        beats = [told(page, 12) for _ in range(6)]
+        assert {beat["t"] for beat in beats} == {"hb"}
+        assert min(day.seconds_until_told(page) for _ in range(3)) < PUSHED
