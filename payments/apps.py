@@ -15,6 +15,7 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from appointments.signals import appointment_saved
 
+        from . import checks as checks
         from . import recording
         from .signals import payment_status_changed
 

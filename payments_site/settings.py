@@ -96,6 +96,8 @@ if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from t
 
     MIGRATION_MODULES = NoMigrations()
 
+WEB_PROCESSES = env.int("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
+
 # Channel layer: in memory within one process, Redis pub/sub between several. It carries hints only.
 REDIS_URL = env.str("REDIS_URL", "")
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
