@@ -8,12 +8,13 @@ from aiohttp import web
 from stripe_sandbox import cards, checkout, disputes, endpoints, jobs, methods, refunds
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_http import answering
+from stripe_sandbox.delivery_modes import MODES, Mode
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import MODES as API_MODES
 from stripe_sandbox.faults import Fault
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
-from stripe_sandbox.webhooks import MODES, Mode, Webhooks
+from stripe_sandbox.webhooks import Webhooks
 
 _OUTCOMES = {"paid": "4242424242424242", "declined": "4000000000000002", "processing": ""}
 _ANY_IBAN = "ES9121000418450200051332"
@@ -123,7 +124,7 @@ class Control:
         return {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()}
 
     def delivery(self, body: Json) -> Json:
-        """{mode, seconds?, times?, types?}: see webhooks.Mode."""
+        """{mode, seconds?, times?, types?}: see delivery_modes.Mode."""
         _choice(body, "mode", *MODES)
         self.webhooks.set_mode(Mode(**body | {"types": tuple(body.get("types", ()))}))
         return asdict(self.webhooks.mode)

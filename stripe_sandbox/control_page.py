@@ -10,13 +10,14 @@ from stripe_sandbox import checkout
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_texts import TEXTS
 from stripe_sandbox.deliveries import Delivery
+from stripe_sandbox.delivery_modes import MODES
 from stripe_sandbox.faults import MODES as API_MODES
 from stripe_sandbox.money import format_money
 from stripe_sandbox.pages import HEADERS, templates
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 from stripe_sandbox.texts import pick_language
-from stripe_sandbox.webhooks import MODES, Webhooks
+from stripe_sandbox.webhooks import Webhooks
 
 _SESSIONS, _DELIVERIES = 30, 60
 
@@ -31,7 +32,7 @@ class ControlPage:
     api: Api
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/_sandbox", self.show), web.get("/_sandbox/", self.show)]
+        return [web.get(path, self.show) for path in ("/", "/_sandbox", "/_sandbox/")]
 
     async def show(self, request: web.Request) -> web.Response:
         """?session= shows one payment and its deliveries only."""

@@ -39,7 +39,7 @@ class Delivery:
     url: str
     state: str = "pending"  # pending, held, retrying, delivered, failed, dropped
     created: float = field(default_factory=time.time)
-    next_at: float | None = None
+    next_at: float | None = None  # real Unix time of the next try
     attempts: list[Attempt] = field(default_factory=list)
     id: str = field(default_factory=lambda: f"whd_{token(16)}")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -55,6 +56,7 @@ class Pages:
 
     def routes(self) -> list[web.RouteDef]:
         return [
+            web.get("/receipts/{id}", self.show_receipt),
             web.get("/c/pay/{id}", self.show),
             web.post("/c/pay/{id}", self.pay),
             web.get("/c/pay/{id}/authenticate", self.show_authentication),
@@ -108,6 +110,14 @@ class Pages:
         except StripeError as error:
             return self._form(request, session, {}, {"declined": _declined(error)}, status=402)
         return self._leave(session)
+
+    async def show_receipt(self, request: web.Request) -> web.Response:
+        """A Charge's receipt_url."""
+        charge = self.sandbox.store.objects["charge"].get(request.match_info["id"])
+        if charge is None or not charge["paid"]:
+            return self._over(request, None, "missing", 404)
+        paid_on = datetime.fromtimestamp(charge["created"], UTC).astimezone()
+        return self._render(request, "receipt.html", None, charge=charge, paid_on=paid_on)
 
     def _session(self, request: web.Request) -> Json | None:
         return self.sandbox.store.objects["checkout.session"].get(request.match_info["id"])

@@ -34,9 +34,12 @@ def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
 
 
 def _ask_authentication(sandbox: Sandbox, intent: Json) -> None:
-    url = f"{sandbox.settings.public_url}/authenticate/{intent['id']}"
+    session = next(sandbox.store.select("checkout.session", payment_intent=intent["id"]), None)
     intent["status"] = "requires_action"
-    intent["next_action"] = {"redirect_to_url": {"return_url": None, "url": url}, "type": "redirect_to_url"}
+    intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+    if session:
+        redirect = {"return_url": session["success_url"], "url": f"{session['url']}/authenticate"}
+        intent["next_action"] = {"redirect_to_url": redirect, "type": "redirect_to_url"}
     sandbox.emit("payment_intent.requires_action", intent)
 
 

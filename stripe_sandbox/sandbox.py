@@ -1,6 +1,7 @@
 """The one Stripe account that a process plays: its objects, its clock, what is due later, and its webhooks."""
 
 import copy
+import heapq
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -37,7 +38,7 @@ class Sandbox:
     settings: Settings = field(default_factory=Settings)
     store: Store = field(default_factory=Store)
     clock_offset: float = 0.0  # seconds added to the real time; moves `created` and what is due
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)  # a heap, the next one first
     on_event: Callable[[Json], None] = lambda event: None
     changed: bool = False  # since the state file was written
 
@@ -62,13 +63,14 @@ class Sandbox:
         return self.store.new(kind, self.now(), **values)
 
     def later(self, seconds: float, name: str, *args: Any) -> None:
-        self.jobs.append(Job(self.now() + seconds, name, list(args)))
+        heapq.heappush(self.jobs, Job(self.now() + seconds, name, list(args)))
 
     def take_due(self) -> list[Job]:
         """The jobs whose time has come, oldest first; they are no longer waiting."""
         now = time.time() + self.clock_offset
-        due = sorted(job for job in self.jobs if job.at <= now)
-        self.jobs = [job for job in self.jobs if job.at > now]
+        due = []
+        while self.jobs and self.jobs[0].at <= now:
+            due.append(heapq.heappop(self.jobs))
         return due
 
     def emit(self, event_type: str, subject: Json, previous: Json | None = None) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from stripe_sandbox import endpoints
 from stripe_sandbox.deliveries import Attempt, Delivery, encode, from_json, post
+from stripe_sandbox.delivery_modes import Mode
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
@@ -17,20 +18,6 @@ _KEPT = 5_000  # deliveries
 _KEPT_IN_FILE = 500
 _AT_ONCE = 40
 _ATTEMPTS = 16  # with doubling delays from 2 s: 18 hours
-MODES = ("normal", "delay", "hold", "duplicate", "drop", "reverse")
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How events of `types` (all when empty) are delivered from now on."""
-
-    mode: str = "normal"
-    seconds: float = 1.0  # delay: how late; reverse: how long events are collected
-    times: int = 2  # duplicate: copies in all
-    types: tuple[str, ...] = ()
-
-    def concerns(self, event_type: str) -> bool:
-        return not self.types or event_type in self.types
 
 
 class Webhooks:
@@ -46,7 +33,7 @@ class Webhooks:
 
     async def start(self) -> None:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        for delivery in [found for found in self.deliveries.values() if found.state in ("pending", "retrying")]:
+        for delivery in [found for found in self.deliveries.values() if found.waiting]:
             self.spawn(self._deliver(delivery))
 
     async def stop(self) -> None:
@@ -152,7 +139,7 @@ class Webhooks:
         for tried in range(_ATTEMPTS):
             delivery.next_at = None
             if wait:
-                delivery.next_at = asyncio.get_running_loop().time() + wait
+                delivery.next_at = time.time() + wait
                 await asyncio.sleep(wait)
             if tried and delivery.state == "delivered":  # resent by hand meanwhile
                 return

@@ -119,6 +119,17 @@ def test_over_is_over(account: StripeAccount) -> None:
     assert ask(f"{account.url}/c/pay/cs_test_none")[0] == 404
 
 
+def test_a_receipt_says_what_was_paid_and_given_back(account: StripeAccount) -> None:
+    paid = account.paid()
+    account.control("refund", session=paid["session"]["id"], amount=1000)
+    charge = account.v1.charges.retrieve(paid["payment_intent"]["latest_charge"])
+    status, html, _ = ask(charge.receipt_url, language="fr")
+    assert status == 200
+    for words in ("Reçu de Clinique du Parc", "•••• 4242", "-10,00\u00a0€", "50,00\u00a0€"):
+        assert words in html
+    assert ask(f"{account.url}/receipts/ch_none")[0] == 404
+
+
 def test_the_control_page_does_what_its_buttons_say(account: StripeAccount) -> None:
     account.control("delivery", mode="hold")
     session = account.session().id
