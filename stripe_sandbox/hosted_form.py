@@ -39,7 +39,7 @@ def _check_card(typed: Mapping[str, str], now: int) -> dict[str, str]:
     errors = {}
     number = _digits(typed.get("card_number", ""))
     if not number:
-        errors["card_number"] = "required"
+        errors["card_number"] = "incomplete_number"
     elif not cards.luhn_valid(number):
         errors["card_number"] = "incorrect_number"
     expiry = expiry_of(typed.get("exp", ""))

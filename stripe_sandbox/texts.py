@@ -70,6 +70,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "continue": ("Continue to {name}", "Continuer vers {name}"),
     "required": ("Fill in this field.", "Remplissez ce champ."),
     "invalid_email": ("This email is not valid.", "Cet e-mail n’est pas valide."),
+    "incomplete_number": ("The card number is incomplete.", "Le numéro de carte est incomplet."),
     "incomplete_exp": ("The date is incomplete.", "La date est incomplète."),
     "invalid_iban": ("This IBAN is not valid.", "Cet IBAN n’est pas valide."),
     "incomplete_cvc": ("The security code is incomplete.", "Le code de sécurité est incomplet."),
