@@ -43,8 +43,8 @@ class Control:
             "resend": self.resend,
             "reset": self.reset,
         }
-        routes = [web.post(f"/_sandbox/{name}", answering(act)) for name, act in posts.items()]
-        return [*routes, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
+        acts = [web.post(f"/_sandbox/{name}", answering(act)) for name, act in posts.items()]
+        return [*acts, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 
     def pay(self, body: Json) -> Json:
         """{session, card?|iban?|outcome?, email?, name?}: as the hosted page does; a decline is an answer."""
@@ -168,15 +168,9 @@ class Control:
         """How everything stands: modes, clock, counts."""
         counts = {kind: len(kept) for kind, kept in self.sandbox.store.objects.items()}
         waiting = sum(delivery.waiting for delivery in self.webhooks.deliveries.values())
-        return web.json_response(
-            {
-                "delivery": asdict(self.webhooks.mode),
-                "api": asdict(self.api.fault),
-                "clock": {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()},
-                "objects": counts,
-                "deliveries_waiting": waiting,
-            }
-        )
+        modes = {"delivery": asdict(self.webhooks.mode), "api": asdict(self.api.fault)}
+        clock = {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()}
+        return web.json_response(modes | {"clock": clock, "objects": counts, "deliveries_waiting": waiting})
 
     def _get(self, kind: str, body: Json, name: str) -> Json:
         return self.sandbox.store.get(kind, str(body.get(name, "")), name)
