@@ -110,4 +110,4 @@ def expire_superfluous(payment: Payment) -> None:
     try:
         expire_open(payment)
     except (StripeUnavailableError, StripeRefusedError) as error:
-        logger.warning("checkout_expire_failed payment_id=%s error=%s", payment.public_id, error)
+        logger.warning("checkout_expire_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})

@@ -87,4 +87,5 @@ def note_reconnect(query: dict[str, str], audience: str) -> None:
     code = query.get("code", "") if query.get("code", "").isdecimal() else ""
     counted["reconnects"] += 1
     counted[f"reconnects_{why}"] += 1
-    logger.info("live_reconnect attempt=%s why=%s code=%s audience=%s", attempt[:6], why, code[:6], audience)
+    fields = {"attempt": attempt[:6], "why": why, "code": code[:6], "audience": audience}
+    logger.info("live_reconnect", extra=fields)

@@ -87,7 +87,7 @@ class Publisher:
                     message = {"type": "feed.moved", "audience": audience, "seq": seq}
                     await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 whatever a layer's library raises
-            logger.warning("live_hint_not_sent error=%s", type(error).__name__)
+            logger.warning("live_hint_not_sent", extra={"error": type(error).__name__})
 
 
 publisher = Publisher()
@@ -111,7 +111,7 @@ class Ear:
                     async with asyncio.timeout(BOUND):
                         await self._attend()
                 except Exception as error:  # noqa: BLE001 whatever a layer's library raises
-                    logger.warning("live_layer_unreachable error=%s", type(error).__name__)
+                    logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
                 if time.monotonic() - self._heard > DEAF:
                     await self._forget()
                 await self._next_turn()
@@ -160,5 +160,5 @@ class Ear:
             async with asyncio.timeout(BOUND):
                 await self.layer.flush()
         except Exception as error:  # noqa: BLE001 whatever a layer's library raises
-            logger.warning("live_layer_unreachable error=%s", type(error).__name__)
+            logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
         self._listening, self._channel, self._groups = None, "", set()

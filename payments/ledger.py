@@ -182,13 +182,8 @@ def _take(payment: Payment, standing: Standing) -> None:
 
 
 def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:
-    logger.info(
-        "payment_status_changed payment_id=%s status=%s source=%s stripe_event_id=%s",
-        payment.public_id,
-        change.to_status,
-        change.source,
-        change.stripe_event_id,
-    )
+    fields = {"payment_id": str(payment.public_id), "status": change.to_status, "source": change.source}
+    logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})
     told = {"payment": payment, "change": change, "entries": entries}
     payment_status_changed.send_robust(Payment, **told)
     if change.moved and change.to_status == PaymentStatus.PAID:

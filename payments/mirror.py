@@ -39,7 +39,7 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
             done += 1
         except stripe.StripeError as error:
             failed += 1
-            logger.warning("mirror_failed object=%s error=%s", object_id, error)
+            logger.warning("mirror_failed", extra={"stripe_id": object_id, "error": type(error).__name__})
     return done, failed
 
 

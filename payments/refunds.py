@@ -101,7 +101,9 @@ def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
             raise NotRefundableError(payment.refundable, error.code) from error
         return
     except StripeUnavailableError:
-        logger.warning("refund_unknown payment_id=%s request=%s", payment.public_id, request.stripe_id)
+        logger.warning(
+            "refund_unknown", extra={"payment_id": str(payment.public_id), "refund_request": request.stripe_id}
+        )
         raise
     ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
 

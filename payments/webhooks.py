@@ -51,7 +51,7 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
     except RequestDataTooBig:
         return HttpResponse("The body is too large.", status=413, content_type="text/plain")
     except (UnsignedError, NotAnEventError) as error:
-        logger.warning("stripe_webhook_refused reason=%s", error)
+        logger.warning("stripe_webhook_refused", extra={"reason": str(error)})
         return HttpResponse(f"{error}", status=400, content_type="text/plain")
     if event is None:
         return HttpResponse(Outcome.IGNORED_TYPE, content_type="text/plain")
@@ -61,6 +61,8 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
         fail(event, error)
         recording.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], error=type(error).__name__)
         raise
+    received = {"stripe_event_id": event["id"], "type": event["type"], "outcome": receipt.outcome}
+    logger.info("stripe_event_received", extra=received | {"deliveries": receipt.deliveries})
     if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
         event_id = receipt.stripe_event_id if receipt.object_id else None
         recording.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=event_id)
@@ -147,4 +149,4 @@ def fail(event: Mapping[str, Any], error: Exception) -> None:
             receipt.deliveries += 1
             receipt.settle_as(Outcome.FAILED)
             receipt.save()
-    logger.error("stripe_event_failed stripe_event_id=%s error=%s", event["id"], type(error).__name__)
+    logger.error("stripe_event_failed", extra={"stripe_event_id": event["id"], "error": type(error).__name__})

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "servestatic",
 ]
 MIDDLEWARE = [
+    "payments.logs.identify_request",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -138,7 +139,7 @@ STRIPE_LIVE_MODE = env.bool("STRIPE_LIVE_MODE", False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_API_HOST = env.str("STRIPE_API_HOST", "") or "https://api.stripe.com"
 REAL_STRIPE = STRIPE_API_HOST == "https://api.stripe.com"
-SILENCED_SYSTEM_CHECKS = ["djstripe.W002"] if REAL_STRIPE else []  # it warns of any STRIPE_API_HOST
+SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]  # it warns of any STRIPE_API_HOST, also Stripe's own
 STRIPE_ACCOUNT_ID = env.str("STRIPE_ACCOUNT_ID", "")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=[])  # several while a secret is rotated
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
@@ -175,11 +176,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+LOG_FORMAT = env.str("LOG_FORMAT", "line" if DEBUG else "json")
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. Set it to line, for people, or json, for machines.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"()": "payments.logs.LineFormatter"}, "json": {"()": "payments.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "loggers": {"stripe": {"level": "WARNING"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
 }

@@ -36,6 +36,7 @@ class Site:
             "STRIPE_API_HOST": self.sandbox_url,
             "STRIPE_ACCOUNT_ID": "acct_1SandboxTestAccount",
             "STRIPE_LIVE_MODE": "0",
+            "LOG_FORMAT": "line",
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
             **settings,

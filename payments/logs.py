@@ -1,0 +1,93 @@
+"""Logs as events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
+
+Two formatters write the same record: JSON for machines, a line for people. Each bears the id of the request that it
+was written in, which the answer bears as X-Request-ID. Never payloads, keys or names in a field.
+"""
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+HEADER = "X-Request-ID"
+WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
+BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What the call gave as `extra`, as far as it is plain, and the request's id."""
+    extra = {name: value for name, value in vars(record).items() if name not in BUILT_IN}
+    plain = {name: value for name, value in extra.items() if isinstance(value, str | int | float | bool | None)}
+    return ({"request_id": current} if (current := request_id.get()) else {}) | plain
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time (UTC), level, logger, event, then the fields, then a traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "event": record.getMessage(),
+            **fields_of(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class LineFormatter(logging.Formatter):
+    """The same for people: `time LEVEL logger event field=value ...`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
+        said = super().formatMessage(record)
+        return " ".join([said, *(f"{name}={value}" for name, value in fields_of(record).items())])
+
+
+def id_of(request: HttpRequest) -> str:
+    """The proxy's id for this request where there is a proxy, which then overwrites what browsers send; else a new one."""
+    given = request.headers.get(HEADER, "") if settings.SECURE_PROXY_SSL_HEADER else ""
+    return given if WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+
+
+@sync_and_async_middleware
+def identify_request(
+    get_response: Callable[[HttpRequest], Any],
+) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
+    """Give each request an id: in the log lines that it causes, and in its answer."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        token = request_id.set(id_of(request))
+        try:
+            response: HttpResponseBase = get_response(request)
+            response.headers[HEADER] = request_id.get()
+        finally:
+            request_id.reset(token)
+        return response
+
+    async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+        token = request_id.set(id_of(request))
+        try:
+            response: HttpResponseBase = await get_response(request)
+            response.headers[HEADER] = request_id.get()
+        finally:
+            request_id.reset(token)
+        return response
+
+    return async_middleware if iscoroutinefunction(get_response) else middleware

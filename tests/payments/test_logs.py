@@ -1,0 +1,119 @@
+"""What the log says, and what it never says."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from payments.logs import JsonFormatter, LineFormatter
+from tests.payments.stripe_story import Story, deliver
+
+PAYMENTS = Path(__file__).parents[2] / "payments"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """The root logger's output as JSON."""
+    handler, root = logging.StreamHandler(written := io.StringIO()), logging.getLogger()
+    handler.setFormatter(JsonFormatter())
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel("INFO")
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def events(log: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def record(**fields: object) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {"name": "payments.x", "levelname": "INFO", "msg": "thing_happened", "created": 0.25} | fields
+    )
+
+
+def test_a_line_of_json_bears_time_level_logger_event_and_fields() -> None:
+    assert json.loads(JsonFormatter().format(record(payment_id="p", attempts=2, patient=object()))) == {
+        "time": "1970-01-01T00:00:00.250+00:00",
+        "level": "INFO",
+        "logger": "payments.x",
+        "event": "thing_happened",
+        "payment_id": "p",
+        "attempts": 2,
+    }
+
+
+def test_a_line_for_people_has_the_same_fields() -> None:
+    assert LineFormatter().format(record(payment_id="p")).endswith(" INFO payments.x thing_happened payment_id=p")
+
+
+def test_line_breaks_stay_within_one_line_of_json() -> None:
+    assert "\n" not in JsonFormatter().format(record(msg="forged\nline", why="a\nb"))
+
+
+def test_an_error_brings_its_traceback() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+        assert "ValueError: broken" in json.loads(JsonFormatter().format(record(exc_info=info)))["traceback"]
+        assert "ValueError: broken" in LineFormatter().format(record(exc_info=info))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_can_be_followed_through_the_log_by_its_id_and_its_requests(story: Story, log: io.StringIO) -> None:
+    event = story.completed()
+    answer = deliver(event)
+    followed = [line for line in events(log) if line.get("stripe_event_id") == event["id"]]
+    assert [line["event"] for line in followed] == ["payment_status_changed", "stripe_event_received"]
+    assert {line["request_id"] for line in followed} == {answer.headers["X-Request-ID"]}
+    assert followed[0]["payment_id"] == str(story.payment.public_id)
+
+
+@pytest.mark.django_db
+def test_neither_names_nor_secrets_nor_payloads_are_logged(
+    story: Story, log: io.StringIO, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(story.completed())
+    deliver(story.completed(), secret="whsec_wrong")
+    monkeypatch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        deliver(story.charged())
+    assert {line["event"] for line in events(log)} >= {"stripe_webhook_refused", "stripe_event_failed"}
+    patient = story.payment.appointment.patient
+    secrets = (patient.last_name, patient.email, settings.STRIPE_WEBHOOK_SECRETS[0], settings.STRIPE_SECRET_KEY)
+    assert not [secret for secret in (*secrets, "payment_method_details") if secret in log.getvalue()]
+
+
+def test_each_request_has_an_id_of_its_own(client: Client) -> None:
+    first, second = (client.get("/nowhere/").headers["X-Request-ID"] for _ in range(2))
+    assert first != second
+    assert re.fullmatch(r"[0-9a-f]{32}", first)
+
+
+def test_only_a_proxy_gives_a_request_its_id(client: Client, settings: Settings) -> None:
+    given = {"X-Request-ID": "proxy-0123456789"}
+    assert client.get("/nowhere/", headers=given).headers["X-Request-ID"] != given["X-Request-ID"]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert client.get("/nowhere/", headers=given).headers["X-Request-ID"] == given["X-Request-ID"]
+    forged = client.get("/nowhere/", headers={"X-Request-ID": 'x" level="'})
+    assert re.fullmatch(r"[0-9a-f]{32}", forged.headers["X-Request-ID"])
+
+
+def test_every_log_call_is_an_event_with_fields() -> None:
+    """An event's name is one word, so that it can be searched for; what varies is in its fields."""
+    calls = [
+        (path.name, call)
+        for path in PAYMENTS.rglob("*.py")
+        for call in re.findall(r"logger\.(?:debug|info|warning|error|exception)\(\s*(\S+)", path.read_text())
+    ]
+    assert len(calls) > 10
+    assert [call for call in calls if not re.fullmatch(r'"[a-z]+(_[a-z]+)+"[,)]+', call[1])] == []
