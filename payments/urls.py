@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from . import webhooks
-from .views import attendance, checkout, live, money, patients, review, staff
+from .views import attendance, checkout, live, money, patients, pay_link, review, staff
 
 urlpatterns = [
     path("", patients.home, name="home"),
@@ -16,6 +16,10 @@ urlpatterns = [
     path("desk/<slug:reference>/cancel/", attendance.cancel_appointment, name="cancel_appointment"),
     path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),
     path("desk/<slug:reference>/refund/", money.refund_payment, name="refund_payment"),
+    path("desk/<slug:reference>/collect/", pay_link.collect, name="collect"),
+    path("p/<str:token>/", pay_link.pay_link, name="pay_link"),
+    path("p/<str:token>/pay/", pay_link.pay_by_link, name="pay_by_link"),
+    path("p/<str:token>/confirm/", pay_link.confirm_by_link, name="confirm_by_link"),
     path("payments/<uuid:public_id>/pay/", checkout.pay, name="pay"),
     path("payments/<uuid:public_id>/return/", checkout.checkout_return, name="checkout_return"),
     path("payments/<uuid:public_id>/confirm/", checkout.confirm, name="confirm_payment"),

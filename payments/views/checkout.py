@@ -4,7 +4,7 @@ import uuid
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import get_language
@@ -28,7 +28,13 @@ RETURNED = "returned_from_checkout"  # session key: the payment whose patient ca
 def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     payment = payment_or_404(request, public_id=public_id)
     page = request.build_absolute_uri(page_of(request, payment))
-    back = request.build_absolute_uri(reverse("checkout_return", args=[public_id]))
+    return to_checkout(
+        request, payment, page, back=request.build_absolute_uri(reverse("checkout_return", args=[public_id]))
+    )
+
+
+def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
+    """To Stripe's page, or to `page` with the reason why not. Stripe sends those who paid to `back`."""
     try:
         url = checkout.open_checkout(
             payment,
@@ -52,7 +58,7 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     payment = payment_or_404(request, public_id=public_id)
     if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
         raise Http404
-    request.session[RETURNED] = str(public_id)
+    remember_return(request, payment)
     return redirect(page_of(request, payment))
 
 
@@ -78,7 +84,12 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     return redirect(page_of(request, payment))
 
 
-def is_confirming(request: Request, payment: Payment) -> bool:
+def remember_return(request: HttpRequest, payment: Payment) -> None:
+    """Stripe has just sent this person back from paying."""
+    request.session[RETURNED] = str(payment.public_id)
+
+
+def is_confirming(request: HttpRequest, payment: Payment) -> bool:
     """Whether the patient has just paid at Stripe and we haven't heard of it yet."""
     returned = request.session.get(RETURNED) == str(payment.public_id)
     return returned and payment.status == PaymentStatus.CHECKOUT_OPEN

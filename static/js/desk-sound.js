@@ -1,0 +1,47 @@
+// <desk-sound>: two soft notes when the payment on screen is confirmed, if somebody switched them on at this desk.
+
+const STORE = "payments.desk-sound";
+const NOTES = [660, 880]; // Hz
+const NOTE_SECONDS = 0.18;
+
+function play() {
+  const audio = new AudioContext();
+  NOTES.forEach((pitch, index) => {
+    const tone = new OscillatorNode(audio, { frequency: pitch });
+    const volume = new GainNode(audio, { gain: 0.15 });
+    const start = audio.currentTime + index * NOTE_SECONDS;
+    volume.gain.setTargetAtTime(0, start + NOTE_SECONDS / 2, 0.05);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(start);
+    tone.stop(start + NOTE_SECONDS * 2);
+  });
+  setTimeout(() => audio.close(), 1000);
+}
+
+class DeskSound extends HTMLElement {
+  #listening;
+
+  connectedCallback() {
+    this.hidden = false;
+    const toggle = this.querySelector("input");
+    toggle.checked = localStorage.getItem(STORE) === "on";
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    toggle.addEventListener("change", () => {
+      localStorage.setItem(STORE, toggle.checked ? "on" : "off");
+      if (toggle.checked) play(); // a click lets the browser play later ones, too
+    }, { signal });
+    document.addEventListener("payment:confirmed", (event) => this.#hear(event, toggle.checked), { signal });
+  }
+
+  disconnectedCallback() {
+    this.#listening.abort();
+  }
+
+  #hear(event, wanted) {
+    const shown = this.closest("article").contains(event.target);
+    if (shown && wanted) play();
+  }
+}
+
+customElements.define("desk-sound", DeskSound);
