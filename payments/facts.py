@@ -22,11 +22,12 @@ class Kind(StrEnum):
     OBSERVATION = "observation"  # what the sweeper saw, such as "still processing after ten days"
 
 
-# Later in a row outranks earlier. One tuple is one rank: its states never replace each other by rank, only by time.
+# A later tuple outranks an earlier one. Within one tuple time decides, and within one second (Stripe's clock has no
+# finer one) the later state.
 RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.SESSION: (("open",), ("expired",), ("processing",), ("failed",), ("paid", "no_payment_required")),
     # An intent moves back and forth until it succeeds or is canceled, so only time decides before that.
-    Kind.INTENT: (("idle", "requires_action", "failed", "processing"), ("canceled",), ("succeeded",)),
+    Kind.INTENT: (("idle", "requires_action", "processing", "failed"), ("canceled",), ("succeeded",)),
     Kind.CHARGE: (("pending",), ("failed",), ("succeeded",)),
     # A succeeded refund can still fail, days later.
     Kind.REFUND: (("pending",), ("requires_action",), ("succeeded",), ("failed", "canceled")),

@@ -28,7 +28,8 @@ class OperatorCommand(BaseCommand):
         yield from tqdm(listed, desc=label, disable=None if self.stderr.isatty() else True, leave=False)
 
     def say(self, line: str) -> None:
-        tqdm.write(line, file=self.stdout)
+        with tqdm.external_write_mode(file=self.stdout):
+            self.stdout.write(line)
 
     def moved(self, payment: Payment | None, before: str, why: str) -> bool:
         """Print one payment's move; returns whether there was one."""
