@@ -10,15 +10,17 @@ from django.db import DatabaseError
 
 from .holders import NOT_ENTITLED, SIGNED_OUT, holder
 from .hub import Hub, hub
+from .listeners import in_thread
 from .live import audience_of, counted, supported_language
+from .seen import Seen, mark_seen
 from .sockets import Socket
 
 logger = logging.getLogger(__name__)
 
 BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013
-LARGEST_MESSAGE = 4096  # characters
+LARGEST_MESSAGE = 8192  # characters
 PER_MINUTE = 30  # messages, on average
-REASONS = frozenset({"closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered"})
+REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
 class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -60,7 +62,7 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 self.socket.close(TRY_LATER)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """A page says only "ping", to have it proved at once that the socket lives."""
+        """A page says "ping", to have it proved that the socket lives, and which payments it shows to somebody."""
         if self.socket is None or self.socket.closed:
             return
         if len(text_data or bytes_data or "") > LARGEST_MESSAGE:
@@ -68,7 +70,9 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif not self._within_rate():
             self.socket.close(TOO_FAST)
         elif text_data == "ping":
-            self.socket.write(self.hub.beat_of(self.socket))
+            self.socket.write(self.hub.heartbeat(self.socket))
+        elif (seen := Seen.parse(text_data)) is not None:
+            await in_thread(mark_seen, self.socket.holder.audience, seen)
         else:
             self.socket.close(BAD_MESSAGE)
 

@@ -18,20 +18,22 @@ LAYERS = (
     ("payments.ledger", "payments.stripe_client", "payments.stripe_lookup", "payments.checkout", "payments.refunds",
      "payments.desk"),
     ("payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror",
-     "payments.live", "payments.hints", "payments.hub", "payments.sockets", "payments.holders", "payments.wording"),
+     "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.seen",
+     "payments.sockets", "payments.holders", "payments.wording"),
     ("*.views*", "*.admin", "*.forms", "*.templatetags*", "*.management*", "payments.consumers",
      "payments.context_processors", "payments.middleware", "payments.receipt", "payments.*"),
     ("*.apps", "payments.urls"),
     ("payments_site*",),
 )  # fmt: skip
-LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.sockets", "payments.holders"}
+LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.seen", "payments.sockets",
+        "payments.holders"}  # fmt: skip
 STRIPE_IN = {"payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror"}
 
 # Who may import a library. Entries are module patterns.
 LIBRARIES = {
     "djstripe": ("payments.recording", "payments.mirror", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.stripe_client", "payments.mirror", "payments.webhooks", "payments.checks"),
-    "channels": ("payments.live", "payments.hints", "payments.hub", "payments.sockets", "payments.consumers",
+    "channels": ("payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.consumers",
                  "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.facts", "payments.attempts", "payments.status", "payments.stripe_objects")

@@ -58,6 +58,8 @@ class FeedEntry(models.Model):
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="+")
     change = models.ForeignKey(StatusChange, models.PROTECT, related_name="entries")
     created_at = models.DateTimeField(auto_now_add=True)
+    pushed_at = models.DateTimeField(null=True, blank=True)  # patients' feeds: first written to an open page
+    seen_at = models.DateTimeField(null=True, blank=True)  # patients' feeds: first shown on a page in sight
 
     class Meta:
         ordering = ("feed", "seq")

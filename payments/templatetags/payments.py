@@ -15,6 +15,7 @@ from appointments.money import format_amount
 from ..live import audience_of
 from ..models import Payment
 from ..models.feed import STAFF
+from ..seen import traces
 
 register = template.Library()
 
@@ -71,7 +72,13 @@ def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
 def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
     """Every move of a payment, oldest first."""
-    return about(context, payment) | {"changes": payment.changes.select_related("actor").order_by("version")}
+    changes = list(payment.changes.select_related("actor").order_by("version"))
+    shown = about(context, payment)
+    if shown["audience"] == "staff":
+        found = traces(changes)
+        for change in changes:
+            change.trace = found[change.pk]  # type: ignore[attr-defined]
+    return shown | {"changes": changes}
 
 
 @register.simple_block_tag

@@ -40,6 +40,8 @@ class LiveSource extends HTMLElement {
     return this.#state === "connected";
   }
 
+  send = (text) => this.#socket.send(text);
+
   /** Ask over HTTP for what the page hasn't been told, whatever the socket does. */
   refresh(why = "manual") {
     this.dispatchEvent(new CustomEvent("live:refresh", { detail: { why } }));
@@ -141,8 +143,7 @@ class LiveSource extends HTMLElement {
   }
 
   #reopen(why) {
-    this.#cause = { why, code: "" };
-    this.#tries ||= 1;
+    [this.#cause, this.#tries] = [{ why, code: "" }, this.#tries || 1];
     this.#open();
   }
 

@@ -1,0 +1,104 @@
+"""The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar, cast
+
+from channels.db import database_sync_to_async
+
+from . import metrics
+from .live import BEAT, Batch, frame, frames_after
+from .models.feed import STAFF
+from .seen import mark_pushed
+from .sockets import Socket
+
+BREATH = 200  # sockets written to before others get their turn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Frames = dict[str, list[tuple[int, bytes]]]
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
+
+
+async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run database work in threads of live delivery's own, so that it and the requests don't wait for each other."""
+    run = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
+    return cast(R, await run(*args, **kwargs))
+
+
+class Listeners:
+    """`sent` is the number that all live sockets were told (None: not asked yet), `head` the newest that is known."""
+
+    def __init__(self, audience: str) -> None:
+        self.audience = audience
+        self.sockets: set[Socket] = set()
+        self.sent: int | None = None
+        self.head = 0
+        self._pumping = asyncio.Lock()
+
+    @property
+    def behind(self) -> bool:
+        return self.sent is not None and self.head > self.sent
+
+    def live(self) -> list[Socket]:
+        return [socket for socket in self.sockets if socket.live]
+
+    def languages(self) -> frozenset[str]:
+        return frozenset(socket.language for socket in self.sockets)
+
+    async def catch_up(self, socket: Socket) -> None:
+        """Tell a socket, which has joined already, all after its number; then hello, and it is live."""
+        while not socket.closed and (self.sent is None or socket.seq != self.sent):
+            batch, frames = await in_thread(frames_after, self.audience, socket.seq, frozenset({socket.language}))
+            await self._tell([socket], frames)
+            await self._note_pushed(batch)
+            socket.seq = batch.last
+            if self.sent is None:
+                self.sent, self.head = batch.head, max(self.head, batch.head)
+            elif batch.head < self.sent:  # the database was put back to an older state
+                self.sent = self.head = batch.head
+            if self.sent <= socket.seq == batch.head:
+                break
+        socket.live = True
+        socket.write(frame({"t": "hello", "seq": socket.seq, "hb": BEAT}))
+
+    async def pump(self) -> None:
+        """Tell all live sockets what they haven't been told."""
+        async with self._pumping:
+            while self.sockets and self.sent is not None and self.head > self.sent:
+                languages = self.languages()
+                batch, frames = await in_thread(frames_after, self.audience, self.sent, languages)
+                if not self.languages() <= languages:
+                    continue  # somebody of another language came meanwhile
+                self.sent, self.head = batch.last, max(batch.head, batch.last)
+                await self._tell(self.live(), frames)
+                metrics.pushed(batch.entries)
+                await self._note_pushed(batch)
+
+    async def beat(self) -> None:
+        text = self.heartbeat()
+        for number, socket in enumerate(self.live(), 1):
+            socket.write(text)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+
+    def heartbeat(self) -> bytes:
+        """What proves to a page that it is current: the feed's newest number, as the database said lately."""
+        return frame({"t": "hb", "seq": self.head})
+
+    async def _note_pushed(self, batch: Batch) -> None:
+        if any(entry.pushed_at is None for entry in batch.entries) and self.audience != STAFF:
+            await in_thread(mark_pushed, batch.entries)
+
+    async def _tell(self, listeners: list[Socket], frames: Frames) -> None:
+        """Entry by entry, with pauses in which the server sends: a burst alone must not make a reader look slow."""
+        for position in range(max(map(len, frames.values()), default=0)):
+            for number, socket in enumerate(listeners, 1):
+                seq, text = frames[socket.language][position]
+                if seq > socket.seq:
+                    socket.write(text)
+                    socket.seq = seq
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
