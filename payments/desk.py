@@ -16,19 +16,23 @@ from .models import Payment
 Method = Literal["cash", "terminal"]
 
 
-def take_payment(payment: Payment, amount: int, method: Method, actor: User) -> None:
+def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, key: str = "") -> None:
     """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
 
-    Raises NotPayableError when nothing is due, so that of two clicks one is recorded.
+    The same `key` again, as from a form that was sent twice, records nothing more. Raises NotPayableError when that
+    much isn't due.
     """
+    name = f"offline_{key or uuid.uuid4().hex}"
     now = int(time.time())
     with transaction.atomic():
         row = Payment.objects.select_for_update(of=("self",)).get(pk=payment.pk)
+        if row.facts.filter(stripe_id=name).exists():
+            return
         if not 0 < amount <= row.owed:
             raise NotPayableError
         fact = StripeFact(
             kind=Kind.OFFLINE,
-            stripe_id=f"offline_{uuid.uuid4().hex}",
+            stripe_id=name,
             status=method,
             as_of=now,
             created=now,

@@ -30,21 +30,24 @@ class NotRefundableError(Exception):
         self.code = code
 
 
-def refund(payment: Payment, amount: int, reason: str, actor: User | None) -> None:
+def refund(payment: Payment, amount: int, reason: str, actor: User | None, *, key: str = "") -> None:
     """Refund `amount` minor units to the way they came by, newest payment first.
+
+    The same `key` again, as from a form that was sent twice, asks for nothing more.
 
     Raises NotRefundableError when that much isn't left or Stripe refuses, and StripeUnavailableError when Stripe
     doesn't answer: the refund then stays pending, and reconciling settles it with the same idempotency key.
     """
-    requests = _request(payment, amount, reason, actor)
-    for request in requests:
+    for request in _request(payment, amount, reason, actor, key or uuid.uuid4().hex):
         send(payment, request, actor)
 
 
-def _request(payment: Payment, amount: int, reason: str, actor: User | None) -> list[StripeFact]:
+def _request(payment: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
     """Reserve the amount under the payment's lock, so that two clicks never give back the same money."""
     with transaction.atomic():
         row = Payment.objects.select_for_update(of=("self",)).select_related("appointment").get(pk=payment.pk)
+        if row.facts.filter(stripe_id=f"request_{key}").exists():
+            return []
         attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
         remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
         if not 0 < amount <= remaining:
@@ -53,7 +56,8 @@ def _request(payment: Payment, amount: int, reason: str, actor: User | None) -> 
         for attempt in reversed(attempts):
             part = min(amount, refundable(attempt))
             if part:
-                requests.append(_request_fact(attempt, part, reason))
+                name = f"{key}_{len(requests)}" if requests else key
+                requests.append(_request_fact(attempt, part, reason, name))
                 amount -= part
         ledger.record(requests, Cause(Source.REFUND, actor=actor))
         return requests
@@ -66,11 +70,11 @@ def refundable(attempt: Attempt) -> int:
     return attempt.received - attempt.refunded - attempt.refund_pending
 
 
-def _request_fact(attempt: Attempt, amount: int, reason: str) -> StripeFact:
+def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> StripeFact:
     paid = attempt.payments()[0]
     return StripeFact(
         kind=Kind.REFUND,
-        stripe_id=f"request_{uuid.uuid4().hex}",
+        stripe_id=f"request_{name}",
         status="pending",
         as_of=paid.as_of,
         created=paid.as_of,

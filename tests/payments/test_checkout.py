@@ -117,6 +117,20 @@ def test_cash_at_the_desk_expires_the_open_page(payment: Payment, stripe: Stripe
         desk.take_payment(payment, 5000, "cash", clerk)
 
 
+def test_the_same_form_sent_twice_takes_cash_once(payment: Payment, clerk: User) -> None:
+    for _ in range(2):
+        desk.take_payment(payment, 2000, "cash", clerk, key="c0ffee")
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_received, payment.owed) == (S.UNDERPAID, 2000, 3000)
+
+
+def test_nobody_is_sent_to_checkout_while_a_bank_debit_is_under_way(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("pay", session=open_checkout(payment), outcome="processing")
+    stripe.tell()
+    with pytest.raises(checkout.NotPayableError):
+        open_checkout(payment)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_canceling_the_appointment_expires_the_open_page(payment: Payment, stripe: StripeAtHome) -> None:
     session_id = open_checkout(payment)

@@ -58,6 +58,13 @@ def test_the_second_of_two_clicks_finds_nothing_left(paid: Payment, clerk: User)
     assert refused.value.remaining == 0
 
 
+def test_the_same_form_sent_twice_is_one_refund(paid: Payment, clerk: User) -> None:
+    for _ in range(2):
+        refunds.refund(paid, 1000, "", clerk, key="c0ffee")
+    paid.refresh_from_db()
+    assert paid.amount_refunded == 1000
+
+
 @pytest.mark.parametrize("processed", [True, False])
 def test_a_refund_without_an_answer_stays_pending_until_the_sweep_settles_it(
     paid: Payment, stripe: StripeAtHome, clerk: User, processed: bool
