@@ -37,7 +37,6 @@ def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBas
         except (BadSignature, Payment.DoesNotExist) as error:
             raise Http404 from error
         response = view(request, token, payment)
-        response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["X-Robots-Tag"] = "noindex"
         return response
 

@@ -26,7 +26,6 @@ def test_a_link_opens_one_payment_and_names_nobody(client: Client, payment: Paym
     assert "50,00 €" in text_of(page)
     assert "Roux" not in text_of(page)
     assert "Consultation" not in text_of(page)
-    assert page.headers["Referrer-Policy"] == "no-referrer"
     assert page.headers["X-Robots-Tag"] == "noindex"
 
 
