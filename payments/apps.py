@@ -4,6 +4,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,11 +17,12 @@ class PaymentsConfig(AppConfig):
         from appointments.signals import appointment_saved
 
         from . import checks as checks
-        from . import recording
+        from . import recording, roles
         from .signals import payment_status_changed
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
+        post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         if not recording.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"

@@ -9,6 +9,7 @@ def site(request: HttpRequest) -> dict[str, object]:
     sandbox = settings.STRIPE_API_HOST != STRIPE
     return {
         "clinic_name": settings.CLINIC_NAME,
+        "clinic_address": settings.CLINIC_ADDRESS,
         "real_money": settings.STRIPE_LIVE_MODE,
         "sandbox_url": settings.STRIPE_API_HOST if sandbox else "",
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -24,7 +25,7 @@ class AmountField(forms.CharField):
         amount = parse_amount(text, self.currency) if text else None
         if amount is not None and amount > self.most:
             most = format_amount(self.most, self.currency)
-            raise forms.ValidationError(_("At most %(most)s."), params={"most": most})
+            raise ValidationError(_("At most %(most)s."), params={"most": most})
         return amount
 
     def prepare_value(self, value: Any) -> Any:
@@ -58,8 +59,10 @@ class RefundForm(forms.Form):
         ],
     )
 
-    def __init__(self, data: Any, *, payment: Payment) -> None:
+    def __init__(self, data: Any, *, payment: Payment, limit: int) -> None:
+        """`limit` is what this person may have given back of the payment in all, in minor units."""
         self.currency = payment.currency
+        self.allowed = limit - payment.amount_refunded - payment.amount_refund_pending
         self.amounts = {"overpaid": payment.amount_overpaid, "full": payment.refundable}
         twice = 0 < payment.amount_overpaid < payment.refundable
         names = ["overpaid", "full", "part"] if twice else ["full", "part"]
@@ -84,6 +87,10 @@ class RefundForm(forms.Form):
         cleaned = super().clean()
         if self.cleaned_data.get("scope") == "part" and not self.errors and self.cleaned_data.get("amount") is None:
             self.add_error("amount", _("How much is given back?"))
+        if not self.errors and self.total > self.allowed:
+            most = format_amount(max(0, self.allowed), self.currency)
+            message = _("Your account may refund %(most)s of this payment. An accountant or a manager may refund more.")
+            self.add_error(None, ValidationError(message, params={"most": most}))
         return cleaned
 
     @property

@@ -127,6 +127,12 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = env.str("TIME_ZONE", "Europe/Paris")
 USE_TZ = True
 CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")
+CLINIC_ADDRESS = env.str("CLINIC_ADDRESS", "12 allée des Tilleuls, 69006 Lyon")
+# What the front desk may refund of one payment, in minor units; a currency that isn't named: nothing.
+FRONT_DESK_REFUND_LIMITS = {
+    currency: int(amount)
+    for currency, amount in env.dict("FRONT_DESK_REFUND_LIMITS", default={"eur": "10000", "chf": "10000"}).items()
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -4,6 +4,7 @@ import uuid
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -19,6 +20,7 @@ from ..forms import RefundForm, TakePaymentForm
 from ..models import Payment
 from ..receipt import lines_of
 from ..refunds import NotRefundableError
+from ..roles import refund_limit
 from ..stripe_client import StripeUnavailableError
 from .access import Request, payment_or_404, staff_required
 
@@ -46,7 +48,10 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     """A form, then a page that names amount and patient, then the refund."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
-    form = RefundForm(request.POST or None, payment=payment)
+    limit = refund_limit(request.user, payment)
+    if not limit:
+        raise PermissionDenied
+    form = RefundForm(request.POST or None, payment=payment, limit=limit)
     if not form.is_valid():
         return _dialog(request, "payments/refund.html", payment, form)
     if "confirmed" not in request.POST:

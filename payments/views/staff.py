@@ -1,5 +1,6 @@
 """The front desk: the day's appointments, and one of them with all that happened to its payment."""
 
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -49,6 +50,8 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @staff_required
 def export(request: Request) -> StreamingHttpResponse:
     """The day list's current filter as CSV, all pages of it."""
+    if not request.user.has_perm("payments.export_payments"):
+        raise PermissionDenied
     chosen = DayFilter(request.GET)
     rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
     response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")

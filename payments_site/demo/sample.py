@@ -11,7 +11,7 @@ os.environ.setdefault("LOG_LEVEL", "WARNING")
 django.setup()
 
 from django.contrib.auth.hashers import make_password  # noqa: E402
-from django.contrib.auth.models import User  # noqa: E402
+from django.contrib.auth.models import Group, User  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from appointments.models import Appointment, Practitioner  # noqa: E402
@@ -106,6 +106,8 @@ def paid_ago(appointment: Appointment) -> float:
 
 def main() -> None:
     clerk = person("accueil", "Nadia Petit", is_staff=True)
+    clerk.groups.add(Group.objects.get(name="front desk"))
+    person("compta", "Claire Simon", is_staff=True).groups.add(Group.objects.get(name="accountant"))
     person("admin", "Paul Arnaud", is_staff=True, is_superuser=True)
     patients = [person(login, name) for login, name in PATIENTS.items()]
     visitor = next(person(login, name) for login, name in ABROAD.items())
@@ -114,7 +116,13 @@ def main() -> None:
         story(payment, clerk)
     stories.stripe("clock", offset=0)
     stories.settled()
-    for login, role in (("camille", "patient"), ("hugo", "patient"), ("accueil", "staff"), ("admin", "admin")):
+    for login, role in (
+        ("camille", "patient"),
+        ("hugo", "patient"),
+        ("accueil", "staff"),
+        ("compta", "accountant"),
+        ("admin", "admin"),
+    ):
         sys.stdout.write(f"login {login} {PASSWORD} {role}\n")
 
 

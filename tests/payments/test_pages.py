@@ -7,7 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone, translation
 
@@ -28,6 +28,7 @@ def as_patient(client: Client, patient: User) -> Client:
 
 @pytest.fixture
 def as_clerk(clerk: User) -> Client:
+    clerk.groups.add(Group.objects.get(name="front desk"))
     client = Client()
     client.force_login(clerk)
     return client

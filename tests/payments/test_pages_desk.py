@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -124,6 +124,7 @@ async def test_the_export_holds_the_filters_rows_as_french_spreadsheets_read_the
     from asgiref.sync import sync_to_async
 
     def prepare() -> AsyncClient:
+        clerk.groups.add(Group.objects.get(name="accountant"))
         patient.last_name = "=cmd()"
         patient.first_name = ""
         patient.save()
@@ -138,6 +139,11 @@ async def test_the_export_holds_the_filters_rows_as_french_spreadsheets_read_the
     text = b"".join([part async for part in answer.streaming_content]).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text), delimiter=";"))
     assert [(row["Reçu"], row["Devise"], row["Patient"]) for row in rows] == [("50,00", "EUR", "'=cmd()")]
+
+
+def test_only_accountants_and_managers_take_lists_away(as_clerk: Client, clerk: User) -> None:
+    assert as_clerk.get("/desk/export.csv").status_code == 403
+    assert "export.csv" not in as_clerk.get("/desk/").content.decode()
 
 
 def test_a_cell_that_looks_like_a_formula_is_made_text() -> None:
