@@ -91,7 +91,7 @@ class Socket:
             return
         if self.unsent() > LIMIT:
             counted["sockets_cut_slow"] += 1
-            logger.warning("live_socket_cut audience=%s unsent=%s", self.holder.audience, self.unsent())
+            logger.warning("live_socket_cut", extra={"audience": self.holder.audience, "unsent": self.unsent()})
             self.abort()
         elif self._wire is None:
             self._waiting.append(text)

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from . import ledger, recording
+from . import ledger, metrics, recording
 from .ledger import Cause, Source
 from .models import EventReceipt
 from .stripe_objects import EVENT_READERS, MalformedObjectError, from_event
@@ -37,6 +37,7 @@ class NotAnEventError(ValueError):
 
 
 @csrf_exempt
+@metrics.timed
 @require_POST
 @transaction.non_atomic_requests
 def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
@@ -63,6 +64,7 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
         raise
     received = {"stripe_event_id": event["id"], "type": event["type"], "outcome": receipt.outcome}
     logger.info("stripe_event_received", extra=received | {"deliveries": receipt.deliveries})
+    metrics.received(receipt.outcome, receipt.deliveries, receipt.stripe_created)
     if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
         event_id = receipt.stripe_event_id if receipt.object_id else None
         recording.store_trigger(endpoint, body, request.META["REMOTE_ADDR"], event_id=event_id)

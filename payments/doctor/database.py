@@ -1,0 +1,148 @@
+"""What the database holds, and whether it agrees with itself."""
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import replace
+
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, F, Max, Min
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from tqdm import tqdm
+
+from ..models import Feed, FeedEntry, Payment
+from ..status import derive
+from .finding import Verdict, error, ok, warning
+
+AT_ONCE = 500  # payments read at once
+NAMED = 5  # how many of those that are wrong a finding names
+KEPT = datetime.timedelta(days=14)  # prune, run daily, keeps a week
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+
+def rows(sql: str) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def settings_of_connection() -> Verdict:
+    """As the database itself says, whatever settings.py asked for."""
+    if connection.vendor == "sqlite":
+        (mode,) = rows("PRAGMA journal_mode")[0]
+        if mode == "wal":
+            return ok(_("SQLite writes ahead (WAL), so readers and writers don't wait for each other."))
+        return warning(
+            _("SQLite's journal mode is %(mode)s: each webhook waits until all pages have been read.") % {"mode": mode},
+            _("Put the database on a local disk, not a network one, and set init_command to PRAGMA journal_mode=WAL."),
+        )
+    missing = [name for name in TIMEOUTS if rows(f"SHOW {name}")[0][0] == "0"]
+    if missing:
+        return warning(
+            _("PostgreSQL has no %(names)s: one stuck transaction may hold everybody up.")
+            % {"names": ", ".join(missing)},
+            _("Set them as settings.py does, in the connection's options; a pooler between may drop those."),
+        )
+    return ok(_("PostgreSQL bounds statements, locks and idle transactions."))
+
+
+def integrity() -> Verdict:
+    if connection.vendor == "sqlite":
+        broken = [str(found) for (found,) in rows("PRAGMA integrity_check") if found != "ok"]
+        broken += [f"{table} row {row}" for table, row, *_rest in rows("PRAGMA foreign_key_check")]
+    else:
+        broken = [str(name) for (name,) in rows("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")]
+        broken += [str(name) for (name,) in rows("SELECT conname FROM pg_constraint WHERE NOT convalidated")]
+    if broken:
+        return error(
+            _("The database is damaged: %(broken)s.") % {"broken": ", ".join(broken[:NAMED])},
+            _("Restore the last good backup, then run `manage.py catch_up`: Stripe still has 30 days of events."),
+        )
+    return ok(_("The database is whole."))
+
+
+def migrations() -> Verdict:
+    executor = MigrationExecutor(connection)
+    waiting = [str(migration) for migration, _back in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    if waiting:
+        return error(
+            _("Migrations are not applied: %(names)s.") % {"names": ", ".join(waiting[:NAMED])},
+            _("Stop the site, run `manage.py migrate`, and start it again."),
+        )
+    return ok(_("Every migration is applied."))
+
+
+def standings() -> Verdict:
+    """Fold every payment's facts again and compare with the row that pages show."""
+    everything = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
+    shown = tqdm(everything.iterator(AT_ONCE), "standings", everything.count(), leave=False, disable=None)
+    wrong = [payment.public_id for payment in shown if not agrees(payment) and not agrees(again(payment))]
+    if wrong:
+        named = ", ".join(str(public_id) for public_id in wrong[:NAMED])
+        return error(
+            _("%(count)s payments show something else than their facts say: %(named)s.")
+            % {"count": len(wrong), "named": named},
+            _("Run `manage.py reconcile --fix`; then find out who wrote to the table past the ledger."),
+        )
+    return ok(_("Every payment shows what its facts say."))
+
+
+def agrees(payment: Payment) -> bool:
+    said = derive([fact.value for fact in payment.facts.all()], payment.terms)
+    return replace(said, method=payment.method) == payment.standing
+
+
+def again(payment: Payment) -> Payment:
+    """The same under its lock: it may have moved while we looked."""
+    with transaction.atomic():
+        return (
+            Payment.objects.select_for_update(of=("self",))
+            .select_related("appointment")
+            .prefetch_related("facts")
+            .get(pk=payment.pk)
+        )
+
+
+def history() -> Verdict:
+    """Each version of a payment is one line of its timeline."""
+    torn = (
+        Payment.objects.annotate(moves=Count("changes")).exclude(moves=F("version")).values_list("public_id", flat=True)
+    )
+    if found := [str(public_id) for public_id in torn[:NAMED]]:
+        return error(
+            _("The timeline of %(count)s payments has gaps: %(named)s.")
+            % {"count": torn.count(), "named": ", ".join(found)},
+            _("Lines of a timeline are never deleted by this site: look for who wrote to its tables."),
+        )
+    return ok(_("Every move of every payment is in its timeline."))
+
+
+def feeds() -> Verdict:
+    """Numbers without holes, up to the head: by them a page knows that it missed nothing."""
+    holed = list(_holed())
+    if holed:
+        return error(
+            _("The numbers of these feeds have holes: %(names)s.") % {"names": ", ".join(holed[:NAMED])},
+            _("Run `manage.py prune --feeds 0`: open pages then load anew instead of waiting for what is gone."),
+        )
+    return ok(_("Every feed is numbered without holes."))
+
+
+def _holed() -> Iterator[str]:
+    counted = Feed.objects.annotate(kept=Count("entries"), first=Min("entries__seq"), last=Max("entries__seq"))
+    shape = counted.order_by("audience").values_list("audience", "pruned", "head", "kept", "first", "last")
+    for audience, pruned, head, kept, first, last in shape:
+        dense = (first, last, kept) == (pruned + 1, head, head - pruned)
+        if not dense and not (kept == 0 and pruned == head):
+            yield audience
+
+
+def prunable() -> Verdict:
+    oldest = FeedEntry.objects.aggregate(oldest=Min("created_at"))["oldest"]
+    if oldest and oldest < timezone.now() - KEPT:
+        return warning(
+            _("Feed entries of %(date)s are still kept: `prune` does not run.") % {"date": f"{oldest:%Y-%m-%d}"},
+            _("Run `manage.py prune` daily: tables that only grow make everything slower."),
+        )
+    return ok(_("Nothing is kept longer than needed."))

@@ -1,0 +1,106 @@
+"""What came from Stripe and has not become the truth on a page yet."""
+
+import datetime
+
+from django.db.models import Max, Min, QuerySet
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from .. import sweep
+from ..models import EventReceipt, Payment
+from ..status import PaymentStatus
+from .finding import Verdict, error, ok, warning
+
+Outcome = EventReceipt.Outcome
+PATIENCE = datetime.timedelta(minutes=15)  # within which a worker that runs has done its work
+OVERDUE = sweep.STUCK_AFTER + datetime.timedelta(days=1)
+RECENT = datetime.timedelta(days=1)
+
+
+def failed() -> Verdict:
+    """Also those that were received and never applied, which no crash should leave behind."""
+    unapplied = EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED, Outcome.DEAD))
+    if not (seen := _seen(unapplied)):
+        last = EventReceipt.objects.aggregate(last=Max("received_at"))["last"]
+        if last is None:
+            return ok(_("No event came yet."))
+        return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": timesince(last)})
+    return error(
+        _("%(count)s events are not applied, the oldest since %(age)s: their payments may show an old status.") % seen,
+        _("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."),
+    )
+
+
+def quarantined() -> Verdict:
+    """Their object lacks what every object of its kind has."""
+    if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
+        return ok(_("Every event was understood."))
+    return warning(
+        _("%(count)s events were not understood and are set aside, the oldest since %(age)s.") % seen,
+        _("Compare with Stripe: `manage.py reconcile`. In the admin, the receipt's detail names the field."),
+    )
+
+
+def waiting() -> Verdict:
+    """Refunds and disputes that came before the payment that they belong to."""
+    long_ago = timezone.now() - PATIENCE
+    if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=long_ago))):
+        return ok(_("No event waits for its payment."))
+    return warning(
+        _("%(count)s events wait for a payment that is not known yet, the oldest since %(age)s.") % seen,
+        _("Run `manage.py sweep`: it asks Stripe whose they are. Keep it running with `--every 60`."),
+    )
+
+
+def other_mode() -> Verdict:
+    recent = EventReceipt.objects.filter(outcome=Outcome.REJECTED_LIVEMODE, received_at__gt=timezone.now() - RECENT)
+    if not (seen := _seen(recent)):
+        return ok(_("No event came from the other mode (live or test)."))
+    return warning(
+        _("%(count)s events of the other mode (live or test) came within a day and were refused.") % seen,
+        _("In Stripe's Dashboard, remove this site's endpoint from the other mode, or set STRIPE_LIVE_MODE."),
+    )
+
+
+def unanswered_refunds() -> Verdict:
+    requests = sweep.unanswered_refunds()
+    if not requests:
+        return ok(_("Stripe answered every refund."))
+    oldest = min(request.recorded_at for request in requests)
+    said = {"count": len(requests), "age": timesince(oldest)}
+    return (error if oldest < timezone.now() - PATIENCE else warning)(
+        _("Of %(count)s refunds Stripe's answer is missing, the oldest since %(age)s: they show as on their way.")
+        % said,
+        _("Run `manage.py sweep`: it asks again with the same key, so that there is one refund."),
+    )
+
+
+def sweep_work() -> Verdict:
+    """A sweep leaves no trace of its own; that it doesn't run shows in what it would have done."""
+    now = timezone.now()
+    pages = sweep.superfluous().filter(updated_at__lt=now - PATIENCE).count()
+    debits = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[], updated_at__lt=now - OVERDUE).count()
+    if not pages and not debits:
+        return ok(_("Nothing is overdue that a sweep would have done."))
+    return warning(
+        _("%(pages)s pages at Stripe are open that must not be paid any more; %(debits)s bank debits are overdue.")
+        % {"pages": pages, "debits": debits},
+        _("Run `manage.py sweep`, and keep it running with `--every 60`."),
+    )
+
+
+def mirror_lag() -> Verdict:
+    long_ago = timezone.now() - PATIENCE
+    if not (seen := _seen(EventReceipt.objects.unmirrored().filter(received_at__lt=long_ago))):
+        return ok(_("dj-stripe's copies are up to date."))
+    return warning(
+        _("dj-stripe's copies lag: %(count)s events, the oldest since %(age)s. Pages do not depend on them.") % seen,
+        _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
+    )
+
+
+def _seen(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
+    """How many and since when; empty when there are none."""
+    oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
+    return {"count": receipts.count(), "age": timesince(oldest)} if oldest else {}

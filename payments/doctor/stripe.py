@@ -1,0 +1,120 @@
+"""What Stripe says of this site, asked and never changed."""
+
+import time
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from ..checks import is_loopback
+from ..models import EventReceipt
+from ..stripe_client import StripeRefusedError, StripeUnavailableError, call
+from ..stripe_lookup import PAGE, events_since
+from ..stripe_objects import EVENT_READERS
+from .finding import Check, Verdict, error, ok, warning
+
+SPAN = 48 * 60 * 60  # seconds of Stripe's events that are compared
+ON_THE_WAY = 60  # seconds within which an event may not have reached us yet
+DRIFT, TOO_MUCH = 30, 240  # seconds; beyond 300 every webhook's signature is refused
+RIGHTS = ("PermissionError", "AuthenticationError")
+
+
+def asking(check: Check) -> Check:
+    """Turn Stripe's silence or refusal into a finding."""
+
+    def asked() -> Verdict:
+        try:
+            return check()
+        except StripeUnavailableError as silence:
+            if str(silence) in RIGHTS:
+                return error(
+                    _("Stripe does not let this key ask (%(error)s).") % {"error": silence},
+                    _("Set STRIPE_SECRET_KEY to a valid key; a restricted one needs to read events, webhook endpoints"
+                      " and the account."),
+                )  # fmt: skip
+            return error(
+                _("Stripe does not answer at %(host)s (%(error)s).")
+                % {"host": settings.STRIPE_API_HOST, "error": silence},
+                _("Check this machine's way out and https://status.stripe.com. Webhooks go on; payments can't start."),
+            )
+        except StripeRefusedError as refusal:
+            return error(
+                _("Stripe refuses the question (%(error)s).") % {"error": refusal},
+                _("Check STRIPE_SECRET_KEY and STRIPE_API_HOST."),
+            )
+
+    return asked
+
+
+@asking
+def account() -> Verdict:
+    found, _as_of = call(lambda stripe: stripe.v1.accounts.retrieve_current())
+    if found["id"] != settings.STRIPE_ACCOUNT_ID:
+        return error(
+            _("The key belongs to %(found)s, but STRIPE_ACCOUNT_ID is %(expected)s.")
+            % {"found": found["id"], "expected": settings.STRIPE_ACCOUNT_ID or "-"},
+            _("Set STRIPE_ACCOUNT_ID to the key's account, or use that account's key."),
+        )
+    return ok(_("The key works, for %(account)s.") % {"account": found["id"]})
+
+
+@asking
+def endpoint() -> Verdict:
+    """Stripe's side of the webhook: its URL, whether it is on, and the types of events that it sends."""
+    page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
+    ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
+    if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
+        return ok(_("Stripe can't reach this machine; `stripe listen` brings the events."))
+    if not ours:
+        known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in page["data"]})) or "-"
+        return error(
+            _("Stripe sends no events to %(site)s, only to: %(known)s.") % {"site": settings.SITE_URL, "known": known},
+            _("Add the endpoint %(url)s in Stripe's Dashboard, then run `manage.py catch_up`.")
+            % {"url": f"{settings.SITE_URL}/stripe/webhook/"},
+        )
+    enabled = [found for found in ours if found["status"] == "enabled"]
+    if not enabled:
+        return error(
+            _("The endpoint is switched off at Stripe, which it does after days of failures."),
+            _("Switch it on in Stripe's Dashboard, Developers, Webhooks; then run `manage.py catch_up`."),
+        )
+    types = {event_type for found in enabled for event_type in found["enabled_events"]}
+    missing = sorted(set(EVENT_READERS) - types) if "*" not in types else []
+    if missing:
+        return error(
+            _("Stripe's endpoint does not send: %(types)s.") % {"types": ", ".join(missing)},
+            _("Add these types to the endpoint in Stripe's Dashboard, then run `manage.py catch_up`."),
+        )
+    return ok(_("Stripe's endpoint is on and sends every type that is listened to."))
+
+
+@asking
+def clock() -> Verdict:
+    asked = time.time()
+    _page, theirs = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
+    offset = round((asked + time.time()) / 2 - theirs)  # Stripe's Date header has whole seconds
+    what = _("This machine's clock differs from Stripe's by %(seconds)s s.") % {"seconds": offset}
+    fix = _("Set the clock by NTP: at 300 s, every webhook is refused as too old.")
+    if abs(offset) > TOO_MUCH:
+        return error(what, fix)
+    return warning(what, fix) if abs(offset) > DRIFT else ok(what)
+
+
+@asking
+def missed_events() -> Verdict:
+    """Events of the last 48 hours that Stripe has and we never received."""
+    now = int(time.time())
+    theirs = [event for event in events_since(now - SPAN) if event["created"] < now - ON_THE_WAY]
+    ids = [event["id"] for event in theirs if event["livemode"] == settings.STRIPE_LIVE_MODE]
+    known: set[str] = set()
+    for start in range(0, len(ids), PAGE):
+        batch = EventReceipt.objects.filter(stripe_event_id__in=ids[start : start + PAGE])
+        known |= set(batch.values_list("stripe_event_id", flat=True))
+    missed = len(set(ids) - known)
+    if missed:
+        return error(
+            _("Of Stripe's %(total)s events of two days, %(missed)s never came.")
+            % {"total": len(ids), "missed": missed},
+            _("Run `manage.py catch_up`. If more go missing, look at the checks stripe-endpoint and webhook."),
+        )
+    return ok(_("All of Stripe's %(total)s events of two days came.") % {"total": len(ids)})
