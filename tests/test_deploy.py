@@ -1,0 +1,411 @@
+"""What is in deploy/, held against the programs that read it: nginx, systemd, sh, and the site's own settings."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from payments_site.demo.process import HOST, Process, free_port
+from payments_site.demo.site import ROOT
+from tests.live_site import LiveSite
+
+DEPLOY = ROOT / "deploy"
+NAME = "clinic.example"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+
+
+def needs(program: str, package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not shutil.which(program), reason=f"no {program} here: apt-get install {package}")
+
+
+# Configuration: one list of variables, told in three places
+
+
+def settings_variables() -> set[str]:
+    return set(re.findall(r'\benv(?:\.\w+)?\("([A-Z_]+)"', (ROOT / "payments_site/settings.py").read_text()))
+
+
+def compose_variables() -> set[str]:
+    return set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
+
+
+def test_env_example_names_every_variable_once() -> None:
+    named = re.findall(r"^#?([A-Z][A-Z_]+)=", (DEPLOY / "env.example").read_text(), re.M)
+    assert sorted(named) == sorted(settings_variables() | compose_variables())
+
+
+def test_every_variable_of_env_example_is_explained() -> None:
+    for entry in (DEPLOY / "env.example").read_text().strip().split("\n\n"):
+        lines = entry.splitlines()
+        if re.match(r"#?[A-Z][A-Z_]+=", lines[-1]):
+            assert lines[0].startswith("# "), entry
+            assert len(lines) == 2, f"one line of meaning, one of value: {entry}"
+
+
+def test_the_readme_tells_the_same_variables() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme.split("<!-- configuration -->")[1].split("<!-- /configuration -->")[0]
+    assert set(re.findall(r"^\| *`([A-Z_]+)`", table, re.M)) == settings_variables()
+
+
+def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -> None:
+    """systemd takes quotes off as the shell does; what only one of them would expand must not be there."""
+    lines = [line for line in (DEPLOY / "env.example").read_text().splitlines() if line and not line.startswith("#")]
+    read = subprocess.run(
+        ["sh", "-c", f"set -a; . {DEPLOY / 'env.example'}; env"], capture_output=True, text=True, check=True, env={}
+    ).stdout
+    for line in lines:
+        assert shlex.split(line)[0] in read.splitlines()
+        assert not set("$`\\") & set(line)
+
+
+# nginx
+
+
+class Nginx:
+    """The shipped nginx.conf with its paths, ports and servers put here."""
+
+    def __init__(self, folder: Path, *servers: int) -> None:
+        self.folder, self.http, self.https = folder, free_port(), free_port()
+        for name in ("tls", "log", "tmp", "static"):
+            (folder / name).mkdir()
+        key, certificate = folder / "tls/privkey.pem", folder / "tls/fullchain.pem"
+        self_signed = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={NAME}"
+        files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{NAME}"]
+        subprocess.run([*self_signed.split(), *files], check=True, capture_output=True)
+        self.tls = ssl.create_default_context(cafile=certificate)
+        (folder / "nginx.conf").write_text(self._placed((DEPLOY / "nginx/nginx.conf").read_text()))
+        upstream = (DEPLOY / "nginx/upstream.conf").read_text()
+        for old, new in zip((8001, 8002), servers or (8001, 8002), strict=True):
+            upstream = upstream.replace(f"127.0.0.1:{old}", f"{HOST}:{new}")
+        (folder / "upstream.conf").write_text(upstream)
+        user = "user root; " if os.geteuid() == 0 else ""
+        self.command = ["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")]
+        self.options = f"{user}daemon off; pid {folder / 'pid'};"
+        self.process = Process("nginx", [*self.command, "-g", self.options], self.https, folder / "nginx.log", {})
+
+    def _placed(self, conf: str) -> str:
+        scratch = "".join(
+            f"{kind}_temp_path {self.folder}/tmp; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        changes = {
+            "listen 80": f"listen {HOST}:{self.http}",
+            "listen 443": f"listen {HOST}:{self.https}",
+            "/var/log/nginx": f"{self.folder}/log",
+            "/opt/payments/staticfiles": f"{self.folder}/static",
+            "sendfile on;": f"sendfile on; {scratch}",
+        }
+        for old, new in changes.items():
+            assert old in conf
+            conf = conf.replace(old, new)
+        return conf
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        with self.socket() as plain:
+            client = http.client.HTTPConnection(NAME)
+            client.sock = self.tls.wrap_socket(plain, server_hostname=NAME)
+            client.request(method, path, body, headers or {})
+            answer = client.getresponse()
+            return answer, answer.read()
+
+    def socket(self) -> socket.socket:
+        return socket.create_connection((HOST, self.https), timeout=10)
+
+
+@contextmanager
+def running(process: Process) -> Iterator[None]:
+    process.start()
+    try:
+        yield
+    finally:
+        process.stop()
+
+
+@needs("nginx", "nginx-light")
+def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path)
+    done = subprocess.run([*nginx.command, "-t", "-g", nginx.options], capture_output=True, text=True, check=False)
+    assert "test is successful" in done.stderr
+    assert "[warn]" not in done.stderr
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers that reached it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        said = json.dumps([[name.lower(), value] for name, value in self.headers.items()]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 http.server's name
+        pass
+
+
+@pytest.fixture
+def echoing(tmp_path: Path) -> Iterator[Nginx]:
+    """nginx in front of a server that tells what it was sent; the second server is down."""
+    server = ThreadingHTTPServer((HOST, 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    nginx = Nginx(tmp_path, server.server_port, free_port())
+    with running(nginx.process):
+        yield nginx
+    server.shutdown()
+    server.server_close()
+
+
+@needs("nginx", "nginx-light")
+def test_nginx_passes_on_only_what_may_be_believed(echoing: Nginx) -> None:
+    forged = {
+        "X-Forwarded-For": "8.8.8.8",
+        "X_Forwarded_For": "8.8.4.4",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "http",
+        "x-djstripe-webhook-secret": "whsec_mine",
+        "Upgrade": "websocket",
+    }
+    _, body = echoing.ask("POST", "/stripe/webhook/", b"{}", forged | {"Stripe-Signature": "t=1,v1=0"})
+    got = dict(json.loads(body))
+    assert got["x-forwarded-for"] == HOST
+    assert got["x-forwarded-proto"] == "https"
+    assert got["host"] == NAME
+    assert got["stripe-signature"] == "t=1,v1=0"
+    assert re.fullmatch(r"[0-9a-f]{32}", got["x-request-id"])
+    assert not {"x-djstripe-webhook-secret", "x-forwarded-host", "x_forwarded_for", "upgrade"} & got.keys()
+
+
+@needs("nginx", "nginx-light")
+def test_nginx_refuses_what_no_browser_and_no_stripe_sends(echoing: Nginx) -> None:
+    def status(method: str, path: str, body: bytes = b"") -> int:
+        return echoing.ask(method, path, body)[0].status
+
+    assert status("POST", "/stripe/webhook/", b"x" * (256 * 1024 + 1)) == 413
+    assert status("POST", "/stripe/webhook/", b"x" * 256 * 1024) == 200
+    assert status("PUT", "/") == status("DELETE", "/stripe/webhook/") == 405
+    assert status("GET", "/metrics") == status("GET", "/readyz") == 404
+    assert status("GET", "/livez") == 200
+    answer, _ = echoing.ask("GET", "/nowhere")
+    assert answer.headers["Server"] == "nginx"
+    with pytest.raises(ssl.SSLError), echoing.socket() as plain:
+        echoing.tls.wrap_socket(plain, server_hostname="other.example")
+
+
+@needs("nginx", "nginx-light")
+def test_nginx_slows_down_guessing_of_passwords_only(echoing: Nginx) -> None:
+    posted = [echoing.ask("POST", "/login/")[0].status for _ in range(30)]
+    assert posted.count(200) in (21, 22)  # the burst, the first, and one for six seconds
+    assert posted[-1] == 429
+    assert echoing.ask("POST", "/admin/login/")[0].status == 429
+    assert [echoing.ask("GET", "/login/")[0].status for _ in range(30)] == [200] * 30
+
+
+@needs("nginx", "nginx-light")
+def test_no_names_and_no_pay_links_are_in_the_access_log(echoing: Nginx) -> None:
+    echoing.ask("GET", "/desk/?q=Moreau")
+    echoing.ask("GET", "/p/token-that-opens-a-payment/pay/")
+    echoing.process.stop()
+    logged = (echoing.folder / "log/access.log").read_text()
+    assert " GET /desk/ 200 " in logged
+    assert " GET /p/... 200 " in logged
+    assert "Moreau" not in logged
+    assert "token" not in logged
+
+
+# systemd
+
+
+def unit_command(unit: str, port: int) -> list[str]:
+    """A unit's ExecStart with this checkout's interpreter and port."""
+    text = (DEPLOY / "systemd" / unit).read_text().replace("\\\n", " ").replace("%i", str(port))
+    command = shlex.split(re.findall(r"^ExecStart=(.*)$", text, re.M)[0])
+    return [command[0].replace("/opt/payments/.venv/bin", str(Path(sys.executable).parent)), *command[1:]]
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """The units with this checkout in the place of /opt/payments; instances instead of templates."""
+    python = str(Path(sys.executable).parent)
+    for unit in UNITS:
+        text = unit.read_text().replace("/opt/payments/.venv/bin", python).replace("/opt/payments", str(ROOT))
+        (tmp_path / unit.name.replace("@.", "@8001.")).write_text(text)
+    return sorted(tmp_path.glob("payments-*"))
+
+
+@needs("systemd-analyze", "systemd")
+def test_systemd_accepts_the_units(units: list[Path]) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs("systemd-analyze", "systemd")
+def test_the_services_are_shut_in(units: list[Path]) -> None:
+    """systemd's own measure of what a broken-into service could reach: 0 is nothing, 10 all."""
+    for unit in units:
+        if unit.suffix == ".service":
+            rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit]
+            done = subprocess.run(rating, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+# The whole: the documented servers behind the documented nginx, with https
+
+
+@pytest.mark.slow
+@needs("nginx", "nginx-light")
+@pytest.mark.parametrize("unit", ["payments-web@.service", "payments-web-daphne@.service"])
+def test_a_site_behind_nginx(unit: str, make_site: Callable[..., LiveSite], tmp_path: Path) -> None:
+    port = free_port()
+    nginx = Nginx(tmp_path, port, free_port())
+    site = make_site(start=False, SITE_URL=f"https://{NAME}", ALLOWED_HOSTS=NAME)
+    web = Process("web", unit_command(unit, port), port, tmp_path / "web.log", site.settings, cwd=ROOT)
+    with running(web), running(nginx.process):
+        signed_out_pages_are_secure(nginx)
+        sockets_reach_the_site(nginx)
+        assert nginx.ask("POST", "/stripe/webhook/", b"{}")[0].status == 400
+        check = [sys.executable, DEPLOY / "healthcheck.py"]
+        for path, status in (("/login/", 0), ("/nowhere/", 1)):
+            url = f"http://{HOST}:{port}{path}"
+            assert subprocess.run([*check, url], env=site.settings, check=False).returncode == status
+    assert subprocess.run([*check, url], env=site.settings, check=False, capture_output=True).returncode == 1
+    assert "Traceback" not in web.log()
+    assert "Moreau" not in web.log()
+
+
+def signed_out_pages_are_secure(nginx: Nginx) -> None:
+    answer, _ = nginx.ask("GET", "/login/?next=/desk/%3Fq=Moreau")
+    assert answer.status == 200
+    assert answer.headers["Set-Cookie"].startswith("__Host-csrftoken=")
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+    assert f"wss://{NAME}" in answer.headers["Content-Security-Policy"]
+    plain = http.client.HTTPConnection(HOST, nginx.http, timeout=10)
+    plain.request("GET", "/login/", headers={"Host": NAME})
+    redirect = plain.getresponse()
+    assert (redirect.status, redirect.headers["Location"]) == (301, f"https://{NAME}/login/")
+    plain.close()
+
+
+def sockets_reach_the_site(nginx: Nginx) -> None:
+    def open_socket(origin: str) -> None:
+        url = f"wss://{NAME}/ws/payments/"
+        with nginx.socket() as plain, connect(url, sock=plain, ssl=nginx.tls, origin=origin) as client:  # type: ignore[arg-type]
+            client.recv(10)
+
+    with pytest.raises(ConnectionClosed) as signed_out:
+        open_socket(f"https://{NAME}")
+    assert signed_out.value.rcvd
+    assert signed_out.value.rcvd.code == 4401
+    with pytest.raises(InvalidStatus) as refused:
+        open_socket("https://evil.example")
+    assert refused.value.response.status_code == 403
+
+
+# Draining
+
+
+def drain(upstream: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "UPSTREAM": str(upstream), "NGINX": "true"}
+    return subprocess.run([DEPLOY / "drain.sh", *arguments], env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_server_is_drained_and_put_back(tmp_path: Path) -> None:
+    shipped = (DEPLOY / "nginx/upstream.conf").read_text()
+    upstream = tmp_path / "upstream.conf"
+    upstream.write_text(shipped)
+    for _ in range(2):  # twice is as good as once
+        assert drain(upstream, "down", "127.0.0.1:8001").returncode == 0
+        assert upstream.read_text() == shipped.replace("8001 max_fails=0;", "8001 max_fails=0 down;")
+    last = drain(upstream, "down", "127.0.0.1:8002")
+    assert last.returncode == 1
+    assert "the only server left" in last.stderr
+    for _ in range(2):
+        assert drain(upstream, "up", "127.0.0.1:8001").returncode == 0
+        assert upstream.read_text() == shipped
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["down"], 2), (["flip", "127.0.0.1:8001"], 2), (["up", "x:1"], 1)])
+def test_draining_says_what_is_wrong(arguments: list[str], status: int, tmp_path: Path) -> None:
+    upstream = tmp_path / "upstream.conf"
+    shutil.copy(DEPLOY / "nginx/upstream.conf", upstream)
+    done = drain(upstream, *arguments)
+    assert done.returncode == status
+    assert done.stderr
+    assert upstream.read_text() == (DEPLOY / "nginx/upstream.conf").read_text()
+
+
+def test_draining_works_on_the_containers_list_as_well(tmp_path: Path) -> None:
+    upstream = tmp_path / "upstream.conf"
+    shutil.copy(DEPLOY / "nginx/upstream.compose.conf", upstream)
+    assert drain(upstream, "down", "web-a:8000").returncode == 0
+    assert "server web-a:8000 max_fails=0 down;" in upstream.read_text()
+
+
+# The container
+
+
+def build_context() -> Iterator[Path]:
+    """Files that Docker would be sent: the last pattern of .dockerignore that matches a path or a folder decides."""
+    patterns = [
+        line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line and line[0] != "#"
+    ]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        path = Path(name)
+        names = [str(path), *map(str, path.parents)]
+        kept = True
+        for pattern in patterns:
+            if any(fnmatch(each, pattern.lstrip("!")) for each in names):
+                kept = pattern.startswith("!")
+        if kept and (ROOT / path).is_file():
+            yield path
+
+
+@pytest.mark.slow
+def test_the_image_holds_all_that_the_site_needs_and_no_sandbox(tmp_path: Path) -> None:
+    context = list(build_context())
+    folders = {path.parts[0] for path in context}
+    assert {"payments", "appointments", "payments_site", "templates", "static", "locale"} <= folders
+    assert not {"tests", "stripe_sandbox", ".git"} & folders
+    for path in context:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    for source in re.findall(r"^COPY (?!--from)((?:\S+ )+)\S+$", dockerfile, re.M):
+        assert all((tmp_path / name).exists() for name in source.split()), source
+    without_sandbox = "import sys; sys.modules.update(aiohttp=None, jinja2=None); "
+    for command in ("collectstatic --noinput", "check --fail-level ERROR"):
+        manage = f"{without_sandbox} sys.argv[1:] = {command.split()!r}; exec(open('manage.py').read())"
+        env = {"PATH": os.environ["PATH"], "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", manage], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "staticfiles/js/live-source.js").exists()
