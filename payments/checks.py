@@ -27,10 +27,14 @@ def register(tag: str = TAG, *, deploy: bool = False) -> Callable[[Check], Check
 def is_loopback(url: str) -> bool:
     """Whether only this machine can reach a URL."""
     host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or is_loopback_address(host)
+
+
+def is_loopback_address(address: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return False
 
 
 @register()

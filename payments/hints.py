@@ -13,6 +13,7 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
+from .live import counted
 from .models import FeedEntry
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Publisher:
                     message = {"type": "feed.moved", "audience": audience, "seq": seq}
                     await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 whatever a layer's library raises
+            counted["layer_errors"] += 1
             logger.warning("live_hint_not_sent", extra={"error": type(error).__name__})
 
 
@@ -104,6 +106,10 @@ class Ear:
         self._heard = 0.0
         self._listening: asyncio.Task[None] | None = None
 
+    @property
+    def deaf(self) -> bool:
+        return time.monotonic() - self._heard > DEAF
+
     async def run(self) -> None:
         try:
             while True:
@@ -111,8 +117,9 @@ class Ear:
                     async with asyncio.timeout(BOUND):
                         await self._attend()
                 except Exception as error:  # noqa: BLE001 whatever a layer's library raises
+                    counted["layer_errors"] += 1
                     logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
-                if time.monotonic() - self._heard > DEAF:
+                if self.deaf:
                     await self._forget()
                 await self._next_turn()
         finally:

@@ -32,8 +32,13 @@ def hub() -> "Hub":
     return _hubs.get(loop) or Hub(loop)
 
 
+def running() -> "list[Hub]":
+    """This process's hubs that have sockets, to look at from any thread."""
+    return list(_hubs.values())
+
+
 class Hub:
-    """Runs from the first socket to the last."""
+    """Runs from the first socket to the last. `tailed_at` is when the database last answered (monotonic seconds)."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -41,6 +46,7 @@ class Hub:
         self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # in the order of arrival
         self._tasks: set[asyncio.Task[None]] = set()
         self._ear: hints.Ear | None = None
+        self.tailed_at = time.monotonic()
 
     async def join(self, socket: Socket, after: int | None) -> None:
         """Tell the socket all after this number, then hello, then whatever comes. None: from now on."""
@@ -68,7 +74,12 @@ class Hub:
             self._stop()
 
     def sockets(self) -> list[Socket]:
-        return [socket for feed in self._feeds.values() for socket in feed.sockets]
+        return [socket for feed in list(self._feeds.values()) for socket in list(feed.sockets)]
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the channel layer no longer brings other processes' hints; pages are then told by the tail alone."""
+        return self._ear is not None and self._ear.deaf
 
     def heartbeat(self, socket: Socket) -> bytes:
         return self._feeds[socket.holder.audience].heartbeat()
@@ -91,6 +102,7 @@ class Hub:
             await asyncio.sleep(TAIL)
             try:
                 await self._tail()
+                self.tailed_at = time.monotonic()
                 if time.monotonic() >= check_due:
                     check_due = time.monotonic() + RECHECK
                     await self._recheck()

@@ -61,7 +61,7 @@ class LineFormatter(logging.Formatter):
 
 
 def id_of(request: HttpRequest) -> str:
-    """The proxy's id for this request where there is a proxy, which then overwrites what browsers send; else a new one."""
+    """A new one, or the proxy's where there is a proxy: it must overwrite what browsers send."""
     given = request.headers.get(HEADER, "") if settings.SECURE_PROXY_SSL_HEADER else ""
     return given if WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
 

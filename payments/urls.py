@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from . import webhooks
-from .views import attendance, checkout, live, money, patients, pay_link, review, staff
+from .views import attendance, checkout, doctor, health, live, money, patients, pay_link, review, staff
 
 urlpatterns = [
     path("", patients.home, name="home"),
@@ -11,7 +11,9 @@ urlpatterns = [
     path("review/", review.review_queue, name="review_queue"),
     path("desk/", staff.day_list, name="desk"),
     path("desk/export.csv", staff.export, name="desk_export"),
+    path("desk/why/", doctor.why, name="why"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
+    path("desk/<slug:reference>/why/", doctor.why_payment, name="why_payment"),
     path("desk/<slug:reference>/attendance/", attendance.set_attendance, name="set_attendance"),
     path("desk/<slug:reference>/cancel/", attendance.cancel_appointment, name="cancel_appointment"),
     path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),
@@ -25,6 +27,9 @@ urlpatterns = [
     path("payments/<uuid:public_id>/confirm/", checkout.confirm, name="confirm_payment"),
     path("payments/<uuid:public_id>/receipt/", money.receipt, name="receipt"),
     path("payments/live/", live.payments_live, name="payments_live"),
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
     # With and without the last slash: Stripe counts a redirect as a failed delivery.
     re_path(r"^stripe/webhook/?$", webhooks.stripe_webhook, name="stripe_webhook"),
     path("stripe/webhook/<uuid:djstripe_uuid>", webhooks.stripe_webhook),

@@ -14,6 +14,7 @@ from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
 
+IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # nothing to see from a command
 QUICK: dict[str, Check] = {
     "configuration": machine.configuration,
     "database-settings": database.settings_of_connection,

@@ -17,12 +17,32 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from .. import hub
 from ..models import EventReceipt
 from .finding import Verdict, error, ok, warning
 
 SECONDS = 5  # that a door may take to answer
 SLOW = 0.5  # seconds; Stripe waits much longer, people don't
 SIGNED_OUT = 4401
+LATE = 5 * hub.TAIL  # seconds without an answer of the database, after which no page of this process is current
+
+
+def live() -> Verdict:
+    """The pages connected to this very process."""
+    hubs = hub.running()
+    pages = sum(len(each.sockets()) for each in hubs)
+    if any(time.monotonic() - each.tailed_at > LATE for each in hubs):
+        return error(
+            _("The database has not answered live delivery for %(seconds)s s: pages say that they are not live.")
+            % {"seconds": round(LATE)},
+            _("Look at the database and at the log, event live_tail_failed."),
+        )
+    if any(each.deaf for each in hubs):
+        return warning(
+            _("The channel layer brings no hints: pages learn of changes from the database, up to 2 s later."),
+            _("Start Redis, or set REDIS_URL to where it is. Nothing is lost meanwhile."),
+        )
+    return ok(_("%(count)s pages are connected to this process.") % {"count": pages})
 
 
 def channel_layer() -> Verdict:

@@ -1,0 +1,96 @@
+"""What /metrics reads at the moment it is asked: from the database, and from this process's open sockets."""
+
+import time
+from collections.abc import Iterator
+
+from django.db.models import Count, Max, Min
+from django.utils import timezone
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from . import hub, sweep
+from .live import counted
+from .models import EventReceipt, Payment
+
+Outcome = EventReceipt.Outcome
+WAITING = (Outcome.RECEIVED, Outcome.FAILED, Outcome.DEFERRED, Outcome.QUARANTINED, Outcome.DEAD)
+# Those of live.counted that are told apart by a label: prefix -> metric, label, help.
+LABELLED = {
+    "reconnects_": ("payments_live_reconnects", "why", "Pages that came back, by what had cut them off"),
+    "sockets_closed_": ("payments_live_sockets_closed", "code", "Sockets closed because their holder's right ended"),
+}
+PLAIN = {
+    "polls": "Polls of pages without a socket",
+    "sockets_cut_slow": "Sockets cut because their reader was too slow",
+    "feeds_found_late": "Changes that no hint told of, found by asking the database",
+    "layer_errors": "Calls to the channel layer that failed",
+}
+
+
+class Gauges(Collector):
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: to register must not ask the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from counted_here()
+        yield from sockets_here()
+        yield from waiting()
+        yield from payments()
+
+
+def counted_here() -> Iterator[Metric]:
+    for name, said in PLAIN.items():
+        yield CounterMetricFamily(f"payments_live_{name}", said, value=counted[name])
+    for prefix, (metric, label, said) in LABELLED.items():
+        family = CounterMetricFamily(metric, said, labels=[label])
+        for name, count in list(counted.items()):
+            if name.startswith(prefix):
+                family.add_metric([name.removeprefix(prefix)], count)
+        yield family
+
+
+def sockets_here() -> Iterator[Metric]:
+    hubs = hub.running()
+    sockets = [socket for each in hubs for socket in each.sockets()]
+    unsent = max((socket.unsent() for socket in sockets), default=0)
+    tail = max((time.monotonic() - each.tailed_at for each in hubs), default=0)
+    yield GaugeMetricFamily("payments_live_sockets", "Open sockets", value=len(sockets))
+    yield GaugeMetricFamily("payments_live_unsent_bytes", "What the slowest reader is behind", value=unsent)
+    yield GaugeMetricFamily("payments_live_tail_age_seconds", "Since the database last answered", value=tail)
+    deaf = GaugeMetricFamily("payments_live_deaf", "1 while the channel layer brings no hints")
+    deaf.add_metric([], any(each.deaf for each in hubs))
+    yield deaf
+
+
+def waiting() -> Iterator[Metric]:
+    """Receipts that are not, or not yet, applied."""
+    found = EventReceipt.objects.filter(outcome__in=WAITING).order_by().values_list("outcome")
+    now, seen = (
+        timezone.now(),
+        {name: (count, since) for name, count, since in found.annotate(Count("pk"), Min("received_at"))},
+    )
+    receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
+    oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])
+    for outcome in WAITING:
+        count, since = seen.get(outcome, (0, now))
+        receipts.add_metric([outcome], count)
+        oldest.add_metric([outcome], (now - since).total_seconds())
+    yield receipts
+    yield oldest
+    unmirrored = EventReceipt.objects.unmirrored().count()
+    yield GaugeMetricFamily(
+        "payments_receipts_unmirrored", "Events whose object dj-stripe hasn't copied", value=unmirrored
+    )
+    if last := EventReceipt.objects.aggregate(last=Max("received_at"))["last"]:
+        said = "When the last event came"
+        yield GaugeMetricFamily("payments_last_event_timestamp_seconds", said, value=last.timestamp())
+
+
+def payments() -> Iterator[Metric]:
+    by_status = GaugeMetricFamily("payments_by_status", "Payments, by status", labels=["status"])
+    for status, count in Payment.objects.order_by().values_list("status").annotate(Count("pk")):
+        by_status.add_metric([status], count)
+    yield by_status
+    unanswered = len(sweep.unanswered_refunds())
+    yield GaugeMetricFamily("payments_refunds_unanswered", "Refunds without Stripe's answer", value=unanswered)

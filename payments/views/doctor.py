@@ -1,0 +1,34 @@
+"""Why isn't it updating? What staff can find out, and do, without a shell."""
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from .. import doctor
+from ..doctor import story
+from .access import Request, payment_or_404, staff_required
+
+
+@require_safe
+@never_cache
+@staff_required
+def why(request: Request) -> HttpResponse:
+    findings = sorted(doctor.examine(doctor.IN_PROCESS | doctor.QUICK), key=lambda finding: -finding.level)
+    context = {"findings": findings, "worst": doctor.worst(findings), "section": "desk"}
+    return render(request, "payments/why.html", context)
+
+
+@require_safe
+@never_cache
+@staff_required
+def why_payment(request: Request, reference: str) -> HttpResponse:
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    context = {
+        "payment": payment,
+        "appointment": payment.appointment,
+        "findings": story.reasons(payment),
+        "ways": story.ways(payment),
+        "section": "desk",
+    }
+    return render(request, "payments/why_payment.html", context)

@@ -1,0 +1,97 @@
+"""For whoever watches the site: is the process alive, is it ready, and what has it counted.
+
+https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+"""
+
+import asyncio
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+from .. import gauges, hub
+from ..checks import is_loopback_address
+from ..doctor.delivery import LATE
+from ..models import Feed
+
+BOUND = 2  # seconds within which each answer comes
+
+# One thread of its own: a frozen database then holds up one probe at a time, and never a page.
+_probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readyz")
+REGISTRY.register(gauges.Gauges())
+
+
+@require_safe
+@never_cache
+async def livez(request: HttpRequest) -> HttpResponse:
+    """200 while the event loop turns. Asks nobody: a dead database is no reason to restart this process."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+@never_cache
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """200 while events can be recorded; 503 without a database that can be written to.
+
+    Without the channel layer it is still ready, `degraded`: pages are told within 2 s by the database alone.
+    """
+    state = {"database": await _database(), **_live()}
+    ready = state["database"] == "ok" and state["tail"] != "late"
+    return JsonResponse(state, status=200 if ready else 503)
+
+
+async def _database() -> str:
+    """ "ok", or what stands in the way of a write."""
+    write = sync_to_async(_write_and_take_back, thread_sensitive=False, executor=_probes)
+    try:
+        async with asyncio.timeout(BOUND):
+            await write()
+    except TimeoutError:
+        return f"no answer in {BOUND} s"
+    except Exception as error:  # noqa: BLE001 any of the database's, the pool's or the disk's
+        return type(error).__name__
+    return "ok"
+
+
+def _write_and_take_back() -> None:
+    try:
+        with transaction.atomic():
+            Feed.objects.create(audience=f"readyz.{time.monotonic_ns()}")
+            transaction.set_rollback(True)
+    finally:
+        connection.close()
+
+
+def _live() -> dict[str, str]:
+    """How this process's open pages fare: "ok", or "idle" when there are none."""
+    hubs = hub.running()
+    if not hubs:
+        return {"tail": "idle", "layer": "idle"}
+    late = any(time.monotonic() - each.tailed_at > LATE for each in hubs)
+    return {"tail": "late" if late else "ok", "layer": "degraded" if any(each.deaf for each in hubs) else "ok"}
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, to this machine itself or to the bearer of METRICS_TOKEN."""
+    if not _may_read(request):
+        said = "Set METRICS_TOKEN and send it as `Authorization: Bearer ...`, or ask from this machine itself."
+        return HttpResponse(said, status=403, content_type="text/plain")
+    return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    """A proxy on this machine makes everybody look local, but says whom it speaks for."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if settings.METRICS_TOKEN and scheme == "Bearer":
+        return secrets.compare_digest(token.encode(), settings.METRICS_TOKEN.encode())
+    forwarded = {"X-Forwarded-For", "Forwarded"} & set(request.headers)
+    return not forwarded and is_loopback_address(request.META.get("REMOTE_ADDR", ""))
