@@ -5,13 +5,16 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl
 
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.db import DatabaseError
 
-from .holders import NOT_ENTITLED, SIGNED_OUT, holder
+from .holders import NOT_ENTITLED, SIGNED_OUT, Holder, identify
 from .hub import Hub, hub
 from .listeners import in_thread
-from .live import audience_of, counted, supported_language
+from .live import counted, supported_language
 from .seen import Seen, mark_seen
 from .sockets import Socket
 
@@ -38,28 +41,33 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             if self.socket:
                 self.hub.leave(self.socket)
 
+    async def dispatch(self, message: Any) -> None:
+        """Without Channels' trip to a thread for each message, which looks after connections that we don't have."""
+        await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_disconnect(self, message: Any) -> None:
+        raise StopConsumer
+
     async def connect(self) -> None:
-        await self.accept()  # a refusal before it would look like a dead network to a browser
+        """Accept first: a refusal would look like a dead network, and a thousand pages at once must wait their turn."""
+        await self.accept()
         query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
-        user, session = self.scope["user"], self.scope["session"]
-        audience = audience_of(user)
-        after = query.get("after")
-        if not audience:
-            await self.close(SIGNED_OUT)
-        elif query.get("feed", audience) != audience:  # the page was made for somebody else
-            await self.close(NOT_ENTITLED)
-        elif after is not None and not (after.isdecimal() and after.isascii() and len(after) < 18):
-            await self.close(BAD_MESSAGE)
-        else:
-            note_reconnect(query, audience)
-            language = supported_language(query.get("lang"))
-            self.socket = Socket(holder(user, session.session_key), language, self.base_send, self.scope["server_send"])
-            self.hub = hub()
-            try:
-                await self.hub.join(self.socket, None if after is None else int(after))
-            except DatabaseError:
-                logger.exception("live_join_failed")
-                self.socket.close(TRY_LATER)
+        try:
+            holder = await in_thread(identify, self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
+            if code := refusal(query, holder):
+                await self.close(code)
+            elif holder:
+                note_reconnect(query, holder.audience)
+                await self._join(query, holder)
+        except DatabaseError:
+            logger.exception("live_join_failed")
+            await self.close(TRY_LATER)
+
+    async def _join(self, query: dict[str, str], holder: Holder) -> None:
+        language = supported_language(query.get("lang"))
+        self.socket = Socket(holder, language, self.base_send, self.scope["server_send"])
+        self.hub = hub()
+        await self.hub.join(self.socket, int(query["after"]) if "after" in query else None)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """A page says "ping", to have it proved that the socket lives, and which payments it shows to somebody."""
@@ -81,6 +89,16 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._allowance = min(PER_MINUTE, self._allowance + (now - self._asked_at) * PER_MINUTE / 60) - 1
         self._asked_at = now
         return self._allowance >= 0
+
+
+def refusal(query: dict[str, str], holder: Holder | None) -> int:
+    """The close code for who mustn't join, 0 for who may."""
+    if holder is None:
+        return SIGNED_OUT
+    if query.get("feed", holder.audience) != holder.audience:
+        return NOT_ENTITLED  # the page was made for somebody else
+    after = query.get("after", "0")
+    return 0 if after.isdecimal() and after.isascii() and len(after) < 18 else BAD_MESSAGE
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:

@@ -1,13 +1,14 @@
-"""Whether those who hold a socket may still hold it: asked of the database for all of them together."""
+"""Who holds a socket, and whether they still may: asked of the database for all of them together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from .live import audience_of
 
@@ -24,8 +25,19 @@ class Holder:
     audience: str
 
 
-def holder(user: AbstractBaseUser, session_key: str) -> Holder:
-    return Holder(user.pk, session_key, user.password, audience_of(user))
+def identify(session_key: str) -> Holder | None:
+    """Who a session cookie speaks for; None for nobody. Unlike Django's get_user it never changes the session."""
+    session = _store()(session_key)
+    user_id, known_hash = session.get(SESSION_KEY), session.get(HASH_SESSION_KEY, "")
+    if user_id is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    user = load_backend(session[BACKEND_SESSION_KEY]).get_user(user_id)
+    if user is None or not (audience := audience_of(user)):
+        return None
+    hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    if not any(constant_time_compare(known_hash, each) for each in hashes):
+        return None
+    return Holder(user.pk, session_key, user.password, audience)
 
 
 def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
@@ -48,8 +60,12 @@ def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
 
 
 def _living(keys: set[str]) -> set[str]:
-    store = import_module(settings.SESSION_ENGINE).SessionStore
+    store = _store()
     if not hasattr(store, "get_model_class"):  # not kept in the database: ask one by one
         return {key for key in keys if store().exists(key)}
     sessions = store.get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
     return set(sessions.values_list("session_key", flat=True))
+
+
+def _store() -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore

@@ -6,15 +6,15 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
 django_application = get_asgi_application()  # first: models can be imported only after it
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
+from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from payments.consumers import PaymentConsumer  # noqa: E402
 
-sockets = AuthMiddlewareStack(
+sockets = CookieMiddleware(
     URLRouter([path("ws/payments/", PaymentConsumer.as_asgi()), re_path(r"", WebsocketDenier.as_asgi())])
 )
 

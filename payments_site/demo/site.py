@@ -10,6 +10,9 @@ from pathlib import Path
 from payments_site.demo.process import HOST, Process
 
 ROOT = Path(__file__).resolve().parents[2]
+ASGI = "payments_site.asgi:application"
+# Twisted's own backlog of 50 is too short for a thousand pages that return together; lost peers are dropped in 20 s.
+DAPHNE = ("--ping-interval", "10", "--ping-timeout", "10", "--websocket-max-message-size", "65536", "--no-server-name")
 
 
 class Site:
@@ -30,6 +33,7 @@ class Site:
             "STATIC_FROM_SOURCE": "1",
             "SKIP_MIGRATIONS": "1",
             "SITE_URL": self.url,
+            "CLINIC_NAME": "Clinique des Tilleuls",
             "ALLOWED_HOSTS": HOST,
             "DATABASE_URL": f"sqlite:///{self.database_file}",
             "REDIS_URL": "",
@@ -66,6 +70,7 @@ class Site:
             "--webhook-url": f"{self.url}/stripe/webhook/",
             "--webhook-secret": self.settings["STRIPE_WEBHOOK_SECRET"],
             "--api-key": self.settings["STRIPE_SECRET_KEY"],
+            "--business-name": self.settings["CLINIC_NAME"],
         }
         return [word for option in options.items() for word in option]
 
@@ -75,7 +80,7 @@ class Site:
 
     def new_server(self, name: str, port: int) -> Process:
         """Another web process on the same database: daphne, as in production."""
-        return self._process(name, port, "daphne", "-b", HOST, "-p", str(port), "payments_site.asgi:application")
+        return self._process(name, port, "daphne", *DAPHNE, "-e", f"tcp:{port}:interface={HOST}:backlog=2048", ASGI)
 
     def new_worker(self, *arguments: str) -> Process:
         """A management command that runs beside the server."""

@@ -9,7 +9,7 @@ const STEADY_TRIES = 6; // after these the wait grows
 const RETRY_GROWTH = 1.4;
 const RETRY_MAX_MS = 30000;
 const POLLING_AFTER = 3; // failed tries until the page says that it polls
-const CONNECT_MS = 8000; // from opening to hello
+const CONNECT_MS = 8000; // until the server takes the call; hello may wait for its turn
 const PROBE_MS = 3000; // from ping to answer
 const MISSED_BEATS = 2.5;
 const SIGNED_OUT = [4401, 4403]; // close codes
@@ -92,6 +92,7 @@ class LiveSource extends HTMLElement {
     for (const [name, value] of Object.entries(comeback)) url.searchParams.set(name, value);
     this.#heardAt = Date.now();
     this.#socket = new WebSocket(url);
+    this.#socket.onopen = () => (this.#heardAt = Date.now());
     this.#socket.onmessage = (event) => this.#hear(JSON.parse(event.data));
     this.#socket.onclose = (event) => this.#lose("closed", event.code);
   }
@@ -101,7 +102,7 @@ class LiveSource extends HTMLElement {
     clearTimeout(this.#retrying);
     clearTimeout(this.#probing);
     if (!this.#socket) return;
-    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
     this.#socket = null;
   }
@@ -149,7 +150,7 @@ class LiveSource extends HTMLElement {
 
   /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
   #watch() {
-    const patienceMs = this.connected ? this.#beatMs * MISSED_BEATS : CONNECT_MS;
+    const patienceMs = this.#socket?.readyState === WebSocket.OPEN ? this.#beatMs * MISSED_BEATS : CONNECT_MS;
     if (this.#socket && Date.now() - this.#heardAt > patienceMs) this.#lose(this.connected ? "stale" : "timeout");
   }
 
