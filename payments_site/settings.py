@@ -155,7 +155,9 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 # Security
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^stripe/webhook/"]  # Stripe counts a redirect as a failure
+# Stripe counts a redirect as a failure; probes come from inside, without HTTPS.
+SECURE_REDIRECT_EXEMPT = [r"^stripe/webhook/", r"^(livez|readyz|metrics)$"]
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # without one, /metrics answers this machine alone
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
