@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import copy
+import email.utils
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -46,7 +48,11 @@ class Api:
                 await self.fault.spoil(request)
         except StripeError as error:
             status, body, headers = error.status, error.body(request_id), {}
-        headers |= {"Request-Id": request_id, "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION)}
+        headers |= {
+            "Date": email.utils.formatdate(self.sandbox.now(), usegmt=True),  # a caller orders answers and events by it
+            "Request-Id": request_id,
+            "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION),
+        }
         text = json.dumps(body, indent=2)
         return web.Response(text=text, status=status, content_type="application/json", headers=headers)
 
@@ -95,7 +101,7 @@ class Api:
         return status, body, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
 
     def _keep(self, key: str, fingerprint: str, status: int, body: Json) -> None:
-        self.answered[key] = (fingerprint, status, body)
+        self.answered[key] = (fingerprint, status, copy.deepcopy(body))  # as it was, whatever becomes of the object
         while len(self.answered) > _KEYS_KEPT:
             del self.answered[next(iter(self.answered))]
 

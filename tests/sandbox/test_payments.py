@@ -1,6 +1,9 @@
 """Patients pay, are declined, asked by their bank, or pay by debit; each tells the site what Stripe would."""
 
+from email.utils import parsedate_to_datetime
+
 import pytest
+import stripe
 
 from tests.sandbox.stripe_account import Refused, StripeAccount, eventually
 
@@ -140,6 +143,18 @@ def test_the_clock_moves_what_stripe_says_was_created(account: StripeAccount) ->
     today = account.session()
     assert abs(yesterday["created"] - (now - 86_400)) < 5
     assert [found.id for found in account.v1.checkout.sessions.list().data] == [today.id, yesterday["id"]]
+
+
+@pytest.mark.parametrize("offset", [-86_400, 0, 3_600])
+def test_every_answer_is_dated_by_stripes_clock(account: StripeAccount, offset: int) -> None:
+    now = account.control("clock", offset=offset)["now"]
+    intents = account.v1.payment_intents
+    made = intents.create({"amount": 500, "currency": "eur"})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        intents.retrieve("pi_none")
+    for headers in (made.last_response.headers, refused.value.headers):
+        assert headers
+        assert 0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 5
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5000), ("kwd", 12_340), ("xof", 12_000)])
