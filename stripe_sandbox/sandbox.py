@@ -99,7 +99,7 @@ class Sandbox:
 
     def reset(self, *, keep_endpoints: bool) -> None:
         """Forget everything but the account, and its webhook endpoints if they are to stay."""
-        endpoints = list(self.store.objects["webhook_endpoint"].values()) if keep_endpoints else []
-        self.store.load({"objects": {"webhook_endpoint": endpoints}, "private": self.store.private})
+        kinds = ("account", "webhook_endpoint") if keep_endpoints else ("account",)
+        kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
+        self.store.load({"objects": kept, "private": self.store.private})
         self.jobs, self.clock_offset, self.changed = [], 0.0, True
-        self.open_account()

@@ -1,7 +1,9 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.sandbox import stripe_cli
 from tests.sandbox.stripe_account import SECRET, Receiver, StripeAccount, receiving, running
 
 
@@ -26,3 +28,13 @@ def account(sandbox_url: str, session_receiver: Receiver) -> StripeAccount:
     for kept in (session_receiver.events, session_receiver.headers, session_receiver.forged, session_receiver.answers):
         kept.clear()
     return made
+
+
+@pytest.fixture(scope="session")
+def cli_binary() -> Path:
+    return stripe_cli.fetch()
+
+
+@pytest.fixture
+def cli(cli_binary: Path, account: StripeAccount, tmp_path: Path) -> stripe_cli.StripeCli:
+    return stripe_cli.StripeCli(cli_binary, account.url, tmp_path)
