@@ -24,8 +24,8 @@ from django.utils import timezone
 from appointments.models import Appointment, Practitioner
 
 def person(name, is_staff):
-    user = User.objects.create_user(name, f"{{name}}@clinic.example", first_name=name.title(), last_name="Canary",
-                                    is_staff=is_staff)
+    user = User.objects.create_user(name, f"{{name}}@clinic.example", {password!r}, first_name=name.title(),
+                                    last_name="Canary", is_staff=is_staff)
     session = SessionStore()
     session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
@@ -63,9 +63,11 @@ class Person:
 class Clinic:
     """`clinic.patients[0].payments[0]`; `clinic.tell(story.completed())` posts what Stripe would."""
 
-    def __init__(self, site: LiveSite, *, staff: int = 1, patients: int = 1, each: int = 1) -> None:
+    def __init__(
+        self, site: LiveSite, *, staff: int = 1, patients: int = 1, each: int = 1, password: str | None = None
+    ) -> None:
         self.site = site
-        script = MAKE.format(staff=staff, patients=patients, each=each)
+        script = MAKE.format(staff=staff, patients=patients, each=each, password=password)
         people = []
         for made in json.loads(site.manage("shell", "--no-imports", "--command", script).splitlines()[-1]):
             rows = made.pop("payments", [])

@@ -4,7 +4,9 @@ A failed test leaves a screenshot of each page and a trace (`playwright show-tra
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from payments_site.demo.site import ROOT
 from tests import chromium
+from tests.clinic import Clinic
 from tests.conftest import FAILED
 from tests.live_site import LiveSite
 
 NewContext = Callable[..., BrowserContext]
+PASSWORD = "sesame, said aloud"
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +75,32 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
 def page(site: LiveSite, new_context: NewContext) -> Page:
     """One person's page on a fresh site; `page.goto("/...")`."""
     return new_context(base_url=site.url).new_page()
+
+
+@pytest.fixture(scope="session")
+def clinic_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Clinic:
+    """A clinic whose people have a password, made once for each test process, on a site that never starts."""
+    site = LiveSite(tmp_path_factory.mktemp("clinic"))
+    shutil.copyfile(sqlite_template, site.database_file)
+    return Clinic(site, staff=1, patients=2, each=3, password=PASSWORD)
+
+
+@pytest.fixture
+def make_clinic(make_site: Callable[..., LiveSite], clinic_template: Clinic) -> Callable[..., Clinic]:
+    """make_clinic(**make_site's options): the clinic on another fresh site, started."""
+
+    def make(**options: Any) -> Clinic:
+        clinic = copy(clinic_template)
+        kept = clinic_template.site.settings["SECRET_KEY"]  # sessions are signed with it
+        clinic.site = make_site(start=False, SECRET_KEY=kept, **options)
+        shutil.copyfile(clinic_template.site.database_file, clinic.site.database_file)
+        clinic.site.start()
+        return clinic
+
+    return make
+
+
+@pytest.fixture
+def clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
+    """A clerk and two patients of three appointments each, today at noon."""
+    return make_clinic()

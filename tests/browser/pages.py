@@ -1,0 +1,119 @@
+"""What people do on the site's pages and on Stripe's, and what they must see there. The site speaks French to them."""
+
+import json
+import re
+import time
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from payments.models import Payment
+from tests.browser.conftest import NewContext
+from tests.clinic import Clinic, Person
+from tests.live_site import LiveSite
+
+PAID, DECLINED = "4242 4242 4242 4242", "4000 0000 0000 0002"
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+POLL = "/payments/live/"
+
+
+def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:
+    """A browser in which this person has signed in."""
+    context = new_context(base_url=clinic.site.url, **options)
+    context.add_cookies([{"name": "sessionid", "value": person.session, "url": clinic.site.url}])
+    return context
+
+
+def sign_in(page: Page, name: str, password: str) -> None:
+    page.goto("/login/")
+    page.get_by_label("Nom d’utilisateur").fill(name)
+    page.get_by_label("Mot de passe").fill(password)
+    page.get_by_role("button", name="Se connecter").click()
+
+
+def open_live(context: BrowserContext, path: str) -> Page:
+    """A page whose socket is up, marked so that `expect_same_document` notices a reload."""
+    page = context.new_page()
+    go_live(page, path)
+    mark(page)
+    return page
+
+
+def go_live(page: Page, path: str) -> None:
+    page.goto(path)
+    expect_live(page)
+
+
+def mark(page: Page) -> None:
+    page.evaluate("window.sameDocument = true")
+
+
+def expect_same_document(page: Page) -> None:
+    assert page.evaluate("window.sameDocument") is True, "the page was loaded again"
+
+
+def expect_live(page: Page, state: str = "connected") -> None:
+    expect(page.locator("html")).to_have_attribute("data-live", state)
+
+
+def status_of(page: Page, payment: Payment) -> Locator:
+    return page.locator(f"[id='payment-{payment.public_id}']")
+
+
+def expect_status(page: Page, payment: Payment, status: str) -> None:
+    expect(status_of(page, payment)).to_have_attribute("data-status", status)
+
+
+def toasts(page: Page) -> Locator:
+    return page.locator("payment-toast[shown]")
+
+
+def prove_current(page: Page) -> None:
+    """Press "Actualiser": the server answers that there is nothing which the page hasn't been told."""
+    with page.expect_response(re.compile(POLL)) as asked:
+        page.get_by_role("link", name="Actualiser").click()
+    assert asked.value.status == 204
+
+
+def start_paying(page: Page) -> str:
+    """Press the pay button; the Checkout Session's id, from the address of Stripe's page."""
+    page.get_by_role("button", name=re.compile("Payer en ligne|Continuer|Réessayer")).first.click()
+    expect(page).to_have_url(re.compile(r"/c/pay/cs_test_\w+"))
+    return page.url.rsplit("/", 1)[1]
+
+
+def pay_by_card(page: Page, number: str) -> None:
+    """Fill in Stripe's page and press its button."""
+    if (email := page.get_by_label("E-mail")).is_editable():
+        email.fill("camille@example.com")
+    page.get_by_label("Numéro de carte").fill(number)
+    page.get_by_label("Expiration").fill("12 / 34")
+    page.get_by_label("Code de sécurité").fill("123")
+    page.get_by_label("Nom et prénom").fill("Camille Roux")
+    page.get_by_role("button", name="Payer").click()
+
+
+def at_stripe(site: LiveSite, action: str, **body: Any) -> dict[str, Any]:
+    """POST /_sandbox/<action>: what people, banks and the network do there."""
+    return _ask(f"{site.sandbox_url}/_sandbox/{action}", json.dumps(body).encode())
+
+
+def deliveries(site: LiveSite) -> list[dict[str, Any]]:
+    """Every webhook so far, newest first."""
+    return list(_ask(f"{site.sandbox_url}/_sandbox/deliveries?limit=5000")["data"])
+
+
+def wait_until_told(site: LiveSite, seconds: float = 20) -> None:
+    """Until the site has taken every webhook."""
+    deadline = time.monotonic() + seconds
+    while waiting := [delivery for delivery in deliveries(site) if delivery["state"] != "delivered"]:
+        assert time.monotonic() < deadline, waiting
+        time.sleep(0.05)
+
+
+def _ask(url: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        answered: dict[str, Any] = json.load(answer)
+    return answered

@@ -1,0 +1,245 @@
+"""A patient pays on Stripe's page, and every open screen says so: through declines, late webhooks, dead servers,
+blocked sockets and without JavaScript."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from payments.models import Payment
+from tests.browser import pages
+from tests.browser.conftest import PASSWORD, NewContext
+from tests.browser.pages import DECLINED, PAID, PHONE, at_stripe, browser_of, expect_status, open_live
+from tests.clinic import Clinic, Person
+
+pytestmark = pytest.mark.faults
+TURNS_ALONE = 10_000  # ms
+
+
+@pytest.fixture
+def patient(clinic: Clinic) -> Person:
+    return clinic.patients[0]
+
+
+@pytest.fixture
+def payment(patient: Person) -> Payment:
+    return patient.payments[0]
+
+
+@pytest.fixture
+def path(patient: Person) -> str:
+    return f"/appointments/{patient.references[0]}/"
+
+
+@pytest.fixture
+def desk(clinic: Clinic, new_context: NewContext) -> Page:
+    """The front desk's day list, open and live."""
+    return open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
+
+
+@pytest.fixture
+def phone(clinic: Clinic, patient: Person, new_context: NewContext) -> Page:
+    """The patient's phone, signed in."""
+    return browser_of(patient, clinic, new_context, **PHONE).new_page()
+
+
+def expect_paid_with_one_toast(page: Page, payment: Payment) -> None:
+    expect(pages.status_of(page, payment)).to_have_attribute("data-status", "paid", timeout=TURNS_ALONE)
+    expect(pages.toasts(page)).to_have_count(1)
+    pages.expect_same_document(page)
+
+
+def test_a_patient_pays_on_the_phone_and_every_open_screen_turns_paid(
+    clinic: Clinic, patient: Person, payment: Payment, path: str, desk: Page, phone: Page, new_context: NewContext
+) -> None:
+    computer = open_live(browser_of(patient, clinic, new_context), path)
+    phone.goto(path)
+    pages.start_paying(phone)
+    expect_status(desk, payment, "checkout_open")
+    pages.pay_by_card(phone, PAID)
+    expect(phone).to_have_url(re.compile(path))
+    expect_status(phone, payment, "paid")
+    pages.wait_until_told(clinic.site)
+    for screen in (computer, desk):
+        expect_paid_with_one_toast(screen, payment)
+        pages.prove_current(screen)  # whatever Stripe said afterwards has come
+        expect_paid_with_one_toast(screen, payment)
+    expect(computer.get_by_role("button", name="Payer")).to_have_count(0)
+    expect(computer.get_by_text("Merci, votre paiement est confirmé.")).to_be_visible()
+
+
+def test_a_patient_whose_card_is_declined_pays_with_another(
+    clinic: Clinic, payment: Payment, path: str, desk: Page, phone: Page
+) -> None:
+    reference = clinic.patients[0].references[0]
+    phone.goto(path)
+    pages.start_paying(phone)
+    pages.pay_by_card(phone, DECLINED)
+    expect(phone.get_by_role("alert")).to_contain_text("refusée")
+    expect(pages.status_of(desk, payment)).to_contain_text("Carte refusée")
+    expect(pages.toasts(desk)).to_have_count(0)
+    pages.pay_by_card(phone, PAID)
+    expect(phone).to_have_url(re.compile(path))
+    expect_status(phone, payment, "paid")
+    pages.wait_until_told(clinic.site)
+    expect_paid_with_one_toast(desk, payment)
+    desk.get_by_role("row", name=reference).get_by_role("link").click()
+    expect(desk.locator(".timeline")).to_contain_text("generic_decline")
+
+
+def test_a_patient_who_turns_back_at_stripe_goes_on_later_and_the_first_page_is_over(
+    payment: Payment, path: str, phone: Page
+) -> None:
+    phone.goto(path)
+    pages.start_paying(phone)
+    first = phone.url
+    phone.get_by_role("link", name="Retour").click()
+    expect(phone).to_have_url(re.compile(path))
+    expect_status(phone, payment, "checkout_open")
+    phone.get_by_role("button", name="Continuer").click()
+    expect(phone.get_by_role("button", name="Payer")).to_be_visible()
+    assert phone.url != first
+    phone.goto(first)
+    expect(phone.get_by_role("heading")).to_contain_text("expiré")
+
+
+def return_before_the_webhook(phone: Page, path: str) -> None:
+    """Pay and come back, to a page that can't know yet; what turns it then is no reload."""
+    phone.goto(path)
+    pages.start_paying(phone)
+    pages.pay_by_card(phone, PAID)
+    expect(phone).to_have_url(re.compile(path))
+    expect(phone.get_by_text("Paiement reçu, confirmation en cours…")).to_be_visible()
+    expect(phone.get_by_role("button", name="Payer")).to_have_count(0)
+    pages.mark(phone)
+
+
+def test_a_patient_back_before_a_late_webhook_sees_paid_without_doing_anything(
+    clinic: Clinic, payment: Payment, path: str, desk: Page, phone: Page
+) -> None:
+    at_stripe(clinic.site, "delivery", mode="delay", seconds=5)
+    return_before_the_webhook(phone, path)
+    expect_paid_with_one_toast(phone, payment)
+    pages.wait_until_told(clinic.site)
+    expect_paid_with_one_toast(desk, payment)
+    for screen in (phone, desk):
+        pages.prove_current(screen)
+        expect_paid_with_one_toast(screen, payment)
+
+
+def test_a_page_that_can_not_ask_stripe_waits_for_the_webhook(
+    clinic: Clinic, payment: Payment, path: str, phone: Page
+) -> None:
+    at_stripe(clinic.site, "delivery", mode="hold")
+    return_before_the_webhook(phone, path)
+    at_stripe(clinic.site, "api", mode="down")
+    with phone.expect_response(re.compile("/confirm/")) as asked:
+        phone.get_by_role("button", name="Vérifier maintenant").click()
+    assert asked.value.status < 500
+    expect(phone.get_by_text("Paiement reçu, confirmation en cours…")).to_be_visible()
+    at_stripe(clinic.site, "delivery", mode="normal")
+    expect(pages.status_of(phone, payment)).to_have_attribute("data-status", "paid", timeout=TURNS_ALONE)
+
+
+def test_a_payment_made_while_the_server_is_dead_shows_within_ten_seconds_of_its_return(
+    make_clinic: Callable[..., Clinic], new_context: NewContext
+) -> None:
+    clinic = make_clinic(sandbox_options=["--retry-base", "1"])
+    site, patient = clinic.site, clinic.patients[0]
+    phone = browser_of(patient, clinic, new_context, **PHONE).new_page()
+    phone.goto(path := f"/appointments/{patient.references[0]}/")
+    session = pages.start_paying(phone)
+    computer = open_live(browser_of(patient, clinic, new_context), path)
+    desk = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
+    site.kill()
+    for screen in (computer, desk):
+        pages.expect_live(screen, "reconnecting")
+    assert at_stripe(site, "pay", session=session, card=PAID)["session"]["payment_status"] == "paid"
+    site.server.start()
+    for screen in (computer, desk):
+        expect_paid_with_one_toast(screen, patient.payments[0])
+
+
+def test_a_screen_whose_socket_is_blocked_polls_and_stops_when_it_is_back(
+    clinic: Clinic, patient: Person, path: str, phone: Page, new_context: NewContext
+) -> None:
+    context, wall = browser_of(patient, clinic, new_context), Wall()
+    context.route_web_socket(re.compile("/ws/"), wall.meet)
+    screen = context.new_page()
+    screen.clock.install()
+    polls: list[str] = []
+    screen.on("request", lambda request: polls.append(request.url) if pages.POLL in request.url else None)
+    screen.goto("/appointments/")
+    pages.mark(screen)
+    pass_time(screen, until=lambda: screen.locator("html[data-live=polling]").count() == 1)
+    screen.clock.pause_at(screen.evaluate("Date.now()") + 60_000)
+    phone.goto(path)
+    pages.start_paying(phone)
+    pages.pay_by_card(phone, PAID)
+    expect_status(phone, patient.payments[0], "paid")
+    pages.wait_until_told(clinic.site)
+    expect(pages.status_of(screen, patient.payments[0])).not_to_have_attribute("data-status", "paid")
+    with screen.expect_response(re.compile(pages.POLL)):
+        screen.clock.run_for(30_000)
+    expect_paid_with_one_toast(screen, patient.payments[0])
+
+    wall.stands = False
+    pass_time(screen, until=lambda: wall.passed == 1)
+    pages.expect_live(screen)
+    polls.clear()
+    for number in (1, 2):
+        screen.clock.run_for(20_000)  # a socket that says something within 25 s counts as healthy
+        assert clinic.tell(clinic.story(payment=number).completed()) == 200
+        expect_status(screen, patient.payments[number], "paid")
+    assert polls == []
+    pages.expect_same_document(screen)
+
+
+class Wall:
+    """A network that refuses WebSockets while it stands."""
+
+    def __init__(self) -> None:
+        self.stands, self.passed = True, 0
+
+    def meet(self, socket: WebSocketRoute) -> None:
+        if self.stands:
+            socket.close(code=1011)
+        else:
+            socket.connect_to_server()
+            self.passed += 1
+
+
+def pass_time(page: Page, until: Callable[[], bool], seconds: int = 90) -> None:
+    """Move the page's clock on, a second at a time."""
+    for _ in range(seconds):
+        if until():
+            return
+        page.clock.run_for(1_000)
+    raise AssertionError(f"not within {seconds} s of the page's time")
+
+
+def test_people_without_javascript_pay_and_see_it(
+    clinic: Clinic, patient: Person, path: str, new_context: NewContext
+) -> None:
+    page = new_context(base_url=clinic.site.url, java_script_enabled=False, **PHONE).new_page()
+    pages.sign_in(page, patient.name, PASSWORD)
+    page.get_by_role("link", name="12:00").click()
+    at_stripe(clinic.site, "delivery", mode="hold")
+    pages.start_paying(page)
+    pages.pay_by_card(page, DECLINED)
+    expect(page.get_by_role("alert")).to_contain_text("refusée")
+    pages.pay_by_card(page, PAID)
+    expect(page).to_have_url(re.compile(path))
+    expect(page.get_by_text("Paiement reçu, confirmation en cours…")).to_be_visible()
+    at_stripe(clinic.site, "delivery", mode="normal")
+    pages.wait_until_told(clinic.site)
+    page.get_by_role("link", name="Actualiser").click()
+    expect_status(page, patient.payments[0], "paid")
+    expect(page.get_by_text("Merci, votre paiement est confirmé.")).to_be_visible()
+
+    page.get_by_role("button", name="Se déconnecter").click()
+    pages.sign_in(page, clinic.staff[0].name, PASSWORD)
+    page.get_by_role("link", name="Payé 1").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect_status(page, patient.payments[0], "paid")
