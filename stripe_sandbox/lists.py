@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expand import as_list
-from stripe_sandbox.params import EVERYWHERE, integer
+from stripe_sandbox.params import integer, only
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-_PAGING = ("limit", "starting_after", "ending_before", "created")
+PAGING = ("limit", "starting_after", "ending_before", "created")
 _COMPARE = {
     "gt": int.__gt__,
     "gte": int.__ge__,
@@ -19,9 +19,7 @@ _COMPARE = {
 
 def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[str, ...] = ()) -> Json:
     """A page of `kind`; `filters` are the fields that may be asked for by equality."""
-    for name in params:
-        if name not in (*_PAGING, *filters, *EVERYWHERE, "types", "delivery_success"):
-            raise StripeError(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+    only(params, *PAGING, *filters)
     equal = {name: params[name] for name in filters if name in params}
     found = sandbox.store.select(kind, **equal)
     return page(created_in(found, params.get("created")), params, url)

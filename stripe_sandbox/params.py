@@ -3,7 +3,7 @@
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.store import Json
 
-EVERYWHERE = ("expand", "metadata")
+_EVERYWHERE = ("expand", "metadata")
 
 
 def integer(params: Json, name: str) -> int | None:
@@ -25,7 +25,7 @@ def truth(params: Json, name: str) -> bool | None:
 def only(params: Json, *allowed: str) -> None:
     """Raises parameter_unknown for the first parameter that is not among `allowed`."""
     for name in params:
-        if name not in allowed and name not in EVERYWHERE:
+        if name not in allowed and name not in _EVERYWHERE:
             raise StripeError(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
 
 

@@ -1,11 +1,10 @@
 """Stripe's URLs and what each does: one table."""
 
-from stripe_sandbox import endpoints, line_items, methods, params, refunds
-from stripe_sandbox import resources as calls
+from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds
 from stripe_sandbox.api import Call
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expand import as_list
-from stripe_sandbox.lists import created_in, listed, page
+from stripe_sandbox.lists import PAGING, created_in, listed, page
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
@@ -42,7 +41,7 @@ def list_nothing(url: str) -> Call:
 
 def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
     """`types[]` or `type`, with `*` at the end allowed; `delivery_success` by what the endpoints answered."""
-    params.only(given, "created", "delivery_success", "ending_before", "limit", "starting_after", "type", "types")
+    params.only(given, *PAGING, "delivery_success", "type", "types")
     wanted = given.get("types") or ([given["type"]] if given.get("type") else [])
     found = created_in(sandbox.store.select("event"), given.get("created"))
     if wanted:
