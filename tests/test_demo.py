@@ -1,21 +1,53 @@
 """./run demo as a person runs it."""
 
+import datetime
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
+from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from appointments.money import format_amount
+from payments.status import Review
+from payments_site.demo import sample, stories
 from payments_site.demo.process import HOST
 from payments_site.demo.site import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+# Where each story leaves its payment: the status, and what it asks a person to review.
+ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
+    "paid": ("paid",),
+    "cash": ("paid",),
+    "terminal": ("paid",),
+    "opened": ("checkout_open",),
+    "declined": ("checkout_open",),
+    "expired": ("expired",),
+    "debit": ("processing",),
+    "debit_failed": ("failed",),
+    "double": ("paid", Review.DOUBLE_PAYMENT),
+    "refunded": ("refunded",),
+    "part_refunded": ("partially_refunded",),
+    "refund_failed": ("paid", Review.REFUND_FAILED),
+    "disputed": ("disputed", Review.DISPUTE_DEADLINE),
+    "dispute_won": ("paid",),
+    "canceled": ("void",),
+    "paid_then_canceled": ("paid", Review.PAID_AFTER_CANCEL),
+    "missed": ("unpaid",),
+    "unpaid": ("unpaid",),
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -28,7 +60,7 @@ def demo(folder: Path, *arguments: str, port: int = 0) -> Iterator[tuple[subproc
         try:
             for line in launcher.stdout:
                 word, _, rest = line.strip().partition(" ")
-                banner[word] = rest
+                banner[word] = f"{banner[word]}\n{rest}" if word in banner else rest
                 if word == "logs":
                     break
             yield launcher, banner
@@ -53,12 +85,71 @@ def child_of(pid: int, name: str) -> int:
     return int(found)
 
 
+class Person:
+    """Somebody's browser, as far as pages go: cookies and forms, no script."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self.cookies = CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+
+    def get(self, path: str, form: dict[str, str] | None = None) -> tuple[str, str]:
+        """Where it led, and the page."""
+        body = urllib.parse.urlencode(form).encode() if form else None
+        with self.opener.open(self.site + path, body, timeout=10) as response:
+            return response.url.removeprefix(self.site), unescape(response.read().decode())
+
+    def sign_in(self, name: str, password: str) -> str:
+        self.get("/login/")
+        [token] = [cookie.value for cookie in self.cookies if cookie.name == "csrftoken"]
+        form = {"username": name, "password": password, "csrfmiddlewaretoken": str(token)}
+        return self.get("/login/", form)[0]
+
+
+def deliveries(sandbox: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{sandbox}/_sandbox/deliveries?limit=5000", timeout=5) as response:
+        found: list[dict[str, Any]] = json.load(response)["data"]
+    return found
+
+
+def rows_of(page: str) -> list[tuple[str, ...]]:
+    """Status and reviews of each row of the day list, by time."""
+    rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr")[1:]
+    found = []
+    for row in rows:
+        [status] = re.findall(r'data-status="(\w+)"', row)
+        reviews = re.findall(r'class="review">.*?<span class="visually-hidden">(.*?)</span>', row, re.DOTALL)
+        found.append((status, *reviews))
+    return found
+
+
+def test_every_story_of_the_sample_data_ends_as_it_should(tmp_path: Path) -> None:
+    today = timezone.localdate()
+    with demo(tmp_path) as (_, banner):
+        for login in banner["login"].splitlines():
+            name, password, role = login.split()
+            start = Person(banner["site"]).sign_in(name, password)
+            assert start == ("/appointments/" if role == "patient" else "/desk/"), login
+        clerk = Person(banner["site"])
+        clerk.sign_in("accueil", sample.PASSWORD)
+        told = {-1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid], 1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
+        for day, lived in told.items():
+            page = clerk.get(f"/desk/?day={today + datetime.timedelta(days=day)}")[1]
+            ends = [ENDS[story.__name__] for story in lived]
+            assert rows_of(page) == [(status, *(review.label for review in reviews)) for status, *reviews in ends], day
+        assert format_amount(8000, "jpy") in clerk.get("/desk/")[1]
+        webhooks = deliveries(banner["sandbox"])
+        assert len(webhooks) > 50
+        assert [webhook for webhook in webhooks if webhook["state"] != "delivered"] == []
+        assert {attempt["status"] for webhook in webhooks for attempt in webhook["attempts"]} == {200}
+
+
 def test_the_demo_starts_keeps_its_data_and_stops_cleanly(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with demo(folder) as (launcher, banner):
         assert status(f"{banner['site']}/login/") == 200
         assert is_listening(banner["sandbox"])
-        assert re.fullmatch(r"\S+ \S+ \S.*", banner["login"])
+        assert re.fullmatch(r"(\S+ \S+ [a-z]+\n?)+", banner["login"])
     assert launcher.returncode == 0
     assert not is_listening(banner["site"])
     assert not is_listening(banner["sandbox"])
