@@ -1,0 +1,104 @@
+"""Takes the pictures of this folder from a fresh `./run demo --reset`: `.venv/bin/python docs/images/take.py URL`.
+
+Camille pays one appointment on the way, so each set needs fresh sample data.
+"""
+
+import datetime
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import django
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from tests import chromium  # noqa: E402
+from tests.browser import pages  # noqa: E402
+
+PASSWORD = "demo"  # noqa: S105 - printed by the demo
+DESKTOP, PHONE = {"viewport": {"width": 1280, "height": 800}}, pages.PHONE
+
+
+def enter(
+    browser: Browser, site: str, name: str, look: Mapping[str, Any], scheme: Literal["light", "dark"] = "light"
+) -> BrowserContext:
+    context = browser.new_context(
+        base_url=site,
+        device_scale_factor=2,
+        locale="fr-FR",
+        timezone_id="Europe/Paris",
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        **look,
+    )
+    pages.sign_in(context.new_page(), name, PASSWORD)
+    return context
+
+
+def shoot(page: Page, name: str) -> None:
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    page.screenshot(path=Path(__file__).with_name(f"{name}-{width}.png"))
+
+
+def open_and_shoot(context: BrowserContext, path: str, name: str) -> Page:
+    page = context.pages[0]
+    pages.go_live(page, path)
+    shoot(page, name)
+    return page
+
+
+def todays_unpaid(page: Page) -> str:
+    """Path of the appointment of today that Camille has not paid."""
+    today = page.locator("li", has=page.locator(f"time[datetime^='{datetime.datetime.now().astimezone():%Y-%m-%d}']"))
+    unpaid = today.filter(has=page.get_by_role("button", name=re.compile("Payer")))
+    return unpaid.get_by_role("link").first.get_attribute("href") or ""
+
+
+def take(browser: Browser, site: str) -> None:
+    computer, phone = (enter(browser, site, "camille", look) for look in (DESKTOP, PHONE))
+    desk, desk_phone = (enter(browser, site, "accueil", look) for look in (DESKTOP, PHONE))
+    open_and_shoot(computer, "/appointments/", "patient")
+    open_and_shoot(phone, "/appointments/", "patient")
+    day = open_and_shoot(desk, "/desk/", "desk")
+    open_and_shoot(desk_phone, "/desk/", "desk")
+    open_and_shoot(enter(browser, site, "accueil", DESKTOP, "dark"), "/desk/", "desk-dark")
+    path = todays_unpaid(computer.pages[0])
+    open_and_shoot(phone, path, "appointment")
+    mine = open_and_shoot(computer, path, "appointment")
+    payer = enter(browser, site, "camille", PHONE).pages[0]
+    payer.goto(path)
+    pages.start_paying(payer)
+    shoot(payer, "checkout")
+    wide = computer.new_page()
+    wide.goto(payer.url)
+    shoot(wide, "checkout")
+    wide.close()
+    pages.pay_by_card(payer, pages.PAID)
+    for screen in (mine, phone.pages[0]):
+        expect(pages.toasts(screen)).to_be_visible()
+        shoot(screen, "toast-patient")
+    for screen in (day, desk_phone.pages[0]):
+        expect(pages.toasts(screen)).to_be_visible()
+        screen.locator("tr", has=screen.locator(f"a[href='{path.replace('appointments', 'desk')}']")).evaluate(
+            "row => row.scrollIntoView({block: 'center'})"
+        )
+        shoot(screen, "toast-desk")
+    open_and_shoot(desk, path.replace("appointments", "desk"), "desk-detail")
+
+
+def main() -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
+        take(browser, sys.argv[1].rstrip("/"))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
