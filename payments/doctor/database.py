@@ -32,9 +32,9 @@ def settings_of_connection() -> Verdict:
     if connection.vendor == "sqlite":
         (mode,) = rows("PRAGMA journal_mode")[0]
         if mode == "wal":
-            return ok(_("SQLite writes ahead (WAL), so readers and writers don't wait for each other."))
+            return ok(_("SQLite writes ahead (WAL), so readers and writers don’t wait for each other."))
         return warning(
-            _("SQLite's journal mode is %(mode)s: each webhook waits until all pages have been read.") % {"mode": mode},
+            _("SQLite’s journal mode is %(mode)s: each webhook waits until all pages have been read.") % {"mode": mode},
             _("Put the database on a local disk, not a network one, and set init_command to PRAGMA journal_mode=WAL."),
         )
     missing = [name for name in TIMEOUTS if rows(f"SHOW {name}")[0][0] == "0"]
@@ -42,7 +42,7 @@ def settings_of_connection() -> Verdict:
         return warning(
             _("PostgreSQL has no %(names)s: one stuck transaction may hold everybody up.")
             % {"names": ", ".join(missing)},
-            _("Set them as settings.py does, in the connection's options; a pooler between may drop those."),
+            _("Set them as settings.py does, in the connection’s options; a pooler between may drop those."),
         )
     return ok(_("PostgreSQL bounds statements, locks and idle transactions."))
 
@@ -81,7 +81,7 @@ def standings() -> Verdict:
     if wrong:
         named = ", ".join(str(public_id) for public_id in wrong[:NAMED])
         return error(
-            _("%(count)s payments show something else than their facts say: %(named)s.")
+            _("Payments that show something else than their facts say: %(count)s (%(named)s).")
             % {"count": len(wrong), "named": named},
             _("Run `manage.py reconcile --fix`; then find out who wrote to the table past the ledger."),
         )
@@ -111,7 +111,7 @@ def history() -> Verdict:
     )
     if found := [str(public_id) for public_id in torn[:NAMED]]:
         return error(
-            _("The timeline of %(count)s payments has gaps: %(named)s.")
+            _("Payments whose timeline has gaps: %(count)s (%(named)s).")
             % {"count": torn.count(), "named": ", ".join(found)},
             _("Lines of a timeline are never deleted by this site: look for who wrote to its tables."),
         )

@@ -42,14 +42,14 @@ def live() -> Verdict:
             _("The channel layer brings no hints: pages learn of changes from the database, up to 2 s later."),
             _("Start Redis, or set REDIS_URL to where it is. Nothing is lost meanwhile."),
         )
-    return ok(_("%(count)s pages are connected to this process.") % {"count": pages})
+    return ok(_("Pages connected to this process: %(count)s.") % {"count": pages})
 
 
 def channel_layer() -> Verdict:
     """A message to ourselves, through a connection of our own."""
     layer = channel_layers.make_backend("default")
     if isinstance(layer, InMemoryChannelLayer):
-        return ok(_("The channel layer is this process's memory: right for one process."))
+        return ok(_("The channel layer is this process’s memory: right for one process."))
     started = time.monotonic()
     try:
         asyncio.run(_round_trip(layer))
@@ -101,7 +101,7 @@ def webhook() -> Verdict:
     what = _("The webhook refuses the unsigned, takes the signed, and answers in %(milliseconds)s ms.") % {
         "milliseconds": round(1000 * seconds)
     }
-    return ok(what) if seconds < SLOW else warning(what, _("Look at the machine's load, and at the database's."))
+    return ok(what) if seconds < SLOW else warning(what, _("Look at the machine’s load, and at the database’s."))
 
 
 def _post(url: str, body: str, secret: str) -> tuple[int, float]:
@@ -131,7 +131,7 @@ def socket() -> Verdict:
     except WebSocketException as failure:
         if getattr(getattr(failure, "rcvd", None), "code", 0) == SIGNED_OUT:
             return ok(_("Sockets can be opened through the public address."))
-        return error(_("A socket can't be opened (%(error)s).") % {"error": failure}, fix)
+        return error(_("A socket can’t be opened (%(error)s).") % {"error": failure}, fix)
     except (OSError, TimeoutError) as failure:
         return error(_("%(url)s does not answer (%(error)s).") % {"url": url, "error": type(failure).__name__}, fix)
     return error(_("A socket was opened by nobody who is signed in."), _("Look at what answers at this address."))

@@ -27,7 +27,7 @@ def failed() -> Verdict:
             return ok(_("No event came yet."))
         return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": timesince(last)})
     return error(
-        _("%(count)s events are not applied, the oldest since %(age)s: their payments may show an old status.") % seen,
+        _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen,
         _("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."),
     )
 
@@ -37,8 +37,8 @@ def quarantined() -> Verdict:
     if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
         return ok(_("Every event was understood."))
     return warning(
-        _("%(count)s events were not understood and are set aside, the oldest since %(age)s.") % seen,
-        _("Compare with Stripe: `manage.py reconcile`. In the admin, the receipt's detail names the field."),
+        _("Events not understood and set aside: %(count)s, the oldest for %(age)s.") % seen,
+        _("Compare with Stripe: `manage.py reconcile`. In the admin, the receipt’s detail names the field."),
     )
 
 
@@ -48,7 +48,7 @@ def waiting() -> Verdict:
     if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=long_ago))):
         return ok(_("No event waits for its payment."))
     return warning(
-        _("%(count)s events wait for a payment that is not known yet, the oldest since %(age)s.") % seen,
+        _("Events that wait for a payment which is not known yet: %(count)s, the oldest for %(age)s.") % seen,
         _("Run `manage.py sweep`: it asks Stripe whose they are. Keep it running with `--every 60`."),
     )
 
@@ -58,8 +58,8 @@ def other_mode() -> Verdict:
     if not (seen := _seen(recent)):
         return ok(_("No event came from the other mode (live or test)."))
     return warning(
-        _("%(count)s events of the other mode (live or test) came within a day and were refused.") % seen,
-        _("In Stripe's Dashboard, remove this site's endpoint from the other mode, or set STRIPE_LIVE_MODE."),
+        _("Events of the other mode (live or test), refused within a day: %(count)s.") % seen,
+        _("In Stripe’s Dashboard, remove this site’s endpoint from the other mode, or set STRIPE_LIVE_MODE."),
     )
 
 
@@ -70,8 +70,7 @@ def unanswered_refunds() -> Verdict:
     oldest = min(request.recorded_at for request in requests)
     said = {"count": len(requests), "age": timesince(oldest)}
     return (error if oldest < timezone.now() - PATIENCE else warning)(
-        _("Of %(count)s refunds Stripe's answer is missing, the oldest since %(age)s: they show as on their way.")
-        % said,
+        _("Refunds without Stripe’s answer: %(count)s, the oldest for %(age)s. They show as on their way.") % said,
         _("Run `manage.py sweep`: it asks again with the same key, so that there is one refund."),
     )
 
@@ -84,7 +83,7 @@ def sweep_work() -> Verdict:
     if not pages and not debits:
         return ok(_("Nothing is overdue that a sweep would have done."))
     return warning(
-        _("%(pages)s pages at Stripe are open that must not be paid any more; %(debits)s bank debits are overdue.")
+        _("Pages open at Stripe that must not be paid any more: %(pages)s. Overdue bank debits: %(debits)s.")
         % {"pages": pages, "debits": debits},
         _("Run `manage.py sweep`, and keep it running with `--every 60`."),
     )
@@ -93,9 +92,9 @@ def sweep_work() -> Verdict:
 def mirror_lag() -> Verdict:
     long_ago = timezone.now() - PATIENCE
     if not (seen := _seen(EventReceipt.objects.unmirrored().filter(received_at__lt=long_ago))):
-        return ok(_("dj-stripe's copies are up to date."))
+        return ok(_("dj-stripe’s copies are up to date."))
     return warning(
-        _("dj-stripe's copies lag: %(count)s events, the oldest since %(age)s. Pages do not depend on them.") % seen,
+        _("Events that dj-stripe has not copied: %(count)s, the oldest for %(age)s. Pages do not depend on it.") % seen,
         _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
     )
 

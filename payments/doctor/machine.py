@@ -58,7 +58,7 @@ def disk() -> Verdict:
     folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else settings.BASE_DIR
     free = shutil.disk_usage(folder).free
     inodes = os.statvfs(folder)
-    what = _("%(free)s MB are free in %(folder)s.") % {"free": free // 1_000_000, "folder": folder}
+    what = _("Free disk space: %(free)s MB.") % {"free": free // 1_000_000}
     if free < TOO_LITTLE or (inodes.f_files and inodes.f_favail < FEW_FILES):
         return error(what, _("Make room: on a full disk every webhook fails, and Stripe sends it again later."))
     if free < LITTLE:

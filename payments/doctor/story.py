@@ -48,14 +48,14 @@ def ways(payment: Payment) -> list[Way]:
 def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
     unseen = _("No page of the patient has reported it in sight yet.")
     stations = (
-        (_("Created at Stripe"), trace.created, _beginning(change)),
+        (_("Created at Stripe"), trace.created, ""),
         (_("Received"), trace.received, _beginning(change)),
         (_("Applied"), trace.applied, ""),
         (_("Pushed"), trace.pushed, _("No page of the patient was open; one opened since shows it from the start.")),
         (_("Seen"), trace.seen, unseen),
     )
     before: datetime.datetime | None = None
-    for name, at, reason in stations:
+    for name, at, reason in stations if trace.created else stations[1:]:
         yield Step(name, at, (at - before).total_seconds() if at and before else None, "" if at else reason)
         before = at or before
 
@@ -115,4 +115,6 @@ def _open_pages(payment: Payment) -> Finding:
     sockets = [socket for each in hub.running() for socket in each.sockets() if socket.holder.audience == audience]
     if not sockets:
         return Finding("live", Level.OK, _("No page of the patient is connected to this process now."))
-    return Finding("live", Level.OK, _("%(count)s pages of the patient are connected now.") % {"count": len(sockets)})
+    return Finding(
+        "live", Level.OK, _("Pages of the patient that are connected now: %(count)s.") % {"count": len(sockets)}
+    )

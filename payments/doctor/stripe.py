@@ -35,7 +35,7 @@ def asking(check: Check) -> Check:
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
                 % {"host": settings.STRIPE_API_HOST, "error": silence},
-                _("Check this machine's way out and https://status.stripe.com. Webhooks go on; payments can't start."),
+                _("Check this machine’s way out and https://status.stripe.com. Webhooks go on; payments can’t start."),
             )
         except StripeRefusedError as refusal:
             return error(
@@ -53,7 +53,7 @@ def account() -> Verdict:
         return error(
             _("The key belongs to %(found)s, but STRIPE_ACCOUNT_ID is %(expected)s.")
             % {"found": found["id"], "expected": settings.STRIPE_ACCOUNT_ID or "-"},
-            _("Set STRIPE_ACCOUNT_ID to the key's account, or use that account's key."),
+            _("Set STRIPE_ACCOUNT_ID to the key’s account, or use that account’s key."),
         )
     return ok(_("The key works, for %(account)s.") % {"account": found["id"]})
 
@@ -64,28 +64,28 @@ def endpoint() -> Verdict:
     page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
     ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
     if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
-        return ok(_("Stripe can't reach this machine; `stripe listen` brings the events."))
+        return ok(_("Stripe can’t reach this machine; `stripe listen` brings the events."))
     if not ours:
         known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in page["data"]})) or "-"
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.") % {"site": settings.SITE_URL, "known": known},
-            _("Add the endpoint %(url)s in Stripe's Dashboard, then run `manage.py catch_up`.")
+            _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.")
             % {"url": f"{settings.SITE_URL}/stripe/webhook/"},
         )
     enabled = [found for found in ours if found["status"] == "enabled"]
     if not enabled:
         return error(
             _("The endpoint is switched off at Stripe, which it does after days of failures."),
-            _("Switch it on in Stripe's Dashboard, Developers, Webhooks; then run `manage.py catch_up`."),
+            _("Switch it on in Stripe’s Dashboard, Developers, Webhooks; then run `manage.py catch_up`."),
         )
     types = {event_type for found in enabled for event_type in found["enabled_events"]}
     missing = sorted(set(EVENT_READERS) - types) if "*" not in types else []
     if missing:
         return error(
-            _("Stripe's endpoint does not send: %(types)s.") % {"types": ", ".join(missing)},
-            _("Add these types to the endpoint in Stripe's Dashboard, then run `manage.py catch_up`."),
+            _("Stripe’s endpoint does not send: %(types)s.") % {"types": ", ".join(missing)},
+            _("Add these types to the endpoint in Stripe’s Dashboard, then run `manage.py catch_up`."),
         )
-    return ok(_("Stripe's endpoint is on and sends every type that is listened to."))
+    return ok(_("Stripe’s endpoint is on and sends every type that is listened to."))
 
 
 @asking
@@ -93,7 +93,7 @@ def clock() -> Verdict:
     asked = time.time()
     _page, theirs = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
     offset = round((asked + time.time()) / 2 - theirs)  # Stripe's Date header has whole seconds
-    what = _("This machine's clock differs from Stripe's by %(seconds)s s.") % {"seconds": offset}
+    what = _("This machine’s clock differs from Stripe’s by %(seconds)s s.") % {"seconds": offset}
     fix = _("Set the clock by NTP: at 300 s, every webhook is refused as too old.")
     if abs(offset) > TOO_MUCH:
         return error(what, fix)
@@ -113,8 +113,8 @@ def missed_events() -> Verdict:
     missed = len(set(ids) - known)
     if missed:
         return error(
-            _("Of Stripe's %(total)s events of two days, %(missed)s never came.")
+            _("Of Stripe’s events of two days (%(total)s), some never came: %(missed)s.")
             % {"total": len(ids), "missed": missed},
             _("Run `manage.py catch_up`. If more go missing, look at the checks stripe-endpoint and webhook."),
         )
-    return ok(_("All of Stripe's %(total)s events of two days came.") % {"total": len(ids)})
+    return ok(_("All of Stripe’s events of two days came (%(total)s).") % {"total": len(ids)})

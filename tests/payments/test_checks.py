@@ -44,7 +44,7 @@ def test_a_laptop_with_the_sandbox_is_fine() -> None:
     assert checks.problems() == []
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "several processes, in-memory layer": ({"WEB_PROCESSES": 2}, "payments.W001", "REDIS_URL"),
     "PostgreSQL, in-memory layer": ({"DATABASE": POSTGRES}, "payments.W001", "REDIS_URL"),
     "no Stripe key": ({"STRIPE_SECRET_KEY": ""}, "payments.W002", "Dashboard"),

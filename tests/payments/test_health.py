@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -166,14 +167,14 @@ def test_metrics_name_nobody(story: Story) -> None:
     ],
 )
 def test_metrics_are_for_this_machine_or_the_tokens_bearer(
-    client: Client, settings: Settings, asked: dict[str, str], status: int
+    client: Client, settings: Settings, asked: dict[str, Any], status: int
 ) -> None:
     settings.METRICS_TOKEN = "t0ken"
     assert client.get("/metrics", **asked).status_code == status
 
 
 def test_without_a_token_none_is_right(client: Client) -> None:
-    asked = {"REMOTE_ADDR": "203.0.113.9", "HTTP_AUTHORIZATION": "Bearer "}
+    asked: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.9", "HTTP_AUTHORIZATION": "Bearer "}
     assert client.get("/metrics", **asked).status_code == 403
 
 

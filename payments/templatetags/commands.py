@@ -1,0 +1,14 @@
+import re
+
+from django import template
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+QUOTED = re.compile(r"`([^`]+)`")
+
+
+@register.filter
+def commands(text: str) -> SafeString:
+    """What stands in backticks, as code: `{{ finding.fix|commands }}`."""
+    return mark_safe(QUOTED.sub(r"<code>\1</code>", conditional_escape(text)))  # noqa: S308 escaped before
