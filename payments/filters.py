@@ -13,9 +13,10 @@ from appointments.models import Practitioner
 from .models.payment import PaymentQuerySet
 from .models.search import Tab
 
+# By time, the index on the start is read in order: the tie-break is the appointment's own key for that.
 SORTS = {
-    "time": ("appointment__start", "pk"),
-    "-time": ("-appointment__start", "-pk"),
+    "time": ("appointment__start", "appointment_id"),
+    "-time": ("-appointment__start", "-appointment_id"),
     "patient": ("appointment__patient__last_name", "appointment__patient__first_name", "pk"),
     "-patient": ("-appointment__patient__last_name", "-appointment__patient__first_name", "-pk"),
     "amount": ("amount_due", "pk"),
@@ -66,7 +67,10 @@ class DayFilter(forms.Form):
         return payments.matching(self.text)
 
     def rows(self, payments: PaymentQuerySet) -> PaymentQuerySet:
-        return payments.in_tab(self.tab).order_by(*SORTS[self.order])
+        return self.sorted(payments.in_tab(self.tab))
+
+    def sorted(self, payments: PaymentQuerySet) -> PaymentQuerySet:
+        return payments.order_by(*SORTS[self.order])
 
     def query(self, **changes: object) -> str:
         """This list's query string with some filters changed; those at their default are left out."""

@@ -14,9 +14,10 @@ MOST = 200  # shown at once; a longer queue has another cause
 @require_safe
 @staff_required
 def review_queue(request: Request) -> HttpResponse:
-    payments = Payment.objects.visible_to(request.user).to_review().with_appointment().prefetch_related("facts")
+    oldest = Payment.objects.visible_to(request.user).to_review().order_by("updated_at").values("pk")[:MOST]
+    payments = Payment.objects.filter(pk__in=oldest).with_appointment().prefetch_related("facts")
     context = {
-        "cases": cases_of(payments.order_by("updated_at")[:MOST]),
+        "cases": cases_of(payments),
         "letters": EventReceipt.objects.needing_a_person()[:MOST],
         "section": "review",
     }

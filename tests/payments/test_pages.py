@@ -102,7 +102,7 @@ def test_the_desk_finds_a_payment_on_any_day(as_clerk: Client, book: Book, text:
     story = Story(payment)
     deliver(story.completed())
     query = text.format(reference=payment.appointment.reference.lower(), tag=story.tag)
-    assert [row.pk for row in as_clerk.get("/desk/", {"q": query}).context["page"]] == [payment.pk]
+    assert [row.pk for row in as_clerk.get("/desk/", {"q": query}).context["payments"]] == [payment.pk]
 
 
 def test_nonsense_in_the_day_lists_address_counts_as_not_given(as_clerk: Client) -> None:
