@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
@@ -87,7 +88,7 @@ class Nginx:
             (folder / name).mkdir()
         key, certificate = folder / "tls/privkey.pem", folder / "tls/fullchain.pem"
         self_signed = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={NAME}"
-        files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{NAME}"]
+        files: list[str | Path] = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{NAME}"]
         subprocess.run([*self_signed.split(), *files], check=True, capture_output=True)
         self.tls = ssl.create_default_context(cafile=certificate)
         (folder / "nginx.conf").write_text(self._placed((DEPLOY / "nginx/nginx.conf").read_text()))
@@ -101,15 +102,13 @@ class Nginx:
         self.process = Process("nginx", [*self.command, "-g", self.options], self.https, folder / "nginx.log", {})
 
     def _placed(self, conf: str) -> str:
-        scratch = "".join(
-            f"{kind}_temp_path {self.folder}/tmp; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
+        scratch, kinds = self.folder / "tmp", ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         changes = {
             "listen 80": f"listen {HOST}:{self.http}",
             "listen 443": f"listen {HOST}:{self.https}",
             "/var/log/nginx": f"{self.folder}/log",
             "/opt/payments/staticfiles": f"{self.folder}/static",
-            "sendfile on;": f"sendfile on; {scratch}",
+            "sendfile on;": "sendfile on; " + "".join(f"{kind}_temp_path {scratch}; " for kind in kinds),
         }
         for old, new in changes.items():
             assert old in conf
@@ -160,7 +159,7 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(said)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 http.server's name
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 http.server's name
         pass
@@ -268,7 +267,7 @@ def test_the_services_are_shut_in(units: list[Path]) -> None:
     """systemd's own measure of what a broken-into service could reach: 0 is nothing, 10 all."""
     for unit in units:
         if unit.suffix == ".service":
-            rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit]
+            rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
             done = subprocess.run(rating, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout[-300:] + done.stderr
 
@@ -288,8 +287,8 @@ def test_a_site_behind_nginx(unit: str, make_site: Callable[..., LiveSite], tmp_
         signed_out_pages_are_secure(nginx)
         sockets_reach_the_site(nginx)
         assert nginx.ask("POST", "/stripe/webhook/", b"{}")[0].status == 400
-        check = [sys.executable, DEPLOY / "healthcheck.py"]
-        for path, status in (("/login/", 0), ("/nowhere/", 1)):
+        check = [sys.executable, str(DEPLOY / "healthcheck.py")]
+        for path, status in (("/livez", 0), ("/nowhere/", 1)):
             url = f"http://{HOST}:{port}{path}"
             assert subprocess.run([*check, url], env=site.settings, check=False).returncode == status
     assert subprocess.run([*check, url], env=site.settings, check=False, capture_output=True).returncode == 1
@@ -314,7 +313,7 @@ def signed_out_pages_are_secure(nginx: Nginx) -> None:
 def sockets_reach_the_site(nginx: Nginx) -> None:
     def open_socket(origin: str) -> None:
         url = f"wss://{NAME}/ws/payments/"
-        with nginx.socket() as plain, connect(url, sock=plain, ssl=nginx.tls, origin=origin) as client:  # type: ignore[arg-type]
+        with nginx.socket() as plain, connect(url, sock=plain, ssl=nginx.tls, origin=Origin(origin)) as client:
             client.recv(10)
 
     with pytest.raises(ConnectionClosed) as signed_out:
@@ -374,9 +373,8 @@ def build_context() -> Iterator[Path]:
     patterns = [
         line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line and line[0] != "#"
     ]
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout  # fmt: skip
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         path = Path(name)
         names = [str(path), *map(str, path.parents)]

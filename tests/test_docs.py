@@ -1,0 +1,61 @@
+"""What the documents say, held against the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+import stripe
+from django.core.management import get_commands, load_command_class
+
+from payments.stripe_objects import EVENT_READERS
+from payments_site.demo.site import ROOT
+from tests.test_deploy import DEPLOY
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+
+
+def test_the_events_to_subscribe_to_are_those_that_are_read() -> None:
+    listed = OPERATIONS.split("<!-- events -->")[1].split("<!-- /events -->")[0].split()
+    assert listed == list(EVENT_READERS)
+
+
+def test_the_api_version_is_the_sdks() -> None:
+    assert re.findall(r"API version\s+`([^`]+)`", OPERATIONS) == [stripe.api_version]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", ["docs/operations.md", "docs/security.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_files_that_are_named_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for name in re.findall(r"(?<![\w/])(?:deploy|docs|payments|payments_site|tests|locale|\.ci)/[\w./@-]*\w", text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("document", ["docs/operations.md", "CONTRIBUTING.md"])
+def test_commands_and_their_options_exist(document: str) -> None:
+    ours = {name for name, app in get_commands().items() if app == "payments"}
+    for name, rest in re.findall(r"`(?:manage )?(\w+)( [^`]*)?`", (ROOT / document).read_text()):
+        if name in ours:
+            parser = load_command_class("payments", name).create_parser("manage.py", name)
+            options = set(re.findall(r"--[\w-]+", rest))
+            assert options <= set(parser._option_string_actions), f"{name} {rest}"
+
+
+def test_every_command_of_ours_is_in_the_decision_table() -> None:
+    table = OPERATIONS.split("## Which command when")[1].split("\n## ")[0]
+    for name, app in get_commands().items():
+        if app == "payments":
+            assert f"`{name}" in table, name
+
+
+def test_every_unit_is_named_in_the_installation() -> None:
+    for unit in (DEPLOY / "systemd").iterdir():
+        name = unit.name.removesuffix(".service") if unit.suffix == ".service" else unit.name
+        started_by_timer = unit.with_suffix(".timer").exists() and unit.suffix == ".service"
+        assert started_by_timer or name in OPERATIONS, name
