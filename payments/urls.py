@@ -27,6 +27,7 @@ urlpatterns = [
     path("payments/<uuid:public_id>/confirm/", checkout.confirm, name="confirm_payment"),
     path("payments/<uuid:public_id>/receipt/", money.receipt, name="receipt"),
     path("payments/live/", live.payments_live, name="payments_live"),
+    path("components/", live.components, name="components"),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

@@ -10,6 +10,7 @@ from http.client import HTTPResponse
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from payments.models import Payment
 from tests.live_site import LiveSite
@@ -111,12 +112,13 @@ class Clinic:
 
 def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:
     address = (url or site.url).replace("http", "ws")
-    return connect(
+    page: ClientConnection = connect(
         f"{address}/ws/payments/?after={after}&feed={person.feed}&lang=fr",
-        origin=site.url,  # type: ignore[arg-type]
+        origin=Origin(site.url),
         additional_headers={"Cookie": f"sessionid={person.session}"},
         **options,
     )
+    return page
 
 
 def told(page: ClientConnection, seconds: float = 8) -> dict[str, Any]:

@@ -1,8 +1,11 @@
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_safe
 
 from ..live import audience_of, counted, entries_after, rendered, supported_language
+from ..models import Payment
 
 
 @require_GET
@@ -33,3 +36,11 @@ def payments_live(request: HttpRequest) -> HttpResponse:
     if batch.last < batch.head:
         response["X-Live-More"] = "1"
     return response
+
+
+@require_safe
+@login_required
+def components(request: HttpRequest) -> HttpResponse:
+    """The components side by side, as docs/components.md describes them."""
+    payments = Payment.objects.visible_to(request.user).with_appointment()[:20]
+    return render(request, "payments/components.html", {"payments": payments})

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from payments_site.demo.site import ROOT
 from tests.browser.conftest import NewContext
 from tests.clinic import Clinic, Person
 from tests.live_site import LiveSite
@@ -42,7 +43,7 @@ def assert_not_reloaded(page: Page) -> None:
     assert page.evaluate("window.sameDocument") is True
 
 
-def status_of(page: Page, person: Person, number: int = 0) -> object:
+def status_of(page: Page, person: Person, number: int = 0) -> Locator:
     return page.locator(f"[id='payment-{person.payments[number].public_id}']")
 
 
@@ -168,3 +169,29 @@ def test_the_refresh_button_asks_at_once(clinic: Clinic, sign_in: Callable[[Pers
     assert asked.value.status == 204
     assert_not_reloaded(page)
     expect(page.locator("[data-age]")).to_be_visible()
+
+
+def test_the_front_desk_learns_that_the_patient_saw_it(
+    clinic: Clinic, sign_in: Callable[[Person], BrowserContext]
+) -> None:
+    patient = clinic.patients[0]
+    mine = opened(sign_in(patient), f"/appointments/{patient.references[0]}/")
+    assert clinic.tell(clinic.story().completed()) == 200
+    expect(status_of(mine, patient)).to_have_attribute("data-status", "paid")
+    time.sleep(2)  # a look shorter than a second doesn't count
+    desk = opened(sign_in(clinic.staff[0]), f"/desk/{patient.references[0]}/")
+    expect(desk.locator(".trace strong time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+
+
+def test_a_component_of_a_page_authors_own_counts_what_is_paid(
+    clinic: Clinic, sign_in: Callable[[Person], BrowserContext]
+) -> None:
+    page = opened(sign_in(clinic.staff[0]), "/components/")
+    for number in (0, 1):
+        story = clinic.story(payment=number)
+        for event in (story.completed(), story.succeeded()):
+            assert clinic.tell(event) == 200
+    expect(page.locator("paid-counter output")).to_have_text("2")
+    guide = (ROOT / "docs/components.md").read_text()
+    for file in ("static/js/paid-counter.js", "templates/payments/_paid_counter.html"):
+        assert (ROOT / file).read_text() in guide

@@ -26,7 +26,7 @@ def paid(payment: Payment, clerk: User) -> Payment:
     return payment
 
 
-def poll(client: Client, **query: object) -> Any:
+def poll(client: Client, **query: str | int) -> Any:
     return client.get("/payments/live/", query)
 
 
@@ -95,8 +95,13 @@ def test_a_page_far_behind_is_told_in_portions(
 
 def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    render = live.render_to_string
-    monkeypatch.setattr(live, "render_to_string", lambda *args: made.append(1) or render(*args))
+    render = live._render
+
+    def counted(entry: FeedEntry, language: str) -> live.Rendered:
+        made.append(language)
+        return render(entry, language)
+
+    monkeypatch.setattr(live, "_render", counted)
     entry = FeedEntry.objects.select_related("feed", "change", "payment__appointment").get(feed__audience="staff")
     texts = {live.rendered(entry, language).html for language in ("fr", "en") * 50}
     assert len(made) == len(texts) == 2

@@ -1,0 +1,121 @@
+"""Many pages at once: a thousand that lose their server together, and several people whose frames must not mix."""
+
+import asyncio
+import json
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from tests.clinic import Clinic, Person, open_socket, told
+from tests.live_site import LiveSite
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+MakeSite = Callable[..., LiveSite]
+
+CROWD = 1000
+BACK_WITHIN = 15.0  # seconds after the server listens again
+
+
+class Tab:
+    """A page as live-source.js behaves: it comes back 1.5 to 4.5 s after a loss, with the number that it knows."""
+
+    def __init__(self, site: LiveSite, person: Person) -> None:
+        self.url = f"{site.url.replace('http', 'ws')}/ws/payments/?feed={person.feed}&lang=fr&after="
+        self.site, self.cookie = site, f"sessionid={person.session}"
+        self.cursor = 0
+        self.greeted_at = 0.0
+        self.tries = 0
+
+    async def live(self) -> None:
+        while True:
+            try:
+                options = {"open_timeout": 8, "additional_headers": {"Cookie": self.cookie}, "compression": None}
+                async with connect(self.url + str(self.cursor), origin=self.site.url, **options) as page:  # type: ignore[arg-type]
+                    async for text in page:
+                        self.hear(json.loads(text))
+            except (OSError, TimeoutError, WebSocketException):
+                pass
+            self.greeted_at = 0.0
+            self.tries += 1
+            mean = min(3 * 1.4 ** max(0, self.tries - 6), 30)
+            await asyncio.sleep(mean * random.uniform(0.5, 1.5))
+
+    def hear(self, message: dict[str, Any]) -> None:
+        if "html" in message and message["prev"] == self.cursor:
+            self.cursor = message["seq"]
+        if message.get("t") == "hello":
+            assert message["seq"] == self.cursor
+            self.greeted_at = time.monotonic()
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 the conditions are of many tasks
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_newest_number(
+    make_site: MakeSite,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    site = await asyncio.to_thread(make_site, postgres=True, LOG_LEVEL="WARNING")
+    clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # within one person's limit of sockets
+    tabs = [Tab(site, clinic.staff[number % 60]) for number in range(CROWD)]
+    running = []
+    for tab in tabs:
+        running.append(asyncio.create_task(tab.live()))
+        await asyncio.sleep(0.01)
+    await until(lambda: all(tab.greeted_at for tab in tabs), 60)
+    site.kill()
+    await until(lambda: not any(tab.greeted_at for tab in tabs), 30)
+    for tab in tabs:
+        tab.tries = 0
+    await asyncio.to_thread(site.server.start)
+    listening = time.monotonic()
+    await asyncio.to_thread(clinic.tell_until_taken, clinic.story().completed())
+    await until(lambda: all(tab.cursor == 1 and tab.greeted_at for tab in tabs), 60)
+    returned = sorted(tab.greeted_at - listening for tab in tabs)
+    print(  # noqa: T201 a figure to read
+        f"{CROWD} pages back: median {statistics.median(returned):.1f} s, last {returned[-1]:.1f} s; "
+          f"handshakes {sum(tab.tries for tab in tabs)}")  # fmt: skip
+    assert returned[-1] < BACK_WITHIN
+    spread = [sum(1 for each in returned if second <= each < second + 1) for second in range(16)]
+    assert max(spread) < CROWD * 0.7, spread
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def test_no_byte_of_another_patient_is_in_a_patients_frames(make_site: MakeSite) -> None:
+    site = make_site()
+    clinic = Clinic(site, staff=2, patients=2, each=6)
+    people = [*clinic.patients, *clinic.staff]
+    heard = ["" for _ in people]
+    with ExitStack() as stack:
+        pages = [stack.enter_context(open_socket(site, person)) for person in people]
+        for number in range(6):
+            for patient in range(2):
+                assert clinic.tell(clinic.story(patient, number).completed()) == 200
+        for index, page in enumerate(pages):
+            while heard[index].count('"html"') < (6 if index < 2 else 12):
+                heard[index] += json.dumps(told(page), ensure_ascii=False)
+    for mine, theirs in ((0, 1), (1, 0)):
+        other = clinic.patients[theirs]
+        assert all(str(payment.public_id) in heard[mine] for payment in clinic.patients[mine].payments)
+        for secret in (other.name, *other.references, *(str(payment.public_id) for payment in other.payments)):
+            assert secret not in heard[mine]
+            assert secret.lower() not in heard[mine].lower()
+    for frames in heard:
+        assert "Canary" not in frames  # the family name of everybody here
+        assert "@" not in frames
+    assert heard[2].count('"html"') == heard[3].count('"html"') == 12
