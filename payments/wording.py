@@ -90,20 +90,25 @@ AMOUNT_TOLD = {
 }
 
 
-def describe(change: StatusChange) -> str:
-    """What this move was, such as "Paid · €50.00"."""
+def describe(change: StatusChange, *, to_staff: bool) -> str:
+    """What this move was, such as "Paid · €50.00"; what is to review concerns staff alone."""
     standing, status = change.standing, Status(change.to_status)
-    if change.moved:
-        label = str(status.label)
-    elif standing["reviews"]:
-        label = gettext("To review: %(reasons)s") % {
-            "reasons": ", ".join(str(Review(r).label) for r in standing["reviews"])
-        }
-    elif standing["attempt"] == "failed":
-        label = gettext("An attempt was declined (%(code)s)") % {"code": standing["failure_code"]}
-    elif standing["attempt"] == "requires_action":
-        label = gettext("The bank asks the patient to confirm")
-    else:
-        label = gettext("Details confirmed: %(status)s") % {"status": status.label}
-    told = standing.get(AMOUNT_TOLD.get(status, ""), 0)
-    return f"{label} · {format_amount(told, change.payment.currency)}" if told else label
+    parts = [str(status.label) if change.moved else _detail(change, to_staff=to_staff)]
+    if told := standing.get(AMOUNT_TOLD.get(status, ""), 0):
+        parts.append(format_amount(told, change.payment.currency))
+    if to_staff and standing["reviews"]:
+        reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
+        parts.append(gettext("To review: %(reasons)s") % {"reasons": reasons})
+    return " · ".join(parts)
+
+
+def _detail(change: StatusChange, *, to_staff: bool) -> str:
+    """What is new when the status stayed."""
+    attempt = change.standing["attempt"]
+    if attempt == "failed" and to_staff:
+        return gettext("An attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}
+    if attempt == "failed":
+        return gettext("An attempt was declined")
+    if attempt == "requires_action":
+        return gettext("The bank asks the patient to confirm")
+    return gettext("Details confirmed: %(status)s") % {"status": Status(change.to_status).label}

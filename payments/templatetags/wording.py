@@ -13,6 +13,6 @@ def explain(payment: Payment, audience: str) -> str:
 
 
 @register.simple_tag
-def describe(change: StatusChange) -> str:
-    """What a line of the timeline says."""
-    return wording.describe(change)
+def describe(change: StatusChange, audience: str) -> str:
+    """What a line of the timeline says to "staff" or "patient"."""
+    return wording.describe(change, to_staff=audience == "staff")

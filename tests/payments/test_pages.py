@@ -118,6 +118,15 @@ def test_staff_see_the_timeline_with_the_event_that_caused_it(as_clerk: Client, 
     assert "Payé · 50,00\xa0€".replace("\xa0", " ") in page
 
 
+def test_what_is_to_review_is_for_staff_alone(
+    as_clerk: Client, as_patient: Client, payment: Payment, story: Story
+) -> None:
+    deliver(story.completed("A"))
+    deliver(story.completed("B"))
+    assert "Payé deux fois" in text_of(as_clerk.get(desk_page_of(payment)))
+    assert "Payé deux fois" not in text_of(as_patient.get(page_of(payment)))
+
+
 def test_a_return_with_another_payments_session_is_not_found(as_patient: Client, book: Book, payment: Payment) -> None:
     other = book()
     story = Story(other)
