@@ -50,6 +50,9 @@ def read_cursor(request: HttpRequest) -> None:
 
 
 def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The number on fragments; and no signed-in page in any cache, where the next person could find it."""
+    if hasattr(request, "live_feed"):
+        response.headers.setdefault("Cache-Control", "no-store, private")
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):
         response.headers.setdefault("X-Live-Seq", str(request.live_cursor))
     return response

@@ -1,5 +1,6 @@
 """Every setting comes from the environment; the defaults suit a laptop. README.md lists the variables."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ TEMPLATES = [
     }
 ]
 
-# Database: SQLite on a laptop, PostgreSQL for more than one process.
+# Database: SQLite on a laptop, PostgreSQL for more than one process. Migrations may take longer than a request.
+TIMEOUTS = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s"
 DATABASES = {"default": env.db("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
@@ -81,10 +83,10 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI persistent connections leak; the pool doesn't
-    DATABASES["default"]["OPTIONS"] = {
+    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {  # from the URL: ?sslmode=require
         "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 8), "timeout": 5},
         "connect_timeout": 3,
-        "options": "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s",
+        "options": "" if "migrate" in sys.argv else TIMEOUTS,
     }
 if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
 
