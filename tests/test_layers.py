@@ -12,8 +12,9 @@ APPS = ("payments_site", "appointments", "payments")
 
 # Lowest first: a module imports from its own line or from lines before it.
 LAYERS = (
-    ("appointments.signals", "appointments.money", "appointments.models", "appointments.calendar", "payments.facts", "payments.attempts",
-     "payments.status", "payments.stripe_objects", "payments.signals", "payments.logs", "payments.metrics"),
+    ("appointments.signals", "appointments.money", "appointments.models", "appointments.calendar", "payments.facts",
+     "payments.attempts", "payments.status", "payments.stripe_objects", "payments.signals", "payments.logs",
+     "payments.metrics"),
     ("payments.models*",),
     ("payments.ledger", "payments.stripe_client", "payments.stripe_lookup", "payments.checkout", "payments.refunds",
      "payments.desk"),

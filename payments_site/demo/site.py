@@ -34,7 +34,6 @@ class Site:
             "SKIP_MIGRATIONS": "1",
             "SITE_URL": self.url,
             "CLINIC_NAME": "Clinique des Tilleuls",
-            "CLINIC_NAME": "Clinique des Tilleuls",
             "ALLOWED_HOSTS": HOST,
             "DATABASE_URL": f"sqlite:///{self.database_file}",
             "REDIS_URL": "",
@@ -71,7 +70,6 @@ class Site:
             "--webhook-url": f"{self.url}/stripe/webhook/",
             "--webhook-secret": self.settings["STRIPE_WEBHOOK_SECRET"],
             "--api-key": self.settings["STRIPE_SECRET_KEY"],
-            "--business-name": self.settings["CLINIC_NAME"],
             "--business-name": self.settings["CLINIC_NAME"],
         }
         return [word for option in options.items() for word in option]
