@@ -282,6 +282,15 @@ def test_a_site_that_is_not_there(settings: Settings) -> None:
     assert says(delivery.socket(), Level.ERROR, "does not answer", "proxy")
 
 
+def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSite]) -> None:
+    site = make_site(postgres=True, redis=True)
+    rows = json.loads(site.manage("payments_doctor", "--json"))  # raises unless it exits with 0
+    assert [row["name"] for row in rows if row["level"] == "ok"] == list(doctor.CHECKS)
+    assert site.manage("payments_doctor", "channel-layer").startswith(
+        "ok       channel-layer: The channel layer answers in"
+    )
+
+
 def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., LiveSite]) -> None:
     """The command, in a process of its own, against a real server and sandbox; then with another secret."""
     site = make_site()
