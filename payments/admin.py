@@ -72,7 +72,7 @@ class PaymentAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("status", "currency")
     list_select_related = ("appointment",)
     search_fields = ("public_id", "appointment__reference", "facts__stripe_id")
-    exclude = ("appointment",)
+    exclude = ("appointment", "amount_due", "amount_received")
     readonly_fields = ("appointment_link", "due", "received")
     inlines = (StatusChangeInline, FactInline, EventReceiptInline)
 
