@@ -107,7 +107,11 @@ def _state(session: Json, intent: Json | None) -> str:
 def _of_session(session: Json, intent: Json | None) -> list[Action]:
     target = {"session": session["id"]}
     if intent and intent["status"] == "requires_action":
-        return [("authenticate", target, "do_authenticate"), ("expire", target, "do_expire")]
+        return [
+            ("authenticate", target, "do_authenticate"),
+            ("authenticate", target | {"success": False}, "do_refuse"),
+            ("expire", target, "do_expire"),
+        ]
     if session["status"] == "open":
         return [
             ("pay", target, "do_pay"),

@@ -74,6 +74,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "do_processing": ("Pay by bank debit", "Payer par prélèvement"),
     "do_expire": ("Expire", "Faire expirer"),
     "do_authenticate": ("Confirm 3-D Secure", "Confirmer 3-D Secure"),
+    "do_refuse": ("Refuse 3-D Secure", "Refuser 3-D Secure"),
     "do_settle": ("Debit succeeds", "Prélèvement réussi"),
     "do_fail": ("Debit fails", "Prélèvement échoué"),
     "do_refund": ("Refund", "Rembourser"),

@@ -141,6 +141,10 @@ def test_the_control_page_does_what_its_buttons_say(account: StripeAccount) -> N
     html = ask(page, language="fr")[1]
     for words in ("Rembourser", "Ouvrir un litige", "payé", "retenu", "checkout.session.completed"):
         assert words in html
+    asked = account.paid(card="4000002760003184")["session"]["id"]
+    assert "Refuser 3-D Secure" in ask(page, language="fr")[1]
+    ask(f"{page}authenticate", {"session": asked, "success": "false"}, **own)
+    assert "refusé" in ask(page, language="fr")[1]
     ask(f"{page}api", {"mode": "429"}, **own)
     assert 'value="429" checked' in ask(page)[1]
 
