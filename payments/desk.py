@@ -22,17 +22,17 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, 
     The same `key` again, as from a form that was sent twice, records nothing more. Raises NotPayableError when that
     much isn't due.
     """
-    name = f"offline_{key or uuid.uuid4().hex}"
+    key = key or uuid.uuid4().hex
     now = int(time.time())
     with transaction.atomic():
         row = Payment.objects.select_for_update(of=("self",)).get(pk=payment.pk)
-        if row.facts.filter(stripe_id=name).exists():
+        if was_taken(row, key):
             return
         if not 0 < amount <= row.owed:
             raise NotPayableError
         fact = StripeFact(
             kind=Kind.OFFLINE,
-            stripe_id=name,
+            stripe_id=f"offline_{key}",
             status=method,
             as_of=now,
             created=now,
@@ -42,3 +42,8 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, 
         )
         ledger.record([fact], Cause(Source.DESK, actor=actor))
     expire_superfluous(payment)
+
+
+def was_taken(payment: Payment, key: str) -> bool:
+    """Whether `take_payment` was called with this key."""
+    return payment.facts.filter(stripe_id=f"offline_{key}").exists()

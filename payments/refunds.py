@@ -42,17 +42,22 @@ def refund(payment: Payment, amount: int, reason: str, actor: User | None, *, ke
         send(payment, request, actor)
 
 
+def was_asked(payment: Payment, key: str) -> bool:
+    """Whether `refund` was called with this key."""
+    return payment.facts.filter(stripe_id=f"request_{key}").exists()
+
+
 def _request(payment: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
     """Reserve the amount under the payment's lock, so that two clicks never give back the same money."""
     with transaction.atomic():
         row = Payment.objects.select_for_update(of=("self",)).select_related("appointment").get(pk=payment.pk)
-        if row.facts.filter(stripe_id=f"request_{key}").exists():
+        if was_asked(row, key):
             return []
         attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
         remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
         if not 0 < amount <= remaining:
             raise NotRefundableError(remaining)
-        requests = []
+        requests: list[StripeFact] = []
         for attempt in reversed(attempts):
             part = min(amount, refundable(attempt))
             if part:

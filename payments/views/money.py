@@ -29,12 +29,14 @@ from .access import Request, payment_or_404, staff_required
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     payment = payment_or_404(request, appointment__reference=reference.upper())
+    if desk.was_taken(payment, _key(request)):
+        return redirect("desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(request.POST or None, payment=payment)
     if not form.is_valid():
         return _dialog(request, "payments/take_payment.html", payment, form)
     amount = form.cleaned_data["amount"]
     try:
-        desk.take_payment(payment, amount, form.cleaned_data["method"], request.user)
+        desk.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
     except NotPayableError:
         payment = payment_or_404(request, pk=payment.pk)
         form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
@@ -51,13 +53,15 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
+    if refunds.was_asked(payment, _key(request)):
+        return redirect("desk_appointment", payment.appointment.reference)
     form = RefundForm(request.POST or None, payment=payment, limit=limit)
     if not form.is_valid():
         return _dialog(request, "payments/refund.html", payment, form)
     if "confirmed" not in request.POST:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
     try:
-        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user)
+        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
     except NotRefundableError as error:
         payment = payment_or_404(request, pk=payment.pk)
         form.add_error(None, _refusal(error, payment))
@@ -77,8 +81,17 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
     return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
 
 
+def _key(request: Request) -> str:
+    """Made with the form: sent twice, by a double click or the back button, it is done once."""
+    try:
+        return uuid.UUID(request.POST.get("key", "")).hex
+    except ValueError:
+        return ""
+
+
 def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
-    context = {"payment": payment, "appointment": payment.appointment, "form": form}
+    key = _key(request) or uuid.uuid4().hex
+    context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": key}
     return render(request, template, context, status=status or (422 if form.is_bound else 200))
 
 

@@ -187,3 +187,12 @@ def test_the_tabs_alone_answer_when_a_payment_moved(as_clerk: Client, payment: P
     answer = as_clerk.get("/desk/?period=all", headers={"HX-Request": "true", "HX-Target": "tabs"})
     assert answer.content.decode().startswith("<nav")
     assert "X-Live-Seq" in answer.headers
+
+
+def test_a_form_that_is_sent_twice_takes_the_money_once(client: Client, clerk: User, payment: Payment) -> None:
+    client.force_login(clerk)
+    url = f"/desk/{payment.appointment.reference}/take/"
+    form = {"method": "cash", "amount": "20,00", "key": client.get(url).context["key"]}
+    assert [client.post(url, form).status_code for _ in range(2)] == [302, 302]
+    payment.refresh_from_db()
+    assert payment.amount_received == 2000

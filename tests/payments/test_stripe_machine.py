@@ -157,7 +157,7 @@ def run(examples: int) -> None:
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(StripeMachine, settings=limits)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(StripeMachine, settings=limits)
 
 
 def test_whatever_stripe_does_the_site_ends_at_the_truth() -> None:
