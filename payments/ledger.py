@@ -49,10 +49,8 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     Facts whose payment isn't known yet wait for it when they may be ours, else the outcome is IGNORED_FOREIGN.
     """
     with transaction.atomic():
+        _lock_links(facts)
         payment = _locked_payment_of(facts)
-        if payment is None:
-            _lock_links(facts)
-            payment = _locked_payment_of(facts)
         if payment is None:
             return Recorded(_keep_waiting(facts, cause))
         rows = _absorb(facts, payment, cause)
@@ -90,15 +88,18 @@ def _locked_payment_of(facts: Sequence[StripeFact]) -> Payment | None:
 
 
 def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Make transactions that meet at one PaymentIntent take turns until commit.
+    """Make transactions that meet at one PaymentIntent take turns until commit, while no payment has it yet.
 
-    Else a refund that finds no payment and the charge that would link it could miss each other.
+    Else a refund that finds no payment and the charge that would link it could miss each other. Always before the
+    payment's own lock: the other way round in one of them is a deadlock.
     SQLite needs none of it: its write transactions take turns anyway.
     """
-    if connection.vendor != "postgresql":
+    links = {fact.link for fact in facts} - {""}
+    if connection.vendor != "postgresql" or not links:
         return
+    linked = {row.value.link for row in Fact.objects.about(facts).exclude(payment=None)}
     with connection.cursor() as cursor:
-        for link in sorted({fact.link for fact in facts} - {""}):
+        for link in sorted(links - linked):
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
 
 
@@ -116,7 +117,6 @@ def _absorb(facts: Sequence[StripeFact], payment: Payment, cause: Cause) -> list
     known = {row.stripe_id: row for row in payment.facts.all()}
     linked = {link for row in known.values() for link in (row.payment_intent_id, row.charge_id)}
     if not known or any({fact.payment_intent_id, fact.charge_id} - linked for fact in facts):
-        _lock_links(facts)
         claimed = Q(claimed_payment=payment.public_id)
         for row in Fact.objects.waiting().filter(claimed) | Fact.objects.waiting().about(facts):
             known[row.stripe_id] = row

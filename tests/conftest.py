@@ -31,6 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.get_closest_marker("postgres") and "database" not in item.fixturenames:
+            item.fixturenames.insert(0, "database")  # pytest forgets what pytest_generate_tests put in
         if "browser" in item.path.relative_to(item.config.rootpath).parts:
             item.add_marker("browser")
         if "redis_server" in getattr(item, "fixturenames", ()):

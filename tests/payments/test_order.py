@@ -3,12 +3,13 @@
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -167,3 +168,29 @@ def test_a_shuffled_history_from_eight_threads_ends_as_in_order(story: Story, se
     assert list(FeedEntry.objects.filter(feed__audience="staff").values_list("seq", flat=True)) == list(
         range(1, story.payment.version + 1)
     )
+
+
+def wait_for_waiting(count: int) -> None:
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0] >= count:
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"{count} transactions never waited")
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_a_refund_between_the_intent_and_its_charge_never_deadlocks(story: Story) -> None:
+    succeeded, refund, charged = story.succeeded(), story.refund(1000), story.charged()
+    with ThreadPoolExecutor(3) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            link = from_event(charged)[0].link
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
+            answers = []
+            for waiting, event in enumerate([succeeded, refund, charged], start=1):
+                answers.append(pool.submit(deliver_at_once, [event], 1))
+                wait_for_waiting(waiting)
+        assert [answer.result() for answer in answers] == [[200], [200], [200]]
+    assert not Fact.objects.waiting().exists()
