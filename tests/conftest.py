@@ -31,11 +31,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("postgres") and "database" not in item.fixturenames:
-            item.fixturenames.insert(0, "database")  # pytest forgets what pytest_generate_tests put in
+        names = getattr(item, "fixturenames", [])
+        if item.get_closest_marker("postgres") and "database" not in names:
+            names.insert(0, "database")  # pytest forgets what pytest_generate_tests put in
         if "browser" in item.path.relative_to(item.config.rootpath).parts:
             item.add_marker("browser")
-        if "redis_server" in getattr(item, "fixturenames", ()):
+        if "redis_server" in names:
             item.add_marker("redis")
     # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)

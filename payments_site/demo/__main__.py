@@ -118,8 +118,8 @@ def serve_in(folder: Path, first_port: int, reset: bool) -> None:
 
 def main() -> int:
     options = parse()
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGHUP, end)
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background jobs ignore it
+        signal.signal(stop, end)
     try:
         serve_in(options.folder.resolve(), options.port, options.reset)
     except KeyboardInterrupt:

@@ -6,17 +6,18 @@ import sys
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
-os.environ.setdefault("LOG_LEVEL", "WARNING")
-django.setup()
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    django.setup()
 
-from django.contrib.auth.hashers import make_password  # noqa: E402
-from django.contrib.auth.models import Group, User  # noqa: E402
-from django.utils import timezone  # noqa: E402
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
 
-from appointments.models import Appointment, Practitioner  # noqa: E402
-from payments.models import Payment  # noqa: E402
-from payments_site.demo import stories  # noqa: E402
+from appointments.models import Appointment, Practitioner
+from payments.models import Payment
+from payments_site.demo import stories
 
 PASSWORD = "demo"  # noqa: S105 - printed for everybody to use
 PASSWORD_HASH = make_password(PASSWORD)  # one for all: hashing is slow, as it should be

@@ -96,6 +96,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen.keyboard.press("?")
     expect(screen.get_by_role("dialog", name="Raccourcis")).to_be_visible()
     screen.keyboard.press("Escape")
+    expect(screen.get_by_role("dialog", name="Raccourcis")).to_be_hidden()
     for key, row in (("j", 0), ("j", 1), ("k", 0), ("k", 0)):
         screen.keyboard.press(key)
         expect(links.nth(row)).to_be_focused()

@@ -90,27 +90,6 @@ def test_a_killed_server_is_caught_up_with(clinic: Clinic, sign_in: Callable[[Pe
     assert re.search(r"live_reconnect attempt=\d why=closed code=1006", clinic.site.server.log())
 
 
-def test_without_websockets_the_page_polls_and_stops_when_they_are_back(
-    clinic: Clinic, sign_in: Callable[[Person], BrowserContext]
-) -> None:
-    context, patient = sign_in(clinic.patients[0]), clinic.patients[0]
-    blocked = [True]
-    context.route_web_socket(
-        re.compile("/ws/"), lambda ws: ws.close(code=1011) if blocked[0] else ws.connect_to_server() and None
-    )
-    page = context.new_page()
-    page.goto("/appointments/")
-    expect(page.locator("html")).to_have_attribute("data-live", "polling", timeout=30_000)
-    assert clinic.tell(clinic.story().completed()) == 200
-    with page.expect_response(re.compile("/payments/live/"), timeout=33_000) as polled:
-        pass
-    assert polled.value.status == 200
-    expect(status_of(page, patient)).to_have_attribute("data-status", "paid")
-    expect(page.locator("payment-toast[shown]")).to_have_count(1)
-    blocked[0] = False
-    expect(page.locator("html")).to_have_attribute("data-live", "connected", timeout=30_000)
-
-
 def test_if_the_module_never_loads_htmx_polls_alone_and_repeats_nothing(
     clinic: Clinic, sign_in: Callable[[Person], BrowserContext]
 ) -> None:

@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import django
 
-os.environ.setdefault("LOG_LEVEL", "ERROR")
-django.setup()
+if __name__ == "__main__":
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.utils import timezone  # noqa: E402
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
 
-from appointments.models import Appointment, Practitioner  # noqa: E402
-from payments.models import Payment  # noqa: E402
-from payments_site.demo import stories  # noqa: E402
+from appointments.models import Appointment, Practitioner
+from payments.models import Payment
+from payments_site.demo import stories
 
 OUTCOMES: list[tuple[stories.Story, int]] = [  # what happens, and how often in a hundred
     (stories.paid, 50),
