@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if "redis_server" in names:
             item.add_marker("redis")
-    # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    # The slow ones first, so that no worker is left with them at the end. The browser's last: Playwright leaves an
+    # event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
+    items.sort(key=lambda item: (bool(item.get_closest_marker("browser")), not item.get_closest_marker("slow")))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,9 +1,11 @@
 """./run demo as a person runs it."""
 
 import datetime
+import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,6 +71,19 @@ def demo(folder: Path, *arguments: str, port: int = 0) -> Iterator[tuple[subproc
             launcher.wait(20)
 
 
+@pytest.fixture
+def lived(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Path) -> Path:
+    """A folder of a demo that has run once: its sample data is made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with (shared / "demo.turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (shared / "demo").exists():
+            with demo(shared / "demo"):
+                pass
+    return Path(shutil.copytree(shared / "demo", tmp_path / "demo"))
+
+
 def status(url: str) -> int:
     with urllib.request.urlopen(url, timeout=5) as response:
         return int(response.status)
@@ -123,9 +138,9 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     return found
 
 
-def test_every_story_of_the_sample_data_ends_as_it_should(tmp_path: Path) -> None:
+def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
     today = timezone.localdate()
-    with demo(tmp_path) as (_, banner):
+    with demo(lived) as (_, banner):
         for login in banner["login"].splitlines():
             name, password, role = login.split()
             start = Person(banner["site"]).sign_in(name, password)
@@ -144,29 +159,28 @@ def test_every_story_of_the_sample_data_ends_as_it_should(tmp_path: Path) -> Non
         assert {attempt["status"] for webhook in webhooks for attempt in webhook["attempts"]} == {200}
 
 
-def test_the_demo_starts_keeps_its_data_and_stops_cleanly(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    with demo(folder) as (launcher, banner):
+def test_the_demo_starts_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
+    with demo(lived) as (launcher, banner):
         assert status(f"{banner['site']}/login/") == 200
         assert is_listening(banner["sandbox"])
         assert re.fullmatch(r"(\S+ \S+ [a-z]+\n?)+", banner["login"])
     assert launcher.returncode == 0
     assert not is_listening(banner["site"])
     assert not is_listening(banner["sandbox"])
-    kept = (folder / "logins.txt").read_bytes(), (folder / "secrets.env").read_bytes()
+    kept = (lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()
 
-    with demo(folder) as (launcher, again):
+    with demo(lived) as (launcher, again):
         assert again["login"] == banner["login"]
-        second = subprocess.run([ROOT / "run", "demo", "--folder", folder], capture_output=True, text=True, check=False)
+        second = subprocess.run([ROOT / "run", "demo", "--folder", lived], capture_output=True, text=True, check=False)
         assert second.returncode == 1
         assert "one is running" in second.stderr
-    assert ((folder / "logins.txt").read_bytes(), (folder / "secrets.env").read_bytes()) == kept
+    assert ((lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()) == kept
 
 
-def test_a_taken_port_gives_the_next_one_and_a_dead_process_ends_the_demo_with_its_log(tmp_path: Path) -> None:
+def test_a_taken_port_gives_the_next_one_and_a_dead_process_ends_the_demo_with_its_log(lived: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        with demo(tmp_path / "demo", port=port) as (launcher, banner):
+        with demo(lived, port=port) as (launcher, banner):
             assert int(banner["site"].rsplit(":", 1)[1]) > port
             os.kill(child_of(launcher.pid, "stripe_sandbox"), signal.SIGKILL)
             output = launcher.communicate(timeout=20)[0]
