@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import stripe
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
@@ -29,11 +30,15 @@ MODELS = {  # by the id's prefix
 }
 
 
+def waiting() -> QuerySet[EventReceipt, str]:
+    """Ids of the objects that events told of since they were last copied."""
+    return EventReceipt.objects.unmirrored().order_by().values_list("object_id", flat=True).distinct()
+
+
 def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Copy the objects that events told of since they were last copied. Returns how many succeeded and failed."""
-    waiting = EventReceipt.objects.unmirrored()
+    """Copy what is waiting. Returns how many succeeded and failed."""
     done = failed = 0
-    for object_id in list(waiting.values_list("object_id", flat=True).distinct()[:limit]):
+    for object_id in list(waiting()[:limit]):
         try:
             copy(object_id)
             done += 1

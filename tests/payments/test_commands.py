@@ -126,11 +126,15 @@ def test_replay_with_a_date_that_is_none_is_a_usage_error() -> None:
         call_command("replay_events", "--since", "yesterday")
 
 
-def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome) -> None:
+def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
     paid_unheard(payment, stripe)
     call_command("sweep", "--quiet-for", "10")
     payment.refresh_from_db()
     assert payment.status == S.CHECKOUT_OPEN  # too fresh to ask about
+    before = counts()
+    call_command("sweep", "--quiet-for", "0", "--dry-run")
+    assert f"{payment.public_id} checkout_open -> paid" in capsys.readouterr().out
+    assert counts() == before
     call_command("sweep", "--quiet-for", "0")
     payment.refresh_from_db()
     assert (payment.status, payment.changes.get(to_status=S.PAID).source) == (S.PAID, "sweep")
@@ -190,7 +194,7 @@ def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: Str
 
 
 def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
-    payment: Payment, stripe: StripeAtHome
+    payment: Payment, stripe: StripeAtHome, capsys: Capture
 ) -> None:
     recording.bootstrap()
     paid_unheard(payment, stripe)
@@ -202,6 +206,8 @@ def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
     assert payment.status == S.PAID
     with pytest.raises(CommandError, match="stay waiting"):
         call_command("mirror", "--once")
+    call_command("mirror", "--dry-run")
+    assert "3 objects wait" in capsys.readouterr().out
     stripe.do("api", mode="ok")
     call_command("mirror", "--once")
     assert PaymentIntent.objects.exists()

@@ -15,10 +15,14 @@ class Command(OperatorCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--once", action="store_true", help="copy what is waiting, then stop")
         parser.add_argument("--every", type=float, default=2, metavar="SECONDS", help="pause between rounds (2)")
 
-    def handle(self, *args: Any, once: bool, every: float, **options: Any) -> None:
+    def handle(self, *args: Any, once: bool, every: float, dry_run: bool, **options: Any) -> None:
+        if dry_run:
+            self.say(f"{mirror.waiting().count()} objects wait to be copied (dry run)")
+            return
         while True:
             done, failed = mirror.refresh()
             if done or failed:

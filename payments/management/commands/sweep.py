@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from payments import sweep
-from payments.management.base import OperatorCommand
+from payments.management.base import OperatorCommand, rehearsal
+from payments.models import Payment
 from payments.stripe_client import StripeRefusedError, StripeUnavailableError
 
 
@@ -35,22 +36,31 @@ class Command(OperatorCommand):
             raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
 
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> int:
-        jobs: list[tuple[str, Iterable[Any], Callable[[Any], None]]] = [
-            ("refund without an answer", sweep.unanswered_refunds(), sweep.resend),
-            ("standing still", sweep.standing_still(quiet), sweep.ask),
-            ("open page to expire", sweep.superfluous(), sweep.expire),
-            ("event without its payment", sweep.waiting_links(), sweep.find_payment),
+        """Jobs that only ask Stripe are done in a dry run too, and taken back; the others change something there."""
+        jobs: list[tuple[str, Iterable[Any], Callable[[Any], None], bool]] = [
+            ("refund without an answer", sweep.unanswered_refunds(), sweep.resend, False),
+            ("standing still", sweep.standing_still(quiet), sweep.ask, True),
+            ("open page to expire", sweep.superfluous(), sweep.expire, False),
+            ("event without its payment", sweep.waiting_links(), sweep.find_payment, True),
         ]
-        return sum(self.work(label, list(found), job, dry_run) for label, found, job in jobs)
+        return sum(
+            self.work(label, list(found), job, dry_run and asks, skip=dry_run and not asks)
+            for label, found, job, asks in jobs
+        )
 
-    def work(self, label: str, found: list[Any], job: Callable[[Any], None], dry_run: bool) -> int:
+    def work(self, label: str, found: list[Any], job: Callable[[Any], None], rehearse: bool, *, skip: bool) -> int:
         failed = 0
         for item in self.progress(found, label):
             self.say(f"{label}: {item}")
+            before = item.status if isinstance(item, Payment) else ""
             try:
-                if not dry_run:
-                    job(item)
+                with rehearsal(rehearse):
+                    if not skip:
+                        job(item)
+                    if isinstance(item, Payment):
+                        item.refresh_from_db()
             except (StripeUnavailableError, StripeRefusedError) as error:
                 failed += 1
                 self.stderr.write(f"{label}: {item}: {error}")
+            self.moved(item if isinstance(item, Payment) else None, before, label)
         return failed
