@@ -148,9 +148,9 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
         clerk = Person(banner["site"])
         clerk.sign_in("accueil", sample.PASSWORD)
         told = {-1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid], 1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
-        for day, lived in told.items():
+        for day, told_of_day in told.items():
             page = clerk.get(f"/desk/?day={today + datetime.timedelta(days=day)}")[1]
-            ends = [ENDS[story.__name__] for story in lived]
+            ends = [ENDS[story.__name__] for story in told_of_day]
             assert rows_of(page) == [(status, *(review.label for review in reviews)) for status, *reviews in ends], day
         assert format_amount(8000, "jpy") in clerk.get("/desk/")[1]
         webhooks = deliveries(banner["sandbox"])
