@@ -38,9 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if "redis_server" in names:
             item.add_marker("redis")
-    # The slow ones first, so that no worker is left with them at the end. The browser's last: Playwright leaves an
-    # event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
-    items.sort(key=lambda item: (bool(item.get_closest_marker("browser")), not item.get_closest_marker("slow")))
+    # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.hookimpl(wrapper=True)
