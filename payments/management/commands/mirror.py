@@ -1,8 +1,7 @@
 import time
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from payments import mirror
 from payments.management.base import OperatorCommand
@@ -14,7 +13,7 @@ class Command(OperatorCommand):
         " events tell of them. Runs until stopped; payments don't wait for it."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--once", action="store_true", help="copy what is waiting, then stop")
         parser.add_argument("--every", type=float, default=2, metavar="SECONDS", help="pause between rounds (2)")
