@@ -62,7 +62,7 @@ def open_checkout(
 
 def _next_attempt(payment: Payment) -> int:
     with transaction.atomic():
-        row = Payment.objects.select_for_update(of=("self",)).select_related("appointment").get(pk=payment.pk)
+        row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable:
             raise NotPayableError
         row.checkout_attempts += 1

@@ -25,7 +25,7 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, 
     key = key or uuid.uuid4().hex
     now = int(time.time())
     with transaction.atomic():
-        row = Payment.objects.select_for_update(of=("self",)).get(pk=payment.pk)
+        row = Payment.objects.locked().get(pk=payment.pk)
         if was_taken(row, key):
             return
         if not 0 < amount <= row.owed:

@@ -75,7 +75,7 @@ def follow_appointment(appointment: Appointment, actor: User | None = None) -> P
 
 
 def _locked(condition: Q) -> Payment | None:
-    return Payment.objects.select_for_update(of=("self",)).select_related("appointment").filter(condition).first()
+    return Payment.objects.locked().filter(condition).first()
 
 
 def _locked_payment_of(facts: Sequence[StripeFact]) -> Payment | None:

@@ -50,7 +50,7 @@ def was_asked(payment: Payment, key: str) -> bool:
 def _request(payment: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
     """Reserve the amount under the payment's lock, so that two clicks never give back the same money."""
     with transaction.atomic():
-        row = Payment.objects.select_for_update(of=("self",)).select_related("appointment").get(pk=payment.pk)
+        row = Payment.objects.locked().get(pk=payment.pk)
         if was_asked(row, key):
             return []
         attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]

@@ -7,7 +7,6 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from . import ledger, refunds
-from .checkout import expire_open
 from .facts import Kind, StripeFact
 from .ledger import Cause, Source
 from .models import EventReceipt, Fact, Payment
@@ -53,11 +52,6 @@ def superfluous() -> QuerySet[Payment]:
     """Payments with an open Checkout page that must not be paid any more."""
     open_sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
     return Payment.objects.exclude(status__in=PAYABLE).filter(pk__in=open_sessions.values("payment"))
-
-
-def expire(payment: Payment) -> None:
-    """Raises StripeUnavailableError."""
-    expire_open(payment)
 
 
 def unanswered_refunds() -> list[Fact]:

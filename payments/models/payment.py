@@ -40,6 +40,10 @@ class PaymentQuerySet(SearchQuerySet):
     def to_review(self) -> Self:
         return self.exclude(reviews=[])
 
+    def locked(self) -> Self:
+        """For update, until the transaction ends; the appointment comes along unlocked."""
+        return self.select_for_update(of=("self",)).select_related("appointment")
+
     def with_appointment(self) -> Self:
         return self.select_related("appointment", "appointment__patient", "appointment__practitioner")
 

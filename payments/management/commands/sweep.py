@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from payments import sweep
+from payments.checkout import expire_open
 from payments.management.base import OperatorCommand, rehearsal
 from payments.models import Payment
 from payments.stripe_client import StripeRefusedError, StripeUnavailableError
@@ -40,7 +41,7 @@ class Command(OperatorCommand):
         jobs: list[tuple[str, Iterable[Any], Callable[[Any], None], bool]] = [
             ("refund without an answer", sweep.unanswered_refunds(), sweep.resend, False),
             ("standing still", sweep.standing_still(quiet), sweep.ask, True),
-            ("open page to expire", sweep.superfluous(), sweep.expire, False),
+            ("open page to expire", sweep.superfluous(), expire_open, False),
             ("event without its payment", sweep.waiting_links(), sweep.find_payment, True),
         ]
         return sum(
