@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from payments.models import Payment
 from payments_site.demo.site import ROOT
 from tests import chromium
-from tests.clinic import Clinic
+from tests.clinic import Clinic, Person
 from tests.conftest import FAILED
 from tests.live_site import LiveSite
 
@@ -104,3 +105,13 @@ def make_clinic(make_site: Callable[..., LiveSite], clinic_template: Clinic) -> 
 def clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
     """A clerk and two patients of three appointments each, today at noon."""
     return make_clinic()
+
+
+@pytest.fixture
+def patient(clinic: Clinic) -> Person:
+    return clinic.patients[0]
+
+
+@pytest.fixture
+def payment(patient: Person) -> Payment:
+    return patient.payments[0]

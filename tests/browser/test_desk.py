@@ -18,16 +18,6 @@ User.objects.get(username={name!r}).groups.add(Group.objects.get(name={group!r})
 
 
 @pytest.fixture
-def patient(clinic: Clinic) -> Person:
-    return clinic.patients[0]
-
-
-@pytest.fixture
-def payment(patient: Person) -> Payment:
-    return patient.payments[0]
-
-
-@pytest.fixture
 def desk_path(patient: Person) -> str:
     return f"/desk/{patient.references[0]}/"
 

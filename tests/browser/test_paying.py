@@ -18,16 +18,6 @@ TURNS_ALONE = 10_000  # ms
 
 
 @pytest.fixture
-def patient(clinic: Clinic) -> Person:
-    return clinic.patients[0]
-
-
-@pytest.fixture
-def payment(patient: Person) -> Payment:
-    return patient.payments[0]
-
-
-@pytest.fixture
 def path(patient: Person) -> str:
     return f"/appointments/{patient.references[0]}/"
 
