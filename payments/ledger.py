@@ -2,17 +2,18 @@
 
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.db.models import Q
+from django.db import transaction
 
 from appointments.models import Appointment
 
-from .facts import Kind, StripeFact, merge
+from . import linking
+from .facts import StripeFact
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
 from .signals import payment_confirmed, payment_status_changed
@@ -21,9 +22,6 @@ from .status import PaymentStatus, Standing, derive
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
-
-# Refunds and disputes carry no metadata of ours, so an unknown one may still turn out to belong to us.
-MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,94 +47,41 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     Facts whose payment isn't known yet wait for it when they may be ours, else the outcome is IGNORED_FOREIGN.
     """
     with transaction.atomic():
-        _lock_links(facts)
-        payment = _locked_payment_of(facts)
+        payment = linking.payment_of(facts)
         if payment is None:
-            return Recorded(_keep_waiting(facts, cause))
-        rows = _absorb(facts, payment, cause)
+            return Recorded(linking.keep_waiting(facts, cause.actor))
+        rows = linking.absorb(facts, payment, cause.actor)
         change = _settle(payment, rows, replace(cause, actor=cause.actor or _requester(facts, rows)))
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
 
 
 def follow_appointment(appointment: Appointment, actor: User | None = None) -> Payment:
-    """Bill an appointment: make its payment if there is none, and follow its price and cancellation."""
+    """Bill an appointment: make its payment if there is none, and tell what is new about price, time or attendance."""
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
         found, created = Payment.objects.get_or_create(appointment=appointment, defaults=due)
-        payment = _locked(Q(pk=found.pk)) or found
+        payment = Payment.objects.locked().get(pk=found.pk)
         if payment.amount_due != appointment.price_amount and payment.currency == appointment.currency:
             payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
         payment.amount_due, payment.currency = appointment.price_amount, appointment.currency
-        payment.save(update_fields=["amount_due", "currency", "earlier_amounts", "updated_at"])
+        now = _booking(appointment)
+        news = {name: value for name, value in now.items() if payment.booking.get(name) != value}
+        payment.booking = now
+        payment.save(update_fields=["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
         cause = Cause(Source.APPOINTMENT, actor=actor)
-        rows = _absorb([], payment, cause) if created else list(payment.facts.all())
-        _settle(payment, rows, cause)
+        rows = linking.absorb([], payment) if created else list(payment.facts.all())
+        _settle(payment, rows, cause, news)
         return payment
 
 
-def _locked(condition: Q) -> Payment | None:
-    return Payment.objects.locked().filter(condition).first()
-
-
-def _locked_payment_of(facts: Sequence[StripeFact]) -> Payment | None:
-    """By the id in the metadata, else by what earlier facts say of the same Stripe objects."""
-    named = next((fact.payment_id for fact in facts if fact.payment_id), "")
-    if named and (payment := _locked(Q(public_id=named))):
-        return payment
-    known = Fact.objects.about(facts).exclude(payment=None).values_list("payment_id", flat=True).first()
-    return _locked(Q(pk=known)) if known else None
-
-
-def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Make transactions that meet at one PaymentIntent take turns until commit, while no payment has it yet.
-
-    Else a refund that finds no payment and the charge that would link it could miss each other. Always before the
-    payment's own lock: the other way round in one of them is a deadlock.
-    SQLite needs none of it: its write transactions take turns anyway.
-    """
-    links = {fact.link for fact in facts} - {""}
-    if connection.vendor != "postgresql" or not links:
-        return
-    linked = {row.value.link for row in Fact.objects.about(facts).exclude(payment=None)}
-    with connection.cursor() as cursor:
-        for link in sorted(links - linked):
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
-
-
-def _keep_waiting(facts: Sequence[StripeFact], cause: Cause) -> EventReceipt.Outcome:
-    if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
-        return Outcome.IGNORED_FOREIGN
-    known = {row.stripe_id: row for row in Fact.objects.waiting().about(facts)}
-    for fact in facts:
-        _write(known, fact, None, cause)
-    return Outcome.DEFERRED
-
-
-def _absorb(facts: Sequence[StripeFact], payment: Payment, cause: Cause) -> list[Fact]:
-    """All of the payment's facts after merging these, and those that were waiting for them."""
-    known = {row.stripe_id: row for row in payment.facts.all()}
-    linked = {link for row in known.values() for link in (row.payment_intent_id, row.charge_id)}
-    if not known or any({fact.payment_intent_id, fact.charge_id} - linked for fact in facts):
-        claimed = Q(claimed_payment=payment.public_id)
-        for row in Fact.objects.waiting().filter(claimed) | Fact.objects.waiting().about(facts):
-            known[row.stripe_id] = row
-            row.payment = payment
-            row.save(update_fields=["payment"])
-            EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
-    for fact in facts:
-        _write(known, fact, payment, cause)
-    return list(known.values())
-
-
-def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, cause: Cause) -> None:
-    row = known.get(fact.stripe_id)
-    if row is None:
-        row = known[fact.stripe_id] = Fact(payment=payment, actor=cause.actor)
-        row.value = fact
-        row.save(force_insert=True)
-    elif (merged := merge(row.value, fact)) != row.value:
-        row.value = merged
-        row.save()
+def _booking(appointment: Appointment) -> dict[str, object]:
+    """What screens show of an appointment beside its payment; the price in minor units and their currency."""
+    return {
+        "start": appointment.start.astimezone(datetime.UTC).isoformat(),
+        "practitioner": appointment.practitioner_id,
+        "attendance": appointment.status,
+        "price": [appointment.price_amount, appointment.currency],
+    }
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None:
@@ -145,9 +90,11 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None
     return next((row.actor for row in rows if row.stripe_id in requests), None)
 
 
-def _settle(payment: Payment, rows: Sequence[Fact], cause: Cause) -> StatusChange | None:
+def _settle(
+    payment: Payment, rows: Sequence[Fact], cause: Cause, booking: Mapping[str, object] = MappingProxyType({})
+) -> StatusChange | None:
     standing = derive([row.value for row in rows], payment.terms)
-    if replace(standing, method=payment.method) == payment.standing:
+    if not booking and replace(standing, method=payment.method) == payment.standing:
         if standing.method != payment.method:  # worth knowing, not worth telling
             payment.method = standing.method
             payment.save(update_fields=["method", "updated_at"])
@@ -160,6 +107,7 @@ def _settle(payment: Payment, rows: Sequence[Fact], cause: Cause) -> StatusChang
         from_status=before,
         to_status=standing.status,
         standing=asdict(standing),
+        booking=dict(booking),
         source=cause.source,
         stripe_event_id=cause.stripe_event_id,
         actor=cause.actor,

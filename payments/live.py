@@ -99,6 +99,7 @@ def _render(entry: FeedEntry, language: str) -> Rendered:
         "oob": True,
         "notable": change.moved and change.to_status not in QUIET,
         "confirmed": change.moved and change.to_status == PaymentStatus.PAID,
+        "rebooked": {"start", "practitioner"} & change.booking.keys(),
     }
     with translation.override(language):
         html = INDENTATION.sub("\n", render_to_string("payments/_entry.html", context).strip())

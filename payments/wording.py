@@ -1,11 +1,15 @@
 """Where a payment stands, said to people in whole sentences."""
 
+import datetime
 from collections.abc import Mapping
 
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from appointments.models import Appointment
 from appointments.money import format_amount
 
 from .models import Payment, StatusChange
@@ -93,13 +97,32 @@ AMOUNT_TOLD = {
 def describe(change: StatusChange, *, to_staff: bool) -> str:
     """What this move was, such as "Paid · €50.00"; what is to review concerns staff alone."""
     standing, status = change.standing, Status(change.to_status)
-    parts = [str(status.label) if change.moved else _detail(change, to_staff=to_staff)]
+    parts = [str(status.label)] if change.moved else []
+    parts += _booking(change) if change.booking else [] if parts else [_detail(change, to_staff=to_staff)]
     if told := standing.get(AMOUNT_TOLD.get(status, ""), 0):
         parts.append(format_amount(told, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
         parts.append(gettext("To review: %(reasons)s") % {"reasons": reasons})
     return " · ".join(parts)
+
+
+def _booking(change: StatusChange) -> list[str]:
+    """What is new about the appointment: all of it when it was booked."""
+    news = change.booking
+    if len(news) > 3:
+        return [gettext("Booked"), format_amount(*news["price"])]
+    words = []
+    if "price" in news:
+        words.append(gettext("Price now %(price)s") % {"price": format_amount(*news["price"])})
+    if "start" in news:
+        start = timezone.localtime(datetime.datetime.fromisoformat(news["start"]))
+        words.append(gettext("Moved to %(time)s") % {"time": date_format(start, "SHORT_DATETIME_FORMAT")})
+    if "practitioner" in news:
+        words.append(gettext("With another practitioner"))
+    if "attendance" in news:
+        words.append(str(Appointment.Status(news["attendance"]).label))
+    return words
 
 
 def _detail(change: StatusChange, *, to_staff: bool) -> str:

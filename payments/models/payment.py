@@ -56,6 +56,7 @@ class Payment(models.Model):
     amount_due = models.PositiveBigIntegerField(_("due"))
     currency = models.CharField(_("currency"), max_length=3)
     earlier_amounts = models.JSONField(default=list, blank=True)
+    booking = models.JSONField(default=dict, blank=True)  # the appointment as screens were last told of it
     checkout_attempts = models.PositiveIntegerField(default=0)
 
     status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
@@ -155,6 +156,7 @@ class StatusChange(models.Model):
     from_status = models.CharField(max_length=20, choices=PaymentStatus)
     to_status = models.CharField(max_length=20, choices=PaymentStatus)
     standing = models.JSONField()  # the whole Standing after this move, amounts in minor units
+    booking = models.JSONField(default=dict, blank=True)  # what is new about the appointment itself
     source = models.CharField(max_length=12, choices=Source)
     stripe_event_id = models.CharField(max_length=255, blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")

@@ -87,15 +87,16 @@ def auto_refresh_appointments(
     since: object = "",
     until: object = "",
     statuses: str = "",
+    practitioner: object = "",
     name: str = "appointments",
 ) -> str:
     """A list of appointments that stays right by itself.
 
-    Rows that are missing are offered when their day lies within `since` and `until` (dates) and their status is
-    among `statuses` (apart by spaces); empty means any.
+    Rows that are missing are offered when their day lies within `since` and `until` (dates), their status is among
+    `statuses` (apart by spaces), and they are with the `practitioner` (a primary key); empty means any.
     """
-    limits = {"since": str(since or ""), "until": str(until or ""), "statuses": statuses}
-    component = {"content": content, "name": name, "limits": limits}
+    limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner}
+    component = {"content": content, "name": name, "limits": {key: str(limit or "") for key, limit in limits.items()}}
     return render_to_string("payments/_auto_refresh_appointments.html", component)
 
 

@@ -1,5 +1,5 @@
-// <auto-refresh-appointments>: rows that changed light up where they are; rows that are missing wait behind a button,
-// so that nothing moves under anybody's hand.
+// <auto-refresh-appointments>: rows that changed light up where they are; rows that are missing or belong elsewhere now
+// wait behind a button, so that nothing moves under anybody's hand.
 
 const LIT_MS = 4000;
 
@@ -24,8 +24,8 @@ class AutoRefreshAppointments extends HTMLElement {
 
   #hear(detail) {
     const display = this.querySelector(`[id="payment-${detail.id}"]`);
-    if (display) return this.#light(display.closest("[data-row], tr, li, article") ?? display);
-    if (!this.#concerns(detail)) return;
+    if (display && !detail.rebooked) return this.#light(display.closest("[data-row], tr, li, article") ?? display);
+    if (!display && !this.#concerns(detail)) return;
     this.#missing.add(detail.id);
     const count = this.#missing.size;
     const words = count === 1 ? this.#button.dataset.one : this.#button.dataset.many;
@@ -33,9 +33,11 @@ class AutoRefreshAppointments extends HTMLElement {
     this.#button.hidden = false;
   }
 
-  #concerns({ day, status }) {
-    const { since, until, statuses } = this.dataset;
-    return (!since || day >= since) && (!until || day <= until) && (!statuses || statuses.split(" ").includes(status));
+  #concerns({ day, status, practitioner }) {
+    const limits = this.dataset;
+    const within = (!limits.since || day >= limits.since) && (!limits.until || day <= limits.until);
+    const among = !limits.statuses || limits.statuses.split(" ").includes(status);
+    return within && among && (!limits.practitioner || practitioner === limits.practitioner);
   }
 
   #light(row) {

@@ -1,0 +1,80 @@
+"""Which payment a Stripe object belongs to, and the facts kept about it, or kept until its payment is known."""
+
+from collections.abc import Sequence
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Q
+
+from .facts import Kind, StripeFact, merge
+from .models import EventReceipt, Fact, Payment
+
+Outcome = EventReceipt.Outcome
+
+# Refunds and disputes carry no metadata of ours, so an unknown one may still turn out to belong to us.
+MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
+
+
+def payment_of(facts: Sequence[StripeFact]) -> Payment | None:
+    """By the id in the metadata, else by what earlier facts say of the same Stripe objects; locked."""
+    known = Fact.objects.about(facts).exclude(payment=None)
+    linked = list(known)
+    if _take_turns(facts, linked):
+        linked = list(known.all())
+    named = next((fact.payment_id for fact in facts if fact.payment_id), "")
+    if named and (payment := Payment.objects.locked().filter(public_id=named).first()):
+        return payment
+    return Payment.objects.locked().get(pk=linked[0].payment_id) if linked else None
+
+
+def _take_turns(facts: Sequence[StripeFact], linked: Sequence[Fact]) -> bool:
+    """Make transactions that meet at one PaymentIntent wait for each other, while no payment has it yet.
+
+    Else a refund that finds no payment and the charge that would link it could miss each other. Always before the
+    payment's own lock: the other way round in one of them is a deadlock. Returns whether the facts may have changed.
+    SQLite needs none of it: its write transactions take turns anyway.
+    """
+    links = {fact.link for fact in facts} - {row.value.link for row in linked} - {""}
+    if connection.vendor != "postgresql" or not links:
+        return False
+    with connection.cursor() as cursor:
+        for link in sorted(links):
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
+    return True
+
+
+def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceipt.Outcome:
+    """Keep facts for a payment to come, unless they can't be ours."""
+    if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
+        return Outcome.IGNORED_FOREIGN
+    known = {row.stripe_id: row for row in Fact.objects.waiting().about(facts)}
+    for fact in facts:
+        _write(known, fact, None, actor)
+    return Outcome.DEFERRED
+
+
+def absorb(facts: Sequence[StripeFact], payment: Payment, actor: User | None = None) -> list[Fact]:
+    """All of the payment's facts after merging these, and those that were waiting for them."""
+    known = {row.stripe_id: row for row in payment.facts.all()}
+    linked = {link for row in known.values() for link in (row.payment_intent_id, row.charge_id)}
+    if not known or any({fact.payment_intent_id, fact.charge_id} - linked for fact in facts):
+        claimed = Q(claimed_payment=payment.public_id)
+        for row in Fact.objects.waiting().filter(claimed) | Fact.objects.waiting().about(facts):
+            known[row.stripe_id] = row
+            row.payment = payment
+            row.save(update_fields=["payment"])
+            EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
+    for fact in facts:
+        _write(known, fact, payment, actor)
+    return list(known.values())
+
+
+def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: User | None) -> None:
+    row = known.get(fact.stripe_id)
+    if row is None:
+        row = known[fact.stripe_id] = Fact(payment=payment, actor=actor)
+        row.value = fact
+        row.save(force_insert=True)
+    elif (merged := merge(row.value, fact)) != row.value:
+        row.value = merged
+        row.save()
