@@ -18,6 +18,8 @@ def _text(obj: Json, name: str) -> str:
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
         raise MalformedObjectError(f"{name} is not a string")
+    if len(value or "") > (3 if name == "currency" else 255):
+        raise MalformedObjectError(f"{name} is too long")
     return value or ""
 
 
@@ -109,11 +111,12 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 
 def from_refund(obj: Json, as_of: int) -> StripeFact:
     """https://docs.stripe.com/api/refunds/object"""
+    common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
     details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
     if request := (obj.get("metadata") or {}).get("refund_request"):
         details["request"] = str(request)[:80]
     return StripeFact(
-        **_common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of),
+        **common,
         amount=_amount(obj, "amount"),
         charge_id=_text(obj, "charge"),
         details=details,
@@ -138,6 +141,8 @@ def _charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
     """A charge, and the refunds that older API versions put inside it."""
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
+    if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
+        raise MalformedObjectError("refunds is not a list of objects")
     return [from_charge(obj, as_of), *(from_refund(refund, as_of) for refund in refunds)]
 
 

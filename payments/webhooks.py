@@ -26,6 +26,8 @@ Outcome = EventReceipt.Outcome
 
 TOLERANCE = 300  # seconds between the signature's time and ours, either way
 LARGEST_BODY = 256 * 1024  # bytes; Stripe's events are far smaller
+LONGEST = {"id": 255, "type": 250}  # characters
+LAST_SECOND = 2**36  # of Unix time that a date can be made of
 
 
 class UnsignedError(ValueError):
@@ -97,17 +99,26 @@ def parse_event(body: str) -> dict[str, Any] | None:
     """The event in a verified body; None for a v2 thin event. Raises NotAnEventError."""
     try:
         event = json.loads(body)
+        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # no database keeps NaN or half a character
     except (ValueError, RecursionError):
         raise NotAnEventError("not JSON") from None
     if isinstance(event, dict) and event.get("object") == "v2.core.event":
         return None
-    if not isinstance(event, dict) or not all(
-        isinstance(event.get(name), kind) for name, kind in (("id", str), ("type", str), ("created", int))
-    ):
-        raise NotAnEventError("not a Stripe event")
-    if not isinstance(event.get("livemode"), bool) or not 0 < len(event["id"]) < 256 or "\\u0000" in body:
+    if not isinstance(event, dict) or not _is_envelope(event) or "\\u0000" in body:
         raise NotAnEventError("not a Stripe event")
     return event
+
+
+def _is_envelope(event: Mapping[str, Any]) -> bool:
+    """Whether rows can be made of it."""
+    created, livemode = event.get("created"), event.get("livemode")
+    return (
+        all(isinstance(event.get(name), str) and 0 < len(event[name]) <= most for name, most in LONGEST.items())
+        and event.get("object") == "event"
+        and (type(created) is int and 0 <= created < LAST_SECOND)
+        and isinstance(livemode, bool)
+        and len(str(event.get("api_version"))) <= 64
+    )
 
 
 def receive(event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False) -> EventReceipt:
