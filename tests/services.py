@@ -66,7 +66,8 @@ def redis() -> Iterator[Service]:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """`durable` flushes each commit to disk, as a real server does."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Postgres(url)
         return
