@@ -111,7 +111,7 @@ def _booking(change: StatusChange) -> list[str]:
     """What is new about the appointment: all of it when it was booked."""
     news = change.booking
     if len(news) > 3:
-        return [gettext("Booked"), format_amount(*news["price"])]
+        return [gettext("Appointment booked"), format_amount(*news["price"])]
     words = []
     if "price" in news:
         words.append(gettext("Price now %(price)s") % {"price": format_amount(*news["price"])})

@@ -46,7 +46,7 @@ class Page:
     async def __aexit__(self, *_: object) -> None:
         await self.socket.disconnect(timeout=5)
 
-    async def told(self, seconds: float = 5) -> Message:
+    async def told(self, seconds: float = 15) -> Message:
         return dict(json.loads(await self.socket.receive_from(seconds)))
 
     async def told_until_hello(self) -> list[Message]:

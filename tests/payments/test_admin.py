@@ -23,7 +23,7 @@ def admin_client(manager: User) -> Client:
 
 def test_everything_about_a_payment_can_be_read(admin_client: Client, payment: Payment, story: Story) -> None:
     deliver(story.completed())
-    fact, change, receipt = payment.facts.get(), payment.changes.get(), payment.receipts.get()
+    fact, change, receipt = payment.facts.get(), payment.changes.latest("version"), payment.receipts.get()
     pages = {
         f"payment/{payment.pk}": payment.appointment.reference,
         f"fact/{fact.pk}": str(payment.public_id),

@@ -25,33 +25,33 @@ def pay(payment: Payment, clerk: User) -> None:
 async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Book, patient: User, clerk: User) -> None:
     first, second = await sync_to_async(book)(), await sync_to_async(book)()
     await pay(first, clerk)
-    async with Page(patient, "after=0&lang=en") as page:
+    async with Page(patient, "after=2&lang=en") as page:
         missed, hello = await page.told_until_hello()
-        assert (missed["seq"], missed["prev"]) == (1, 0)
+        assert (missed["seq"], missed["prev"]) == (3, 2)
         assert f'id="payment-{first.public_id}"' in missed["html"]
         assert "Paid" in missed["html"]
-        assert hello == {"t": "hello", "seq": 1, "hb": 10}
+        assert hello == {"t": "hello", "seq": 3, "hb": 10}
         await pay(second, clerk)
         coming = await page.told()
-        assert coming["seq"] == 2
+        assert coming["seq"] == 4
         assert f'id="payment-{second.public_id}"' in coming["html"]
 
 
 async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
     await pay(payment, clerk)
-    async with Page(patient, "after=1") as page:
-        assert await page.told_until_hello() == [{"t": "hello", "seq": 1, "hb": 10}]
+    async with Page(patient, "after=2") as page:
+        assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
 
 
 async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
     payment: Payment, patient: User, clerk: User
 ) -> None:
     await pay(payment, clerk)
-    await sync_to_async(Feed.objects.update)(pruned=1)
+    await sync_to_async(Feed.objects.update)(pruned=2)
     await sync_to_async(FeedEntry.objects.all().delete)()
     for after in (0, 900):
         async with Page(patient, f"after={after}") as page:
-            assert await page.told_until_hello() == [{"t": "hello", "seq": 1, "hb": 10}]
+            assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
 
 
 async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
@@ -89,7 +89,7 @@ async def test_a_hint_that_was_lost_is_found_by_the_tail(
         await page.told_until_hello()
         monkeypatch.setattr(hints, "publish", lambda entries: None)
         await pay(payment, clerk)
-        assert (await page.told(hub.TAIL + 2))["seq"] == 1
+        assert (await page.told(hub.TAIL + 2))["seq"] == 2
 
 
 async def test_a_beat_says_the_newest_number(
@@ -98,9 +98,9 @@ async def test_a_beat_says_the_newest_number(
     monkeypatch.setattr(hub, "TAIL", 0.1)
     monkeypatch.setattr(hub, "BEAT", 0.3)
     await pay(payment, clerk)
-    async with Page(patient, "after=1") as page:
+    async with Page(patient, "after=2") as page:
         await page.told_until_hello()
-        assert await page.told() == {"t": "hb", "seq": 1}
+        assert await page.told() == {"t": "hb", "seq": 2}
 
 
 async def test_a_ping_is_answered(patient: User) -> None:
@@ -222,18 +222,18 @@ async def test_a_comeback_is_logged_with_its_cause(patient: User, caplog: pytest
 
 async def test_changes_while_a_page_joins_are_told_once_and_in_order(book: Book, patient: User, clerk: User) -> None:
     payments = [await sync_to_async(book)() for _ in range(12)]
-    async with Page(patient) as settled:
+    async with Page(patient, "after=12") as settled:
         await settled.told_until_hello()
         paying = asyncio.create_task(asyncio.wait([asyncio.create_task(pay(payment, clerk)) for payment in payments]))
-        pages = [Page(patient, f"after=0&lang={lang}") for lang in ("fr", "en", "fr")]
+        pages = [Page(patient, f"after=12&lang={lang}") for lang in ("fr", "en", "fr")]
         for page in pages:
             assert await page.open()
         await paying
         for page in (settled, *pages):
             seen = []
-            while 12 not in seen:
+            while 24 not in seen:
                 message = await page.told()
                 seen += [message["seq"]] if "html" in message else []
-            assert seen == list(range(1, 13))
+            assert seen == list(range(13, 25))
         for page in pages:
             await page.__aexit__()

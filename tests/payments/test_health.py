@@ -101,7 +101,7 @@ async def test_a_push_is_timed_from_commit_to_frame(patient: User, story: Story)
     async with Page(patient) as page:
         await page.told_until_hello()
         await sync_to_async(deliver)(story.completed())
-        assert (await page.told())["seq"] == 1
+        assert (await page.told())["seq"] == 2
         after = await sync_to_async(scrape)()
     name = "payments_push_seconds_count", ""
     assert after[name] == before[name] + 1

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
+from appointments.models import Appointment
 from payments import desk, live
 from payments.models import Feed, FeedEntry, Payment
 from payments.templatetags import payments as tags
@@ -31,13 +33,13 @@ def poll(client: Client, **query: str | int) -> Any:
 
 
 def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) -> None:
-    response = poll(sign_in(patient), after=0, feed=f"patient.{patient.pk}", lang="en")
+    response = poll(sign_in(patient), after=1, feed=f"patient.{patient.pk}", lang="en")
     assert response.status_code == 200
-    assert response["X-Live-Seq"] == "1"
+    assert response["X-Live-Seq"] == "2"
     assert "no-store" in response["Cache-Control"]
     html = response.content.decode()
     assert f'id="payment-{paid.public_id}"' in html
-    assert 'id="live-cursor" name="after" value="1"' in html
+    assert 'id="live-cursor" name="after" value="2"' in html
     assert "Paid" in html
     assert "csrf" not in html
 
@@ -45,9 +47,9 @@ def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) 
 def test_a_poll_with_nothing_new_is_204_and_one_query_for_the_feed(paid: Payment, patient: User) -> None:
     client = sign_in(patient)
     with CaptureQueriesContext(connection) as queries:
-        response = poll(client, after=1)
+        response = poll(client, after=2)
     assert response.status_code == 204
-    assert response["X-Live-Seq"] == "1"
+    assert response["X-Live-Seq"] == "2"
     assert [query["sql"].count("payments_") > 0 for query in queries].count(True) == 1
 
 
@@ -74,18 +76,16 @@ def test_only_get_polls(patient: User) -> None:
 def test_a_number_that_is_pruned_or_ahead_asks_for_a_new_page(paid: Payment, patient: User) -> None:
     Feed.objects.update(pruned=1)
     client = sign_in(patient)
-    for after in (0, 2):
+    for after in (0, 3):
         response = poll(client, after=after)
-        assert (response.status_code, response["X-Live-Reset"], response["X-Live-Seq"]) == (200, "1", "1")
-    assert poll(client, after=1).status_code == 204
+        assert (response.status_code, response["X-Live-Reset"], response["X-Live-Seq"]) == (200, "1", "2")
+    assert poll(client, after=2).status_code == 204
 
 
-def test_a_page_far_behind_is_told_in_portions(
-    book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_far_behind_is_told_in_portions(book: Book, patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "BATCH", 2)
     for _ in range(3):
-        desk.take_payment(book(), 5000, "cash", clerk)
+        book()
     client = sign_in(patient)
     first, second = poll(client, after=0), poll(client, after=2)
     assert (first["X-Live-Seq"], first["X-Live-More"]) == ("2", "1")
@@ -102,16 +102,16 @@ def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch:
         return render(entry, language)
 
     monkeypatch.setattr(live, "_render", counted)
-    entry = FeedEntry.objects.select_related("feed", "change", "payment__appointment").get(feed__audience="staff")
+    entry = live.entries_after("staff", 1).entries[0]
     texts = {live.rendered(entry, language).html for language in ("fr", "en") * 50}
     assert len(made) == len(texts) == 2
 
 
-def test_rendered_entries_are_forgotten_in_the_end(book: Book, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "CACHED", 3)
     monkeypatch.setattr(live, "_rendered", OrderedDict())
     for _ in range(5):
-        desk.take_payment(book(), 5000, "cash", clerk)
+        book()
     for entry in live.entries_after("staff", 0).entries:
         live.rendered(entry, "fr")
     assert [seq for _, seq, _, _ in live._rendered] == [3, 4, 5]
@@ -125,6 +125,34 @@ def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
     assert "payment-toast" not in live.rendered(entry, "fr").html
 
 
+def told(audience: str, after: int) -> list[str]:
+    return [live.rendered(entry, "en").html for entry in live.entries_after(audience, after).entries]
+
+
+def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, patient: User, clerk: User) -> None:
+    assert "Appointment booked · €50.00" in told(f"patient.{patient.pk}", 0)[0]
+    appointment = payment.appointment
+    appointment.save()
+    assert not told("staff", 1)  # nothing new, nothing told
+    appointment.price_amount = 6000
+    appointment.save()
+    appointment.start = appointment.end - timedelta(minutes=10)
+    appointment.save()
+    appointment.status = Appointment.Status.NO_SHOW
+    appointment.save(actor=clerk)
+    price, moved, no_show = told("staff", 1)
+    assert "Price now €60.00" in price
+    assert "€60.00</span>" in price
+    assert "data-rebooked" in moved
+    assert "Moved to" in moved
+    assert "No-show</span>" in no_show
+    assert not any("data-rebooked" in html or "payment-toast" in html for html in (price, no_show))
+    assert [change.booking for change in payment.changes.filter(version__in=(2, 4))] == [
+        {"price": [6000, "eur"]},
+        {"attendance": "no_show"},
+    ]
+
+
 def test_the_cursor_is_read_before_the_view_reads_rows(
     client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,20 +160,20 @@ def test_the_cursor_is_read_before_the_view_reads_rows(
     read = Payment.objects.visible_to
 
     def meanwhile(user: User) -> Any:
-        if not Feed.objects.filter(head__gt=0).exists():
+        if not Feed.objects.filter(head__gt=1).exists():
             desk.take_payment(payment, payment.amount_due, "cash", clerk)
         return read(user)
 
     client.force_login(patient)
     monkeypatch.setattr(type(Payment.objects), "visible_to", lambda self, user: meanwhile(user))
     html = client.get(f"/appointments/{payment.appointment.reference}/").content.decode()
-    assert 'id="live-cursor" name="after" value="0"' in html
+    assert 'id="live-cursor" name="after" value="1"' in html
 
 
 def test_a_fragment_bears_its_number_and_an_anonymous_page_none(client: Client, paid: Payment, patient: User) -> None:
     assert "X-Live-Seq" not in client.get("/", headers={"HX-Request": "true"})
     client.force_login(patient)
-    assert client.get("/", headers={"HX-Request": "true"})["X-Live-Seq"] == "1"
+    assert client.get("/", headers={"HX-Request": "true"})["X-Live-Seq"] == "2"
     assert "X-Live-Seq" not in client.get("/")
 
 

@@ -266,6 +266,7 @@ def test_34_the_other_mode_is_rejected(story: Story, settings: Settings, site_is
 def test_35_an_event_before_its_payment_waits_for_it(story: Story, book: Any) -> None:
     events = [story.charged(), story.refund(1000)]
     public_id, appointment = story.payment.public_id, story.payment.appointment
+    FeedEntry.objects.all().delete()
     story.payment.changes.all().delete()
     story.payment.delete()
     assert [deliver(event).content for event in events] == [b"deferred", b"deferred"]
