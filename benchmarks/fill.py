@@ -1,0 +1,164 @@
+"""Fills a site's PostgreSQL with as many people, payments and feed entries as asked, inside the database.
+
+`python -m benchmarks.fill --payments 1000000 --changes 5`, with the site's settings in the environment.
+Payment number N is benchmarks.events.payment_id(N); person number N has the session benchmarks.events.session_key(N).
+"""
+
+import argparse
+import json
+from typing import Any
+
+import django
+from django.db import connection, models
+from tqdm import tqdm
+
+from benchmarks.events import AMOUNT, CURRENCY, session_key
+
+CHUNK = 50_000
+A_DAY = 400  # appointments
+DAYS_BACK = 20  # the first appointments lie so many days in the past
+STANDING = {
+    "status": "paid", "received": AMOUNT, "refunded": 0, "refund_pending": 0, "lost": 0, "overpaid": 0, "attempt": "A",
+    "failure_code": "", "method": "card", "dispute_due_by": None, "reviews": [],
+}  # fmt: skip
+
+
+def constant(field: Any) -> tuple[str, list[Any]]:
+    """SQL of what a new row has in this field when nobody says otherwise."""
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return "now()", []
+    if field.null and not field.has_default():
+        return "NULL", []
+    value = field.get_default()
+    return "%s", [json.dumps(value) if isinstance(field, models.JSONField) else value]
+
+
+def insert(model: type[models.Model], source: str, first: int, last: int, **columns: str) -> None:
+    """INSERT ... SELECT of one row for each row of `source`; %(first)s and %(last)s are numbers there."""
+    names, values, constants = [], [], []
+    for field in model._meta.concrete_fields:
+        if field.column not in columns and field.primary_key:
+            continue
+        sql, parameters = (columns[field.column], []) if field.column in columns else constant(field)
+        names.append(connection.ops.quote_name(field.column))
+        values.append(sql)
+        constants += parameters
+    numbers = source.replace("FIRST", str(int(first))).replace("LAST", str(int(last)))
+    statement = f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) SELECT {', '.join(values)} FROM {numbers}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(statement, constants)
+
+
+def make_people(staff: int, patients: int) -> None:
+    """Staff are the users 1 to `staff`, patients those after them; each is signed in already."""
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.auth.models import User
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    people = [
+        User(
+            pk=number, username=f"person{number}", password="!", is_staff=number <= staff,
+            first_name=f"Person {number}", last_name="Bench",
+        )
+        for number in range(1, staff + patients + 1)
+    ]  # fmt: skip
+    User.objects.bulk_create(people, batch_size=5000)
+    store, tomorrow, sessions = SessionStore(), timezone.now() + timezone.timedelta(days=1), []
+    for user in people[: staff + 4000]:
+        content = {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend"}
+        content[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        key = session_key(user.pk)
+        sessions.append(Session(session_key=key, session_data=store.encode(content), expire_date=tomorrow))
+    Session.objects.bulk_create(sessions, batch_size=5000)
+
+
+def make_payments(first: int, last: int, staff: int, patients: int) -> None:
+    from appointments.models import Appointment
+    from payments.models import Payment
+
+    numbers = "generate_series(FIRST, LAST) AS i"
+    start = f"date_trunc('day', now()) + (i / {A_DAY} - {DAYS_BACK}) * interval '1 day' + interval '7 hours' "
+    start += f"+ (i %% {A_DAY}) * interval '1 minute'"
+    insert(
+        Appointment, numbers, first, last, id="i", reference="upper(substr(md5(i::text), 1, 8))",
+        patient_id=f"{staff} + 1 + i %% {patients}", practitioner_id="1 + i %% 10", service="'Consultation'", start=start,
+        end=f"{start} + interval '20 minutes'", price_amount=str(AMOUNT), currency=f"'{CURRENCY}'",
+    )  # fmt: skip
+    insert(
+        Payment, numbers, first, last, id="i", public_id="md5('payment-' || i)::uuid", appointment_id="i",
+        amount_due=str(AMOUNT), currency=f"'{CURRENCY}'",
+    )  # fmt: skip
+
+
+def make_history(first: int, last: int, changes: int, patients: int) -> None:
+    """Paid payments with one fact, so many changes, and twice as many feed entries."""
+    from payments.models import Fact, FeedEntry, Payment, StatusChange
+
+    numbers = "generate_series(FIRST, LAST) AS i"
+    Payment.objects.filter(pk__range=(first, last)).update(
+        status="paid", amount_received=AMOUNT, attempt="A", method="card", version=changes
+    )
+    insert(
+        Fact, numbers, first, last, payment_id="i", claimed_payment="md5('payment-' || i)::uuid", kind="'session'",
+        stripe_id="'cs_test_old' || i", status="'complete'", as_of="1700000000", created="1700000000",
+        amount=str(AMOUNT), currency=f"'{CURRENCY}'", livemode="false", payment_intent_id="'pi_old' || i", attempt="'A'",
+    )  # fmt: skip
+    each = f"{numbers}, generate_series(1, {changes}) AS v"
+    change_id = f"(i - 1) * {changes} + v"
+    insert(
+        StatusChange, each, first, last, id=change_id, payment_id="i", version="v", from_status="'unpaid'",
+        to_status="'paid'", standing=f"'{json.dumps(STANDING)}'::jsonb", source="'webhook'",
+    )  # fmt: skip
+    insert(FeedEntry, each, first, last, feed_id="1", seq=change_id, payment_id="i", change_id=change_id)
+    insert(
+        FeedEntry, each, first, last, feed_id=f"2 + i %% {patients}", seq=f"((i - 1) / {patients}) * {changes} + v",
+        payment_id="i", change_id=change_id, pushed_at="now()",
+    )  # fmt: skip
+
+
+def make_feeds(history: int, changes: int, staff: int, patients: int) -> None:
+    from payments.models import Feed
+
+    insert(Feed, "generate_series(1, 1) AS i", 1, 1, id="1", audience="'staff'", head=str(history * changes))
+    heads = f"(SELECT count(*) FROM generate_series(1, {history}) AS n WHERE n %% {patients} = i) * {changes}"
+    if history > 200_000:  # one scan for all patients
+        heads = f"({history} / {patients} + (CASE WHEN i BETWEEN 1 AND {history} %% {patients} THEN 1 ELSE 0 END)) * {changes}"
+    insert(
+        Feed, "generate_series(FIRST, LAST) AS i", 0, patients - 1, id="2 + i",
+        audience=f"'patient.' || ({staff} + 1 + i)", head=heads,
+    )  # fmt: skip
+
+
+def reset_sequences() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence(table_name, 'id'), 2000000000) FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND column_name = 'id' AND is_identity = 'YES'"
+        )
+        cursor.execute("ANALYZE")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("payments", 100_000), ("fresh", 0), ("changes", 0), ("patients", 2000), ("staff", 60)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    django.setup()
+    from appointments.models import Practitioner
+
+    Practitioner.objects.bulk_create([Practitioner(pk=n, name=f"Dr {n}", specialty="Care") for n in range(1, 11)])
+    make_people(given.staff, given.patients)
+    history = max(0, given.payments - given.fresh) if given.changes else 0
+    make_feeds(history, given.changes, given.staff, given.patients)
+    for first in tqdm(range(1, given.payments + 1, CHUNK), unit_scale=CHUNK, unit=" payments", leave=False):
+        last = min(first + CHUNK - 1, given.payments)
+        make_payments(first, last, given.staff, given.patients)
+        if first <= history:
+            make_history(first, min(last, history), given.changes, given.patients)
+    reset_sequences()
+
+
+if __name__ == "__main__":
+    main()

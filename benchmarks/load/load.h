@@ -1,0 +1,61 @@
+/* A load client for one machine: thousands of WebSockets and signed POSTs from one epoll loop. */
+#ifndef LOAD_H
+#define LOAD_H
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY = 36, PATIENCE = 20 }; /* a payment's UUID; seconds that one handshake may take */
+
+typedef struct { /* one POST, and what came of it; times in seconds since the start, 0 for never */
+    char key[KEY + 1];
+    char *request;
+    uint32_t size;
+    double due, posted, answered, first, last;
+    int told, status;
+} Event;
+
+typedef struct { /* one page's WebSocket, plain or Engine.IO */
+    int kind, fd, state, port, counted, greeted;
+    char *handshake, *rest; /* bytes of a frame that is not whole yet */
+    uint32_t handshake_size;
+    int rest_size;
+    long head; /* the number that it has reached, until it is ready */
+    double since, retry_at;
+} Socket;
+
+typedef struct { /* one keep-alive connection for POSTs */
+    int kind, fd, port, busy, at, size;
+    char answer[8192];
+} Poster;
+
+enum { SOCKET, POSTER, INPUT }; /* kinds: what an epoll event points at begins with one of these */
+enum { IDLE, CONNECTING, HANDSHAKING, JOINING, READY, WAITING };
+
+extern Event *events;
+extern Socket *sockets;
+extern int n_events, n_sockets, n_ready, engine_io, go;
+extern long messages, closed, attempts, wanted_head;
+extern int close_codes[5000];
+extern double delay_least, delay_most;
+extern const char *marker, *hello;
+
+double now(void);
+void watch(int fd, int change, uint32_t interest, void *owner);
+int dial(int port, int blocking);
+void write_all(int fd, const char *bytes, int size);
+
+void open_socket(Socket *socket);
+void drop_socket(Socket *socket, int reset);
+void serve_socket(Socket *socket, uint32_t ready);
+Event *event_of(const char *key);
+
+int open_posters(int count, const int *ports, int n_ports);
+int idle_poster(void);
+int busy_posters(void);
+void post(int poster, int event);
+void serve_poster(Poster *poster);
+
+#endif

@@ -1,0 +1,205 @@
+"""Starts and stops all that is compared, privately: one PostgreSQL and one Redis, and servers on ports of their own."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+
+from benchmarks import events
+from benchmarks.load import CACHE
+from benchmarks.peers.usual.prepare import ENDPOINT
+from benchmarks.targets import PATIENTS, STAFF, Numbers, Target
+from payments_site.demo.process import HOST, Process, free_port
+from payments_site.demo.site import ASGI, ROOT, Site
+from tests import services
+
+NODE = Path(__file__).parent / "peers" / "node"
+USUAL = "benchmarks.peers.usual"
+FRAME = 3400  # bytes of a frame of ours, near enough for the floor
+# As in deploy/Dockerfile.
+UVICORN = (
+    "--lifespan off --ws websockets-sansio --ws-per-message-deflate false --ws-max-size 65536 --backlog 2048 "
+    "--timeout-graceful-shutdown 20 --proxy-headers --no-server-header --no-access-log --log-level warning"
+).split()
+SITE_PATH = "/ws/payments/?after={after}&feed={audience}&lang=fr"
+NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
+
+
+class Stack:
+    """Give it a folder; `target(name)` is running when you get it."""
+
+    def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
+        self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
+        self._exit, self._targets = ExitStack(), dict[str, Target]()
+        self._others: list[Process] = []
+
+    def __enter__(self) -> "Stack":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
+        self.postgres = self._exit.enter_context(services.postgres(durable=True))
+        self.redis = self._exit.enter_context(services.redis())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for target in self._targets.values():
+            target.stop()
+        for process in self._others:
+            process.stop()
+        self._exit.close()
+
+    def prepare(self, *names: str) -> None:
+        """Databases, tables and rows of these targets, side by side."""
+        makers = {"uvicorn": self._make_site, "daphne": self._make_site, "node": self._make_node}
+        makers |= {"usual": self._make_usual, "floor": self._make_floor}
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda maker: maker(), dict.fromkeys(makers[name] for name in names)))
+
+    def target(self, name: str) -> Target:
+        self._targets[name].up()
+        return self._targets[name]
+
+    def only(self, name: str) -> Target:
+        """The same, and no other target is running."""
+        for other, target in self._targets.items():
+            if other != name:
+                target.stop()
+        return self.target(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._targets
+
+    def settings(self, database: str) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.postgres.database_url(database), "REDIS_URL": self.redis.url,
+            "SECRET_KEY": "benchmark" * 8, "STRIPE_SECRET_KEY": events.API_KEY, "STRIPE_ACCOUNT_ID": events.ACCOUNT,
+            "STRIPE_WEBHOOK_SECRET": events.SECRET, "LOG_FORMAT": "json", "ALLOWED_HOSTS": HOST,
+        }  # fmt: skip
+
+    def site(self, name: str, database: str = "site") -> Site:
+        """A site's settings and folder; sites of one database share people and sessions."""
+        return Site(self.folder / name, free_port(), 0, **self.settings(database))
+
+    def make_database(self, name: str) -> str:
+        self.postgres._execute("CREATE DATABASE {}", name)
+        return self.postgres.database_url(name)
+
+    def site_target(self, name: str, server: str, numbers: Numbers, database: str = "site", workers: int = 1) -> Target:
+        """The site under `uvicorn` or `daphne`; several workers share the database and Redis."""
+        site = self.site(name, database)
+        processes = [site.server]
+        if server == "uvicorn":
+            command = [sys.executable, "-m", "uvicorn", ASGI, "--host", HOST, *UVICORN]
+            ports = [site.server.port, *(free_port() for _ in range(workers - 1))]
+            processes = [
+                Process(f"{name}-{port}", [*command, "--port", str(port)], port, site.folder / f"{port}.log",
+                        site.settings, cwd=ROOT)
+                for port in ports
+            ]  # fmt: skip
+        head = self._asking(database, "SELECT head FROM payments_feed WHERE audience = 'staff'")
+        self._targets[name] = Target(name, processes, numbers, SITE_PATH, head=head)
+        return self._targets[name]
+
+    def _make_site(self) -> None:
+        self.fill_site("site", "--payments", str(self.payments))
+        numbers = Numbers(self.payments)
+        for server in ("uvicorn", "daphne"):
+            self.site_target(server, server, numbers)
+
+    def fill_site(self, database: str, *arguments: str) -> None:
+        self.make_database(database)
+        site = self.site(f"fill-{database}", database)
+        site.make_database()
+        site.python("-m", "benchmarks.fill", *arguments, f"--patients={PATIENTS}", f"--staff={STAFF}")
+
+    def _make_usual(self) -> None:
+        api = self._api_process()
+        self.make_database("usual")
+        env = self.settings("usual") | {
+            "DJANGO_SETTINGS_MODULE": f"{USUAL}.settings", "STRIPE_API_HOST": f"http://{HOST}:{api.port}",
+            "REDIS_URL": self.redis.url.rsplit("/", 1)[0] + "/1",
+        }  # fmt: skip
+        self._python(env, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0")
+        sizes = {"payments": self.peers_payments, "patients": PATIENTS, "staff": STAFF}
+        self._python(env, "-m", f"{USUAL}.prepare", *(f"--{name}={size}" for name, size in sizes.items()))
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", f"{USUAL}.asgi:application", "--port", str(port), *UVICORN]
+        process = Process("usual", command, port, self.folder / "usual.log", env, cwd=ROOT)
+        self._targets["usual"] = Target(
+            "usual", [process], Numbers(self.peers_payments), "/ws/payments/", f"/stripe/webhook/{ENDPOINT}/",
+            hello='"t": "hello"',
+        )  # fmt: skip
+
+    def _api_process(self) -> Process:
+        port = free_port()
+        command = [sys.executable, "-m", f"{USUAL}.stripe_api", str(port)]
+        process = Process("stripe-api", command, port, self.folder / "stripe-api.log", {}, cwd=ROOT)
+        self._others.append(process)
+        process.start()
+        return process
+
+    def _python(self, env: dict[str, str], *arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **env}, check=True)
+
+    def _make_node(self) -> None:
+        folder, url = install_node_packages(), self.make_database("node")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute((NODE / "schema.sql").read_text())
+            fill_node(connection, self.peers_payments)
+        port = free_port()
+        env = self.settings("node") | {"PORT": str(port), "STRIPE_API_KEY": events.API_KEY, "NODE_ENV": "production"}
+        process = Process("node", ["node", str(folder / "server.js")], port, self.folder / "node.log", env, cwd=folder)
+        self._targets["node"] = Target(
+            "node", [process], Numbers(self.peers_payments), NODE_PATH, marker='"payment_id":"', hello='"hello"',
+            engine_io=True, head=self._asking("node", "SELECT head FROM feeds WHERE audience = 'staff'"),
+        )  # fmt: skip
+
+    def _make_floor(self) -> None:
+        port = free_port()
+        command = [sys.executable, "-m", "benchmarks.floor", str(port), self.redis.url, str(FRAME)]
+        process = Process("floor", command, port, self.folder / "floor.log", {}, cwd=ROOT)
+        self._targets["floor"] = Target("floor", [process], Numbers(10**9), "/", marker='"payment_id": "')
+
+    def _asking(self, database: str, query: str):  # noqa: ANN202
+        def head() -> int:
+            with psycopg.connect(self.postgres.database_url(database)) as connection:
+                row = connection.execute(query).fetchone()
+            return int(row[0]) if row else 0
+
+        return head
+
+
+def install_node_packages() -> Path:
+    """The Node peer with the packages of its lock, in a cache folder."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        raise FileNotFoundError("the Node peer needs node 20 or newer, and npm: apt-get install nodejs npm")
+    folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()
+    installed = folder / "installed.lock"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in NODE.iterdir():
+        shutil.copy(path, folder)
+    if not installed.exists() or installed.read_text() != lock:
+        print("bench: installing the Node peer's packages with npm", flush=True)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)
+        installed.write_text(lock)
+    return folder
+
+
+def fill_node(connection: "psycopg.Connection[tuple[object, ...]]", payments: int) -> None:
+    connection.execute(
+        "INSERT INTO sessions SELECT 'benchmark-session-' || i, i, CASE WHEN i <= %(staff)s THEN 'staff'"
+        " ELSE 'patient.' || i END, now() + interval '1 day' FROM generate_series(1, %(staff)s + %(patients)s) AS i",
+        {"staff": STAFF, "patients": PATIENTS},
+    )
+    connection.execute(
+        "INSERT INTO payments (id, public_id, patient_id, amount_due, currency) SELECT i, md5('payment-' || i)::uuid,"
+        " %(staff)s + 1 + i %% %(patients)s, %(amount)s, %(currency)s FROM generate_series(1, %(payments)s) AS i",
+        {"staff": STAFF, "patients": PATIENTS, "amount": events.AMOUNT, "currency": events.CURRENCY, "payments": payments},
+    )
+    connection.execute("ANALYZE")

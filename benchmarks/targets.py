@@ -1,0 +1,97 @@
+"""What is measured: a server, how its pages connect, and how Stripe's events reach it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from benchmarks import events, load
+from payments_site.demo.process import HOST, Process
+
+STAFF, PATIENTS = 60, 2000  # people with a session each: staff are numbers 1 to STAFF, patients come after them
+A_USER = 20  # sockets that one person may have
+FIRST_FRESH = 12_000  # payments below are the browser's
+WEBHOOK = "/stripe/webhook/"
+HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Origin: http://{host}\r\nCookie: sessionid={session}\r\n\r\n"
+)
+
+
+class Numbers:
+    """Payments that nothing has happened to yet; each is used once."""
+
+    def __init__(self, last: int, first: int = FIRST_FRESH) -> None:
+        self._next, self._last = itertools.count(first), last
+
+    def take(self, count: int) -> list[int]:
+        taken = list(itertools.islice(self._next, count))
+        if taken[-1] > self._last:
+            raise ValueError(f"all {self._last} payments are used up")
+        return taken
+
+
+@dataclass
+class Target:
+    """`processes` serve together; `head` asks its database for the newest number of a feed."""
+
+    name: str
+    processes: list[Process]
+    numbers: Numbers
+    socket_path: str
+    webhook: str = WEBHOOK
+    marker: str = 'data-payment=\\"'
+    hello: str = '"t":"hello"'
+    engine_io: bool = False
+    head: Callable[[], int] = field(default=lambda: 0)
+
+    @property
+    def ports(self) -> list[int]:
+        return [process.port for process in self.processes]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.ports[0]}"
+
+    def up(self) -> None:
+        for process in self.processes:
+            if not process.running:
+                process.spawn()
+        for process in self.processes:
+            process.wait_until_listening(60)
+
+    def restart(self) -> None:
+        self.stop()
+        self.up()
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.stop()
+
+    def staff_pages(self, count: int) -> list[load.Page]:
+        return self._pages([1 + number // A_USER % STAFF for number in range(count)])
+
+    def patient_pages(self, count: int, *, counts: bool = False) -> list[load.Page]:
+        return self._pages([STAFF + 1 + number % PATIENTS for number in range(count)], counts=counts)
+
+    def _pages(self, people: list[int], *, counts: bool = True) -> list[load.Page]:
+        head = self.head()
+        return [self._page(person, port, head, counts) for person, port in zip(people, self._in_turn(), strict=False)]
+
+    def _in_turn(self) -> Iterator[int]:
+        return itertools.cycle(self.ports)
+
+    def _page(self, person: int, port: int, head: int, counts: bool) -> load.Page:
+        audience = "staff" if person <= STAFF else f"patient.{person}"
+        path = self.socket_path.format(after=head if person <= STAFF else 0, audience=audience)
+        host = f"{HOST}:{self.ports[0]}"  # every process of a site has the same public name
+        handshake = HANDSHAKE.format(path=path, host=host, session=events.session_key(person))
+        return load.Page(port, handshake.encode(), counts)
+
+    def posts(self, count: int) -> list[events.Post]:
+        return [events.post(number, self.webhook, self.ports[0]) for number in self.numbers.take(count)] if count else []
+
+    def client(self, pages: list[load.Page], posts: list[events.Post], **options: float):  # noqa: ANN201
+        return load.client(
+            pages, posts, ports=self.ports, marker=self.marker, hello=self.hello, engine_io=self.engine_io, **options
+        )
