@@ -12,10 +12,11 @@ PERMISSIONS = {
     "refund_payment": "Can refund up to the front desk's limit",
     "refund_any_amount": "Can refund any amount",
     "export_payments": "Can download payments",
+    "view_operations": "Can see the operations board",
 }
 GROUPS = {
     "front desk": ["refund_payment"],
-    "accountant": ["refund_payment", "refund_any_amount", "export_payments"],
+    "accountant": ["refund_payment", "refund_any_amount", "export_payments", "view_operations"],
     "manager": [
         *PERMISSIONS,
         *("add_appointment", "change_appointment", "view_appointment"),

@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from . import webhooks
-from .views import attendance, checkout, doctor, health, live, money, patients, pay_link, review, staff
+from .views import attendance, checkout, doctor, health, live, money, operations, patients, pay_link, review, staff
 
 urlpatterns = [
     path("", patients.home, name="home"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("desk/", staff.day_list, name="desk"),
     path("desk/export.csv", staff.export, name="desk_export"),
     path("desk/why/", doctor.why, name="why"),
+    path("desk/operations/", operations.board, name="operations"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
     path("desk/<slug:reference>/why/", doctor.why_payment, name="why_payment"),
     path("desk/<slug:reference>/attendance/", attendance.set_attendance, name="set_attendance"),
