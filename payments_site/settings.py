@@ -89,15 +89,7 @@ else:
         "options": "" if "migrate" in sys.argv else TIMEOUTS,
     }
 if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
-
-    class NoMigrations(dict[str, None]):
-        def __contains__(self, app: object) -> bool:
-            return True
-
-        def __getitem__(self, app: str) -> None:
-            return None
-
-    MIGRATION_MODULES = NoMigrations()
+    MIGRATION_MODULES = {app.rpartition(".")[2]: None for app in INSTALLED_APPS}
 
 WEB_PROCESSES = env.int("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
 
@@ -135,6 +127,11 @@ FRONT_DESK_REFUND_LIMITS = {
     currency: int(amount)
     for currency, amount in env.dict("FRONT_DESK_REFUND_LIMITS", default={"eur": "10000", "chf": "10000"}).items()
 }
+
+# E-mail: without EMAIL_URL none is sent.
+vars().update(env.email_url("EMAIL_URL", "dummymail://"))
+EMAIL_TIMEOUT = 10  # seconds that a mail server may take for one step
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"noreply@{SITE_URL.split('//')[-1].split(':')[0]}")
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from django.utils.translation import gettext as _
 
-from . import database, delivery, events, machine, stripe
+from . import database, delivery, events, machine, post, stripe
 from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ QUICK: dict[str, Check] = {
     "refunds-unanswered": events.unanswered_refunds,
     "sweep": events.sweep_work,
     "mirror": events.mirror_lag,
+    "emails": post.sent,
     "feeds": database.feeds,
     "prune": database.prunable,
     "disk": machine.disk,

@@ -1,6 +1,20 @@
+from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt
 from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
+from .note import Note
 from .payment import Payment, StatusChange
 
-__all__ = ["EventReceipt", "Fact", "Feed", "FeedEntry", "Payment", "StatusChange", "patient_audience"]
+__all__ = [
+    "Correspondent",
+    "Email",
+    "EventReceipt",
+    "Fact",
+    "Feed",
+    "FeedEntry",
+    "FeedReader",
+    "Note",
+    "Payment",
+    "StatusChange",
+    "patient_audience",
+]

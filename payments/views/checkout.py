@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from .. import checkout, reconcile
+from .. import checkout, letters, reconcile
 from ..checkout import NotPayableError
 from ..ledger import Source
 from ..models import Payment
@@ -35,12 +35,15 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
     """To Stripe's page, or to `page` with the reason why not. Stripe sends those who paid to `back`."""
+    language = get_language() or "en"
+    if not request.user.is_staff:
+        letters.remember_language(payment.appointment.patient, language)
     try:
         url = checkout.open_checkout(
             payment,
             return_url=f"{back}?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=page,
-            language=get_language() or "en",
+            language=language,
         )
     except NotPayableError:
         messages.info(request, _("There is nothing to pay for this appointment now."))

@@ -40,6 +40,7 @@ class Site:
             "STRIPE_API_HOST": self.sandbox_url,
             "STRIPE_ACCOUNT_ID": "acct_1SandboxTestAccount",
             "STRIPE_LIVE_MODE": "0",
+            "EMAIL_URL": f"filemail:///{self.mails}",
             "LOG_FORMAT": "line",
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
@@ -53,6 +54,11 @@ class Site:
     @property
     def database_file(self) -> Path:
         return self.folder / "db.sqlite3"
+
+    @property
+    def mails(self) -> Path:
+        """Each e-mail that was sent, in a file of its own."""
+        return self.folder / "mails"
 
     def _secrets(self) -> dict[str, str]:
         """Made once for each folder: sessions and signatures stay valid after a restart."""

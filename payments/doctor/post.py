@@ -1,0 +1,37 @@
+"""E-mails that should have left."""
+
+import datetime
+
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from .. import emails
+from ..models import Email
+from .events import PATIENCE
+from .finding import Verdict, error, ok, warning
+
+RECENT = datetime.timedelta(days=7)
+
+
+def sent() -> Verdict:
+    if not emails.switched_on():
+        return ok(_("E-mail is off. To send receipts, set EMAIL_URL and run `send_emails`."))
+    now = timezone.now()
+    if given_up := Email.objects.given_up().filter(given_up_at__gt=now - RECENT):
+        return error(
+            _("E-mails given up within a week: %(count)s, the last for %(error)s.")
+            % {"count": given_up.count(), "error": given_up[0].error},
+            _("Correct the patients’ addresses or EMAIL_URL, then run `manage.py send_emails --failed`."),
+        )
+    if late := Email.objects.unsent().filter(created_at__lt=now - PATIENCE).order_by("created_at").first():
+        return warning(
+            _("An e-mail has waited for %(age)s (%(error)s).")
+            % {"age": timesince(late.created_at), "error": late.error or _("never tried")},
+            _("Look at the mail server that EMAIL_URL names, and keep `manage.py send_emails --every 10` running."),
+        )
+    if emails.unread().filter(created_at__lt=now - PATIENCE).exists():
+        return warning(
+            _("Nobody looks for what is to be told by e-mail."), _("Keep `manage.py send_emails --every 10` running.")
+        )
+    return ok(_("Every e-mail has left."))

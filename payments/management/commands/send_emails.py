@@ -1,0 +1,57 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from payments import emails
+from payments.management.base import OperatorCommand, rehearsal
+from payments.models import Email
+
+
+class Command(OperatorCommand):
+    help = (
+        "Send receipts, refund notices and news of failed bank debits, each once, to patients who have an e-mail"
+        " address. What the mail server refuses is tried again for three days. Does nothing without EMAIL_URL."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        parser.add_argument("--every", type=float, metavar="SECONDS", help="go on for ever, with this pause")
+        parser.add_argument("--failed", action="store_true", help="first take up those again that were given up")
+
+    def handle(self, *args: Any, every: float | None, failed: bool, dry_run: bool, **options: Any) -> None:
+        if not emails.switched_on():
+            self.say("EMAIL_URL is not set: no e-mail is sent.")
+        if dry_run:
+            self.rehearse(failed)
+            return
+        if failed:
+            self.say(f"{Email.objects.revive()} e-mails taken up again")
+        while True:
+            missed = self.round() if emails.switched_on() else 0
+            if every is None:
+                break
+            time.sleep(every)
+        if missed:
+            raise CommandError(f"{missed} e-mails could not be sent and stay waiting; payments_doctor says why.")
+
+    def round(self) -> int:
+        """Until nothing is due any more; how many tries failed."""
+        emails.queue()
+        missed = 0
+        while any(counts := emails.send_due()):
+            self.say("{} e-mails sent, {} failed".format(*counts))
+            missed += counts[1]
+        return missed
+
+    def rehearse(self, failed: bool) -> None:
+        """Name payments, never people."""
+        with rehearsal(True):
+            if failed:
+                Email.objects.revive()
+            emails.queue()
+            due = list(Email.objects.due().select_related("change__payment"))
+        for email in due:
+            self.say(f"{email.change.payment} {email.kind}")
+        self.say(f"{len(due)} e-mails would be sent (dry run)")

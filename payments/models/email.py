@@ -1,0 +1,111 @@
+"""What is told by e-mail: one row for each move that is, found and sent by `manage.py send_emails`."""
+
+import datetime
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .payment import StatusChange
+
+FIRST_PAUSE, LONGEST_PAUSE = 60, 60 * 60  # seconds between tries; longer than a mail server takes to answer
+GIVE_UP_AFTER = datetime.timedelta(days=3)
+
+
+class EmailQuerySet(models.QuerySet["Email"]):
+    def unsent(self) -> Self:
+        return self.filter(sent_at=None, given_up_at=None)
+
+    def due(self) -> Self:
+        """Those to be tried now, the oldest first."""
+        return self.unsent().filter(try_at__lte=timezone.now()).order_by("pk")
+
+    def given_up(self) -> Self:
+        return self.exclude(given_up_at=None)
+
+    def revive(self) -> int:
+        """Let those that were given up be tried anew; how many."""
+        now = timezone.now()
+        return self.given_up().update(given_up_at=None, try_at=now, tries=0, created_at=now)
+
+
+class Email(models.Model):
+    """One e-mail about one move of a payment. It holds neither address nor text: both are made when it is sent.
+
+    `amount` came in or went back with this move, in minor units of the payment's currency.
+    """
+
+    class Kind(models.TextChoices):
+        RECEIPT = "receipt", _("Receipt")
+        REFUND = "refund", _("Refund")
+        DEBIT_FAILED = "debit_failed", _("Bank debit failed")
+
+    change = models.OneToOneField(StatusChange, models.PROTECT, related_name="email")
+    kind = models.CharField(max_length=20, choices=Kind)
+    amount = models.PositiveBigIntegerField(_("amount"))
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    try_at = models.DateTimeField(_("next try"), default=timezone.now)
+    error = models.CharField(_("error"), max_length=80, blank=True)  # what the last try met; never an address
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
+    given_up_at = models.DateTimeField(_("given up"), null=True, blank=True)
+
+    objects = EmailQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = _("e-mail")
+        verbose_name_plural = _("e-mails")
+        indexes = (
+            models.Index(fields=("try_at",), condition=models.Q(sent_at=None, given_up_at=None), name="email_due"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.change_id}"
+
+    def claim(self) -> bool:
+        """Whether this process is the one to try now. Another may only once the pause is over, should this one die."""
+        pause = datetime.timedelta(seconds=min(FIRST_PAUSE * 2**self.tries, LONGEST_PAUSE))
+        mine = Email.objects.unsent().filter(pk=self.pk, tries=self.tries)
+        claimed = mine.update(tries=self.tries + 1, try_at=timezone.now() + pause)
+        self.tries += claimed
+        return bool(claimed)
+
+    def sent(self) -> None:
+        Email.objects.filter(pk=self.pk).update(sent_at=timezone.now(), error="")
+
+    def failed(self, error: str, *, hopeless: bool) -> None:
+        """Remember why; it is tried again unless that is hopeless or it has been tried for long enough."""
+        now = timezone.now()
+        over = hopeless or self.created_at < now - GIVE_UP_AFTER
+        Email.objects.filter(pk=self.pk).update(error=error[:80], given_up_at=now if over else None)
+
+
+class Correspondent(models.Model):
+    """In which language to write to somebody: that of the page on which they last went to pay."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+")
+    language = models.CharField(max_length=7)
+
+    class Meta:
+        verbose_name = _("correspondent")
+        verbose_name_plural = _("correspondents")
+
+    def __str__(self) -> str:
+        return self.language
+
+
+class FeedReader(models.Model):
+    """How far a worker has read the staff feed: dense numbers in commit order, so nothing is missed or read twice."""
+
+    name = models.CharField(max_length=20, unique=True)
+    seq = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("feed reader")
+        verbose_name_plural = _("feed readers")
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.seq}"

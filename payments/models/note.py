@@ -1,0 +1,27 @@
+"""What staff write down about a payment, for each other."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .payment import Payment
+
+
+class Note(models.Model):
+    """Never updated, never deleted, and never shown to patients, sent to Stripe or logged."""
+
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="notes")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    text = models.CharField(_("note"), max_length=1000)
+    key = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)  # made with the form: sent twice, kept once
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("created_at", "pk")
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
+
+    def __str__(self) -> str:
+        return f"{self.payment_id} #{self.pk}"
