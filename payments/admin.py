@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount
 
-from .models import EventReceipt, Fact, Feed, Payment, StatusChange
+from .models import Email, EventReceipt, Fact, Feed, Note, Payment, StatusChange
 
 Row = TypeVar("Row", bound=Model)
 
@@ -124,3 +124,22 @@ class EventReceiptAdmin(LinkedToPayment):
 @admin.register(Feed)
 class FeedAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("audience", "head", "pruned")
+
+
+@admin.register(Email)
+class EmailAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("created_at", "kind", "payment", "sent_at", "tries", "error", "given_up_at")
+    list_filter = ("kind",)
+    list_select_related = ("change__payment",)
+    exclude = ("change",)
+    readonly_fields = ("payment",)
+
+    @admin.display(description=_("payment"))
+    def payment(self, email: Email) -> SafeString | str:
+        return link_to(email.change.payment)
+
+
+@admin.register(Note)
+class NoteAdmin(LinkedToPayment):
+    list_display = ("created_at", "author", "payment_link")
+    list_select_related = ("payment", "author")  # type: ignore[assignment]

@@ -1,5 +1,6 @@
 """What people fill in about money."""
 
+import uuid
 from typing import Any
 
 from django import forms
@@ -30,6 +31,15 @@ class AmountField(forms.CharField):
 
     def prepare_value(self, value: Any) -> Any:
         return number_text(value, self.currency) if isinstance(value, int) else value
+
+
+class NoteForm(forms.Form):
+    """A note for colleagues; `key` is made with the form."""
+
+    text = forms.CharField(
+        label=_("Note for colleagues"), max_length=1000, widget=forms.Textarea({"rows": 2, "autocomplete": "off"})
+    )
+    key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
 
 
 class TakePaymentForm(forms.Form):

@@ -12,16 +12,18 @@ PERMISSIONS = {
     "refund_payment": "Can refund up to the front desk's limit",
     "refund_any_amount": "Can refund any amount",
     "export_payments": "Can download payments",
+    "replay_event": "Can apply an event again",
     "view_operations": "Can see the operations board",
 }
 GROUPS = {
     "front desk": ["refund_payment"],
-    "accountant": ["refund_payment", "refund_any_amount", "export_payments", "view_operations"],
+    "accountant": ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations"],
     "manager": [
         *PERMISSIONS,
         *("add_appointment", "change_appointment", "view_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),
+        *("view_email", "view_note"),
         *("add_user", "change_user", "view_user"),
     ],
 }

@@ -1,7 +1,20 @@
 from django.urls import path, re_path
 
 from . import webhooks
-from .views import attendance, checkout, doctor, health, live, money, operations, patients, pay_link, review, staff
+from .views import (
+    attendance,
+    checkout,
+    doctor,
+    events,
+    health,
+    live,
+    money,
+    operations,
+    patients,
+    pay_link,
+    review,
+    staff,
+)
 
 urlpatterns = [
     path("", patients.home, name="home"),
@@ -15,6 +28,8 @@ urlpatterns = [
     path("desk/operations/", operations.board, name="operations"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
     path("desk/<slug:reference>/why/", doctor.why_payment, name="why_payment"),
+    path("desk/<slug:reference>/notes/", staff.add_note, name="add_note"),
+    path("desk/<slug:reference>/events/<str:event_id>/", events.replay_event, name="replay_event"),
     path("desk/<slug:reference>/attendance/", attendance.set_attendance, name="set_attendance"),
     path("desk/<slug:reference>/cancel/", attendance.cancel_appointment, name="cancel_appointment"),
     path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import stripe
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -121,18 +122,20 @@ def _is_envelope(event: Mapping[str, Any]) -> bool:
     )
 
 
-def receive(event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False) -> EventReceipt:
-    """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay)."""
+def receive(
+    event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: User | None = None
+) -> EventReceipt:
+    """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay, by `actor`)."""
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         receipt.deliveries += 1
         if not receipt.done or again:
-            _apply(event, receipt, source)
+            _apply(event, receipt, source, actor)
         receipt.save()
     return receipt
 
 
-def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source) -> None:
+def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source, actor: User | None) -> None:
     receipt.detail = ""
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         return receipt.settle_as(Outcome.REJECTED_LIVEMODE)
@@ -148,7 +151,8 @@ def _apply(event: Mapping[str, Any], receipt: EventReceipt, source: Source) -> N
     recording.store_event(event)
     receipt.object_id = facts[0].stripe_id
     occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
-    recorded = ledger.record(facts, Cause(source, stripe_event_id=event["id"], occurred_at=occurred_at))
+    cause = Cause(source, stripe_event_id=event["id"], actor=actor, occurred_at=occurred_at)
+    recorded = ledger.record(facts, cause)
     receipt.change = recorded.change
     return receipt.settle_as(recorded.outcome, recorded.payment)
 

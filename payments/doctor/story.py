@@ -4,7 +4,6 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -84,8 +83,7 @@ def _differing(payment: Payment) -> Iterator[Finding]:
 
 
 def _stranded(payment: Payment) -> Iterator[Finding]:
-    about = Q(payment=payment) | Q(object_id__in=payment.facts.values("stripe_id"))
-    for receipt in EventReceipt.objects.filter(about).exclude(outcome__in=ARRIVED):
+    for receipt in EventReceipt.objects.about(payment).exclude(outcome__in=ARRIVED):
         said = {"event": receipt.stripe_event_id, "type": receipt.type, "outcome": receipt.get_outcome_display()}
         yield Finding(
             "events-failed",

@@ -29,6 +29,10 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
 
+    def about(self, payment: Payment) -> Self:
+        """Those that were applied to this payment, or wait or failed and are about one of its Stripe objects."""
+        return self.filter(models.Q(payment=payment) | models.Q(object_id__in=payment.facts.values("stripe_id")))
+
     def unmirrored(self) -> Self:
         """Those whose Stripe object dj-stripe hasn't copied since."""
         return self.filter(mirrored_at=None).exclude(object_id="")

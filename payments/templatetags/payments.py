@@ -13,7 +13,7 @@ from django.utils.translation import get_language
 from appointments.money import format_amount
 
 from ..live import audience_of
-from ..models import Payment
+from ..models import Note, Payment, StatusChange
 from ..models.feed import STAFF
 from ..seen import traces
 
@@ -71,14 +71,16 @@ def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
 
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
 def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
-    """Every move of a payment, oldest first."""
-    changes = list(payment.changes.select_related("actor").order_by("version"))
+    """Every move of a payment, oldest first; for staff with their notes in between."""
+    changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)
-    if shown["audience"] == "staff":
-        found = traces(changes)
-        for change in changes:
-            change.trace = found[change.pk]  # type: ignore[attr-defined]
-    return shown | {"changes": changes}
+    if shown["audience"] != "staff":
+        return shown | {"moments": changes}
+    found = traces(changes)
+    for change in changes:
+        change.trace = found[change.pk]  # type: ignore[attr-defined]
+    moments: list[StatusChange | Note] = [*changes, *payment.notes.select_related("author")]
+    return shown | {"moments": sorted(moments, key=lambda moment: moment.created_at)}
 
 
 @register.simple_block_tag

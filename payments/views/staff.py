@@ -2,16 +2,19 @@
 
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from ..exports import csv_lines
 from ..filters import DayFilter
-from ..models import Payment
+from ..forms import NoteForm
+from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab
 from .access import Request, payment_or_404, staff_required
+from .events import events_of
 
 ROWS = 50
 
@@ -45,7 +48,25 @@ def day_list(request: Request) -> HttpResponse:
 @staff_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
     payment = payment_or_404(request, appointment__reference=reference.upper())
-    return render(request, "appointments/desk_detail.html", {"payment": payment, "appointment": payment.appointment})
+    return _detail(request, payment, NoteForm())
+
+
+@require_POST
+@staff_required
+def add_note(request: Request, reference: str) -> HttpResponseBase:
+    """Sent twice, as by a double click, it is kept once."""
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    form = NoteForm(request.POST)
+    if not form.is_valid():
+        return _detail(request, payment, form, status=422)
+    written = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
+    Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=written)
+    return redirect(f"{reverse('desk_appointment', args=[payment.appointment.reference])}#timeline-title")
+
+
+def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 200) -> HttpResponse:
+    context = {"payment": payment, "appointment": payment.appointment, "events": events_of(payment), "form": form}
+    return render(request, "appointments/desk_detail.html", context, status=status)
 
 
 @require_safe
