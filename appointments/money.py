@@ -50,19 +50,27 @@ def number_text(amount: int, currency: str) -> str:
     return text if (get_language() or "en").startswith("en") else text.replace(".", ",")
 
 
+def parse_number(text: str) -> Decimal:
+    """What a person typed, in the active language ("12,50" or "12.50") -> major units, exact; at most three decimals.
+
+    Raises ValidationError for anything but a plain number of zero or more.
+    """
+    separators = "." if (get_language() or "en").startswith("en") else ".,"
+    plain = re.sub(r"\s", "", text)
+    if not re.fullmatch(rf"\d{{1,9}}(?:[{separators}]\d{{1,3}})?", plain, re.ASCII):
+        raise ValidationError(_("Enter an amount such as 12.50."))
+    return Decimal(plain.replace(",", "."))
+
+
 def parse_amount(text: str, currency: str) -> int:
-    """What a person typed, in the active language ("12,50" or "12.50") -> minor units.
+    """The same -> minor units.
 
     Raises ValidationError for anything but a positive plain number with no more decimals than the currency has.
     """
-    separators = "." if (get_language() or "en").startswith("en") else ".,"
-    match = re.fullmatch(rf"(\d{{1,9}})(?:[{separators}](\d{{1,3}}))?", re.sub(r"\s", "", text), re.ASCII)
-    if not match:
-        raise ValidationError(_("Enter an amount such as 12.50."))
-    whole, fraction = match[1], match[2] or ""
-    if len(fraction) > decimals_shown(currency):
+    number = parse_number(text)
+    if -int(number.as_tuple().exponent) > decimals_shown(currency):  # 12.500 may have been meant as thousands
         raise ValidationError(_("This currency has no such small amounts."))
-    minor = int(whole + fraction.ljust(exponent(currency), "0"))
+    minor = int(number.scaleb(exponent(currency)))
     if minor == 0:
         raise ValidationError(_("Enter an amount above zero."))
     if minor > LARGEST:

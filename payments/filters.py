@@ -1,6 +1,7 @@
 """The front desk's list: which days, whose, in which state, in which order."""
 
 import datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Practitioner
+from appointments.money import parse_number
 
 from .models.payment import PaymentQuerySet
 from .models.search import Tab
@@ -25,8 +27,14 @@ SORTS = {
 PERIODS = [("day", _("Day")), ("week", _("Week")), ("month", _("Month")), ("all", _("All dates"))]
 
 
+amount_input = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
+
+
 class DayFilter(forms.Form):
-    """The day list's filters, as they stand in its URL; what makes no sense there counts as not given."""
+    """The day list's filters, as they stand in its URL; what makes no sense there counts as not given.
+
+    Amounts are typed by people, in major units, so that for these it is also told what is wrong.
+    """
 
     q = forms.CharField(label=_("Search"), max_length=80, required=False)
     day = forms.DateField(label=_("Date"), required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
@@ -34,6 +42,8 @@ class DayFilter(forms.Form):
     practitioner = forms.ModelChoiceField(
         Practitioner.objects.all(), label=_("Practitioner"), required=False, empty_label=_("Everyone")
     )
+    amount_min = forms.CharField(label=_("Amount from"), max_length=16, required=False, widget=amount_input)
+    amount_max = forms.CharField(label=_("to"), max_length=16, required=False, widget=amount_input)
     status = forms.ChoiceField(required=False, choices=Tab.choices, widget=forms.HiddenInput)
     sort = forms.ChoiceField(required=False, choices=[(name, name) for name in SORTS], widget=forms.HiddenInput)
 
@@ -45,6 +55,25 @@ class DayFilter(forms.Form):
         self.text: str = self.cleaned_data.get("q") or ""
         self.span: str = "all" if self.text else self.cleaned_data.get("period") or "day"
         self.order: str = self.cleaned_data.get("sort") or ("-time" if self.span == "all" else "time")
+
+    def clean_amount_min(self) -> Decimal | None:
+        return self._amount("amount_min")
+
+    def clean_amount_max(self) -> Decimal | None:
+        return self._amount("amount_max")
+
+    def _amount(self, name: str) -> Decimal | None:
+        text = self.cleaned_data[name]
+        return parse_number(text) if text else None
+
+    def clean(self) -> None:
+        least, most = self.cleaned_data.get("amount_min"), self.cleaned_data.get("amount_max")
+        if least is not None and most is not None and least > most:
+            self.add_error("amount_max", _("This is less than where it starts."))
+
+    @property
+    def amount_errors(self) -> list[str]:
+        return [str(error) for name in ("amount_min", "amount_max") for error in self.errors.get(name, [])]
 
     @property
     def days(self) -> tuple[datetime.date, datetime.date] | None:
@@ -64,6 +93,7 @@ class DayFilter(forms.Form):
             payments = payments.starting_between(*self.days)
         if practitioner := self.cleaned_data.get("practitioner"):
             payments = payments.filter(appointment__practitioner=practitioner)
+        payments = payments.due_between(self.cleaned_data.get("amount_min"), self.cleaned_data.get("amount_max"))
         return payments.matching(self.text)
 
     def rows(self, payments: PaymentQuerySet) -> PaymentQuerySet:
@@ -74,7 +104,9 @@ class DayFilter(forms.Form):
 
     def query(self, **changes: object) -> str:
         """This list's query string with some filters changed; those at their default are left out."""
-        now: dict[str, object] = {name: self.data[name] for name in self.fields if self.data.get(name)}
+        now: dict[str, object] = {
+            name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
+        }
         defaults = {"day": str(timezone.localdate()), "period": "day"}
         wanted = {name: str(value) for name, value in {**now, **changes}.items() if value not in (None, "")}
         return "?" + urlencode({name: value for name, value in wanted.items() if value != defaults.get(name)})

@@ -1,6 +1,8 @@
 """How the front desk finds payments: by day, tab, practitioner and text."""
 
 import datetime
+import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import User
@@ -9,11 +11,18 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from appointments.money import THREE_DECIMAL, ZERO_DECIMAL
+
 from ..status import PaymentStatus
 
 if TYPE_CHECKING:
     from .payment import Payment  # noqa: F401
 
+DECIMALS = {
+    0: Q(currency__in=ZERO_DECIMAL),
+    2: ~Q(currency__in=ZERO_DECIMAL | THREE_DECIMAL),
+    3: Q(currency__in=THREE_DECIMAL),
+}
 STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")
 
 
@@ -69,6 +78,17 @@ class SearchQuerySet(models.QuerySet["Payment"]):
     def past(self) -> Self:
         """Those whose appointment is over, the last one first."""
         return self.filter(appointment__end__lt=timezone.now()).order_by("-appointment__start")
+
+    def due_between(self, least: Decimal | None, most: Decimal | None) -> Self:
+        """Those whose price lies within these, both included, in major units of each payment's own currency."""
+        found = Q()
+        for places, condition in DECIMALS.items():
+            if least is not None:
+                condition = condition & Q(amount_due__gte=math.ceil(least.scaleb(places)))
+            if most is not None:
+                condition = condition & Q(amount_due__lte=math.floor(most.scaleb(places)))
+            found |= condition
+        return self if least is None and most is None else self.filter(found)
 
     def matching(self, text: str) -> Self:
         """By a Stripe id, an appointment's reference, or words of the patient's name."""

@@ -71,11 +71,13 @@ def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 20
 
 @require_safe
 @staff_required
-def export(request: Request) -> StreamingHttpResponse:
+def export(request: Request) -> HttpResponseBase:
     """The day list's current filter as CSV, all pages of it."""
     if not request.user.has_perm("payments.export_payments"):
         raise PermissionDenied
     chosen = DayFilter(request.GET)
+    if chosen.amount_errors:
+        return HttpResponse(" ".join(chosen.amount_errors), status=400, content_type="text/plain; charset=utf-8")
     rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
     response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{chosen.file_name}.csv"'

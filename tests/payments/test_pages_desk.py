@@ -5,6 +5,7 @@ import datetime
 import io
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -196,3 +197,50 @@ def test_a_form_that_is_sent_twice_takes_the_money_once(client: Client, clerk: U
     assert [client.post(url, form).status_code for _ in range(2)] == [302, 302]
     payment.refresh_from_db()
     assert payment.amount_received == 2000
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"amount_min": "50,01"}, {"dear", "dinar"}),
+        ({"amount_max": "50"}, {"cheap", "yen"}),
+        ({"amount_min": "50", "amount_max": "50,00"}, {"cheap", "yen"}),
+        ({"amount_min": "50.5", "amount_max": "99,999"}, {"dinar"}),
+        ({"amount_min": "0"}, {"cheap", "dear", "yen", "dinar"}),
+        ({"amount_min": "1000"}, set()),
+    ],
+)
+def test_an_amount_is_compared_in_each_payments_own_currency(
+    as_clerk: Client, book: Book, query: dict[str, str], found: set[str]
+) -> None:
+    booked = {
+        "cheap": book(5000),
+        "dear": book(10000),
+        "yen": book(50, "jpy"),
+        "dinar": book(51500, "kwd"),
+    }
+    names = {payment.pk: name for name, payment in booked.items()}
+    page = as_clerk.get("/desk/", {"period": "all", **query})
+    assert {names[row.pk] for row in page.context["payments"]} == found
+    assert page.context["filter"].query() == "?" + urlencode({"period": "all"} | query)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"amount_min": "cher"}, "Saisissez un montant"),
+        ({"amount_min": "-5"}, "Saisissez un montant"),
+        ({"amount_min": "60", "amount_max": "50"}, "moins que"),
+    ],
+)
+def test_an_amount_that_makes_no_sense_is_told_and_never_downloaded(
+    as_clerk: Client, clerk: User, payment: Payment, query: dict[str, str], told: str
+) -> None:
+    clerk.groups.add(Group.objects.get(name="accountant"))
+    page = as_clerk.get("/desk/", {"period": "all", **query})
+    assert told in text_of(page)
+    assert 'aria-invalid="true"' in page.content.decode()
+    wrong = next(reversed(query))
+    assert wrong not in page.context["filter"].query()
+    answer = as_clerk.get("/desk/export.csv", {"period": "all", **query})
+    assert (answer.status_code, told in answer.content.decode()) == (400, True)
