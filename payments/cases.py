@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.utils import timezone
@@ -35,6 +35,7 @@ class Case:
     payment: Payment
     review: Review
     stripe_url: str = ""
+    first: bool = False  # of its payment's cases, where the payment itself is shown
 
     @property
     def words(self) -> str:
@@ -64,7 +65,9 @@ class Case:
 def cases_of(payments: Iterable[Payment]) -> list[Case]:
     """One case for each reason, those with a deadline first, then the oldest."""
     far = timezone.now() + datetime.timedelta(days=3650)
-    return sorted(_cases(payments), key=lambda case: (case.deadline or far, case.payment.updated_at))
+    cases = sorted(_cases(payments), key=lambda case: (case.deadline or far, case.payment.updated_at))
+    first = {case.payment.pk: case for case in reversed(cases)}
+    return [replace(case, first=first[case.payment.pk] is case) for case in cases]
 
 
 def _cases(payments: Iterable[Payment]) -> Iterator[Case]:

@@ -90,14 +90,16 @@ def auto_refresh_appointments(
     until: object = "",
     statuses: str = "",
     practitioner: object = "",
+    review: bool = False,
     name: str = "appointments",
 ) -> str:
     """A list of appointments that stays right by itself.
 
     Rows that are missing are offered when their day lies within `since` and `until` (dates), their status is among
-    `statuses` (apart by spaces), and they are with the `practitioner` (a primary key); empty means any.
+    `statuses` (apart by spaces), and they are with the `practitioner` (a primary key); empty means any. `review`:
+    only those that need a person's eye.
     """
-    limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner}
+    limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner, "review": review}
     component = {"content": content, "name": name, "limits": {key: str(limit or "") for key, limit in limits.items()}}
     return render_to_string("payments/_auto_refresh_appointments.html", component)
 

@@ -33,10 +33,11 @@ class AutoRefreshAppointments extends HTMLElement {
     this.#button.hidden = false;
   }
 
-  #concerns({ day, status, practitioner }) {
+  #concerns({ day, status, reviews, practitioner }) {
     const limits = this.dataset;
     const within = (!limits.since || day >= limits.since) && (!limits.until || day <= limits.until);
     const among = !limits.statuses || limits.statuses.split(" ").includes(status);
+    if (limits.review && !reviews.length) return false;
     return within && among && (!limits.practitioner || practitioner === limits.practitioner);
   }
 

@@ -17,13 +17,14 @@ export function applyEntries(source, html) {
   const parsed = document.createElement("template");
   parsed.innerHTML = html;
   for (const entry of parsed.content.querySelectorAll("live-entry")) {
-    const { seq, payment, status, day, practitioner, rebooked, confirmed } = entry.dataset;
+    const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed } = entry.dataset;
     if (Number(seq) <= source.cursor) continue;
     for (const element of [...entry.children]) if (!wanted(element)) element.remove();
     window.htmx.swap(source, entry.innerHTML, { swapStyle: "none" });
     source.cursor = seq;
     const region = document.getElementById(`payment-${payment}`) ?? source;
-    const detail = { id: payment, status, seq: Number(seq), day, practitioner, rebooked: rebooked !== undefined };
+    const standing = { status, reviews: reviews?.split(" ").filter(Boolean) ?? [] };
+    const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, rebooked: rebooked !== undefined };
     region.dispatchEvent(new CustomEvent("payment:updated", { detail, bubbles: true }));
     if (confirmed !== undefined) region.dispatchEvent(new CustomEvent("payment:confirmed", { detail, bubbles: true }));
   }
