@@ -46,7 +46,7 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
 
     Facts whose payment isn't known yet wait for it when they may be ours, else the outcome is IGNORED_FOREIGN.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         payment = linking.payment_of(facts)
         if payment is None:
             return Recorded(linking.keep_waiting(facts, cause.actor))

@@ -60,10 +60,9 @@ class LineFormatter(logging.Formatter):
         return " ".join([said, *(f"{name}={value}" for name, value in fields_of(record).items())])
 
 
-def id_of(request: HttpRequest) -> str:
-    """A new one, or the proxy's where there is a proxy: it must overwrite what browsers send."""
-    given = request.headers.get(HEADER, "") if settings.SECURE_PROXY_SSL_HEADER else ""
-    return given if WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+def new_id(given: str) -> str:
+    """A request's id: the one given, where there is a proxy, which must overwrite what browsers send."""
+    return given if settings.SECURE_PROXY_SSL_HEADER and WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
 
 
 @sync_and_async_middleware
@@ -73,7 +72,7 @@ def identify_request(
     """Give each request an id: in the log lines that it causes, and in its answer."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        token = request_id.set(id_of(request))
+        token = request_id.set(new_id(request.headers.get(HEADER, "")))
         try:
             response: HttpResponseBase = get_response(request)
             response.headers[HEADER] = request_id.get()
@@ -82,7 +81,7 @@ def identify_request(
         return response
 
     async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-        token = request_id.set(id_of(request))
+        token = request_id.set(new_id(request.headers.get(HEADER, "")))
         try:
             response: HttpResponseBase = await get_response(request)
             response.headers[HEADER] = request_id.get()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from prometheus_client import Counter, Histogram
 
 WEBHOOKS = Counter("payments_webhooks", "Deliveries from Stripe, by what became of them", ["outcome"])
@@ -22,32 +22,46 @@ EVENT_AGE = Histogram(
     "Seconds from an event's creation at Stripe (whole seconds there) to its first delivery here",
     buckets=(1, 2, 5, 10, 30, 60, 300, 3600, 6 * 3600, 24 * 3600, 3 * 24 * 3600),
 )
+PUSH, TAIL = "push", "tail"  # how a process hears of a change: by a hint, or by asking the database
+SOON = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 PUSH_SECONDS = Histogram(
     "payments_push_seconds",
     "Seconds from a change being written to the database to its frame being written to open sockets",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    ["path"],
+    buckets=SOON,
 )
-REFUSED = {400: "refused", 404: "unknown_endpoint", 405: "refused", 413: "too_large"}
+PROBE_SECONDS = Histogram(
+    "payments_probe_seconds",
+    "Seconds from the commit of this process's own probe to its hearing of it",
+    ["path"],
+    buckets=SOON,
+)
+for path in (PUSH, TAIL):
+    PUSH_SECONDS.labels(path)
+    PROBE_SECONDS.labels(path)
+REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}
 
 Webhook = Callable[..., HttpResponse]
 
 
-def timed(view: Webhook) -> Webhook:
-    """Time the webhook's answers, and count those that never reach the ledger."""
+def timed(answer: Webhook) -> Webhook:
+    """Time the webhook's answers."""
 
-    @wraps(view)
-    def measured(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    @wraps(answer)
+    def measured(*args: Any) -> HttpResponse:
         try:
             with WEBHOOK_SECONDS.time():
-                response = view(request, *args, **kwargs)
+                return answer(*args)
         except Exception:
             WEBHOOKS.labels("error").inc()
             raise
-        if response.status_code in REFUSED:
-            WEBHOOKS.labels(REFUSED[response.status_code]).inc()
-        return response
 
     return measured
+
+
+def refused(status: int) -> None:
+    """One delivery that never reached the ledger."""
+    WEBHOOKS.labels(REFUSED[status]).inc()
 
 
 def received(outcome: str, deliveries: int, created: int) -> None:
@@ -57,7 +71,7 @@ def received(outcome: str, deliveries: int, created: int) -> None:
         EVENT_AGE.observe(max(0, time.time() - created))
 
 
-def pushed(entries: Iterable[Any]) -> None:
+def pushed(entries: Iterable[Any], path: str) -> None:
     """Feed entries that were just written to this process's sockets."""
     for entry in entries:
-        PUSH_SECONDS.observe(max(0, time.time() - entry.created_at.timestamp()))
+        PUSH_SECONDS.labels(path).observe(max(0, time.time() - entry.created_at.timestamp()))

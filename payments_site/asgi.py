@@ -13,6 +13,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from payments.consumers import PaymentConsumer  # noqa: E402
+from payments.webhook_app import webhook_app  # noqa: E402
 
 sockets = CookieMiddleware(
     URLRouter([path("ws/payments/", PaymentConsumer.as_asgi()), re_path(r"", WebsocketDenier.as_asgi())])
@@ -29,4 +30,4 @@ async def same_origin(scope: Any, receive: Any, send: Any) -> None:
     await (sockets if ours else WebsocketDenier())({**scope, "server_send": send}, receive, send)
 
 
-application = ProtocolTypeRouter({"http": django_application, "websocket": same_origin})
+application = ProtocolTypeRouter({"http": webhook_app(django_application), "websocket": same_origin})

@@ -3,24 +3,28 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .payment import Payment, StatusChange
 
+# Django's own upsert says nothing of a row that was there. One statement instead of two on every webhook.
+CLAIM = """
+INSERT INTO payments_eventreceipt
+    (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
+VALUES (%s, %s, %s, %s, %s, %s, '', '', 1)
+ON CONFLICT (stripe_event_id) DO UPDATE SET deliveries = payments_eventreceipt.deliveries + 1
+RETURNING *
+"""
+
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """This event's row, locked. Call it in a transaction: copies of one event then wait for each other."""
-        row = EventReceipt(
-            stripe_event_id=event["id"],
-            type=event["type"],
-            livemode=event["livemode"],
-            stripe_created=event["created"],
-        )
-        self.bulk_create([row], ignore_conflicts=True)
-        return self.select_for_update().get(stripe_event_id=event["id"])
+        """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        row = (event["id"], event["type"], event["livemode"], event["created"], now, EventReceipt.Outcome.RECEIVED)
+        return self.raw(CLAIM, row)[0]
 
     def deferred_for(self, object_id: str) -> Self:
         """Events about this Stripe object that wait for their payment."""

@@ -14,6 +14,14 @@ def patient_audience(user_id: int) -> str:
     return f"patient.{user_id}"
 
 
+# Locks, counts and reads in one statement, row by row in the order given.
+NEXT = """
+INSERT INTO payments_feed (audience, head, pruned) VALUES {}
+ON CONFLICT (audience) DO UPDATE SET head = payments_feed.head + 1
+RETURNING *
+"""
+
+
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(self, change: StatusChange, audiences: Iterable[str]) -> "list[FeedEntry]":
         """Number one entry for each audience. Call it last in a transaction.
@@ -22,11 +30,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         taken in sorted order, so that two calls never deadlock.
         """
         names = sorted(set(audiences))
-        self.bulk_create([Feed(audience=name) for name in names], ignore_conflicts=True)
-        feeds = list(self.select_for_update().filter(audience__in=names).order_by("audience"))
-        for feed in feeds:
-            feed.head += 1
-        self.bulk_update(feeds, ["head"])
+        feeds = list(self.raw(NEXT.format(", ".join(["(%s, 1, 0)"] * len(names))), names))
         return FeedEntry.objects.bulk_create(
             [FeedEntry(feed=feed, seq=feed.head, payment_id=change.payment_id, change=change) for feed in feeds]
         )
