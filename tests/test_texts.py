@@ -1,0 +1,183 @@
+"""Every text that people read goes through gettext, and every language says it."""
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.template.base import Lexer, TokenType
+
+ROOT = Path(__file__).parents[1]
+TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*.*") if path.suffix in (".html", ".txt"))
+APPS = ("accounts", "appointments", "payments")
+MODULES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts)
+SCRIPTS = sorted((ROOT / "static/js").glob("*.js"))
+
+SPOKEN = {
+    "aria-label",
+    "aria-description",
+    "title",
+    "placeholder",
+    "alt",
+    "data-one",
+    "data-many",
+    "data-age",
+    "data-empty",
+}
+QUIET = {"script", "style", "code", "kbd"}  # elements whose text is the same in every language
+NAMES = {"Stripe"}  # and so are these
+LETTERS = re.compile(r"[^\W\d_]{2,}")
+SAID_BY_FILTERS = re.compile(r"\|(?:default|default_if_none|yesno|pluralize):\"([^\"]*)\"")
+SAYING_CALLS = {"ValidationError", "add_error", "Finding", "Verdict", "ok", "warning", "error"}
+MESSAGES = {"success", "info", "warning", "error", "debug"}
+SAYING_KEYWORDS = {"label", "help_text", "verbose_name", "verbose_name_plural", "empty_label", "description"}
+SET_BY_SCRIPT = re.compile(r"(?:textContent|innerText|ariaLabel|title|placeholder)\s*=\s*[\"'`]([^\"'`]+)")
+
+
+def is_text(words: str) -> bool:
+    """Whether these are words of some language: neither a name nor a code, as "EUR"."""
+    return any(LETTERS.search(word) and not word.isupper() for word in words.split() if word.strip(".,:") not in NAMES)
+
+
+class Texts(HTMLParser):
+    """Collects what a page says in itself: between its tags, and in attributes that are read out or shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.found += [value for name, value in attrs if name in SPOKEN and value and is_text(value)]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        while tag in self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if is_text(data) and not QUIET & set(self.open):
+            self.found.append(data.strip())
+
+
+def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
+    """Texts of a template that no {% translate %} and no {% blocktranslate %} holds."""
+    rest, translating = "", False
+    for token in Lexer(template).tokenize():
+        name = token.contents.split()[0] if token.contents.split() else ""
+        if token.token_type == TokenType.BLOCK and name in ("blocktranslate", "comment"):
+            translating = True
+        elif token.token_type == TokenType.BLOCK and name in ("endblocktranslate", "endcomment"):
+            translating = False
+        elif token.token_type == TokenType.TEXT and not translating:
+            rest += token.contents
+        elif token.token_type == TokenType.VAR and not translating:
+            yield from (said for said in SAID_BY_FILTERS.findall(f"|{token.contents}") if is_text(said))
+    if not html:
+        yield from (line for line in rest.splitlines() if is_text(line))
+        return
+    parser = Texts()
+    parser.feed(rest)
+    parser.close()
+    yield from parser.found
+
+
+def literals(node: ast.expr) -> Iterator[str]:
+    """Texts in an argument that stand there bare."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+    elif isinstance(node, ast.BinOp):
+        yield from literals(node.left)
+    elif isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from literals(value)
+
+
+def said_in_python(source: str) -> Iterator[str]:
+    """What calls and declarations that speak to people say without gettext. One word, such as a code, is not a text."""
+    for node in ast.walk(ast.parse(source)):
+        spoken: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if (
+                name in SAYING_CALLS
+                or name in {f"messages.{level}" for level in MESSAGES}
+                or name.endswith(".add_error")
+            ):
+                spoken += node.args
+            spoken += [keyword.value for keyword in node.keywords if keyword.arg in SAYING_KEYWORDS]
+        if isinstance(node, ast.ClassDef) and any("TextChoices" in ast.unparse(base) for base in node.bases):
+            rows = [row.value for row in node.body if isinstance(row, ast.Assign)]
+            labels = [row.elts[-1] for row in rows if isinstance(row, ast.Tuple)]
+            yield from (said for label in labels for said in literals(label))
+        if isinstance(node, ast.Dict):
+            keys = [key.value if isinstance(key, ast.Constant) else "" for key in node.keys]
+            spoken += [value for key, value in zip(keys, node.values, strict=True) if key in SPOKEN]
+        yield from (said for each in spoken for said in literals(each) if is_text(said) and " " in said.strip())
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "templates")))
+def test_a_template_says_nothing_in_one_language_only(path: Path) -> None:
+    assert list(untranslated(path.read_text(), html=path.suffix == ".html")) == []
+
+
+def test_python_says_nothing_in_one_language_only() -> None:
+    found = {str(path.relative_to(ROOT)): list(said_in_python(path.read_text())) for path in MODULES}
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+def test_scripts_bring_no_texts_of_their_own() -> None:
+    found = {path.name: list(filter(is_text, SET_BY_SCRIPT.findall(path.read_text()))) for path in SCRIPTS}
+    assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<p>Hello</p>",
+        '<button title="Close it">×</button>',
+        '<img alt="Photo of {{ thing }}">',
+        "{% if x %}Yes{% endif %}",
+        '{{ name|default:"Nobody" }}',
+        '{% blocktranslate %}Fine{% endblocktranslate %}<h1 aria-label="Not fine"></h1>',
+    ],
+)
+def test_a_bare_text_is_found(template: str) -> None:
+    assert len(list(untranslated(template))) == 1
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        '<p title="{% translate "Close" %}">{% translate "Hello" %} {{ name }}</p>',
+        "{% blocktranslate count n=n %}One{% plural %}{{ n }} more{% endblocktranslate %}",
+        "<kbd>Enter</kbd> <code>manage.py migrate</code> <b>×</b> · <i>12:30</i> {# a remark #}",
+    ],
+)
+def test_a_text_for_everybody_is_left_alone(template: str) -> None:
+    assert list(untranslated(template)) == []
+
+
+def test_bare_texts_in_python_are_found() -> None:
+    source = "messages.success(request, 'It is done')\nx = Field(label=f'The {x} one')\nraise ValidationError('No no')"
+    assert list(said_in_python(source)) == ["It is done", "The  one", "No no"]
+    assert list(said_in_python("raise ValidationError(_('No no'))\nok(_('All %(x)s') % {'x': 1})")) == []
+
+
+@pytest.mark.parametrize("po", sorted((ROOT / "locale").rglob("*.po")), ids=lambda po: po.parts[-3])
+def test_a_language_says_everything_that_sources_ask_for(po: Path) -> None:
+    spec = importlib.util.spec_from_file_location("messages", ROOT / ".ci" / "messages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    messages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(messages)
+    assert list(messages.problems(po)) == []
