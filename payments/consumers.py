@@ -78,7 +78,7 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif not self._within_rate():
             self.socket.close(TOO_FAST)
         elif text_data == "ping":
-            self.socket.write(self.hub.heartbeat(self.socket))
+            self.hub.prove(self.socket)
         elif (seen := Seen.parse(text_data)) is not None:
             await in_thread(mark_seen, self.socket.holder.audience, seen)
         else:

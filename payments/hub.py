@@ -81,8 +81,10 @@ class Hub:
         """Whether the channel layer no longer brings other processes' hints; pages are then told by the tail alone."""
         return self._ear is not None and self._ear.deaf
 
-    def heartbeat(self, socket: Socket) -> bytes:
-        return self._feeds[socket.holder.audience].heartbeat()
+    def prove(self, socket: Socket) -> None:
+        """Answer a page that asks whether its socket lives; not while the database is silent: it would prove nothing."""
+        if time.monotonic() - self.tailed_at < BEAT:
+            socket.write(self._feeds[socket.holder.audience].heartbeat())
 
     def hear(self, audience: str, seq: int) -> None:
         """A hint, from any thread."""

@@ -1,5 +1,7 @@
 // What the server says of payments, put in its place on the page: by push, by poll and by reading the page again.
 
+const ANSWER_MS = 10000; // a dead line never answers
+
 /** Whether an element of an entry has a place on this page, and says something newer than what is there. */
 function wanted(element) {
   const swap = element.getAttribute("hx-swap-oob");
@@ -32,8 +34,9 @@ export function applyEntries(source, html) {
 
 /** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null on failure. */
 export async function fetchRegions() {
-  const response = await fetch(location.href, { cache: "no-store" }).catch(() => null);
-  if (!response) return null;
+  const options = { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) };
+  const response = await fetch(location.href, options).catch(() => null);
+  if (!response || response.status >= 500) return null; // to load the page now would put an error in its place
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const cursor = page.getElementById("live-cursor");
   if (!cursor) {

@@ -11,7 +11,7 @@ const RETRY_MAX_MS = 30000;
 const POLLING_AFTER = 3; // failed tries until the page says that it polls
 const CONNECT_MS = 8000; // until the server takes the call; hello may wait for its turn
 const PROBE_MS = 3000; // from ping to answer
-const MISSED_BEATS = 2.5;
+const PATIENCE_BEATS = 1.5; // silence after which a socket is taken for dead
 const SIGNED_OUT = [4401, 4403]; // close codes
 const RESTING = ["signed-out", "offline"]; // an answer over HTTP disproves these
 
@@ -88,8 +88,7 @@ class LiveSource extends HTMLElement {
     const url = new URL(this.getAttribute("src"), location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.searchParams.set("after", this.cursor);
-    const comeback = this.#tries ? { try: this.#tries, ...this.#cause } : {};
-    for (const [name, value] of Object.entries(comeback)) url.searchParams.set(name, value);
+    if (this.#tries) url.search += `&${new URLSearchParams({ try: this.#tries, ...this.#cause })}`;
     this.#heardAt = Date.now();
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => (this.#heardAt = Date.now());
@@ -150,7 +149,7 @@ class LiveSource extends HTMLElement {
 
   /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
   #watch() {
-    const patienceMs = this.#socket?.readyState === WebSocket.OPEN ? this.#beatMs * MISSED_BEATS : CONNECT_MS;
+    const patienceMs = this.#socket?.readyState === WebSocket.OPEN ? this.#beatMs * PATIENCE_BEATS : CONNECT_MS;
     if (this.#socket && Date.now() - this.#heardAt > patienceMs) this.#lose(this.connected ? "stale" : "timeout");
   }
 

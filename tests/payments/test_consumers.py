@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
 from payments import consumers, desk, hints, hub
+from payments.live import BEAT
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
 from tests.payments.page import Page
@@ -108,6 +109,15 @@ async def test_a_ping_is_answered(patient: User) -> None:
         await page.told_until_hello()
         await page.socket.send_to("ping")
         assert await page.told() == {"t": "hb", "seq": 0}
+
+
+async def test_a_ping_is_not_answered_while_the_database_is_silent(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        [running] = hub.running()
+        running.tailed_at -= BEAT
+        await page.socket.send_to("ping")
+        assert await page.socket.receive_nothing(0.5)
 
 
 @pytest.mark.parametrize(
