@@ -118,7 +118,7 @@ def said_in_python(source: str) -> Iterator[str]:
         if isinstance(node, ast.ClassDef) and any("TextChoices" in ast.unparse(base) for base in node.bases):
             rows = [row.value for row in node.body if isinstance(row, ast.Assign)]
             labels = [row.elts[-1] for row in rows if isinstance(row, ast.Tuple)]
-            yield from (said for label in labels for said in literals(label))
+            yield from (said for label in labels for said in literals(label) if is_text(said))
         if isinstance(node, ast.Dict):
             keys = [key.value if isinstance(key, ast.Constant) else "" for key in node.keys]
             spoken += [value for key, value in zip(keys, node.values, strict=True) if key in SPOKEN]
