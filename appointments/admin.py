@@ -1,7 +1,20 @@
-from django.contrib import admin
-from django.http import HttpRequest
+from collections.abc import Sequence
+from typing import Any
 
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from . import week
+from .forms import WeekForm
 from .models import Appointment, Practitioner
+from .week import Line
 
 
 @admin.register(Practitioner)
@@ -24,3 +37,59 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Appointment, form: object, change: bool) -> None:
         obj.save(actor=request.user)  # type: ignore[arg-type]
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.book_week)
+        return [path("week/", view, name="appointments_appointment_week"), *super().get_urls()]
+
+    def book_week(self, request: HttpRequest) -> HttpResponseBase:
+        """Propose free times, show what the lines mean, and book them; each step is a button of the same form."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = WeekForm(request.POST or None)
+        lines: list[Line] = []
+        if request.method == "POST" and form.is_valid():
+            if "propose" in request.POST:
+                form = _with_free_times(form)
+            else:
+                lines = week.read(form.cleaned_data["lines"], form.terms)
+            if "book" in request.POST and lines and not any(line.problem for line in lines):
+                self._book(request, form, lines)
+                return redirect("admin:appointments_appointment_changelist")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Book a week"),
+            "opts": self.opts,
+            "form": form,
+            "lines": lines,
+            "problems": sum(bool(line.problem) for line in lines),
+            "bookable": sum(line.bookable for line in lines),
+        }
+        return TemplateResponse(request, "admin/appointments/appointment/week.html", context)
+
+    def _book(self, request: HttpRequest, form: WeekForm, lines: Sequence[Line]) -> None:
+        booked = 0
+        for line in filter(lambda line: line.bookable, lines):
+            if appointment := week.book(line, form.terms, request.user):  # type: ignore[arg-type]
+                self.log_addition(request, appointment, [{"added": {}}])
+                booked += 1
+        said = ngettext("%(count)s appointment booked.", "%(count)s appointments booked.", booked)
+        messages.success(request, said % {"count": booked})
+        if there := len(lines) - booked:
+            said = ngettext("%(count)s was there already.", "%(count)s were there already.", there)
+            messages.info(request, said % {"count": there})
+
+
+def _with_free_times(form: WeekForm) -> WeekForm:
+    """The same with a line for each time that is free and not in the lines yet."""
+    chosen = form.cleaned_data
+    times = week.free_times(form.terms, form.days, chosen["first"], chosen["last"])
+    listed = week.times_in(chosen["lines"])
+    fresh = [time for time in times if time not in listed]
+    lines = [*chosen["lines"].splitlines(), *(f"{timezone.localtime(time):%Y-%m-%d %H:%M} " for time in fresh)]
+    data: Any = form.data
+    data = data.copy()
+    data["lines"] = "\n".join(line for line in lines if line.strip())
+    again = WeekForm(data)
+    again.is_valid()
+    return again

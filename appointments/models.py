@@ -45,6 +45,10 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         end = timezone.make_aware(datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time.min))
         return self.filter(start__gte=start, start__lt=end)
 
+    def taking(self, start: datetime.datetime, end: datetime.datetime) -> Self:
+        """Those that take up some of this time; canceled ones don't."""
+        return self.filter(start__lt=end, end__gt=start).exclude(status=Appointment.Status.CANCELED)
+
     def upcoming(self) -> Self:
         return self.filter(end__gte=timezone.now()).order_by("start")
 
@@ -110,9 +114,5 @@ class Appointment(models.Model):
 
     def slot_resold(self) -> bool:
         """Whether somebody else is booked with the same practitioner at the same time."""
-        return (
-            Appointment.objects.filter(practitioner=self.practitioner_id, start__lt=self.end, end__gt=self.start)
-            .exclude(pk=self.pk)
-            .exclude(status=self.Status.CANCELED)
-            .exists()
-        )
+        others = Appointment.objects.taking(self.start, self.end).exclude(pk=self.pk)
+        return others.filter(practitioner=self.practitioner_id).exists()

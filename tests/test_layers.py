@@ -12,7 +12,8 @@ APPS = ("payments_site", "appointments", "payments")
 
 # Lowest first: a module imports from its own line or from lines before it.
 LAYERS = (
-    ("appointments.signals", "appointments.money", "appointments.models", "appointments.calendar", "payments.facts",
+    ("appointments.signals", "appointments.money", "appointments.models", "appointments.calendar",
+     "appointments.week", "payments.facts",
      "payments.attempts", "payments.status", "payments.stripe_objects", "payments.signals", "payments.logs",
      "payments.metrics"),
     ("payments.models*",),

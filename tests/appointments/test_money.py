@@ -78,3 +78,8 @@ def test_no_float_touches_money(path: str) -> None:
         assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "float")
         assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
         assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+
+
+def test_decimals_that_a_currency_lacks_may_have_been_meant_as_thousands() -> None:
+    with translation.override("fr"), pytest.raises(ValidationError):
+        money.parse_amount("12.500", "eur")

@@ -1,0 +1,81 @@
+"""What is filled in to book a week at once."""
+
+import datetime
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminDateWidget
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.dates import WEEKDAYS
+from django.utils.translation import gettext_lazy as _
+
+from .models import Appointment, Practitioner
+from .money import parse_amount
+from .week import Terms
+
+MOST = 200  # lines at once
+
+
+def next_monday() -> datetime.date:
+    today = timezone.localdate()
+    return today + datetime.timedelta(days=7 - today.weekday())
+
+
+def clock(hour: int) -> dict[str, Any]:
+    return {
+        "initial": datetime.time(hour),
+        "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
+    }
+
+
+class WeekForm(forms.Form):
+    practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
+    service = forms.CharField(label=_("service"), max_length=120)
+    minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
+    price = forms.CharField(label=_("price"), max_length=16, widget=forms.TextInput({"inputmode": "decimal"}))
+    currency = forms.ChoiceField(label=_("currency"), choices=Appointment.Currency.choices)
+    week = forms.DateField(label=_("a day of the week"), initial=next_monday, widget=AdminDateWidget)
+    weekdays = forms.TypedMultipleChoiceField(
+        label=_("days"), choices=list(WEEKDAYS.items()), coerce=int, initial=[0, 1, 2, 3, 4],
+        widget=forms.CheckboxSelectMultiple,
+    )  # fmt: skip
+    first = forms.TimeField(label=_("from"), **clock(9))
+    last = forms.TimeField(label=_("until"), **clock(12))
+    lines = forms.CharField(
+        label=_("date, time, patient"),
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": 16, "cols": 60, "class": "vLargeTextField", "spellcheck": "false"}),
+        help_text=_(
+            "One appointment a line: the patient by login, e-mail address or full name."
+            " Times without a patient stay free."
+        ),
+    )
+
+    def clean_lines(self) -> str:
+        text = str(self.cleaned_data["lines"])
+        if len(text.splitlines()) > MOST:
+            raise ValidationError(_("At most %(most)s lines at once."), params={"most": MOST})
+        return text
+
+    def clean(self) -> None:
+        filled = self.cleaned_data
+        if {"price", "currency"} <= filled.keys():
+            try:
+                filled["price"] = parse_amount(filled["price"], filled["currency"])
+            except ValidationError as error:
+                self.add_error("price", error)
+        if {"first", "last"} <= filled.keys() and filled["first"] >= filled["last"]:
+            self.add_error("last", _("This is before the day begins."))
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(**{name: self.cleaned_data[name] for name in Terms.__dataclass_fields__})
+
+    @property
+    def days(self) -> list[datetime.date]:
+        """The chosen days of that week, Monday first."""
+        day: datetime.date = self.cleaned_data["week"]
+        monday = day - datetime.timedelta(days=day.weekday())
+        return [monday + datetime.timedelta(days=number) for number in sorted(self.cleaned_data["weekdays"])]

@@ -1,0 +1,161 @@
+"""A week's bookings at once: free times are proposed, lines of "date time patient" are read, checked and booked."""
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .models import Appointment, Practitioner
+
+LINE = re.compile(r"(\S+)[ \t;,]+(\d{1,2})\s*[:hH]\s*(\d{2})?[ \t;,]*(.*)")
+DATES = ("%Y-%m-%d", "%d/%m/%Y")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all of these appointments have in common. `price` is in minor units of `currency`."""
+
+    practitioner: Practitioner
+    service: str
+    minutes: int
+    price: int
+    currency: str
+
+    @property
+    def length(self) -> datetime.timedelta:
+        return datetime.timedelta(minutes=self.minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as it was understood; `problem` says why it can't be booked, `there` that it has been already."""
+
+    number: int
+    text: str
+    start: datetime.datetime | None = None
+    patient: User | None = None
+    problem: str = ""
+    there: str = ""  # the reference
+
+    @property
+    def bookable(self) -> bool:
+        return not self.problem and not self.there
+
+
+def free_times(
+    terms: Terms, days: Iterable[datetime.date], first: datetime.time, last: datetime.time
+) -> Iterator[datetime.datetime]:
+    """When the practitioner could begin an appointment that ends by `last`, in the clinic's time zone."""
+    for day in days:
+        start = timezone.make_aware(datetime.datetime.combine(day, first))
+        close = timezone.make_aware(datetime.datetime.combine(day, last))
+        while start + terms.length <= close:
+            taken = Appointment.objects.taking(start, start + terms.length).filter(practitioner=terms.practitioner)
+            if start > timezone.now() and not taken.exists():
+                yield start
+            start += terms.length
+
+
+def read(text: str, terms: Terms) -> list[Line]:
+    """The lines that name a patient, each checked against the clinic's appointments and the lines before it."""
+    lines: list[Line] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        understood = _understood(Line(number, line.strip()))
+        if understood.patient or understood.problem:
+            lines.append(_checked(understood, terms, lines))
+    return lines
+
+
+def times_in(text: str) -> set[datetime.datetime]:
+    """When the lines begin, with or without a patient."""
+    return {start for line in text.splitlines() if (start := _understood(Line(0, line.strip())).start)}
+
+
+def _understood(line: Line) -> Line:
+    match = LINE.fullmatch(line.text)
+    day = _day(match[1]) if match else None
+    if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
+        return replace(line, problem=_("Write a date, a time and a patient, such as “2026-05-31 09:30 Camille Roux”."))
+    at = datetime.time(int(match[2]), int(match[3] or 0))
+    line = replace(line, start=timezone.make_aware(datetime.datetime.combine(day, at)))
+    name = match[4].strip()
+    if not name:
+        return line
+    found = list(patients_called(name)[:2])
+    if len(found) == 1:
+        return replace(line, patient=found[0])
+    if found:
+        return replace(line, problem=_("Several people are called so: write the login or the e-mail address."))
+    return replace(line, problem=_("Nobody is called so. Write the login, the e-mail address or the full name."))
+
+
+def _day(text: str) -> datetime.date | None:
+    for form in DATES:
+        try:
+            return datetime.datetime.strptime(text, form).date()  # noqa: DTZ007 a day has no time zone
+        except ValueError:
+            continue
+    return None
+
+
+def patients_called(name: str) -> QuerySet[User]:
+    """By login, e-mail address, or first and last name in either order."""
+    words = name.split()
+    wanted = Q(username__iexact=name) | Q(email__iexact=name)
+    for cut in range(1, len(words)):
+        one, other = " ".join(words[:cut]), " ".join(words[cut:])
+        wanted |= Q(first_name__iexact=one, last_name__iexact=other)
+        wanted |= Q(first_name__iexact=other, last_name__iexact=one)
+    return User.objects.filter(wanted, is_active=True).order_by("pk")
+
+
+def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
+    if line.problem or line.start is None or line.patient is None:
+        return line
+    same = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
+    if same:
+        return replace(line, problem=_("At the same time as line %(number)s.") % {"number": same[0].number})
+    return _compared(line, line.start, terms)
+
+
+def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
+    """With what is booked already."""
+    meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
+    near = Appointment.objects.taking(start, start + terms.length)
+    if there := near.filter(meant).first():
+        return replace(line, there=there.reference)
+    if start <= timezone.now():
+        return replace(line, problem=_("This time is over."))
+    if taken := near.filter(practitioner=terms.practitioner).first():
+        return replace(line, problem=_("Taken by the appointment %(reference)s.") % {"reference": taken.reference})
+    if elsewhere := near.filter(patient=line.patient).first():
+        said = _("This patient is elsewhere then: %(reference)s.") % {"reference": elsewhere.reference}
+        return replace(line, problem=said)
+    return line
+
+
+def book(line: Line, terms: Terms, actor: User) -> Appointment | None:
+    """None when it was booked or the time was taken meanwhile. One transaction each: live feeds are locked shortly."""
+    with transaction.atomic():
+        Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)
+        if line.start is None or not _compared(line, line.start, terms).bookable:
+            return None
+        appointment = Appointment(
+            patient=line.patient,
+            practitioner=terms.practitioner,
+            service=terms.service,
+            start=line.start,
+            end=line.start + terms.length,
+            price_amount=terms.price,
+            currency=terms.currency,
+        )
+        appointment.save(actor=actor)
+        return appointment
