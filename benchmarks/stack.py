@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,21 +11,21 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import events
-from benchmarks.load import CACHE
+from benchmarks.peers.node_peer import SCHEMA, fill_node, install_node_packages
 from benchmarks.peers.usual.prepare import ENDPOINT
 from benchmarks.targets import PATIENTS, STAFF, Numbers, Target
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ASGI, ROOT, Site
 from tests import services
 
-NODE = Path(__file__).parent / "peers" / "node"
 USUAL = "benchmarks.peers.usual"
 FRAME = 3400  # bytes of a frame of ours, near enough for the floor
 # As in deploy/Dockerfile.
-UVICORN = (
-    "--lifespan off --ws websockets-sansio --ws-per-message-deflate false --ws-max-size 65536 --backlog 2048 "
-    "--timeout-graceful-shutdown 20 --proxy-headers --no-server-header --no-access-log --log-level warning"
-).split()
+UVICORN = [
+    *("--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
+    *("--backlog", "2048", "--timeout-graceful-shutdown", "20", "--proxy-headers", "--no-server-header"),
+    *("--no-access-log", "--log-level", "warning"),
+]
 SITE_PATH = "/ws/payments/?after={after}&feed={audience}&lang=fr"
 NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
@@ -53,14 +52,17 @@ class Stack:
             process.stop()
         self._exit.close()
 
-    def prepare(self, *names: str) -> None:
-        """Databases, tables and rows of these targets, side by side."""
+    def prepare(self, *names: str) -> list[str]:
+        """Databases, tables and rows of these targets, side by side; what failed, in words."""
         makers = {"uvicorn": self._make_site, "daphne": self._make_site, "node": self._make_node}
         makers |= {"usual": self._make_usual, "floor": self._make_floor}
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda maker: maker(), dict.fromkeys(makers[name] for name in names)))
+            made = {name: pool.submit(makers[name]) for name in names if name != "daphne" or "uvicorn" not in names}
+        return [f"{name} was not set up: {error}" for name, future in made.items() if (error := future.exception())]
 
     def target(self, name: str) -> Target:
+        if name not in self._targets:
+            raise LookupError(f"{name} was not set up")
         self._targets[name].up()
         return self._targets[name]
 
@@ -70,9 +72,6 @@ class Stack:
             if other != name:
                 target.stop()
         return self.target(name)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._targets
 
     def settings(self, database: str) -> dict[str, str]:
         return {
@@ -149,7 +148,7 @@ class Stack:
     def _make_node(self) -> None:
         folder, url = install_node_packages(), self.make_database("node")
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute((NODE / "schema.sql").read_text())
+            connection.execute(SCHEMA.read_text())
             fill_node(connection, self.peers_payments)
         port = free_port()
         env = self.settings("node") | {"PORT": str(port), "STRIPE_API_KEY": events.API_KEY, "NODE_ENV": "production"}
@@ -172,34 +171,3 @@ class Stack:
             return int(row[0]) if row else 0
 
         return head
-
-
-def install_node_packages() -> Path:
-    """The Node peer with the packages of its lock, in a cache folder."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        raise FileNotFoundError("the Node peer needs node 20 or newer, and npm: apt-get install nodejs npm")
-    folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()
-    installed = folder / "installed.lock"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in NODE.iterdir():
-        shutil.copy(path, folder)
-    if not installed.exists() or installed.read_text() != lock:
-        print("bench: installing the Node peer's packages with npm", flush=True)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)
-        installed.write_text(lock)
-    return folder
-
-
-def fill_node(connection: "psycopg.Connection[tuple[object, ...]]", payments: int) -> None:
-    connection.execute(
-        "INSERT INTO sessions SELECT 'benchmark-session-' || i, i, CASE WHEN i <= %(staff)s THEN 'staff'"
-        " ELSE 'patient.' || i END, now() + interval '1 day' FROM generate_series(1, %(staff)s + %(patients)s) AS i",
-        {"staff": STAFF, "patients": PATIENTS},
-    )
-    connection.execute(
-        "INSERT INTO payments (id, public_id, patient_id, amount_due, currency) SELECT i, md5('payment-' || i)::uuid,"
-        " %(staff)s + 1 + i %% %(patients)s, %(amount)s, %(currency)s FROM generate_series(1, %(payments)s) AS i",
-        {"staff": STAFF, "patients": PATIENTS, "amount": events.AMOUNT, "currency": events.CURRENCY, "payments": payments},
-    )
-    connection.execute("ANALYZE")

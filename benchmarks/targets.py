@@ -89,7 +89,9 @@ class Target:
         return load.Page(port, handshake.encode(), counts)
 
     def posts(self, count: int) -> list[events.Post]:
-        return [events.post(number, self.webhook, self.ports[0]) for number in self.numbers.take(count)] if count else []
+        return (
+            [events.post(number, self.webhook, self.ports[0]) for number in self.numbers.take(count)] if count else []
+        )
 
     def client(self, pages: list[load.Page], posts: list[events.Post], **options: float):  # noqa: ANN201
         return load.client(

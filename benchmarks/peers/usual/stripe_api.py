@@ -32,7 +32,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while head := await reader.readuntil(b"\r\n\r\n"):
             found = stripe_object(head.split(b" ", 2)[1].decode())
             if found is None:
-                print(head.split(b"\r\n")[0], flush=True)  # noqa: T201
+                print(head.split(b"\r\n")[0], flush=True)
             body = json.dumps(found or {"error": {"type": "invalid_request_error", "message": "unknown"}}).encode()
             status = "200 OK" if found else "404 Not Found"
             lines = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

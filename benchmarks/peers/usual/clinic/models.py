@@ -13,9 +13,15 @@ class Payment(models.Model):
     amount_received = models.PositiveBigIntegerField(default=0)
     updated_at = models.DateTimeField(auto_now=True)
 
+    def __str__(self) -> str:
+        return str(self.public_id)
+
 
 class StatusChange(models.Model):
     payment = models.ForeignKey(Payment, models.PROTECT)
     from_status = models.CharField(max_length=20)
     to_status = models.CharField(max_length=20)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.from_status} -> {self.to_status}"

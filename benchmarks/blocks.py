@@ -1,0 +1,175 @@
+"""What is measured of a running target: one function a block, each a dict of metrics."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from benchmarks.load import LoadError, Told, percentile
+from benchmarks.stack import Stack
+from benchmarks.targets import Target
+from payments_site.demo.process import Process
+
+Values = Mapping[str, float]
+SITE, NODE, USUAL, FLOOR, POSTGRES = ("uvicorn", "daphne"), "node", "usual", "floor", "postgres"
+RETURN = {"delay_least": 1.5, "delay_most": 4.5}  # seconds until a page that lost its socket comes back
+WARM = 20  # events that nobody counts
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    rounds: int = 5
+    latency_events: int = 300
+    sockets: int = 1000
+    fan_events: int = 20
+    burst_events: int = 200
+    day_seconds: int = 60
+    idle_sockets: int = 2000
+    ingest_events: int = 2000
+    idle_seconds: int = 30
+    browser_events: int = 40
+    requests: int = 100
+
+
+FULL = Size()
+QUICK = Size(1, 60, 100, 5, 30, 4, 200, 150, 4, 5, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`rounds` at most; `measure` gets a round's number, so that it may use other payments each time."""
+
+    name: str
+    targets: tuple[str, ...]
+    measure: Callable[[Stack, str, Size, int], Values]
+    rounds: int = 99
+
+
+def cpu_seconds(process: Process) -> float:
+    fields = open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()  # noqa: PTH123, SIM115
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def resident_kilobytes(process: Process) -> float:
+    with open(f"/proc/{process.pid}/status") as status:  # noqa: PTH123
+        return next(float(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+def taken(told: Told) -> Told:
+    """The run, unless the target answered some event with anything but 200."""
+    if told.refused:
+        statuses = {event.status for event in told.events}
+        raise LoadError(f"{told.refused} of {len(told.events)} events were not taken: {sorted(statuses)}")
+    return told
+
+
+def share(told: Told) -> Values:
+    return {"client": told.client_share}
+
+
+def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """POST to frame at one socket, one event after the other."""
+    target = stack.target(name)
+    with target.client(target.staff_pages(1), target.posts(WARM + size.latency_events), wait=1) as client:
+        told = taken(client.go())
+    delays = told.delays(skip=WARM)
+    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": told.lost, **share(told)}
+
+
+def fan(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """POST to frame at the last of many sockets of one audience."""
+    target = stack.target(name)
+    with target.client(target.staff_pages(size.sockets), target.posts(3 + size.fan_events), wait=1) as client:
+        told = taken(client.go())
+    return {"p50": percentile(told.delays(skip=3), 0.5), "lost": told.lost, **share(told)}
+
+
+def burst(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Events as fast as eight connections bring them, to many sockets."""
+    target = stack.target(name)
+    posts = target.posts(size.burst_events)
+    with target.client(target.staff_pages(size.sockets), posts, conns=8, idle=12, patience=120) as client:
+        told = taken(client.go())
+    return {"lost": told.lost, "per_second": told.messages / told.span(), **share(told)}
+
+
+def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Idle patients, fifty staff pages, twenty events a second."""
+    target = stack.target(name)
+    pages = [*target.patient_pages(size.idle_sockets), *target.staff_pages(50)]
+    posts = target.posts(20 * size.day_seconds)
+    with target.client(pages, posts, conns=16, rate=20, idle=12, patience=size.day_seconds + 90) as client:
+        told = taken(client.go())
+    delays = told.delays(skip=WARM)
+    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": told.lost, **share(told)}
+
+
+def ingest(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Events a second over 32 connections, nobody listening."""
+    target = stack.target(name)
+    count = size.ingest_events if name != USUAL else max(60, size.ingest_events // 6)
+    with target.client([], target.posts(64), conns=32, patience=120) as client:
+        client.go()
+    with target.client([], target.posts(count), conns=32, patience=120) as client:
+        told = taken(client.go())
+    return {"per_second": count / told.span(), **share(told)}
+
+
+def transactions(stack: Stack, _name: str, size: Size, _round: int) -> Values:
+    """Single-row transactions a second of one connection, through the bare driver."""
+    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS floor (id bigserial PRIMARY KEY, body text)")
+        done, end = 0, time.monotonic() + min(3, size.idle_seconds)
+        while time.monotonic() < end:
+            connection.execute("INSERT INTO floor (body) VALUES (%s)", ["x" * 200])
+            done += 1
+    return {"per_second": done / min(3, size.idle_seconds)}
+
+
+def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Kilobytes that one more idle socket costs a fresh process."""
+    target = stack.target(name)
+    target.restart()
+    with target.client(target.staff_pages(40), target.posts(WARM), wait=1) as client:
+        client.go()
+    time.sleep(1)
+    before = resident_kilobytes(target.processes[0])
+    with target.client(target.staff_pages(size.sockets), []) as client:
+        time.sleep(2)
+        after = resident_kilobytes(target.processes[0])
+        client.go()
+    return {"kilobytes": (after - before) / size.sockets}
+
+
+def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Sockets that all break at one moment, while an event comes: seconds until all are back and know of it."""
+    target = stack.target(name)
+    at_once = {"delay_least": 0.05, "delay_most": 0.1}  # a harder case: nobody waits
+    found = {}
+    for metric, delays in (("seconds", RETURN), ("at_once", at_once)):
+        pages, posts = target.staff_pages(size.sockets), target.posts(1)
+        with target.client(pages, posts, cut=1, at_once=size.sockets, **delays) as client:
+            told = taken(client.go())
+        if told.ready < size.sockets:
+            raise LoadError(f"{told.ready} of {size.sockets} sockets came back in {told.seconds:.0f} s")
+        found[metric] = told.seconds
+    return found
+
+
+def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
+    """Percent of a core that idle sockets cost, beats included."""
+    target = stack.target(name)
+    with target.client(idle_pages(target, size), []) as client:
+        time.sleep(3)
+        before, started = cpu_seconds(target.processes[0]), time.monotonic()
+        time.sleep(size.idle_seconds)
+        used = (cpu_seconds(target.processes[0]) - before) / (time.monotonic() - started)
+        client.go()
+    return {"percent": 100 * used}
+
+
+def idle_pages(target: Target, size: Size):  # noqa: ANN201
+    """Half staff, half patients with a feed each."""
+    staff = min(size.idle_sockets // 2, 1000)
+    return [*target.staff_pages(staff), *target.patient_pages(size.idle_sockets - staff)]

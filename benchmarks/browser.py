@@ -1,0 +1,116 @@
+"""POST to changed DOM in Chromium. `python -m benchmarks.browser` in a process of its own: Playwright keeps a loop."""
+
+import datetime
+import http.client
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.blocks import NODE, SITE, Size, Values
+from benchmarks.events import HOST, Post, post, session_key
+from benchmarks.fill import A_DAY, DAYS_BACK
+from benchmarks.load import LoadError, percentile
+from benchmarks.stack import Stack
+from payments_site.demo.site import ROOT
+
+CONNECTED = (
+    "() => document.body.dataset.live === 'connected' || document.querySelector('live-source')?.connected === true"
+)
+WATCH = """() => {
+  const clock = () => performance.timeOrigin + performance.now(), waiting = new Map();
+  const text = id => document.getElementById("payment-" + id)?.textContent;
+  window.watchFor = id => { const before = text(id); waiting.set(id, { before }); return before !== undefined; };
+  window.changeOf = id => new Promise(done => {
+    const one = waiting.get(id);
+    if (one.at) done(one.at); else { one.done = done; setTimeout(() => done(0), 5000); }
+  });
+  new MutationObserver(() => {
+    for (const [id, one] of waiting)
+      if (!one.at && text(id) !== one.before) { one.at = clock(); one.done?.(one.at); }
+  }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+
+def clock_offset(page: Any) -> float:
+    """Milliseconds that the page's clock is ahead of ours."""
+    best = (1e9, 0.0)
+    for _ in range(20):
+        before = time.time()
+        theirs = page.evaluate("() => performance.timeOrigin + performance.now()")
+        after = time.time()
+        best = min(best, (after - before, theirs - (before + after) * 500))
+    return best[1]
+
+
+def send(connection: http.client.HTTPConnection, sent: Post) -> float:
+    """Time of the POST, once it was answered with 200."""
+    connection.connect()
+    at = time.time()
+    connection.sock.sendall(sent.request)
+    answer = http.client.HTTPResponse(connection.sock)
+    answer.begin()
+    answer.read()
+    if answer.status != 200:
+        raise LoadError(f"the event was answered with {answer.status}")
+    return at
+
+
+def measure(url: str, posts: list[Post]) -> list[float]:
+    """Milliseconds of each event."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.chromium import FLAGS, executable
+
+    address = urlsplit(url)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        context = browser.new_context()
+        context.add_cookies([{"name": "sessionid", "value": session_key(1), "url": url}])
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_function(CONNECTED, timeout=20_000)
+        page.evaluate(WATCH)
+        offset, delays = clock_offset(page), []
+        for sent in posts:
+            if not page.evaluate("id => watchFor(id)", sent.key):
+                raise LoadError(f"payment {sent.key} is not on {url}")
+            at = send(http.client.HTTPConnection(HOST, address.port, timeout=10), sent)
+            changed = page.evaluate("id => changeOf(id)", sent.key)
+            delays.append(changed - offset - at * 1000 if changed else 5000)
+            time.sleep(0.05)
+        browser.close()
+    return delays
+
+
+def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
+    """Each round and server has a day of appointments of its own, the first page of it."""
+    target = stack.target(name)
+    day = 1 + 2 * number + (name == SITE[1])
+    if name == NODE:
+        url = f"{target.url}/desk/?first={day * A_DAY}"
+    else:
+        date = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=day - DAYS_BACK)
+        url = f"{target.url}/desk/?day={date}"
+    numbers = range(day * A_DAY, day * A_DAY + min(48, 3 + size.browser_events))
+    asked = json.dumps([url, list(numbers), target.webhook, target.ports[0]])
+    command = [sys.executable, "-m", "benchmarks.browser"]
+    done = subprocess.run(
+        command,
+        input=asked,
+        cwd=ROOT,
+        timeout=180,
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    if done.returncode:
+        raise LoadError(done.stderr.strip().splitlines()[-1])
+    return {"p50": percentile(json.loads(done.stdout)[3:], 0.5)}
+
+
+if __name__ == "__main__":
+    url, numbers, webhook, port = json.load(sys.stdin)
+    print(json.dumps(measure(url, [post(number, webhook, port) for number in numbers])))

@@ -1,0 +1,104 @@
+"""The table: which metric is compared with which peer, and what it should be."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.blocks import NODE, POSTGRES, SITE, USUAL
+
+Measured = Mapping[tuple[str, str, str], Sequence[float]]  # (block, target, metric): a value for each round
+UVICORN, DAPHNE = SITE
+EVENTS = "events/s"
+INGEST = "Durable events/s, 32 connections"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`limits` by server; with a peer they bound the ratio to it, else the value itself. None: only shown."""
+
+    block: str
+    metric: str
+    what: str
+    limits: Mapping[str, float | None]
+    peer: str = ""
+    unit: str = "ms"
+    least: bool = False  # the limit is the least that is wanted, not the most
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`ratio` (or the value, without a peer) is the median of the rounds, between `low` and `high`."""
+
+    block: str
+    what: str
+    server: str
+    peer: str
+    unit: str
+    value: float
+    peer_value: float | None
+    ratio: float
+    low: float
+    high: float
+    target: str
+    met: bool | None
+    rounds: int
+    at: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def both(limit: float | None) -> dict[str, float | None]:
+    return {UVICORN: limit, DAPHNE: limit}
+
+
+ROWS = (
+    Row("latency", "p50", "POST to frame at one socket, p50", {UVICORN: 1.0, DAPHNE: 1.6}, NODE),
+    Row("latency", "p50", "POST to frame at one socket, p50", {UVICORN: 0.15, DAPHNE: None}, USUAL),
+    Row("latency", "p99", "POST to frame at one socket, p99", {UVICORN: 0.7, DAPHNE: 1.5}, NODE),
+    Row("browser", "p50", "POST to changed DOM in Chromium, p50", {UVICORN: 1.0, DAPHNE: 1.3}, NODE),
+    Row("fan", "p50", "Last of 1,000 sockets in one audience, p50", {UVICORN: 0.7, DAPHNE: 2.2}, NODE),
+    Row("fan", "p50", "Last of 1,000 sockets in one audience, p50", {UVICORN: 0.06, DAPHNE: None}, USUAL),
+    Row("burst", "lost", "Burst of 200 events to 1,000 sockets: frames lost", both(0), unit="frames"),
+    Row("burst", "per_second", "Burst: frames a second", {UVICORN: 0.8, DAPHNE: None}, NODE, "frames/s", least=True),
+    Row("day", "p99", "Clinic day: 2,000 patients, 50 staff, 20 events/s, p99", {UVICORN: 1.0, DAPHNE: None}, NODE),
+    Row("day", "lost", "Clinic day: frames lost", both(0), unit="frames"),
+    Row("ingest", "per_second", INGEST, {UVICORN: 1.2, DAPHNE: 0.6}, NODE, EVENTS, least=True),
+    Row("ingest", "per_second", INGEST, {UVICORN: 5, DAPHNE: None}, USUAL, EVENTS, least=True),
+    Row("memory", "kilobytes", "Memory per idle socket", {UVICORN: 1.1, DAPHNE: 1.0}, NODE, "KB"),
+    Row("cut", "seconds", "1,000 sockets cut: until all are back with the right head", both(1.3), NODE, "s"),
+    Row("cut", "at_once", "The same, nobody waiting before coming back", both(None), NODE, "s"),
+    Row("idle", "percent", "CPU for 2,000 idle sockets with beats", both(2), unit="% of a core"),
+    Row("pages", "page_ms", "Day list page, 100,000 appointments, median", both(None), unit="ms"),
+    Row("pages", "page_queries", "Day list page: queries", both(8), unit="queries"),
+    Row("pages", "poll_queries", "Poll with nothing new: queries", both(1), unit="queries"),
+    Row("pages", "poll_share", "Poll with nothing new, of a page render", both(0.3), unit="x"),
+    Row("latency", "p50", "POST to frame at one socket, p50", both(None), "floor"),
+    Row("fan", "p50", "Last of 1,000 sockets in one audience, p50", both(None), "floor"),
+    Row("ingest", "per_second", "Durable events/s, to single-row transactions/s", both(None), POSTGRES, EVENTS),
+)  # fmt: skip
+
+
+def result(row: Row, server: str, measured: Measured, at: str) -> Result | None:
+    """None when nothing was measured."""
+    ours = [value for value in measured.get((row.block, server, row.metric), []) if not math.isnan(value)]
+    theirs = [value for value in measured.get((row.block, row.peer, row.metric), []) if not math.isnan(value)]
+    if not ours or (row.peer and not theirs):
+        return None
+    ratios = ours
+    if row.peer:
+        ratios = [value / max(theirs[min(number, len(theirs) - 1)], 1e-9) for number, value in enumerate(ours)]
+    ratio, limit = statistics.median(ratios), row.limits[server]
+    met = None if limit is None else (ratio >= limit if row.least else ratio <= limit)
+    target = "" if limit is None else f"at {'least' if row.least else 'most'} {limit:g}"
+    return Result(
+        row.block, row.what, server, row.peer, row.unit, statistics.median(ours),
+        statistics.median(theirs) if row.peer else None, ratio, min(ratios), max(ratios), target, met, len(ours), at,
+    )  # fmt: skip
+
+
+def results(measured: Measured, at: str) -> list[Result]:
+    found = (result(row, server, measured, at) for row in ROWS for server in row.limits)
+    return [one for one in found if one]

@@ -1,0 +1,76 @@
+"""What an event, a page and a poll cost when the database holds a thousand payments, or a million."""
+
+import datetime
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.blocks import WARM, Size, taken
+from benchmarks.fill import DAYS_BACK
+from benchmarks.load import percentile
+from benchmarks.pages import DESK, POLL, milliseconds, queries
+from benchmarks.stack import Stack
+from benchmarks.targets import Numbers
+
+CHANGES = 5  # of each payment; each makes two feed entries
+HEAD = [
+    "payments",
+    "feed entries",
+    "event p50, ms",
+    "event p99, ms",
+    "day list, ms",
+    "queries",
+    "poll, ms",
+    "queries",
+    "filled in",
+]
+ABOUT = "One uvicorn process, one socket; each event is the first of its payment. Medians of {rounds} rounds."
+
+
+def scale(sizes: list[int], size: Size, folder: Path) -> int:
+    """All sizes exist at once, so that their rounds alternate."""
+    found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
+    seconds = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
+        for payments in sizes:
+            print(
+                f"bench: filling a database with {payments:,} payments, {2 * CHANGES * payments:,} feed entries",
+                flush=True,
+            )
+            started = time.monotonic()
+            prepare(stack, payments)
+            seconds[payments] = time.monotonic() - started
+        for number in range(min(3, size.rounds)):
+            for payments in sizes:
+                found[payments].append(one_round(stack, payments, size))
+                shown = " ".join(report.number(value) for value in found[payments][-1])
+                print(f"scale {payments:,}, round {number + 1}: {shown}", flush=True)
+    rows = []
+    for payments in sizes:
+        values = [report.number(statistics.median(each)) for each in zip(*found[payments], strict=True)]
+        rows.append([f"{payments:,}", f"{2 * CHANGES * payments:,}", *values, f"{seconds[payments]:.0f} s"])
+    print(report.plain(rows, HEAD))
+    about = ABOUT.format(rounds=min(3, size.rounds))
+    report.keep(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
+    return 0
+
+
+def prepare(stack: Stack, payments: int) -> None:
+    database, fresh = f"scale_{payments}", min(5000, payments // 2)
+    stack.fill_site(database, f"--payments={payments}", f"--fresh={fresh}", f"--changes={CHANGES}")
+    stack.site_target(database, "uvicorn", Numbers(payments, payments - fresh + 1), database)
+
+
+def one_round(stack: Stack, payments: int, size: Size) -> list[float]:
+    name = f"scale_{payments}"
+    target = stack.only(name)
+    events = min(size.latency_events, payments // 2 // 3 - WARM)  # three rounds
+    with target.client(target.staff_pages(1), target.posts(WARM + events), wait=1) as client:
+        delays = taken(client.go()).delays(skip=WARM)
+    day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1 - DAYS_BACK)
+    desk, poll = f"{DESK}?day={day}", POLL.format(head=target.head())
+    desk_queries, poll_queries = queries(stack, desk, poll, database=name)
+    desk_ms, poll_ms = (milliseconds(target, path, size.requests) for path in (desk, poll))
+    return [percentile(delays, 0.5), percentile(delays, 0.99), desk_ms, desk_queries, poll_ms, poll_queries]

@@ -1,0 +1,56 @@
+"""One, two and four uvicorn processes that share a database and Redis: what each adds."""
+
+import os
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks import blocks, report
+from benchmarks.blocks import Size
+from benchmarks.stack import Stack
+from benchmarks.targets import Numbers
+
+COUNTS = (1, 2, 4)
+HEAD = ["processes", "durable events/s", "last socket, ms", "burst, frames/s", "burst, lost"]
+ABOUT = (
+    "Sockets and connections are spread evenly; Redis takes each event to all sockets. Medians of {rounds} rounds. "
+    "PostgreSQL, Redis and the client share the {cores} cores: more processes than cores add nothing here."
+)
+
+
+def workers(size: Size, folder: Path) -> int:
+    found: dict[tuple[int, str], list[float]] = defaultdict(list)
+    rounds = min(3, size.rounds)
+    with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
+        print("bench: starting PostgreSQL, Redis, and the site in 1, 2 and 4 processes", flush=True)
+        stack.fill_site("site", "--payments", str(stack.payments))
+        numbers = Numbers(stack.payments)
+        for count in COUNTS:
+            stack.site_target(str(count), "uvicorn", numbers, workers=count)
+        for number in range(rounds):
+            for count in COUNTS:
+                for metric, value in one_round(stack, count, size, number).items():
+                    found[count, metric].append(value)
+    rows = [
+        [
+            str(count),
+            *(report.number(statistics.median(found[count, name])) for name in ("events", "last", "frames", "lost")),
+        ]
+        for count in COUNTS
+    ]
+    print(report.plain(rows, HEAD))
+    about = ABOUT.format(rounds=rounds, cores=len(os.sched_getaffinity(0)))
+    report.keep(folder, [], workers={"about": about, "head": HEAD, "rows": rows})
+    return 0
+
+
+def one_round(stack: Stack, count: int, size: Size, number: int) -> dict[str, float]:
+    stack.only(str(count))
+    events = blocks.ingest(stack, str(count), size, number)["per_second"]
+    last = blocks.fan(stack, str(count), size, number)["p50"]
+    burst = blocks.burst(stack, str(count), size, number)
+    values = {"events": events, "last": last, "frames": burst["per_second"], "lost": burst["lost"]}
+    shown = "  ".join(f"{metric} {report.number(value)}" for metric, value in values.items())
+    print(f"workers {count}, round {number + 1}: {shown}", flush=True)
+    return values
