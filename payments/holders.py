@@ -10,6 +10,8 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from accounts.proof import lacks_second_factor
+
 from .live import audience_of
 
 SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
@@ -32,7 +34,7 @@ def identify(session_key: str) -> Holder | None:
     if user_id is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     user = load_backend(session[BACKEND_SESSION_KEY]).get_user(user_id)
-    if user is None or not (audience := audience_of(user)):
+    if user is None or lacks_second_factor(user, session) or not (audience := audience_of(user)):
         return None
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
     if not any(constant_time_compare(known_hash, each) for each in hashes):

@@ -8,6 +8,8 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.decorators import sync_and_async_middleware
 
+from accounts.proof import lacks_second_factor
+
 from .live import audience_of
 from .models import Feed
 
@@ -44,7 +46,8 @@ def wants_cursor(request: HttpRequest) -> bool:
 
 
 def read_cursor(request: HttpRequest) -> None:
-    if audience := audience_of(request.user):
+    audience = audience_of(request.user)
+    if audience and not lacks_second_factor(request.user, request.session):
         request.live_feed = audience  # type: ignore[attr-defined]
         request.live_cursor = Feed.objects.head_of(audience)  # type: ignore[attr-defined]
 

@@ -17,6 +17,7 @@ os.environ.update(
     STRIPE_LIVE_MODE="0",
     LANGUAGE_CODE="fr",
     TIME_ZONE="Europe/Paris",
+    REQUIRE_MFA="0",
 )
 
 from payments_site.settings import *  # noqa: F403

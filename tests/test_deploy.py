@@ -39,7 +39,8 @@ def needs(program: str, package: str) -> pytest.MarkDecorator:
 
 
 def settings_variables() -> set[str]:
-    return set(re.findall(r'\benv(?:\.\w+)?\("([A-Z_]+)"', (ROOT / "payments_site/settings.py").read_text()))
+    source = "".join((ROOT / "payments_site" / name).read_text() for name in ("settings.py", "sign_in.py"))
+    return set(re.findall(r'\benv(?:\.\w+)?\("([A-Z_]+)"', source))
 
 
 def compose_variables() -> set[str]:

@@ -8,31 +8,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-APPS = ("payments_site", "appointments", "payments")
+APPS = ("payments_site", "accounts", "appointments", "payments")
 
 # Lowest first: a module imports from its own line or from lines before it.
 LAYERS = (
-    ("appointments.signals", "appointments.money", "appointments.models", "appointments.calendar",
-     "appointments.week", "payments.facts",
-     "payments.attempts", "payments.status", "payments.stripe_objects", "payments.signals", "payments.logs",
-     "payments.metrics"),
+    ("accounts*",
+     "appointments.signals", "appointments.money", "appointments.models", "appointments.calendar",
+     "appointments.week",
+     "payments.facts", "payments.attempts", "payments.status", "payments.stripe_objects", "payments.signals",
+     "payments.logs", "payments.metrics"),
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.stripe_client", "payments.stripe_lookup", "payments.checkout",
      "payments.refunds", "payments.desk"),
     ("payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror",
-     "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.seen",
-     "payments.sockets", "payments.holders", "payments.wording"),
+     "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe",
+     "payments.seen", "payments.sockets", "payments.holders", "payments.wording"),
     ("*.views*", "*.admin", "*.forms", "*.templatetags*", "*.management*", "payments.consumers",
      "payments.context_processors", "payments.middleware", "payments.receipt", "payments.*"),
     ("*.apps", "payments.urls"),
     ("payments_site*",),
 )  # fmt: skip
-LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.seen", "payments.sockets",
-        "payments.holders"}  # fmt: skip
+LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe", "payments.seen",
+        "payments.sockets", "payments.holders"}  # fmt: skip
 STRIPE_IN = {"payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror"}
 
 # Who may import a library. Entries are module patterns.
 LIBRARIES = {
+    "allauth": ("accounts*",),
     "djstripe": ("payments.recording", "payments.mirror", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.stripe_client", "payments.mirror", "payments.webhooks", "payments.checks"),
     "channels": ("payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.consumers",

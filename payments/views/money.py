@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.proof import proof_required
 from appointments.money import format_amount
 
 from .. import desk, refunds
@@ -47,6 +48,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
+@proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     """A form, then a page that names amount and patient, then the refund."""
     payment = payment_or_404(request, appointment__reference=reference.upper())

@@ -18,8 +18,10 @@ DAPHNE = ("--ping-interval", "10", "--ping-timeout", "10", "--websocket-max-mess
 class Site:
     """The sandbox and daphne as processes; `settings` is the environment of both, of `manage` and of nothing else.
 
-    A folder that holds a database and a sandbox state goes on from there.
+    A folder that holds a database and a sandbox state goes on from there. `mortal`: processes that it outlives.
     """
+
+    mortal: Sequence[Process] = ()
 
     def __init__(
         self, folder: Path, port: int, sandbox_port: int, sandbox_options: Sequence[str] = (), **settings: str
@@ -42,6 +44,7 @@ class Site:
             "STRIPE_LIVE_MODE": "0",
             "EMAIL_URL": f"filemail:///{self.mails}",
             "LOG_FORMAT": "line",
+            "REQUIRE_MFA": "0",  # so that a stranger can try
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
             **settings,

@@ -1,0 +1,28 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.management import call_command
+from django.db.models.signals import post_migrate
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+
+    def ready(self) -> None:
+        from allauth.account.decorators import secure_admin_login
+        from allauth.mfa.signals import authenticator_added, authenticator_used
+        from django.contrib import admin
+        from django.contrib.auth.signals import user_logged_in
+
+        from . import second_factor, sessions
+
+        post_migrate.connect(make_cache_table, sender=self)
+        user_logged_in.connect(sessions.begin)
+        authenticator_added.connect(second_factor.added)
+        authenticator_used.connect(second_factor.used)
+        admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+
+def make_cache_table(**kwargs: Any) -> None:
+    """Sign-in attempts are counted in the database: for all processes together, and also while Redis is away."""
+    call_command("createcachetable", verbosity=0)

@@ -1,0 +1,45 @@
+"""What a session has proved of its owner: a second factor, and who they are, lately."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ReauthenticationRequired
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest, HttpResponseBase
+
+from .sessions import SIGNED_IN
+
+SECOND_FACTOR = "second_factor"  # session key: the id of the user whose second factor this session has seen
+
+View = Callable[..., HttpResponseBase]
+
+
+def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase) -> bool:
+    """Whether this person has to show a second factor, and hasn't in this session. Asks no database."""
+    if not settings.REQUIRE_MFA or not (getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)):
+        return False
+    return bool(session.get(SECOND_FACTOR) != user.pk)
+
+
+def proved_recently(request: HttpRequest) -> bool:
+    """Whether this person signed in, or proved again who they are, within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds."""
+    records = get_authentication_records(request, request.user)
+    times = [request.session.get(SIGNED_IN, 0), *(record["at"] for record in records if record.get("reauthenticated"))]
+    return bool(time.time() - max(times) < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
+
+
+def proof_required(view: View) -> View:
+    """Ask for the password or passkey before a POST goes on to where it was going, with all that was typed."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST" and not proved_recently(request):
+            raise ReauthenticationRequired
+        return view(request, *args, **kwargs)
+
+    return checked

@@ -1,0 +1,47 @@
+"""Staff prove twice who they are: a password and a code, or a passkey."""
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import Resolver404, resolve, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from .proof import SECOND_FACTOR, lacks_second_factor
+
+OPEN = ("account_", "mfa_", "set_language", "livez", "readyz", "metrics")  # views that need no second factor
+
+
+def used(sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    request.session[SECOND_FACTOR] = user.pk
+
+
+def added(sender: object, request: HttpRequest, user: Any, authenticator: Authenticator, **kwargs: Any) -> None:
+    """Set up in this session, and so shown in it."""
+    if authenticator.type != Authenticator.Type.RECOVERY_CODES:
+        request.session[SECOND_FACTOR] = user.pk
+
+
+def detour(request: HttpRequest) -> HttpResponse | None:
+    """Where somebody goes who has to show, or first to set up, a second factor. None: on to the page."""
+    if not lacks_second_factor(request.user, request.session) or _is_open(request.path_info):
+        return None
+    if "HX-Request" in request.headers:
+        return HttpResponse("A second factor is needed.", status=403, content_type="text/plain")
+    codes, keys = (is_mfa_enabled(request.user, [kind]) for kind in ("totp", "webauthn"))
+    if codes or keys:
+        way = reverse("mfa_reauthenticate" if codes else "mfa_reauthenticate_webauthn")
+        return HttpResponseRedirect(f"{way}?{urlencode({'next': request.path})}")
+    messages.warning(request, _("Your account can move money, so it needs a second step to sign in. Set one up now."))
+    return redirect("mfa_index")
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return (resolve(path).view_name or "").startswith(OPEN)
+    except Resolver404:
+        return True

@@ -1,0 +1,324 @@
+"""Signing in and staying signed in: guesses, second factors, sessions that end, and proof before money goes out."""
+
+import datetime
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from appointments.models import Appointment, Practitioner
+from payments import holders
+from payments.models import Payment
+from payments.status import PaymentStatus
+from tests.payments.page import Page
+from tests.payments.stripe_story import Story, deliver
+from tests.payments.test_pages import desk_page_of, text_of
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "sesame, said aloud"
+
+
+@pytest.fixture(autouse=True)
+def fresh_counts(db: None) -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def clerk(db: None) -> User:
+    clerk = User.objects.create_user("desk", "desk@clinic.example", PASSWORD, is_staff=True)
+    clerk.groups.add(Group.objects.get(name="front desk"))
+    return clerk
+
+
+def sign_in(name: str, password: str = PASSWORD, client: Client | None = None, **options: Any) -> Any:
+    return (client or Client()).post("/login/", {"login": name, "password": password}, **options)
+
+
+def test_a_person_signs_in_and_out_where_they_always_did(clerk: User, client: Client) -> None:
+    asked = client.get("/desk/")
+    assert asked["Location"] == "/login/?next=/desk/"
+    assert sign_in("desk", client=client)["Location"] == "/"
+    assert client.get("/desk/").status_code == 200
+    assert client.post("/logout/")["Location"] == "/login/"
+    assert client.get("/desk/").status_code == 302
+
+
+def test_after_signing_in_one_is_where_one_wanted_to_be(clerk: User, client: Client) -> None:
+    form = {"login": "desk", "password": PASSWORD, "next": "/review/"}
+    assert client.post("/login/", form)["Location"] == "/review/"
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:x"])
+def test_after_signing_in_one_is_never_elsewhere(clerk: User, client: Client, elsewhere: str) -> None:
+    assert client.post("/login/", {"login": "desk", "password": PASSWORD, "next": elsewhere})["Location"] == "/"
+
+
+def test_a_wrong_name_a_wrong_password_and_a_deactivated_person_get_the_same_answer(clerk: User) -> None:
+    User.objects.create_user("gone", password=PASSWORD, is_active=False)
+    pages = [
+        text_of(sign_in(name, password)) for name, password in (("desk", "x"), ("nobody", "x"), ("gone", PASSWORD))
+    ]
+    assert pages[0].replace("desk", "") == pages[1].replace("nobody", "") == pages[2].replace("gone", "")
+
+
+def test_six_guesses_lock_a_name_for_that_address_and_for_nobody_else(clerk: User) -> None:
+    for _ in range(5):
+        sign_in("desk", "guess")
+    assert "_auth_user_id" not in sign_in("desk").wsgi_request.session
+    assert "_auth_user_id" in sign_in("desk", REMOTE_ADDR="192.0.2.7").wsgi_request.session
+    with time_machine.travel(timezone.now() + datetime.timedelta(minutes=16)):
+        assert "_auth_user_id" in sign_in("desk").wsgi_request.session
+
+
+def test_an_unknown_name_is_locked_in_the_same_words(clerk: User) -> None:
+    for name in ("desk", "nobody"):
+        for _ in range(5):
+            sign_in(name, "guess")
+        assert "Trop de tentatives" in text_of(sign_in(name, "guess"))
+
+
+def test_nobody_makes_an_account(client: Client) -> None:
+    assert client.get("/signup/").status_code == 404
+    assert "/signup/" not in client.get("/login/").content.decode()
+
+
+def test_the_admin_is_entered_by_the_same_door(client: Client) -> None:
+    answer = client.get("/admin/", follow=True)
+    assert answer.redirect_chain[-1][0].startswith("/login/?next=%2Fadmin%2F")
+
+
+# Passwords
+
+
+def sent() -> Iterator[Any]:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and "send_mail" in repr(getattr(thread, "_args", "")):
+            thread.join(5)
+    yield from mail.outbox
+
+
+def test_a_forgotten_password_is_answered_alike_whether_the_address_is_known(clerk: User, client: Client) -> None:
+    known = client.post("/password/reset/", {"email": "desk@clinic.example"}, follow=True)
+    unknown = client.post("/password/reset/", {"email": "nobody@clinic.example"}, follow=True)
+    assert text_of(known) == text_of(unknown)
+    (letter,) = sent()
+    assert letter.to == ["desk@clinic.example"]
+    link = re.search(r"/password/reset/key/\S+", letter.body)
+    assert link
+    form = client.get(link[0], follow=True)
+    new = "a new and longer word"
+    answer = client.post(form.redirect_chain[-1][0], {"password1": new, "password2": new}, follow=True)
+    assert answer.status_code == 200
+    assert "_auth_user_id" in sign_in("desk", new).wsgi_request.session
+    assert "invalide" in text_of(Client().get(link[0], follow=True))
+
+
+def test_passwords_are_kept_with_argon2_and_old_ones_move_to_it(clerk: User, settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # fmt: skip
+    assert clerk.password.startswith("md5$")
+    sign_in("desk")
+    clerk.refresh_from_db()
+    assert clerk.password.startswith("argon2$argon2id$")
+
+
+# Second factors
+
+
+@pytest.fixture
+def strict(settings: Settings) -> None:
+    settings.REQUIRE_MFA = True
+
+
+def code_of(secret: str) -> str:
+    return str(format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time())))))
+
+
+def test_staff_without_a_second_factor_are_led_to_set_one_up(strict: None, clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    for path in ("/desk/", "/review/", "/admin/", "/"):
+        assert client.get(path)["Location"] == "/two-factor/", path
+    page = client.get("/two-factor/")
+    assert "deuxième étape" in text_of(page)
+    assert "live-source" not in page.content.decode()
+    assert client.get("/payments/live/?after=0", headers={"HX-Request": "true"}).status_code == 403
+    assert holders.identify(client.session.session_key or "") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    form = client.get("/two-factor/totp/activate/").context["form"]
+    answer = client.post("/two-factor/totp/activate/", {"code": code_of(form.secret)}, follow=True)
+    assert "codes de récupération" in text_of(answer).lower()
+    assert client.get("/desk/").status_code == 200
+    assert holders.identify(client.session.session_key or "") is not None
+
+
+def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
+    strict: None, clerk: User, client: Client
+) -> None:
+    """Else a stolen password, used early, would open the desk later."""
+    sign_in("desk", client=client)
+    TOTP.activate(clerk, generate_totp_secret())
+    assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")
+    assert holders.identify(client.session.session_key or "") is None
+
+
+def test_a_password_alone_does_not_sign_in_once_there_is_a_code(strict: None, clerk: User, client: Client) -> None:
+    secret = generate_totp_secret()
+    TOTP.activate(clerk, secret)
+    assert sign_in("desk", client=client)["Location"] == "/two-factor/authenticate/"
+    assert client.get("/desk/")["Location"].startswith("/login/")
+    assert "Code incorrect" in text_of(client.post("/two-factor/authenticate/", {"code": "000000"}))
+    assert client.post("/two-factor/authenticate/", {"code": code_of(secret)})["Location"] == "/"
+    assert client.get("/desk/").status_code == 200
+
+
+def test_a_recovery_code_signs_in_once(strict: None, clerk: User) -> None:
+    TOTP.activate(clerk, generate_totp_secret())
+    code = RecoveryCodes.activate(clerk).get_unused_codes()[0]
+    for _, status in (("first", 302), ("again", 200)):
+        client = Client()
+        sign_in("desk", client=client)
+        assert client.post("/two-factor/authenticate/", {"code": code}).status_code == status
+
+
+def test_patients_need_no_second_factor(strict: None, client: Client) -> None:
+    client.force_login(User.objects.create_user("camille"))
+    assert client.get("/appointments/").status_code == 200
+
+
+# Sessions
+
+
+def ends_in(client: Client) -> float:
+    """Seconds."""
+    row = Session.objects.get(session_key=client.session.session_key)
+    return (row.expire_date - timezone.now()).total_seconds()
+
+
+def minutes_later(minutes: float) -> Any:
+    return time_machine.travel(timezone.now() + datetime.timedelta(minutes=minutes))
+
+
+def test_a_session_ends_when_its_owner_does_nothing_for_long(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    assert ends_in(client) == pytest.approx(django_settings.SESSION_COOKIE_AGE, abs=5)
+    with minutes_later(31):
+        assert client.get("/desk/").status_code == 302
+        assert client.get("/payments/live/?after=0").status_code == 401
+
+
+def test_a_session_goes_on_while_its_owner_works_but_not_for_ever(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    start = timezone.now()
+    for minutes in range(20, 600, 20):
+        with time_machine.travel(start + datetime.timedelta(minutes=minutes)):
+            assert client.get("/review/").status_code == 200, minutes
+    with time_machine.travel(start + datetime.timedelta(minutes=601)):
+        assert client.get("/review/").status_code == 302
+
+
+def test_a_page_left_open_keeps_no_session_alive(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    with minutes_later(20):
+        for path in ("/payments/live/?after=0", "/desk/"):
+            client.get(path, headers={"HX-Request": "true"})
+        assert ends_in(client) < 11 * 60
+
+
+def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    holder = holders.identify(client.session.session_key or "")
+    assert holder
+    assert holders.lapsed([holder]) == {}
+    with minutes_later(31):
+        assert holders.lapsed([holder]) == {holder: holders.SIGNED_OUT}
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_open_page_is_told_that_its_session_has_ended() -> None:
+    clerk = await sync_to_async(User.objects.create_user)("desk", password=PASSWORD, is_staff=True)
+    async with Page(clerk) as page:
+        await page.told_until_hello()
+        await sync_to_async(Session.objects.update)(expire_date=timezone.now())
+        assert await page.close_code(12) == holders.SIGNED_OUT
+
+
+def test_signing_in_gives_a_new_session_and_signing_out_ends_it(clerk: User, client: Client) -> None:
+    client.get("/login/")
+    sign_in("desk", client=client)
+    first = client.session.session_key
+    client.post("/logout/")
+    assert not Session.objects.filter(session_key=first).exists()
+
+
+# Proof before money goes out
+
+
+@pytest.fixture
+def paid(db: None) -> Payment:
+    start = timezone.now()
+    appointment = Appointment.objects.create(
+        patient=User.objects.create_user("camille"),
+        practitioner=Practitioner.objects.create(name="Dr Mercier"),
+        service="Consultation",
+        start=start,
+        end=start + datetime.timedelta(minutes=20),
+        price_amount=5000,
+    )
+    payment = Payment.objects.with_appointment().get(appointment=appointment)
+    deliver(Story(payment).succeeded())
+    payment.refresh_from_db()
+    return payment
+
+
+def test_a_refund_asks_again_who_one_is_and_goes_on_with_what_was_typed(
+    clerk: User, client: Client, paid: Payment
+) -> None:
+    sign_in("desk", client=client)
+    refund = {"scope": "part", "amount": "12,34", "reason": "duplicate"}
+    with minutes_later(6):
+        asked = client.post(f"{desk_page_of(paid)}refund/", refund)
+        assert asked["Location"].startswith("/reauthenticate/?next=")
+        wrong = client.post(asked["Location"], {"password": "x"})
+        assert "password" in wrong.context["form"].errors
+        after = client.post(asked["Location"], {"password": PASSWORD})
+        assert "Rembourser 12,34" in text_of(after)
+        confirmed = client.post(f"{desk_page_of(paid)}refund/", {**refund, "confirmed": "1"})
+        assert confirmed["Location"] == desk_page_of(paid)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (PaymentStatus.REFUND_PENDING, 1234)
+
+
+def test_within_five_minutes_of_signing_in_a_refund_asks_for_nothing(
+    clerk: User, client: Client, paid: Payment
+) -> None:
+    sign_in("desk", client=client)
+    with minutes_later(4):
+        answer = client.post(f"{desk_page_of(paid)}refund/", {"scope": "full", "reason": "duplicate"})
+        assert "Rembourser 50,00" in text_of(answer)

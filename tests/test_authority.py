@@ -1,0 +1,367 @@
+"""Who may do what, as one table: every URL pattern and every message of the socket, for every role.
+
+A new URL without a row here fails. What the table doesn't allow must be refused, in the way that it names.
+"""
+
+import datetime
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from appointments.models import Appointment, Practitioner
+from payments.models import Payment
+from payments.pay_links import token_of
+from payments_site import asgi
+from tests.payments.page import Page
+from tests.payments.stripe_story import Story, deliver
+
+Roles = frozenset[str]
+
+ANONYMOUS = frozenset({"anonymous", "inactive"})  # whoever was deactivated is signed out at once
+OWNER = frozenset({"owner"})
+DESK = frozenset({"temp", "front desk", "accountant", "manager", "superuser"})  # is_staff; temp is in no group
+REFUNDERS = DESK - {"temp"}
+EXPORTERS = frozenset({"accountant", "manager", "superuser"})
+SIGNED_IN = OWNER | {"other"} | DESK
+EVERYBODY = ANONYMOUS | SIGNED_IN
+NOBODY: Roles = frozenset()
+
+# What those get who may not. Signed-out people are led to the sign-in page, except where a number is given.
+FORBIDDEN, HIDDEN = 403, 404
+
+# view, method, who may, what other signed-in people get, what signed-out people get. A method that isn't here: 405.
+TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
+    ("account_login", "GET", EVERYBODY, 0, 0),
+    ("account_login", "POST", EVERYBODY, 0, 0),
+    ("account_logout", "GET", EVERYBODY, 0, 0),  # asks; only a POST signs out
+    ("account_logout", "POST", EVERYBODY, 0, 0),
+    ("account_inactive", "GET", EVERYBODY, 0, 0),
+    ("account_reauthenticate", "GET", SIGNED_IN, 0, 302),
+    ("account_reauthenticate", "POST", SIGNED_IN, 0, 302),
+    ("account_change_password", "GET", SIGNED_IN, 0, 302),
+    ("account_change_password", "POST", SIGNED_IN, 0, 302),
+    ("account_set_password", "GET", SIGNED_IN, 0, 302),
+    ("account_set_password", "POST", SIGNED_IN, 0, 302),
+    ("account_reset_password", "GET", EVERYBODY, 0, 0),
+    ("account_reset_password", "POST", EVERYBODY, 0, 0),
+    ("account_reset_password_done", "GET", EVERYBODY, 0, 0),
+    ("account_reset_password_from_key", "GET", EVERYBODY, 0, 0),  # the key from the e-mail opens it
+    ("account_reset_password_from_key", "POST", EVERYBODY, 0, 0),
+    ("account_reset_password_from_key_done", "GET", EVERYBODY, 0, 0),
+    ("set_language", "POST", EVERYBODY, 0, 0),
+    ("home", "GET", SIGNED_IN, 0, 302),
+    ("appointments", "GET", SIGNED_IN, 0, 302),
+    ("appointment", "GET", OWNER | DESK, HIDDEN, 302),
+    ("appointment_calendar", "GET", OWNER | DESK, HIDDEN, 302),
+    ("review_queue", "GET", DESK, FORBIDDEN, 302),
+    ("desk", "GET", DESK, FORBIDDEN, 302),
+    ("desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("why", "GET", DESK, FORBIDDEN, 302),
+    ("desk_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("why_payment", "GET", DESK, FORBIDDEN, 302),
+    ("set_attendance", "POST", DESK, FORBIDDEN, 302),
+    ("cancel_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("cancel_appointment", "POST", DESK, FORBIDDEN, 302),
+    ("take_payment", "GET", DESK, FORBIDDEN, 302),
+    ("take_payment", "POST", DESK, FORBIDDEN, 302),
+    ("refund_payment", "GET", REFUNDERS, FORBIDDEN, 302),
+    ("refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("collect", "GET", DESK, FORBIDDEN, 302),
+    ("pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
+    ("pay_by_link", "POST", EVERYBODY, 0, 0),
+    ("confirm_by_link", "POST", EVERYBODY, 0, 0),
+    ("pay", "POST", OWNER | DESK, HIDDEN, 302),
+    ("checkout_return", "GET", OWNER | DESK, HIDDEN, 302),
+    ("confirm_payment", "POST", OWNER | DESK, HIDDEN, 302),
+    ("receipt", "GET", OWNER | DESK, HIDDEN, 302),
+    ("payments_live", "GET", SIGNED_IN, 0, 401),
+    ("components", "GET", SIGNED_IN, 0, 302),
+    ("livez", "GET", EVERYBODY, 0, 0),
+    ("readyz", "GET", EVERYBODY, 0, 0),
+    ("metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/test_health.py
+    ("stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/test_webhooks.py
+    ("stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # of an endpoint that isn't
+    ("operations", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # between password and code; else back to the start
+    ("mfa_authenticate", "POST", EVERYBODY, 0, 0),
+    ("mfa_login_webauthn", "GET", EVERYBODY, 0, 0),
+    ("mfa_login_webauthn", "POST", EVERYBODY, 0, 0),
+)
+# Each person's own second factors: nothing in the address says whose, but for a key's number.
+OWN = ("mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
+       "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
+       "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn")  # fmt: skip
+RULES: dict[tuple[str, str], tuple[Roles, int, int]] = {(row[0], row[1]): (row[2], row[3], row[4]) for row in TABLE}
+PROBES = ("livez", "readyz", "metrics")  # don't look at who asks
+STAGES = ("mfa_authenticate", "mfa_login_webauthn", "account_logout")  # may end at the sign-in page
+RULES |= {(view, method): (SIGNED_IN, 0, 302) for view in OWN for method in ("GET", "POST")}
+
+# The admin: which of a model's pages a manager has, in Django's words. A superuser has all, others on the staff only
+# the pages that name no model; patients are led to sign in as somebody else.
+MANAGED = {
+    "payments_payment": {"view"},
+    "payments_fact": {"view"},
+    "payments_statuschange": {"view"},
+    "payments_eventreceipt": {"view"},
+    "payments_feed": {"view"},
+    "appointments_appointment": {"view", "add", "change"},
+    "appointments_practitioner": {"view", "add", "change"},
+    "auth_user": {"view", "add", "change"},
+}
+PAGE_NEEDS = {"changelist": "view", "history": "view", "change": "view", "add": "add", "delete": "delete"}
+ADMIN_ITSELF = {"index", "login", "logout", "password_change", "password_change_done", "autocomplete", "jsi18n",
+                "view_on_site", "app_list", "auth_user_password_change", "djstripe_custom_action"}  # fmt: skip
+
+# The socket: which feed a role may hold. 0 stays open.
+FEEDS: tuple[tuple[str, str, int], ...] = (
+    ("anonymous", "patient", 4401), ("anonymous", "staff", 4401), ("inactive", "staff", 4401),
+    ("owner", "patient", 0), ("owner", "staff", 4403), ("other", "patient", 4403), ("other", "staff", 4403),
+    ("temp", "staff", 0), ("temp", "patient", 4403), ("front desk", "staff", 0), ("front desk", "patient", 4403),
+    ("accountant", "staff", 0), ("accountant", "patient", 4403), ("manager", "staff", 0), ("manager", "patient", 4403),
+    ("superuser", "staff", 0), ("superuser", "patient", 4403),
+)  # fmt: skip
+# What a page may say, whoever holds it. 0: heard; else the close code. The names are Channels' own handlers.
+MESSAGES: tuple[tuple[str, int], ...] = (
+    ("ping", 0),
+    ('{"seen": 0, "payments": []}', 0),
+    ('{"type": "websocket.disconnect"}', 4400),
+    ('{"join": "staff"}', 4400),
+    ('{"feed": "staff", "after": 0}', 4400),
+    ("x" * 8193, 4413),
+)
+
+
+class World:
+    """One paid appointment of the owner's, and somebody in each role."""
+
+    def __init__(self) -> None:
+        self.people: dict[str, User | None] = {"anonymous": None}
+        for role in ("owner", "other"):
+            self.people[role] = User.objects.create_user(role, password="sesame")
+        for role in ("temp", "front desk", "accountant", "manager", "inactive"):
+            self.people[role] = User.objects.create_user(role, password="sesame", is_staff=True)
+        for role in ("front desk", "accountant", "manager"):
+            self.person(role).groups.add(Group.objects.get(name=role))
+        self.people["superuser"] = User.objects.create_superuser("superuser", password="sesame")
+        self.clients = {role: Client() for role in self.people}
+        for role, client in self.clients.items():
+            if role != "anonymous":
+                client.force_login(self.person(role))
+        User.objects.filter(username="inactive").update(is_active=False)
+        self.payment = self._paid()
+
+    def person(self, role: str) -> User:
+        person = self.people[role]
+        assert person is not None, role
+        return person
+
+    def _paid(self) -> Payment:
+        start = timezone.now() + datetime.timedelta(days=1)
+        appointment = Appointment.objects.create(
+            patient=self.person("owner"), practitioner=Practitioner.objects.create(name="Dr Mercier"),
+            service="Consultation", start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000,
+        )  # fmt: skip
+        payment = Payment.objects.with_appointment().get(appointment=appointment)
+        deliver(Story(payment).completed())
+        payment.refresh_from_db()
+        return payment
+
+    def ask(self, role: str, method: str, path: str) -> Any:
+        if role not in ANONYMOUS and not self.clients[role].session.get("_auth_user_id"):
+            self.clients[role].force_login(self.person(role))  # again, after having signed out
+        return self.clients[role].generic(method, path)
+
+    def path(self, view: str) -> str:
+        payment = self.payment
+        values = {
+            "reference": payment.appointment.reference,
+            "public_id": payment.public_id,
+            "token": token_of(payment),
+            "djstripe_uuid": uuid.UUID(int=0),
+            "object_id": payment.pk,
+            "id": payment.pk,
+            "app_label": "payments",
+            "uidb36": "1",
+            "key": "forged",
+            "pk": 1,
+            "action_name": "x",
+            "model_name": "event",
+            "content_type_id": 1,
+        }
+        path = reverse(view, kwargs={name: values[name] for name in PATTERNS[view]})
+        if view == "checkout_return":
+            path += "?session_id=" + payment.facts.get().stripe_id
+        return path + ("?after=0" if view == "payments_live" else "")
+
+
+def patterns(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Every named view with the names in its path. Nameless ones are others' under another spelling."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLPattern):
+            regex = getattr(pattern.pattern, "regex", None)
+            names = list(pattern.pattern.converters or (regex.groupindex if regex else {}))
+            yield f"{namespace}{pattern.name}", names
+        else:
+            outer = list(pattern.pattern.converters)
+            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
+            yield from ((name, outer + names) for name, names in patterns(pattern, inner))
+
+
+PATTERNS = dict(patterns(get_resolver()))
+NAMELESS = {"None": "stripe_webhook_endpoint without its last slash", "admin:None": "Django's older change addresses"}
+ADMIN = sorted(name.removeprefix("admin:") for name in PATTERNS if name.startswith("admin:") and name not in NAMELESS)
+OURS = sorted(name for name in PATTERNS if ":" not in name and name not in NAMELESS)
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return World()
+
+
+def is_sign_in(answer: Any) -> bool:
+    return bool(answer.status_code == 302) and answer["Location"].startswith(("/login/", "/admin/login/"))
+
+
+def test_every_url_has_a_rule_and_every_rule_a_url() -> None:
+    assert {view for view, _ in RULES} == set(OURS)
+
+
+def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
+    wrong = []
+    for view, method in RULES:
+        for role in ("anonymous",) if view in PROBES else sorted(EVERYBODY):
+            answer = world.ask(role, method, world.path(view))
+            if not as_told(view, method, role, answer):
+                wrong.append((view, method, role, answer.status_code, answer.get("Location", "")))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def as_told(view: str, method: str, role: str, answer: Any) -> bool:
+    allowed, refusal, stranger = RULES[view, method]
+    if role in allowed:
+        fine = {200, 204, 302, 422} | ({404, 405} if view in OWN else set()) | ({503} if view == "readyz" else set())
+        return answer.status_code in fine and (role in ANONYMOUS or view in STAGES or not is_sign_in(answer))
+    if role in ANONYMOUS:
+        return is_sign_in(answer) if stranger == 302 else bool(answer.status_code == stranger)
+    return bool(answer.status_code == refusal)
+
+
+def test_any_other_method_is_refused(world: World) -> None:
+    for view in OURS:
+        for method in {"GET", "POST", "PUT", "DELETE"} - {method for other, method in RULES if other == view}:
+            if not view.startswith(("account_", "mfa_", "set_language")):  # others' code
+                assert world.ask("superuser", method, world.path(view)).status_code == 405, (view, method)
+
+
+@pytest.mark.parametrize("role", sorted(DESK - {"superuser"}))
+def test_the_admin_gives_those_rights_which_the_table_names(role: str, world: World) -> None:
+    request = RequestFactory().get("/admin/")
+    request.user = world.person(role)
+    for model, of_model in admin.site._registry.items():
+        verbs = ("view", "add", "change", "delete")
+        rights = {verb for verb in verbs if getattr(of_model, f"has_{verb}_permission")(request)}
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        assert rights == (MANAGED.get(name, set()) if role == "manager" else set()), name
+
+
+@pytest.mark.parametrize("role", ["anonymous", "owner", "manager"])
+def test_the_admin_s_pages_follow_those_rights(role: str, world: World) -> None:
+    wrong = []
+    for page in (page for page in ADMIN if page not in ADMIN_ITSELF):
+        model, _, needs = page.rpartition("_")
+        answer = world.clients[role].get(world.path(f"admin:{page}"))
+        if role != "manager":
+            told = is_sign_in(answer)
+        elif PAGE_NEEDS[needs] in MANAGED.get(model, ()):
+            told = answer.status_code in (200, 302)
+        else:
+            told = answer.status_code == 403 or answer.get("Location") == "/admin/"  # nothing has that number
+        if not told:
+            wrong.append((page, answer.status_code))
+    assert not wrong
+
+
+def test_nobody_adds_or_deletes_what_is_known_of_payments(world: World) -> None:
+    for model in (name for name in MANAGED if name.startswith("payments_")):
+        for page in ("add", "delete"):
+            assert world.clients["superuser"].get(world.path(f"admin:{model}_{page}")).status_code == 403, model
+
+
+def test_every_page_of_the_admin_is_one_that_the_table_knows() -> None:
+    assert [page for page in ADMIN if page not in ADMIN_ITSELF and page.rpartition("_")[2] not in PAGE_NEEDS] == []
+
+
+def test_a_change_without_the_forms_token_is_refused(world: World) -> None:
+    for view, method in RULES:
+        if method == "POST" and not view.startswith("stripe_webhook"):
+            client = Client(enforce_csrf_checks=True)
+            client.force_login(world.person("superuser"))
+            assert client.post(world.path(view)).status_code == 403, view
+
+
+def test_a_feed_is_polled_by_those_whom_the_table_names(world: World) -> None:
+    names = {"staff": "staff", "patient": f"patient.{world.person('owner').pk}"}
+    for role, feed, code in FEEDS:
+        answer = world.clients[role].get("/payments/live/", {"after": "0", "feed": names[feed]})
+        expected = {0: 200, 4401: 401, 4403: 403}[code]
+        assert answer.status_code == expected, (role, feed)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_feed_is_opened_by_those_whom_the_table_names() -> None:
+    world = await sync_to_async(World)()
+    names = {"staff": "staff", "patient": f"patient.{world.person('owner').pk}"}
+    for role, feed, code in FEEDS:
+        page = Page(None, f"after=0&feed={names[feed]}")
+        page.client = world.clients[role]
+        async with page:
+            if code:
+                assert await page.close_code() == code, (role, feed)
+            else:
+                assert (await page.told_until_hello())[-1]["t"] == "hello", (role, feed)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_may_say_what_the_table_names_and_nothing_else() -> None:
+    world = await sync_to_async(World)()
+    for role in ("owner", "superuser"):
+        for message, code in MESSAGES:
+            page = Page(None, "after=900")
+            page.client = world.clients[role]
+            async with page:
+                await page.told_until_hello()
+                await page.socket.send_to(text_data=message)
+                if code:
+                    assert await page.close_code() == code, (role, message[:40])
+                else:
+                    await page.socket.send_to(text_data="ping")
+                    assert json.dumps(await page.told()), (role, message)
+
+
+def test_there_is_one_socket_and_everything_else_is_refused() -> None:
+    routes = asgi.sockets.inner.routes
+    assert [str(route.pattern) for route in routes] == ["ws/payments/", ""]
+    assert "WebsocketDenier" in str(routes[-1].callback)
+
+
+def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
+    """Django's own form would let whoever may change users make themself a superuser."""
+    client = world.clients["manager"]
+    change: Callable[[str], str] = lambda role: f"/admin/auth/user/{world.person(role).pk}/change/"  # noqa: E731
+    form = {"username": "temp", "is_active": "on", "is_staff": "on", "is_superuser": "on", "user_permissions": "1"}
+    form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    assert client.post(change("temp"), form).status_code == 302
+    temp = User.objects.get(username="temp")
+    assert not temp.is_superuser
+    assert not temp.user_permissions.exists()
+    assert client.post(change("superuser"), form | {"username": "superuser"}).status_code == 403
+    assert client.post(f"/admin/auth/user/{world.person('superuser').pk}/password/", {}).status_code == 403
