@@ -24,7 +24,7 @@ async def post(chunks: list[bytes], *headers: tuple[bytes, bytes], path: str = "
     """The answer's status and its start message and body."""
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"host", b"testserver"), *headers]
-    server = ApplicationCommunicator(application, scope)
+    server: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
     for number, chunk in enumerate(chunks, 1):
         await server.send_input({"type": "http.request", "body": chunk, "more_body": number < len(chunks)})
     start = await server.receive_output(15)
