@@ -136,8 +136,10 @@ class Ear:
         await self.layer.send(self._channel, {"type": "probe"})
 
     async def _next_turn(self) -> None:
+        """Not with wait_for: Python 3.11's forgets a cancellation that comes together with what it waits for."""
         try:
-            await asyncio.wait_for(self.changed.wait(), PROBE)
+            async with asyncio.timeout(PROBE):
+                await self.changed.wait()
         except TimeoutError:
             return
         self.changed.clear()
