@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from django.db import DatabaseError, connection
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -33,10 +34,16 @@ class Gauges(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        """What this process knows by itself is told in any case."""
         yield from counted_here()
         yield from sockets_here()
-        yield from waiting()
-        yield from payments()
+        yield from delays_here()
+        try:
+            known = [*waiting(), *payments()]
+        except DatabaseError:
+            known = []
+        yield GaugeMetricFamily("payments_database_up", "1 while the database answers", value=bool(known))
+        yield from known
 
 
 def counted_here() -> Iterator[Metric]:
@@ -61,6 +68,18 @@ def sockets_here() -> Iterator[Metric]:
     deaf = GaugeMetricFamily("payments_live_deaf", "1 while the channel layer brings no hints")
     deaf.add_metric([], any(each.deaf for each in hubs))
     yield deaf
+
+
+def delays_here() -> Iterator[Metric]:
+    """What would keep a change from its page."""
+    hubs, now = hub.running(), time.monotonic()
+    probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
+    lag = max((each.lag for each in hubs), default=0)
+    pool = getattr(connection, "pool", None)  # PostgreSQL's alone
+    queue = pool.get_stats()["requests_waiting"] if pool else 0
+    yield GaugeMetricFamily("payments_probe_age_seconds", "Since the last probe came back", value=probe)
+    yield GaugeMetricFamily("payments_live_loop_lag_seconds", "How late the event loop woke last", value=lag)
+    yield GaugeMetricFamily("payments_database_pool_waiting", "Threads waiting for a connection", value=queue)
 
 
 def waiting() -> Iterator[Metric]:

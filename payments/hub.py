@@ -11,9 +11,12 @@ from collections import defaultdict
 from collections.abc import Coroutine
 from typing import Any
 
-from . import hints, holders
+from django.conf import settings
+
+from . import hints, holders, metrics
 from .listeners import Listeners, in_thread
 from .live import BEAT, counted, heads_of
+from .probe import AUDIENCE, Probe
 from .sockets import Socket
 
 logger = logging.getLogger(__name__)
@@ -38,7 +41,10 @@ def running() -> "list[Hub]":
 
 
 class Hub:
-    """Runs from the first socket to the last. `tailed_at` is when the database last answered (monotonic seconds)."""
+    """Runs from the first socket to the last.
+
+    `tailed_at`: when the database last answered (monotonic seconds); `lag`: seconds by which the loop woke late.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,6 +52,8 @@ class Hub:
         self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # in the order of arrival
         self._tasks: set[asyncio.Task[None]] = set()
         self._ear: hints.Ear | None = None
+        self.probe: Probe | None = None
+        self.lag = 0.0
         self.tailed_at = time.monotonic()
 
     async def join(self, socket: Socket, after: int | None) -> None:
@@ -70,7 +78,7 @@ class Hub:
         self._of_user[user_id].pop(socket, None)
         if not self._of_user[user_id]:
             del self._of_user[user_id]
-        if not self._feeds:
+        if not self._of_user:
             self._stop()
 
     def sockets(self) -> list[Socket]:
@@ -93,15 +101,16 @@ class Hub:
 
     def _wake(self, audience: str, seq: int) -> None:
         feed = self._feeds.get(audience)
-        if feed and seq > feed.head:
-            feed.head = seq
+        if feed and feed.moved(seq, metrics.PUSH):
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
         """Tail, recheck and beat. Without a fresh answer of the database there is no beat: it would prove nothing."""
         beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
         while True:
+            due = time.monotonic() + TAIL
             await asyncio.sleep(TAIL)
+            self.lag = max(0.0, time.monotonic() - due)
             try:
                 await self._tail()
                 self.tailed_at = time.monotonic()
@@ -118,8 +127,7 @@ class Hub:
     async def _tail(self) -> None:
         heads = await in_thread(heads_of, list(self._feeds))
         for audience, feed in self._feeds.items():
-            if feed.sent is not None and heads.get(audience, 0) > feed.head:
-                feed.head = heads[audience]
+            if feed.sent is not None and feed.moved(heads.get(audience, 0), metrics.TAIL):
                 counted["feeds_found_late"] += 1
             if feed.behind:
                 self._spawn(feed.pump())
@@ -146,6 +154,9 @@ class Hub:
             _hubs[self._loop] = self
             hints.local.add(self.hear)
             self._spawn(self._run())
+            if settings.PROBE_SECONDS:
+                self._feeds[AUDIENCE] = self.probe = Probe()
+                self._spawn(self.probe.run())
             if (layer := hints.shared_layer()) is not None:
                 self._ear = hints.Ear(layer, self._wake, self._feeds.keys)
                 self._spawn(self._ear.run())
@@ -160,7 +171,8 @@ class Hub:
         _hubs.pop(self._loop, None)
         for task in self._tasks:
             task.cancel()
-        self._tasks, self._ear = set(), None
+        self._tasks, self._ear, self.probe = set(), None, None
+        self._feeds.clear()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

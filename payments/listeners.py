@@ -34,12 +34,19 @@ class Listeners:
         self.audience = audience
         self.sockets: set[Socket] = set()
         self.sent: int | None = None
-        self.head = 0
+        self.head, self.path = 0, metrics.PUSH
         self._pumping = asyncio.Lock()
 
     @property
     def behind(self) -> bool:
         return self.sent is not None and self.head > self.sent
+
+    def moved(self, seq: int, path: str) -> bool:
+        """Whether it is news, by this path, that the feed has reached this number."""
+        if seq <= self.head:
+            return False
+        self.head, self.path = seq, path
+        return True
 
     def live(self) -> list[Socket]:
         return [socket for socket in self.sockets if socket.live]
@@ -73,7 +80,7 @@ class Listeners:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
                 await self._tell(self.live(), frames)
-                metrics.pushed(batch.entries)
+                metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
 
     async def beat(self) -> None:
