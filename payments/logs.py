@@ -60,6 +60,15 @@ class LineFormatter(logging.Formatter):
         return " ".join([said, *(f"{name}={value}" for name, value in fields_of(record).items())])
 
 
+class BriefAboutOthers(logging.Filter):
+    """No traceback for what a visitor did wrong (4xx): it would only bury our own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def new_id(given: str) -> str:
     """A request's id: the one given, where there is a proxy, which must overwrite what browsers send."""
     return given if settings.SECURE_PROXY_SSL_HEADER and WELL_FORMED.fullmatch(given) else uuid.uuid4().hex

@@ -23,7 +23,7 @@ def ask_stripe(payment: Payment, source: Source, actor: User | None = None) -> R
 
 def confirm_return(payment: Payment, session_id: str) -> bool:
     """Whether a return URL's session is one that we opened for this payment. Asks nobody."""
-    return payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
+    return session_id.isprintable() and payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:

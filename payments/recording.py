@@ -107,8 +107,8 @@ def store_trigger(
 
 
 def as_event(row: Event) -> dict[str, Any]:
-    """A stored Event as Stripe sent it."""
-    return dict(row.stripe_data)
+    """A stored Event as Stripe sent it; of a damaged row what is left, and at least its id."""
+    return {"id": row.id, "type": row.type, **(row.stripe_data or {})}
 
 
 def stored_events(
@@ -128,7 +128,7 @@ def stored_events(
     events = {row.id: as_event(row) for row in stored}
     for trigger in WebhookEventTrigger.objects.filter(valid=True, event=None):
         event = trigger.json_body
-        if event.get("type") in EVENT_READERS and (not ids or event["id"] in ids):
+        if isinstance(event, dict) and event.get("type") in EVENT_READERS and (not ids or event["id"] in ids):
             events.setdefault(event["id"], event)
     outcomes = dict(EventReceipt.objects.filter(stripe_event_id__in=events).values_list("stripe_event_id", "outcome"))
     settled = {event_id for event_id, outcome in outcomes.items() if outcome not in UNSETTLED}
@@ -136,9 +136,14 @@ def stored_events(
     chosen = [
         event
         for event_id, event in events.items()
-        if first <= event["created"] < last and (event_id not in settled or (settled_too and not failed))
+        if first <= _created(event) < last and (event_id not in settled or (settled_too and not failed))
     ]
-    return sorted(chosen, key=lambda event: int(event["created"]))
+    return sorted(chosen, key=_created)
+
+
+def _created(event: Mapping[str, Any]) -> int:
+    """Unix seconds; 0 where a damaged row doesn't say."""
+    return created if isinstance(created := event.get("created"), int) else 0
 
 
 def forget_deliveries(before: datetime.datetime) -> int:

@@ -1,11 +1,14 @@
 """What the operator's commands share: a progress bar, rehearsals, and errors that name the way out."""
 
-from collections.abc import Iterable, Iterator
+import os
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
@@ -14,6 +17,8 @@ from payments.models import Payment
 
 T = TypeVar("T")
 USAGE = 2  # exit status for a wrong argument; work that failed exits with 1
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+AGAIN = "What was done stays; run it again."
 
 
 class OperatorCommand(BaseCommand):
@@ -21,6 +26,21 @@ class OperatorCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Whatever stops it is said in one line."""
+        try:
+            said = super().execute(*args, **options)
+            self.stdout.flush()
+        except DatabaseError as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CommandError(f"The database refuses: {reason}. {AGAIN}") from error
+        except KeyboardInterrupt:
+            raise CommandError(f"Interrupted. {AGAIN}", returncode=INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+            raise CommandError(f"Nobody reads the output any more. {AGAIN}") from None
+        return said
 
     def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
         """A bar on a terminal, nothing in a pipe."""
@@ -48,6 +68,18 @@ def rehearsal(dry_run: bool) -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+def at_least(least: float, kind: Callable[[str], T] = int) -> Callable[[str], T]:  # type: ignore[assignment]
+    """For add_argument(type=...): a number from `least` to a million."""
+
+    def number(text: str) -> T:
+        value = kind(text)
+        if not least <= float(text) <= 1_000_000:
+            raise ArgumentTypeError(f"{text} is not between {least} and 1000000")
+        return value
+
+    return number
 
 
 def moment(text: str) -> Any:

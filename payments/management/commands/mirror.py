@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from payments import mirror
-from payments.management.base import OperatorCommand
+from payments.management.base import OperatorCommand, at_least
 
 
 class Command(OperatorCommand):
@@ -16,7 +16,9 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--once", action="store_true", help="copy what is waiting, then stop")
-        parser.add_argument("--every", type=float, default=2, metavar="SECONDS", help="pause between rounds (2)")
+        parser.add_argument(
+            "--every", type=at_least(0, float), default=2, metavar="SECONDS", help="pause between rounds (2)"
+        )
 
     def handle(self, *args: Any, once: bool, every: float, dry_run: bool, **options: Any) -> None:
         if dry_run:

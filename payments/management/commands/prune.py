@@ -6,7 +6,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from payments import recording
-from payments.management.base import OperatorCommand, rehearsal
+from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Feed, FeedEntry
 
 
@@ -18,8 +18,12 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)  # type: ignore[arg-type]
-        parser.add_argument("--deliveries", type=int, default=7, metavar="DAYS", help="keep deliveries for so long (7)")
-        parser.add_argument("--feeds", type=int, default=7, metavar="DAYS", help="keep feed entries for so long (7)")
+        parser.add_argument(
+            "--deliveries", type=at_least(0), default=7, metavar="DAYS", help="keep deliveries for so long (7)"
+        )
+        parser.add_argument(
+            "--feeds", type=at_least(0), default=7, metavar="DAYS", help="keep feed entries for so long (7)"
+        )
 
     def handle(self, *args: Any, deliveries: int, feeds: int, dry_run: bool, **options: Any) -> None:
         now = timezone.now()

@@ -1,3 +1,4 @@
+import uuid
 from argparse import ArgumentParser
 from typing import Any
 
@@ -5,7 +6,7 @@ from django.core.management.base import CommandError
 
 from payments import ledger
 from payments.ledger import Cause, Source
-from payments.management.base import OperatorCommand, rehearsal
+from payments.management.base import USAGE, OperatorCommand, rehearsal
 from payments.models import Payment
 from payments.reconcile import facts_at_stripe
 from payments.stripe_client import StripeUnavailableError
@@ -24,7 +25,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, payments: list[str], fix: bool, **options: Any) -> None:
         chosen = Payment.objects.exclude(facts=None).select_related("appointment").order_by("pk")
         if payments:
-            chosen = chosen.filter(public_id__in=payments)
+            chosen = chosen.filter(public_id__in=self.known(payments))
         differing = 0
         for payment in self.progress(chosen, "reconcile"):
             try:
@@ -36,6 +37,18 @@ class Command(OperatorCommand):
         self.say(f"{chosen.count()} compared, {differing} differed" + (", fixed" if fix and differing else ""))
         if differing and not fix:
             raise CommandError("There are differences. --fix applies what Stripe says.")
+
+    def known(self, payments: list[str]) -> list[uuid.UUID]:
+        """Raises CommandError when one of them is no payment's public id."""
+        asked = {text: _uuid(text) for text in payments}
+        found = set(
+            Payment.objects.filter(public_id__in=filter(None, asked.values())).values_list("public_id", flat=True)
+        )
+        if unknown := [text for text, public_id in asked.items() if public_id not in found]:
+            raise CommandError(
+                f"No payment {', '.join(unknown)}. Logs and Stripe's metadata name it.", returncode=USAGE
+            )
+        return list(found)
 
     def compare(self, payment: Payment, fix: bool) -> bool:
         facts = facts_at_stripe(payment)
@@ -52,3 +65,10 @@ class Command(OperatorCommand):
             f" {payment.amount_refunded} {payment.currency}"
         )
         return True
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

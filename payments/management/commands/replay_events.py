@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from payments import recording, webhooks
 from payments.ledger import Source
-from payments.management.base import USAGE, OperatorCommand, moment, rehearsal
+from payments.management.base import USAGE, OperatorCommand, at_least, moment, rehearsal
 
 
 class Command(OperatorCommand):
@@ -24,7 +24,7 @@ class Command(OperatorCommand):
         parser.add_argument("--id", action="append", default=[], metavar="evt_...", help="this event; may be repeated")
         parser.add_argument("--failed", action="store_true", help="only those that failed or wait for their payment")
         parser.add_argument("--force", action="store_true", help="also those that were applied already")
-        parser.add_argument("--limit", type=int, help="at most so many")
+        parser.add_argument("--limit", type=at_least(0), help="at most so many")
 
     def handle(self, *args: Any, dry_run: bool, force: bool, **options: Any) -> None:
         events = self.chosen(force=force, **options)
@@ -56,6 +56,8 @@ class Command(OperatorCommand):
         limit: int | None,
         **options: Any,
     ) -> list[dict[str, Any]]:
+        if since and until and since >= until:
+            raise CommandError(f"--since {since} is not before --until {until}.", returncode=USAGE)
         events = recording.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)
         missing = set(id) - {event["id"] for event in recording.stored_events(ids=id, settled_too=True)}
         if missing:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 
 from payments import sweep
 from payments.checkout import expire_open
-from payments.management.base import OperatorCommand, rehearsal
+from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Payment
 from payments.stripe_client import StripeRefusedError, StripeUnavailableError
 
@@ -22,9 +22,11 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)  # type: ignore[arg-type]
         parser.add_argument(
-            "--quiet-for", type=float, default=10, metavar="MINUTES", help="leave newer ones alone (10)"
+            "--quiet-for", type=at_least(0, float), default=10, metavar="MINUTES", help="leave newer ones alone (10)"
         )
-        parser.add_argument("--every", type=float, metavar="SECONDS", help="go on for ever, with this pause")
+        parser.add_argument(
+            "--every", type=at_least(0, float), metavar="SECONDS", help="go on for ever, with this pause"
+        )
 
     def handle(self, *args: Any, quiet_for: float, every: float | None, dry_run: bool, **options: Any) -> None:
         quiet = datetime.timedelta(minutes=quiet_for)
