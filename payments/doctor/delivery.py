@@ -24,6 +24,7 @@ from .finding import Verdict, error, ok, warning
 SECONDS = 5  # that a door may take to answer
 SLOW = 0.5  # seconds; Stripe waits much longer, people don't
 SIGNED_OUT = 4401
+PROBES = 3  # in a row that don't come back
 LATE = 5 * hub.TAIL  # seconds without an answer of the database, after which no page of this process is current
 
 
@@ -41,6 +42,12 @@ def live() -> Verdict:
         return warning(
             _("The channel layer brings no hints: pages learn of changes from the database, up to 2 s later."),
             _("Start Redis, or set REDIS_URL to where it is. Nothing is lost meanwhile."),
+        )
+    missing = max((time.monotonic() - each.probe.returned_at for each in hubs if each.probe), default=0)
+    if missing > PROBES * settings.PROBE_SECONDS:
+        return warning(
+            _("What this process writes for itself has not come back for %(seconds)s s.") % {"seconds": round(missing)},
+            _("Look in the log for live_probe_failed and live_task_failed; restart this process if there is nothing."),
         )
     return ok(_("Pages connected to this process: %(count)s.") % {"count": pages})
 

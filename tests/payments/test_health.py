@@ -139,6 +139,36 @@ def test_deliveries_are_counted_by_what_became_of_them(story: Story, monkeypatch
     assert after["payments_last_event_timestamp_seconds", ""] == pytest.approx(time.time(), abs=30)
 
 
+def test_metrics_tell_what_the_process_knows_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> Any:
+        raise OperationalError("the database is gone")
+
+    assert scrape()["payments_database_up", ""] == 1
+    monkeypatch.setattr(gauges, "payments", away)
+    found = scrape()
+    assert (found["payments_database_up", ""], found["payments_live_sockets", ""]) == (0, 0)
+    assert not [name for name, _labels in found if name in ("payments_receipts", "payments_by_status")]
+
+
+@pytest.mark.postgres(only=True)
+def test_who_waits_for_a_connection_is_counted(database: str) -> None:
+    def waiting() -> float:
+        return next(each.samples[0].value for each in gauges.delays_here() if each.name.endswith("pool_waiting"))
+
+    connection.ensure_connection()
+    pool = connection.pool  # type: ignore[attr-defined]
+    taken = [pool.getconn() for _ in range(pool.max_size - 1)]
+    assert waiting() == 0
+    late = threading.Thread(target=lambda: taken.append(pool.getconn()))
+    late.start()
+    while waiting() == 0:
+        time.sleep(0.01)
+    pool.putconn(taken.pop())
+    late.join()
+    for each in taken:
+        pool.putconn(each)
+
+
 def test_polls_are_counted(client: Client, patient: User) -> None:
     client.force_login(patient)
     before = scrape()

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
 from payments import hub, metrics, probe
-from payments.doctor import database
+from payments.doctor import database, delivery
 from payments.doctor.finding import Level
 from payments.models import Feed, FeedEntry
 from tests.payments.page import Page
@@ -88,9 +88,12 @@ async def test_a_probe_that_cannot_be_written_is_missed_and_told(
             assert running.probe
             running.probe.returned_at -= 300
             assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] > 300
+            verdict = delivery.live()
+    assert verdict.level == Level.WARNING
+    assert "live_probe_failed" in verdict.fix
 
 
-async def test_a_page_may_switch_it_off(patient: User, settings: Settings) -> None:
+async def test_it_can_be_switched_off(patient: User, settings: Settings) -> None:
     settings.PROBE_SECONDS = 0
     async with Page(patient):
         await asyncio.sleep(0.3)
