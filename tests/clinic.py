@@ -79,15 +79,15 @@ class Clinic:
     def story(self, patient: int = 0, payment: int = 0) -> Story:
         return Story(self.patients[patient].payments[payment])
 
-    def tell(self, event: Event, url: str = "") -> int:
+    def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = 15) -> int:
         """POST a signed event as Stripe does; the answer's status, 0 when the server can't be reached."""
         body = json.dumps(event)
-        headers = {"Stripe-Signature": sign(body, self.site.settings["STRIPE_WEBHOOK_SECRET"])}
+        headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
         request = urllib.request.Request(
             f"{url or self.site.url}/stripe/webhook/", body.encode(), {"Content-Type": "application/json", **headers}
         )
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -108,6 +108,10 @@ class Clinic:
         )
         answer: HTTPResponse = urllib.request.urlopen(request, timeout=10)
         return answer
+
+    def head(self, person: Person, url: str = "") -> int:
+        """The newest number of the person's feed: bookings, too, are told."""
+        return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 
 def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:

@@ -1,0 +1,73 @@
+"""./run chaos: faults at random in a private site, PostgreSQL, Redis and Chromium, and a table of what came of it."""
+
+import argparse
+import os
+import secrets
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import django
+from playwright.sync_api import sync_playwright
+
+if __name__ == "__main__":
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    django.setup()
+
+from payments_site.demo.site import Site
+from tests import chromium, services
+from tests.faults.chaos.checks import problems
+from tests.faults.chaos.rounds import rounds, table
+from tests.faults.chaos.world import open_world
+
+PER_SECOND = 5.0  # events
+TABS = 4  # of each person, beside the three pages in Chromium
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5, help="how long things go wrong; default 5")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="what goes wrong, and when")
+    return parser.parse_args()
+
+
+def say(line: str) -> None:
+    """The line that tells how far it is."""
+    sys.stdout.write(f"\r\033[K{line}" if sys.stdout.isatty() else f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    options = parse()
+    began = time.monotonic()
+    say(f"chaos: seed {options.seed}; starting PostgreSQL, Redis, two web processes and Chromium\n")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(services.postgres())
+        redis = stack.enter_context(services.redis())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        if postgres.process is None or redis.process is None:
+            sys.exit("chaos: TEST_*_URL name servers that aren't ours to kill; unset them")
+        database = postgres.database_url(postgres.create_database())
+        Site(folder / "template", 0, 0, DATABASE_URL=database).make_database()
+        world = stack.enter_context(open_world(folder, database, postgres.process, redis.process, options.seed))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
+        stack.callback(browser.close)
+        world.open_screens(browser.new_context)
+        world.open_tabs(TABS)
+        stripe = world.begin_telling(PER_SECOND, each=10**9)
+        stack.callback(stripe.end)
+        rows = rounds(world, options.minutes, say)
+        stripe.pause()
+        world.seconds_until_true()
+        wrong = problems(world)
+        say(f"chaos: seed {options.seed}, {(time.monotonic() - began) / 60:.1f} minutes\n\n{table(rows)}\n\n")
+        say(f"answers {dict(stripe.answers)}, slowest 200 after {stripe.slowest:.1f} s\n")
+        say("\n".join(wrong or ["Nothing lost, nothing twice, every page right."]) + "\n")
+        return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What must be true when all is mended. Each check returns sentences about what isn't."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from tests.faults.chaos.screen import Screen
+from tests.faults.chaos.world import Watcher, World, name_of
+
+
+def problems(world: World) -> list[str]:
+    """Call it when Stripe has told everything and every page has had its time."""
+    return [
+        *nothing_lost(world),
+        *true_to_stripe(world),
+        *every_page_right(world),
+        *nothing_twice(world),
+        *walls(world),
+    ]
+
+
+def lost(world: World) -> set[str]:
+    """Events that were acknowledged and are not on record as applied."""
+    applied = {
+        row[0] for row in world.rows("SELECT stripe_event_id FROM payments_eventreceipt WHERE outcome = 'applied'")
+    }
+    return {event.event_id for event in world.stripe.acknowledged} - applied
+
+
+def nothing_lost(world: World) -> Iterator[str]:
+    yield from (f"{event_id} was acknowledged and is lost" for event_id in lost(world))
+
+
+def true_to_stripe(world: World) -> Iterator[str]:
+    """The database says of every payment what its events add up to, in as many steps."""
+    query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM payments_payment p
+               LEFT JOIN payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
+    found = {row[0]: row[1:] for row in world.rows(query)}
+    for life in world.lives:
+        wanted = (life.standing.status, life.standing.refunded, life.changes)
+        if found[life.public_id] != wanted:
+            yield f"payment {life.public_id} is {found[life.public_id]}, Stripe told {wanted}"
+
+
+def wrong_pages(world: World) -> list[Watcher]:
+    """Those that show another status or version than is true."""
+    truth = world.statuses().items()
+    return [watcher for watcher in world.watchers if not watcher.statuses.items() <= truth]
+
+
+def every_page_right(world: World) -> Iterator[str]:
+    for watcher in wrong_pages(world):
+        yield f"{name_of(watcher)} shows {dict(watcher.statuses.items() - world.statuses().items())}"
+    for screen in world.screens:
+        if (state := screen.look()["state"]) != "connected":
+            yield f"{screen.path} is {state}"
+
+
+def nothing_twice(world: World) -> Iterator[str]:
+    for tab in world.tabs:
+        yield from repeated(tab.told, f"{name_of(tab)} was told")
+        if tab.told != list(range(tab.began_at + 1, tab.cursor + 1)):
+            yield f"{name_of(tab)} was not told each change in order"
+    for screen in world.screens:
+        looked = screen.look()
+        yield from repeated(looked["seqs"], f"{screen.path} showed change")
+        yield from repeated(looked["toasts"], f"{screen.path} showed toast")
+        yield from repeated(looked["changes"], f"{screen.path} lists")
+        if looked["seqs"] != sorted(looked["seqs"]):
+            yield f"{screen.path} showed changes out of order"
+        yield from timeline(world, screen, looked["changes"])
+
+
+def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
+    """The page of one payment lists every one of its changes."""
+    query = """SELECT 'change-' || c.id FROM payments_statuschange c JOIN payments_payment p ON p.id = c.payment_id
+               JOIN appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
+    if screen.reference and shown != [row[0] for row in world.rows(query, screen.reference)]:
+        yield f"{screen.path} lists {shown}"
+
+
+def repeated(items: Iterable[object], what: str) -> Iterator[str]:
+    yield from (f"{what} {item} {count} times" for item, count in Counter(items).items() if count > 1)
+
+
+def walls(world: World) -> Iterator[str]:
+    """No patient's page was told a word about another's payments."""
+    for patient in world.clinic.patients:
+        others = [other for other in world.clinic.patients if other is not patient]
+        secrets = [str(payment.public_id) for other in others for payment in other.payments]
+        secrets += [reference for other in others for reference in other.references]
+        for tab in world.tabs:
+            if tab.person is patient and any(secret in tab.heard for secret in secrets):
+                yield f"{name_of(tab)} was told of another patient"

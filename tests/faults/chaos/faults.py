@@ -1,0 +1,171 @@
+"""What goes wrong: each fault breaks something and mends it."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.faults.chaos.world import World
+from tests.faults.processes import family
+
+Break = Callable[[World], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    breaks: Break
+    seconds: tuple[float, float]  # how long it lasts: between these
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(
+    name: str, shortest: float = 0.5, longest: float = 2.5
+) -> Callable[[Callable[[World], Iterator[None]]], Fault]:
+    """Makes a Fault of a function: broken before its yield, mended after it."""
+
+    def register(breaks: Callable[[World], Iterator[None]]) -> Fault:
+        FAULTS.append(Fault(name, contextmanager(breaks), (shortest, longest)))
+        return FAULTS[-1]
+
+    return register
+
+
+@fault("web process: kill -9")
+def web_killed(world: World) -> Iterator[None]:
+    web = world.chance.choice(world.webs)
+    web.kill()
+    yield
+    web.start()
+
+
+@fault("web process: SIGTERM")
+def web_stopped(world: World) -> Iterator[None]:
+    web = world.chance.choice(world.webs)
+    web.stop(seconds=3)
+    yield
+    web.start()
+
+
+@fault("web process: frozen", 1, 4)
+def web_frozen(world: World) -> Iterator[None]:
+    web = world.chance.choice(world.webs)
+    web.freeze()
+    yield
+    web.thaw()
+
+
+@fault("Redis: kill -9, returns empty")
+def redis_killed(world: World) -> Iterator[None]:
+    world.redis.kill()
+    yield
+    world.redis.start()
+
+
+@fault("Redis: frozen", 1, 4)
+def redis_frozen(world: World) -> Iterator[None]:
+    world.redis.freeze()
+    yield
+    world.redis.thaw()
+
+
+@fault("Redis: connections reset")
+def redis_reset(world: World) -> Iterator[None]:
+    world.wire.reset()
+    yield
+
+
+@fault("channel layer: messages lost", 1, 4)
+def messages_lost(world: World) -> Iterator[None]:
+    world.wire.swallowing = True
+    yield
+    world.wire.swallowing = False
+    world.wire.reset()  # half a message may have passed
+
+
+@fault("sockets: cut without FIN")
+def sockets_forgotten(world: World) -> Iterator[None]:
+    world.front.forget()
+    yield
+
+
+@fault("sockets: reset")
+def sockets_reset(world: World) -> Iterator[None]:
+    world.front.reset()
+    yield
+
+
+@fault("tab: hidden and frozen", 1, 4)
+def tab_asleep(world: World) -> Iterator[None]:
+    world.screens[1].sleep()
+    yield
+    world.screens[1].wake()
+
+
+@fault("browser: offline")
+def browser_offline(world: World) -> Iterator[None]:
+    world.screens[0].context.set_offline(True)
+    yield
+    world.screens[0].context.set_offline(False)
+
+
+@fault("PostgreSQL: restart -m immediate")
+def postgres_restarted(world: World) -> Iterator[None]:
+    world.postgres.stop(sent=signal.SIGQUIT)
+    yield
+    world.postgres.start()
+
+
+@fault("PostgreSQL: frozen", 1, 6)
+def postgres_frozen(world: World) -> Iterator[None]:
+    processes = family(world.postgres.pid)
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+
+
+@fault("PostgreSQL: a payment locked", 1, 5)
+def row_locked(world: World) -> Iterator[None]:
+    locked = world.chance.choice(world.lives).public_id
+    with psycopg.connect(world.database_url) as connection:
+        connection.execute("SELECT 1 FROM payments_payment WHERE public_id = %s FOR UPDATE", [locked])
+        yield
+
+
+@fault("webhooks: flood of false signatures", 2, 5)
+def flood(world: World) -> Iterator[None]:
+    """From two senders, as fast as they are refused."""
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.is_set():
+            world.clinic.tell({"id": "evt_forged", "padding": "x" * 20_000}, world.web_urls[0], secret="whsec_wrong")
+            time.sleep(0.005)
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    yield
+    over.set()
+    for sender in senders:
+        sender.join()
+
+
+CLASSIC = [
+    web_killed,
+    redis_killed,
+    redis_frozen,
+    messages_lost,
+    sockets_forgotten,
+    tab_asleep,
+    postgres_restarted,
+]

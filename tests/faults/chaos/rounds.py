@@ -1,0 +1,109 @@
+"""Round after round: something breaks, is mended, and the pages have to be right again."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from tests.faults.chaos.checks import lost, wrong_pages
+from tests.faults.chaos.faults import CLASSIC, FAULTS, Fault
+from tests.faults.chaos.world import World
+
+SEVERAL = "several at once"
+LONGEST = 60.0  # seconds that a page may take to be right again, before it counts as wrong
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Row:
+    """One fault's line of the table."""
+
+    name: str
+    injected: int = 0
+    acknowledged: set[str] = field(default_factory=set)
+    lost: int = 0
+    wrong_pages: int = 0
+    seconds: list[float] = field(default_factory=list)  # from the mending until all pages were right
+
+    def line(self) -> str:
+        median, longest = (statistics.median(self.seconds), max(self.seconds)) if self.seconds else (0.0, 0.0)
+        figures = f"{self.injected:9} {len(self.acknowledged):13,} {self.lost:5} {self.wrong_pages:12}"
+        return f"{self.name:38}{figures} {median:8.1f} s {longest:6.1f} s"
+
+
+HEADING = f"{'fault':38}{'injected':>9} {'acknowledged':>13} {'lost':>5} {'wrong pages':>12} {'median':>10} {'max':>8}"
+
+
+def table(rows: list[Row]) -> str:
+    total = Row("all")
+    for row in rows:
+        total.injected += row.injected
+        total.acknowledged |= row.acknowledged
+        total.lost, total.wrong_pages = total.lost + row.lost, total.wrong_pages + row.wrong_pages
+        total.seconds += row.seconds
+    return "\n".join([HEADING, *(row.line() for row in rows), total.line()])
+
+
+def draws(world: World, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
+    """Every fault before any comes again; a quarter of the time, two at once."""
+    while True:
+        deck = world.chance.sample(faults, len(faults))
+        while deck:
+            count = 2 if world.chance.random() < 0.25 else 1
+            yield [deck.pop() for _ in range(min(count, len(deck)))]
+
+
+def break_and_mend(world: World, faults: list[Fault]) -> None:
+    with ExitStack() as broken:
+        for fault in faults:
+            broken.enter_context(fault.breaks(world))
+            time.sleep(world.chance.uniform(0, 0.5) if fault is not faults[-1] else 0)
+        time.sleep(max(world.chance.uniform(*fault.seconds) for fault in faults))
+
+
+def storm(world: World) -> tuple[list[Fault], float]:
+    """One thing after the other while Stripe has something to tell.
+
+    What went wrong, and the seconds from the last mending until every page was right.
+    """
+    happened: list[Fault] = []
+    for faults in draws(world, CLASSIC):
+        if not world.stripe.running:
+            break
+        happened += faults
+        break_and_mend(world, faults)
+        time.sleep(world.chance.uniform(0, 1))
+    seconds, behind = world.seconds_until_true(LONGEST)
+    assert not behind, behind
+    return happened, seconds
+
+
+def rounds(world: World, minutes: float, say: Say) -> list[Row]:
+    """For so long, each time waiting for the pages, so that each figure belongs to one fault."""
+    rows = {name: Row(name) for name in [*(fault.name for fault in FAULTS), SEVERAL]}
+    began, draw = time.monotonic(), draws(world, FAULTS)
+    while (left := began + minutes * 60 - time.monotonic()) > 0:
+        faults = next(draw)
+        row = rows[faults[0].name if len(faults) == 1 else SEVERAL]
+        told, names = len(world.stripe.acknowledged), " and ".join(fault.name for fault in faults)
+        say(f"{left / 60:4.1f} min left  {told:6} told  {names}")
+        one_round(world, faults, row)
+    missing = lost(world)
+    for row in rows.values():
+        row.lost = len(row.acknowledged & missing)
+    return list(rows.values())
+
+
+def one_round(world: World, faults: list[Fault], row: Row) -> None:
+    before = len(world.stripe.acknowledged)
+    break_and_mend(world, faults)
+    seconds, behind = world.seconds_until_true(LONGEST)
+    world.stripe.pause()
+    world.seconds_until_true(LONGEST)
+    row.injected += 1
+    row.seconds.append(seconds)
+    row.acknowledged |= {event.event_id for event in world.stripe.acknowledged[before:]}
+    row.wrong_pages += len({*behind, *wrong_pages(world)})
+    world.stripe.go_on()

@@ -1,0 +1,138 @@
+"""What Stripe does meanwhile: it tells of many payments at once, each event again until somebody says 2xx."""
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from payments.facts import StripeFact, merge
+from payments.status import Standing, Terms, derive
+from payments.stripe_objects import from_event
+from tests.clinic import Clinic
+from tests.payments.stripe_story import Event, Story
+
+LANES = 4  # deliveries at once
+AGAIN_AFTER = 0.25  # seconds
+
+
+def refused(story: Story) -> Iterator[Event]:
+    yield story.requires_action("A")
+    yield story.failed("A")
+    yield story.processing("B")
+    yield story.succeeded("B")
+    yield from given_back(story, "B")
+
+
+def disputed(story: Story) -> Iterator[Event]:
+    yield story.completed("A")
+    yield story.dispute("needs_response")
+    yield story.dispute("under_review", "updated")
+    yield story.dispute("won", "closed")
+    yield from given_back(story, "A")
+
+
+def given_back(story: Story, attempt: str) -> Iterator[Event]:
+    """A cent at a time: asked for, then done."""
+    for number in itertools.count(1):
+        yield story.refund(1, "pending", attempt=attempt, name=str(number))
+        yield story.refund(1, "succeeded", attempt=attempt, name=str(number))
+
+
+class Life:
+    """One payment's events in the order in which they happen; each of them moves it.
+
+    `standing` and `changes` are where that leads, without a database: what every page must show in the end.
+    """
+
+    def __init__(self, story: Story, kind: int) -> None:
+        self.public_id = str(story.payment.public_id)
+        self._events = (refused, disputed)[kind % 2](story)
+        self._terms = Terms(story.amount, story.currency)
+        self._facts: dict[str, StripeFact] = {}
+        self.standing = derive([], self._terms)
+        self.changes = self.told = 0
+
+    def next(self) -> Event:
+        event = next(self._events)
+        for fact in from_event(event):
+            known = self._facts.get(fact.stripe_id)
+            self._facts[fact.stripe_id] = merge(known, fact) if known else fact
+        before, self.standing = self.standing, derive(self._facts.values(), self._terms)
+        self.changes += visible(before) != visible(self.standing)
+        self.told += 1
+        return event
+
+
+def visible(standing: Standing) -> Standing:
+    """Without the payment method, which is no news."""
+    return replace(standing, method="")
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    event_id: str
+    at: float  # monotonic seconds
+
+
+class Stripe:
+    """Tells `each` events of every life, about `per_second` of all of them, to any of `urls`."""
+
+    def __init__(
+        self, clinic: Clinic, lives: Sequence[Life], urls: Sequence[str], per_second: float, each: int
+    ) -> None:
+        self.lives, self.acknowledged = lives, list[Acknowledged]()
+        self.answers: Counter[int] = Counter()
+        self.slowest = 0.0  # seconds that one answer took
+        self._clinic, self._urls = clinic, list(urls)
+        self._pause_between, self._each = LANES / per_second, each
+        self._going, self._ended = threading.Event(), threading.Event()
+        self._turns = [threading.Lock() for _ in range(LANES)]  # held while an event is on its way
+        self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in range(LANES)]
+        self.go_on()
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, lane: int) -> None:
+        mine = self.lives[lane::LANES]
+        for life in itertools.chain.from_iterable(itertools.repeat(mine, self._each)):
+            while not self._going.wait(0.2):
+                if self._ended.is_set():
+                    return
+            with self._turns[lane]:
+                self._tell(life.next())
+            time.sleep(random.uniform(0.5, 1.5) * self._pause_between)
+
+    def _tell(self, event: Event) -> None:
+        while not self._ended.is_set():
+            began = time.monotonic()
+            answer = self._clinic.tell(event, random.choice(self._urls))
+            self.answers[answer] += 1
+            if answer == 200:
+                self.acknowledged.append(Acknowledged(event["id"], time.monotonic()))
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                return
+            self._ended.wait(AGAIN_AFTER)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is something left to tell."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def go_on(self) -> None:
+        self._going.set()
+
+    def pause(self) -> None:
+        """Until `go_on`; returns when everything on its way is acknowledged."""
+        self._going.clear()
+        for turn in self._turns:
+            with turn:
+                pass
+
+    def end(self) -> None:
+        self._ended.set()
+        self._going.clear()
+        for thread in self._threads:
+            thread.join(20)

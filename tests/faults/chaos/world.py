@@ -1,0 +1,154 @@
+"""All that can break, and all who watch: PostgreSQL, Redis, two web processes, proxies, pages and Stripe."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from playwright.sync_api import BrowserContext
+from psycopg import sql
+
+from payments_site.demo.process import HOST, Process, free_port
+from tests.clinic import Clinic
+from tests.faults.chaos.proxy import Background, Proxy
+from tests.faults.chaos.screen import Screen
+from tests.faults.chaos.stripe import Life, Stripe
+from tests.faults.tab import Statuses, Tab
+from tests.live_site import LiveSite
+
+Watcher = Tab | Screen
+NewContext = Callable[..., BrowserContext]
+EACH = 10  # payments of each of the two patients
+
+
+class World:
+    """Pages come through `front`, the web processes reach Redis through `wire`; Stripe calls any web process."""
+
+    def __init__(
+        self, folder: Path, database_url: str, postgres: Process, redis: Process, background: Background, seed: int
+    ) -> None:
+        self.database_url, self.postgres, self.redis = database_url, postgres, redis
+        self.chance = random.Random(seed)
+        self.front, self.wire = Proxy(background), Proxy(background, redis.port)
+        url = f"http://{HOST}:{self.front.port}"
+        settings = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": f"redis://{HOST}:{self.wire.port}/0",
+            "WEB_PROCESSES": "2",
+        }
+        self.site = LiveSite(folder, SITE_URL=url, **settings)
+        self.site.url = url
+        self.site.others.append(self.site.new_server("web-2", free_port()))
+        self.webs = [self.site.server, *self.site.others]
+        self.front.backends = [web.port for web in self.webs]
+        self.tabs: list[Tab] = []
+        self.screens: list[Screen] = []
+        self._background = background
+
+    def start(self) -> None:
+        for web in self.webs:
+            web.spawn()
+        self.clinic = Clinic(self.site, staff=2, patients=2, each=EACH)
+        for web in self.webs:
+            web.wait_until_listening()
+
+    def stop(self) -> None:
+        for web in self.webs:
+            web.stop(seconds=1)
+        self.front.close()
+        self.wire.close()
+
+    def begin_telling(self, per_second: float, each: int) -> Stripe:
+        stories = [self.clinic.story(patient, number) for number in range(EACH) for patient in range(2)]
+        self.lives = [Life(story, kind) for kind, story in enumerate(stories)]
+        self.stripe = Stripe(self.clinic, self.lives, self.web_urls, per_second, each)
+        return self.stripe
+
+    def open_tabs(self, of_each_person: int) -> None:
+        """Pages without a browser, of everybody."""
+        heads = self.heads()
+        people = [*self.clinic.staff, *self.clinic.patients] * of_each_person
+        self.tabs = [Tab(self.site.url, person, heads.get(person.feed, 0)) for person in people]
+        for tab in self.tabs:
+            self._background.start(tab.live())
+        self.wait_until(lambda: all(tab.greeted_at for tab in self.tabs), 20)
+
+    def open_screens(self, new_context: NewContext) -> None:
+        """In Chromium: the desk, and both patients' pages, of which the first's go to sleep now and then."""
+        clerk, (first, second) = self.clinic.staff[0], self.clinic.patients
+        one = second.references[0]
+        pages = [(clerk, "/desk/", ""), (first, "/appointments/", ""), (second, f"/appointments/{one}/", one)]
+        for person, path, reference in pages:
+            context = new_context(base_url=self.site.url)
+            context.add_cookies([{"name": "sessionid", "value": person.session, "url": self.site.url}])
+            self.screens.append(Screen(context, person.feed, path, reference))
+
+    @property
+    def web_urls(self) -> list[str]:
+        return [f"http://{HOST}:{web.port}" for web in self.webs]
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        return [*self.tabs, *self.screens]
+
+    def heads(self) -> dict[str, int]:
+        return dict(self.rows("SELECT audience, head FROM payments_feed"))
+
+    def statuses(self) -> Statuses:
+        """What is true."""
+        rows = self.rows("SELECT public_id::text, status, version FROM payments_payment")
+        return {public_id: (status, version) for public_id, status, version in rows}
+
+    def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """From the database, as soon as it answers."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with psycopg.connect(self.database_url, connect_timeout=3) as connection:
+                    return connection.execute(query, values).fetchall()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def seconds_until_true(self, within: float = 60) -> tuple[float, list[Watcher]]:
+        """How long until every page has what is committed now, and those that don't have it `within` these seconds."""
+        began, heads = time.monotonic(), self.heads()
+        behind = self.watchers
+        while behind and time.monotonic() - began < within:
+            behind = [watcher for watcher in behind if watcher.cursor < heads[feed_of(watcher)]]
+            time.sleep(0.05)
+        return time.monotonic() - began, behind
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it never came"
+            time.sleep(0.05)
+
+
+def feed_of(watcher: Watcher) -> str:
+    return watcher.feed if isinstance(watcher, Screen) else watcher.person.feed
+
+
+def name_of(watcher: Watcher) -> str:
+    return watcher.path if isinstance(watcher, Screen) else f"tab of {watcher.person.name}"
+
+
+@contextmanager
+def open_world(folder: Path, database_url: str, postgres: Process, redis: Process, seed: int) -> Iterator[World]:
+    """Started, with nobody watching yet."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # The tests' PostgreSQL is set to be fast; here what it said it has must survive its crash.
+        connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(
+            sql.Identifier(database_url.rsplit("/", 1)[1])))  # fmt: skip
+    with ExitStack() as stack:
+        background = Background()
+        stack.callback(background.stop)
+        world = World(folder, database_url, postgres, redis, background, seed)
+        stack.callback(world.stop)
+        world.start()
+        yield world

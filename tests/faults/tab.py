@@ -1,0 +1,91 @@
+"""A page without a browser: it does over socket and HTTP what live-source.js does, and remembers what it was told."""
+
+import asyncio
+import json
+import random
+import re
+import time
+import urllib.request
+from contextlib import suppress
+from email.message import Message
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+from websockets.typing import Origin
+
+from tests.clinic import Person
+
+RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-source.js
+SILENCE = 15.0  # seconds without a word: the socket is dead
+ENTRY = re.compile(r'<live-entry data-seq="(\d+)"')
+STATUS = re.compile(r'id="payment-([-\w]+)" data-status="(\w+)" data-version="(\d+)"')
+
+Statuses = dict[str, tuple[str, int]]  # by public id: the status, and the payment's version
+
+
+class Tab:
+    """`cursor` is the number that it has reached, `greeted_at` when it last got live (0: it isn't)."""
+
+    def __init__(self, url: str, person: Person, cursor: int = 0) -> None:
+        self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
+        self.cookie = f"sessionid={person.session}"
+        self.greeted_at = 0.0
+        self.tries = self.resets = 0
+        self.told: list[int] = []  # every entry's number, in the order in which it was applied
+        self.statuses: Statuses = {}
+        self.heard = ""  # the entries' HTML
+
+    async def live(self) -> None:
+        """Until it is canceled."""
+        while True:
+            with suppress(OSError, TimeoutError, WebSocketException):
+                await self._listen()
+            self.greeted_at = 0.0
+            self.tries += 1
+            mean = min(RETRY * GROWTH ** max(0, self.tries - STEADY_TRIES), LONGEST)
+            await asyncio.sleep(mean * random.uniform(0.5, 1.5))
+
+    async def _listen(self) -> None:
+        socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
+        options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
+        headers = {"Cookie": self.cookie}
+        async with connect(socket, origin=Origin(self.url), additional_headers=headers, **options) as page:
+            while True:
+                await self._hear(json.loads(await self._next(page)))
+
+    async def _next(self, page: ClientConnection) -> str | bytes:
+        async with asyncio.timeout(SILENCE):
+            return await page.recv()
+
+    async def _hear(self, message: dict[str, Any]) -> None:
+        if message.get("t") == "hello":
+            self.greeted_at = time.monotonic()
+        if (message["seq"] if "t" in message else message["prev"]) > self.cursor:
+            await self._catch_up()
+        elif "html" in message:
+            self._apply(message["html"])
+
+    async def _catch_up(self) -> None:
+        url = f"{self.url}/payments/live/?feed={self.person.feed}&lang=fr&after={self.cursor}"
+        with suppress(OSError):
+            headers, html = await asyncio.to_thread(self._get, url)
+            if "X-Live-Reset" in headers:
+                self.resets += 1
+                self.cursor = int(headers["X-Live-Seq"])
+            self._apply(html)
+
+    def _get(self, url: str) -> tuple[Message, str]:
+        request = urllib.request.Request(url, headers={"Cookie": self.cookie})
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.headers, answer.read().decode()
+
+    def _apply(self, html: str) -> None:
+        for part in html.split("</live-entry>")[:-1]:
+            number = ENTRY.search(part)
+            assert number, part
+            if int(number[1]) > self.cursor:
+                self.cursor = int(number[1])
+                self.told.append(self.cursor)
+                self.heard += part
+                self.statuses |= {public: (status, int(version)) for public, status, version in STATUS.findall(part)}
