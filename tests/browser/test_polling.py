@@ -1,0 +1,99 @@
+"""Polling is the fallback: never while the socket is healthy, each 30 s while it isn't, and also without our module."""
+
+import re
+import time
+from itertools import pairwise
+
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
+
+from payments.models import Payment
+from tests.browser.conftest import NewContext
+from tests.browser.pages import POLL, browser_of, expect_live, expect_status, go_live, prove_current
+from tests.clinic import Clinic, Person
+
+RECORD = "window.polls = []; document.addEventListener('htmx:beforeSend', () => polls.push(Date.now()));"
+
+
+def counted_polls(clinic: Clinic) -> int:
+    """By the server's own count."""
+    metrics = clinic.get("/metrics", clinic.staff[0]).read().decode()
+    [count] = re.findall(r"^payments_live_polls_total (\S+)", metrics, re.M)
+    return int(float(count))
+
+
+def refuse(socket: WebSocketRoute) -> None:
+    """What a proxy does that knows no WebSockets."""
+    socket.close()
+
+
+def pass_seconds(page: Page, seconds: int) -> None:
+    """On the page's clock, in steps, so that what the page asks is answered in between."""
+    for _ in range(seconds):
+        page.clock.run_for(1000)
+
+
+def test_a_healthy_page_never_polls(clinic: Clinic, patient: Person, new_context: NewContext) -> None:
+    page = browser_of(patient, clinic, new_context).new_page()
+    page.clock.install()
+    go_live(page, "/appointments/")
+    before = counted_polls(clinic)
+    for _ in range(20):  # 100 s on the page's clock, three of htmx's ticks
+        page.clock.run_for(5000)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # has the socket proved
+        page.wait_for_function("Date.now() - document.querySelector('live-source').provenAt < 1000")
+    expect_live(page)
+    assert counted_polls(clinic) == before == 0
+
+
+def test_without_websockets_a_page_polls_every_30_seconds(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    context = browser_of(patient, clinic, new_context)
+    context.route_web_socket(re.compile("/ws/"), refuse)
+    page = context.new_page()
+    page.add_init_script(RECORD)
+    page.clock.install()
+    page.goto("/appointments/")
+    pass_seconds(page, 20)
+    expect_live(page, "polling")
+    expect(page.locator("[data-when=polling]")).to_be_visible()
+    assert clinic.tell(clinic.story().completed()) == 200
+    pass_seconds(page, 140)
+    expect_status(page, payment, "paid")
+    polls = page.evaluate("polls")
+    between = [(later - earlier) / 1000 for earlier, later in pairwise(polls)][-3:]
+    assert all(27 <= seconds <= 33 for seconds in between), polls
+    assert counted_polls(clinic) == len(polls)
+
+
+def test_a_poll_that_is_never_answered_does_not_stop_the_next(
+    clinic: Clinic, patient: Person, new_context: NewContext
+) -> None:
+    page = browser_of(patient, clinic, new_context).new_page()
+    go_live(page, "/appointments/")
+    asked: list[Route] = []
+    page.route(re.compile(POLL), lambda route: asked.append(route), times=1)
+    page.get_by_role("link", name="Actualiser").click()
+    with page.expect_event("requestfailed", timeout=15_000):
+        pass
+    assert len(asked) == 1
+    prove_current(page)
+
+
+def test_if_the_module_never_loads_htmx_polls_alone_and_repeats_nothing(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    context = browser_of(patient, clinic, new_context)
+    context.route(re.compile("/static/js/"), lambda route: route.abort())
+    page = context.new_page()
+    page.clock.install()
+    page.goto(f"/appointments/{patient.references[0]}/")
+    assert clinic.tell(clinic.story().completed()) == 200
+    began = time.monotonic()
+    for _ in range(3):
+        with page.expect_response(re.compile(POLL)):
+            page.clock.run_for(30_500)
+    assert time.monotonic() - began < 30, "the page's clock did not tick"
+    expect_status(page, payment, "paid")
+    expect(page.locator(".timeline li[data-status=paid]")).to_have_count(1)
+    assert counted_polls(clinic) == 3
