@@ -61,6 +61,7 @@ DECLINES: Words = {
     "generic_decline": _("Your bank declined this card. Nothing was taken: use another card, or ask your bank."),
     "payment_intent_authentication_failure": _("The bank could not confirm that it was you. Nothing was taken."),
 }
+UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
 REQUIRES_ACTION = DECLINES["authentication_required"]
 ATTEMPT_FAILED = DECLINES["card_declined"]
 
@@ -70,6 +71,8 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
     words = (TO_STAFF if to_staff else TO_PATIENT)[payment.status]
     if to_staff and payment.amount_overpaid:
         words = OVERPAID
+    if not to_staff and payment.status == Status.UNPAID and payment.appointment.end < timezone.now():
+        words = UNPAID_AFTERWARDS
     if not to_staff and payment.payable:
         words = _about_the_attempt(payment) or words
     names = ("received", "refunded", "refund_pending", "lost", "due", "overpaid")

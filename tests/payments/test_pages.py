@@ -202,6 +202,16 @@ def test_every_status_is_explained_to_everybody_in_both_languages(payment: Payme
                 assert str(words[status]) != french
 
 
+def test_nobody_is_sent_to_the_desk_for_a_visit_that_is_over(as_patient: Client, book: Book) -> None:
+    ahead = book()
+    long_ago = timezone.now() - datetime.timedelta(days=2)
+    over = book(start=long_ago, end=long_ago + datetime.timedelta(hours=1))
+    assert "le jour venu" in text_of(as_patient.get(page_of(ahead)))
+    page = text_of(as_patient.get(page_of(over)))
+    assert "le jour venu" not in page
+    assert "Payez en ligne maintenant, ou à l’accueil." in page
+
+
 def test_the_language_can_be_switched(as_patient: Client) -> None:
     as_patient.post("/language/setlang/", {"language": "en", "next": "/appointments/"})
     assert "My appointments" in text_of(as_patient.get("/appointments/"))
