@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from benchmarks.load import LoadError, Told, percentile
+from benchmarks.load import LoadError, Page, Told, percentile
 from benchmarks.stack import Stack
 from benchmarks.targets import Target
 from payments_site.demo.process import Process
@@ -169,7 +169,7 @@ def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
     return {"percent": 100 * used}
 
 
-def idle_pages(target: Target, size: Size):  # noqa: ANN201
+def idle_pages(target: Target, size: Size) -> list[Page]:
     """Half staff, half patients with a feed each."""
     staff = min(size.idle_sockets // 2, 1000)
     return [*target.staff_pages(staff), *target.patient_pages(size.idle_sockets - staff)]

@@ -5,6 +5,7 @@ Payment number N is benchmarks.events.payment_id(N); person number N has the ses
 """
 
 import argparse
+import datetime
 import json
 from typing import Any
 
@@ -33,14 +34,14 @@ def constant(field: Any) -> tuple[str, list[Any]]:
     return "%s", [json.dumps(value) if isinstance(field, models.JSONField) else value]
 
 
-def insert(model: type[models.Model], source: str, first: int, last: int, **columns: str) -> None:
-    """INSERT ... SELECT of one row for each row of `source`; %(first)s and %(last)s are numbers there."""
+def insert(model: type[models.Model], source: str, first: int, last: int, /, **columns: str) -> None:
+    """INSERT ... SELECT of one row for each row of `source`, where FIRST and LAST stand for the numbers."""
     names, values, constants = [], [], []
     for field in model._meta.concrete_fields:
         if field.column not in columns and field.primary_key:
             continue
         sql, parameters = (columns[field.column], []) if field.column in columns else constant(field)
-        names.append(connection.ops.quote_name(field.column))
+        names.append(connection.ops.quote_name(str(field.column)))
         values.append(sql)
         constants += parameters
     numbers = source.replace("FIRST", str(int(first))).replace("LAST", str(int(last)))
@@ -65,7 +66,7 @@ def make_people(staff: int, patients: int) -> None:
         for number in range(1, staff + patients + 1)
     ]  # fmt: skip
     User.objects.bulk_create(people, batch_size=5000)
-    store, tomorrow, sessions = SessionStore(), timezone.now() + timezone.timedelta(days=1), []
+    store, tomorrow, sessions = SessionStore(), timezone.now() + datetime.timedelta(days=1), []
     for user in people[: staff + 4000]:
         content = {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend"}
         content[HASH_SESSION_KEY] = user.get_session_auth_hash()

@@ -59,7 +59,7 @@ class Told:
 
     @property
     def lost(self) -> int:
-        return len(self.events) * self.counted - self.messages
+        return len(self.events) * self.counted - int(self.messages)
 
     @property
     def refused(self) -> int:

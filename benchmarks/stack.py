@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -164,7 +165,7 @@ class Stack:
         process = Process("floor", command, port, self.folder / "floor.log", {}, cwd=ROOT)
         self._targets["floor"] = Target("floor", [process], Numbers(10**9), "/", marker='"payment_id": "')
 
-    def _asking(self, database: str, query: str):  # noqa: ANN202
+    def _asking(self, database: str, query: str) -> Callable[[], int]:
         def head() -> int:
             with psycopg.connect(self.postgres.database_url(database)) as connection:
                 row = connection.execute(query).fetchone()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from benchmarks import events, load
@@ -93,7 +94,9 @@ class Target:
             [events.post(number, self.webhook, self.ports[0]) for number in self.numbers.take(count)] if count else []
         )
 
-    def client(self, pages: list[load.Page], posts: list[events.Post], **options: float):  # noqa: ANN201
+    def client(
+        self, pages: list[load.Page], posts: list[events.Post], **options: float
+    ) -> AbstractContextManager[load.Client]:
         return load.client(
             pages, posts, ports=self.ports, marker=self.marker, hello=self.hello, engine_io=self.engine_io, **options
         )

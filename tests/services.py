@@ -73,6 +73,6 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
         return
     with (
         tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        running(PostgresServer(Path(folder), free_port())) as server,
+        running(PostgresServer(Path(folder), free_port(), durable=durable)) as server,
     ):
         yield Postgres(server.url, server)

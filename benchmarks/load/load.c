@@ -19,7 +19,7 @@ int n_events, n_sockets, n_ready, engine_io, go, close_codes[5000];
 long messages, closed, attempts, wanted_head;
 double delay_least = 3, delay_most = 3;
 const char *marker = "", *hello = "hello";
-static int loop, *slots, n_slots = 1;
+static int loop;
 static double began;
 
 double now(void) {
@@ -58,19 +58,6 @@ void write_all(int fd, const char *bytes, int size) {
     }
 }
 
-static unsigned slot_of(const char *key) {
-    unsigned hash = 2166136261u;
-    for (int i = 0; i < KEY; i++) hash = (hash ^ (unsigned char)key[i]) * 16777619u;
-    return hash & (unsigned)(n_slots - 1);
-}
-
-Event *event_of(const char *key) {
-    if (!slots) return NULL;
-    for (unsigned slot = slot_of(key); slots[slot]; slot = (slot + 1) & (unsigned)(n_slots - 1))
-        if (!memcmp(events[slots[slot] - 1].key, key, KEY)) return &events[slots[slot] - 1];
-    return NULL;
-}
-
 static void turn(int milliseconds) {
     struct epoll_event found[256];
     int count = epoll_wait(loop, found, 256, milliseconds);
@@ -95,39 +82,6 @@ static void open_some(int at_once) {
         if (sockets[i].state == IDLE || (sockets[i].state == WAITING && sockets[i].retry_at <= now()))
             open_socket(&sockets[i]), under_way++;
 }
-
-static void read_events(FILE *file) {
-    uint32_t size;
-    while (file && fread(&size, 4, 1, file) == 1) {
-        events = realloc(events, (n_events + 1) * sizeof *events);
-        Event *event = &events[n_events++];
-        *event = (Event){.size = size, .request = malloc(size)};
-        if (fread(event->key, KEY, 1, file) != 1 || fread(event->request, size, 1, file) != 1) exit(2);
-    }
-    while (n_slots < 2 * n_events + 1) n_slots *= 2;
-    slots = calloc(n_slots, sizeof *slots);
-    for (int i = 0; i < n_events; i++) {
-        unsigned slot = slot_of(events[i].key);
-        while (slots[slot]) slot = (slot + 1) & (unsigned)(n_slots - 1);
-        slots[slot] = i + 1;
-    }
-}
-
-static void read_sockets(FILE *file) {
-    uint32_t about[3]; /* port, counted, size */
-    while (file && fread(about, 4, 3, file) == 3) {
-        sockets = realloc(sockets, (n_sockets + 1) * sizeof *sockets);
-        Socket *one = &sockets[n_sockets++];
-        *one = (Socket){.kind = SOCKET, .fd = -1, .port = (int)about[0], .counted = (int)about[1], .handshake_size = about[2]};
-        one->handshake = malloc(about[2]);
-        if (fread(one->handshake, about[2], 1, file) != 1) exit(2);
-    }
-}
-
-typedef struct {
-    int conns, wait, cut, ports[16], n_ports, at_once;
-    double rate, hold, idle, patience;
-} Plan;
 
 static int told_all(const Plan *plan, int counted) {
     if (plan->cut) return n_ready == n_sockets;
@@ -181,43 +135,17 @@ static void print_events(void) {
 
 int main(int count, char **words) {
     static int input = INPUT;
-    Plan plan = {.conns = 1, .idle = 3, .patience = 60, .n_ports = 0, .at_once = 50};
-    FILE *event_file = NULL, *socket_file = NULL;
-    for (int i = 1; i < count; i++) {
-        char *value = strchr(words[i], '=');
-        if (!value) return 2;
-        *value++ = 0;
-        const char *name = words[i];
-        if (!strcmp(name, "events")) event_file = fopen(value, "rb");
-        if (!strcmp(name, "sockets")) socket_file = fopen(value, "rb");
-        if (!strcmp(name, "marker")) marker = value;
-        if (!strcmp(name, "hello")) hello = value;
-        if (!strcmp(name, "engine_io")) engine_io = atoi(value);
-        if (!strcmp(name, "conns")) plan.conns = atoi(value);
-        if (!strcmp(name, "wait")) plan.wait = atoi(value);
-        if (!strcmp(name, "cut")) plan.cut = atoi(value);
-        if (!strcmp(name, "at_once")) plan.at_once = atoi(value);
-        if (!strcmp(name, "rate")) plan.rate = atof(value);
-        if (!strcmp(name, "hold")) plan.hold = atof(value);
-        if (!strcmp(name, "idle")) plan.idle = atof(value);
-        if (!strcmp(name, "patience")) plan.patience = atof(value);
-        if (!strcmp(name, "delay_least")) delay_least = atof(value);
-        if (!strcmp(name, "delay_most")) delay_most = atof(value);
-        if (!strcmp(name, "ports"))
-            for (char *port = strtok(value, ","); port && plan.n_ports < 16; port = strtok(NULL, ",")) plan.ports[plan.n_ports++] = atoi(port);
-    }
+    Plan plan = {.conns = 1, .idle = 3, .patience = 60, .at_once = 50};
+    if (!read_plan(&plan, count, words)) return 2;
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     began = now();
     loop = epoll_create1(0);
-    read_events(event_file);
-    read_sockets(socket_file);
     if (plan.n_ports) open_posters(plan.conns, plan.ports, plan.n_ports);
     while (n_ready < n_sockets && now() < plan.patience) open_some(50), turn(5);
-    printf("{\"ready\":%d,\"seconds\":%.4f,\"codes\":", n_ready, now());
-    printf("%d}\n", close_codes[4409]);
+    printf("{\"ready\":%d,\"seconds\":%.4f}\n", n_ready, now());
     fflush(stdout);
     if (n_ready < n_sockets) return 3;
     watch(0, EPOLL_CTL_ADD, EPOLLIN, &input);

@@ -31,6 +31,11 @@ typedef struct { /* one keep-alive connection for POSTs */
     char answer[8192];
 } Poster;
 
+typedef struct {
+    int conns, wait, cut, ports[16], n_ports, at_once;
+    double rate, hold, idle, patience;
+} Plan;
+
 enum { SOCKET, POSTER, INPUT }; /* kinds: what an epoll event points at begins with one of these */
 enum { IDLE, CONNECTING, HANDSHAKING, JOINING, READY, WAITING };
 
@@ -42,6 +47,7 @@ extern int close_codes[5000];
 extern double delay_least, delay_most;
 extern const char *marker, *hello;
 
+int read_plan(Plan *plan, int count, char **words);
 double now(void);
 void watch(int fd, int change, uint32_t interest, void *owner);
 int dial(int port, int blocking);

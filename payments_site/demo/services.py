@@ -67,12 +67,13 @@ class RedisServer(Process):
 
 
 class PostgresServer(Process):
-    """On the folder's cluster, made if there is none; nothing is flushed to disk, as if no machine ever lost power.
+    """On the folder's cluster, made if there is none; unless `durable`, nothing is flushed to disk, as if no machine
+    ever lost power.
 
     Raises NotInstalled and NotReachable.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, durable: bool = False) -> None:
         folder.mkdir(exist_ok=True)
         binaries, options = postgres_binaries(), _not_root(folder)
         if options and not _reachable(binaries, options["user"]):
@@ -81,7 +82,8 @@ class PostgresServer(Process):
         if not data.exists():
             _make_cluster(binaries, data, cwd=folder, env={**os.environ, **env}, **options)
         command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port)]
-        for setting in ("unix_socket_directories=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+        hasty = () if durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+        for setting in ("unix_socket_directories=", *hasty):
             command += ["-c", setting]
         command += ["-c", f"listen_addresses={HOST}"]
         super().__init__("postgres", command, port, folder / "log", env, cwd=folder, **options)
