@@ -115,17 +115,6 @@ def test_replay_applies_a_failed_delivery(story: Story, monkeypatch: pytest.Monk
     assert story.payment.status == S.PAID
 
 
-def test_replay_of_an_unknown_event_is_a_usage_error() -> None:
-    with pytest.raises(CommandError, match="No stored event evt_nowhere") as refused:
-        call_command("replay_events", "--id", "evt_nowhere")
-    assert refused.value.returncode == 2
-
-
-def test_replay_with_a_date_that_is_none_is_a_usage_error() -> None:
-    with pytest.raises(CommandError, match="is no date"):
-        call_command("replay_events", "--since", "yesterday")
-
-
 def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
     paid_unheard(payment, stripe)
     call_command("sweep", "--quiet-for", "10")

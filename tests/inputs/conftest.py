@@ -1,0 +1,72 @@
+"""One live site on PostgreSQL for all hostile input; each test ends with it alive and nothing broken in its log."""
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from payments.models import Payment
+from tests import services
+from tests.clinic import Clinic
+from tests.inputs.target import BROKEN, OLD_SECRET, Target
+from tests.live_site import LiveSite
+from tests.payments.conftest import book, clerk, patient, payment, practitioner, sandbox_process, story, stripe
+from tests.payments.stripe_story import Story
+
+__all__ = ["book", "clerk", "patient", "payment", "practitioner", "sandbox_process", "story", "stripe"]
+
+PREPARE = """
+import datetime, json
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+from appointments.models import Appointment, Practitioner
+from payments.recording import bootstrap
+
+bootstrap()
+for name, group in (("staff0", "front desk"), ("staff1", "accountant")):
+    User.objects.get(username=name).groups.add(Group.objects.get(name=group))
+doctor, start = Practitioner.objects.get(), timezone.now()
+made = {}
+for currency, amount in (("jpy", 5000), ("kwd", 12340)):
+    visit = Appointment.objects.create(
+        patient=User.objects.get(username="patient2"), practitioner=doctor, service="Consultation",
+        start=start, end=start + datetime.timedelta(minutes=20), price_amount=amount, currency=currency)
+    made[currency] = [str(visit.payment.public_id), amount, visit.reference]
+print(json.dumps(made))
+"""
+
+
+def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
+    """Roles for the staff, and for some currencies a story and the reference of its appointment."""
+    made = json.loads(site.manage("shell", "--no-imports", "--command", PREPARE).splitlines()[-1])
+    return {
+        currency: (Story(Payment(public_id=uuid.UUID(public_id), amount_due=amount, currency=currency)), reference)
+        for currency, (public_id, amount, reference) in made.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def attacked_site(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: services.Postgres, postgres_template: str
+) -> Iterator[Target]:
+    name = postgres_server.create_database(postgres_template)
+    site = LiveSite(tmp_path_factory.mktemp("attacked"), DATABASE_URL=postgres_server.database_url(name))
+    site.server.env["STRIPE_WEBHOOK_SECRET"] = f"{site.settings['STRIPE_WEBHOOK_SECRET']},{OLD_SECRET}"
+    site.start()
+    try:
+        target = Target(site, Clinic(site, staff=6, patients=3, each=6), prepare(site))
+        yield target
+        target.database.close()
+    finally:
+        site.stop()
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def target(attacked_site: Target) -> Iterator[Target]:
+    attacked_site.logged()
+    yield attacked_site
+    assert attacked_site.ask("GET", "/livez").status == 200
+    assert attacked_site.site.server.running
+    assert not BROKEN.search(attacked_site.logged())

@@ -1,0 +1,116 @@
+"""How fast webhooks are answered at 20 events a second, alone and while 200 forged ones arrive each second.
+
+    .venv/bin/python -m tests.inputs.stress [--seconds 20]
+
+A site of its own on PostgreSQL, one daphne. The promise: p99 at most 500 ms alone and 2 s under the forged ones, of
+which none leaves a row.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import psycopg
+
+from payments_site.demo.process import HOST
+from tests import services
+from tests.clinic import Clinic
+from tests.live_site import LiveSite
+from tests.payments.stripe_story import sign
+
+EVENTS, FORGED = 20, 200  # a second
+Answers = list[tuple[int, float]]  # status and seconds
+Sign = Callable[[str], str]
+ROWS = "SELECT (SELECT count(*) FROM payments_eventreceipt), (SELECT count(*) FROM djstripe_webhookeventtrigger)"
+
+
+class Load:
+    def __init__(self, clinic: Clinic, client: aiohttp.ClientSession) -> None:
+        self.clinic, self.client = clinic, client
+        self.url = f"http://{HOST}:{clinic.site.server.port}/stripe/webhook/"
+        self.secret = clinic.site.settings["STRIPE_WEBHOOK_SECRET"]
+
+    async def post(self, body: str, signature: str, answers: Answers) -> None:
+        started = time.perf_counter()
+        headers = {"Stripe-Signature": signature, "Content-Type": "application/json"}
+        async with self.client.post(self.url, data=body, headers=headers) as answer:
+            await answer.read()
+        answers.append((answer.status, time.perf_counter() - started))
+
+    async def events(self, seconds: float, answers: Answers) -> None:
+        payments = [(patient, number) for patient in range(len(self.clinic.patients)) for number in range(10)]
+        bodies = [
+            json.dumps(self.clinic.story(*payments[n % len(payments)]).failed()) for n in range(int(seconds * EVENTS))
+        ]
+        await self._steadily(EVENTS, bodies, lambda body: sign(body, self.secret), answers)
+
+    async def forged(self, seconds: float, answers: Answers) -> None:
+        body = json.dumps(self.clinic.story().completed()) + " " * 20_000
+        await self._steadily(FORGED, [body] * int(seconds * FORGED), lambda body: sign(body, "whsec_mine"), answers)
+
+    async def _steadily(self, rate: int, bodies: list[str], signature: Sign, answers: Answers) -> None:
+        start = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for number, body in enumerate(bodies):
+                await asyncio.sleep(max(0, start + number / rate - time.perf_counter()))
+                group.create_task(self.post(body, signature(body), answers))
+
+
+def told(name: str, answers: Answers) -> str:
+    times = sorted(1000 * seconds for _, seconds in answers)
+    statuses = sorted({status for status, _ in answers})
+    figures = {"median": statistics.median(times), "p99": times[int(len(times) * 0.99)], "longest": times[-1]}
+    said = ", ".join(f"{figure} {value:.0f} ms" for figure, value in figures.items())
+    return f"{name}: {len(times)} answered {statuses}, {said}"
+
+
+async def measure(clinic: Clinic, database: str, seconds: float) -> list[str]:
+    """One line for each part, in words."""
+    with psycopg.connect(database, autocommit=True) as rows:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as client:
+            load = Load(clinic, client)
+            warm: Answers = []
+            await load.events(2, warm)
+            alone: Answers = []
+            await load.events(seconds, alone)
+            before = rows.execute(ROWS).fetchone()
+            under: Answers = []
+            forged: Answers = []
+            await asyncio.gather(load.events(seconds, under), load.forged(seconds, forged))
+            after = rows.execute(ROWS).fetchone()
+    assert before
+    assert after
+    written = after[0] - before[0] - len(under)
+    return [
+        told(f"{EVENTS} events/s alone", alone),
+        told(f"{EVENTS} events/s under forged ones", under),
+        told(f"{FORGED} forged/s", forged),
+        f"rows that forged ones left: {written} receipts, {after[1] - before[1] - len(under)} deliveries",
+    ]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    options.add_argument("--seconds", type=float, default=20, help="of each part (20)")
+    seconds = options.parse_args().seconds
+    with services.postgres() as server, tempfile.TemporaryDirectory(prefix="stress-") as folder:
+        database = server.database_url(server.create_database())
+        site = LiveSite(Path(folder), DATABASE_URL=database, LOG_LEVEL="WARNING")
+        site.make_database()
+        site.start()
+        try:
+            lines = asyncio.run(measure(Clinic(site, patients=5, each=10), database, seconds))
+        finally:
+            site.stop()
+    print("\n".join(lines))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The operator's commands with wrong arguments, broken rows, a database that refuses, and a terminal that goes away."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from djstripe.models import Event as DjstripeEvent
+from djstripe.models import WebhookEventTrigger
+
+from payments.models import EventReceipt, Fact, FeedEntry, Payment, StatusChange
+from payments.status import PaymentStatus
+from payments_site.demo.site import ROOT, Site
+from tests.payments.stripe_story import Story, deliver
+
+Capture = pytest.CaptureFixture[str]
+COMMANDS = ("replay_events", "catch_up", "reconcile", "sweep", "mirror", "prune")
+
+WRONG = [
+    ("replay_events", "--id", "evt_nowhere", "No stored event evt_nowhere"),
+    ("replay_events", "--since", "yesterday", "'yesterday' is no date"),
+    ("replay_events", "--since", "2026-13-40", "is no date"),
+    ("replay_events", "--since", "2026-05-31", "--until", "2026-05-01", "is not before"),
+    ("replay_events", "--limit", "-1", "not between 0"),
+    ("catch_up", "--since", "31/05/2026", "Write 2026-05-31"),
+    ("reconcile", "nonsense", "No payment nonsense"),
+    ("reconcile", str(uuid.UUID(int=0)), "No payment 00000000"),
+    ("prune", "--deliveries", "-1", "not between 0"),
+    ("prune", "--feeds", "99999999999", "not between 0"),
+    ("sweep", "--quiet-for", "nan", "not between 0"),
+    ("sweep", "--every", "-5", "not between 0"),
+    ("mirror", "--once", "--every", "inf", "not between 0"),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_wrong_argument_is_named_with_the_way_out(words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match=re.escape(words[-1])) as refused:
+        call_command(*words[:-1])
+    assert refused.value.returncode == 2 or "argument" in str(refused.value)  # argparse exits with 2 by itself
+
+
+def everything() -> list[Any]:
+    tables: tuple[Any, ...] = (Payment, Fact, StatusChange, FeedEntry, EventReceipt, DjstripeEvent, WebhookEventTrigger)
+    return [list(table.objects.order_by("pk").values()) for table in tables]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [("replay_events", "--force"), ("prune", "--feeds", "0", "--deliveries", "0")])
+def test_a_dry_run_changes_no_column_of_any_row(story: Story, words: tuple[str, ...]) -> None:
+    for event in (story.failed(), story.charged(), story.refund(1000)):
+        deliver(event)
+    before = everything()
+    call_command(*words, "--dry-run")
+    assert everything() == before
+
+
+@pytest.mark.django_db
+def test_a_corrupt_event_is_named_and_the_others_are_applied(story: Story, capsys: Capture) -> None:
+    events = [story.failed(), story.succeeded(), story.charged()]
+    for event in events:
+        deliver(event)
+    for event, harm in zip(events, ({}, {"created": "x"}, None), strict=True):
+        kept = {} if harm == {} else event | (harm or {})
+        DjstripeEvent.objects.filter(id=event["id"]).update(stripe_data=kept)
+    WebhookEventTrigger.objects.update(event=None, body="[1]")
+    with pytest.raises(CommandError, match="1 events failed") as refused:
+        call_command("replay_events", "--force")
+    assert refused.value.returncode == 1
+    said = capsys.readouterr()
+    assert events[0]["id"] in said.err
+    assert f"{events[1]['id']} {events[1]['type']} quarantined" in said.out
+    assert f"{events[2]['id']} {events[2]['type']} no_change" in said.out
+    story.payment.refresh_from_db()
+    assert story.payment.status == PaymentStatus.PAID
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("words", [("prune",), ("replay_events", "--force")], ids=lambda words: words[0])
+def test_a_database_that_is_only_read_is_named(story: Story, words: tuple[str, ...], capsys: Capture) -> None:
+    deliver(story.refund(1000))
+    deliver(story.completed())
+    before = everything()
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+        try:
+            with pytest.raises(CommandError):
+                call_command(*words)
+        finally:
+            cursor.execute("PRAGMA query_only = OFF")
+    assert everything() == before
+
+
+class Shell:
+    """manage.py as an operator runs it, on a database of its own with one payment and its events."""
+
+    def __init__(self, folder: Path, template: Path) -> None:
+        self.site = Site(folder, 1, 1, STRIPE_API_HOST="http://127.0.0.1:1")
+        shutil.copyfile(template, self.site.database_file)
+        self.site.manage("shell", "--no-imports", "--command", MAKE)
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-u", "manage.py", *words], cwd=ROOT, env={**os.environ, **self.site.settings, **env},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def status(self) -> tuple[str, int]:
+        """The payment's, and how often it moved."""
+        with sqlite3.connect(self.site.database_file) as database:
+            rows = "SELECT status, version, (SELECT count(*) FROM payments_statuschange) FROM payments_payment"
+            status, version, changes = database.execute(rows).fetchone()
+        assert version == changes
+        return status, changes
+
+
+MAKE = """
+import datetime, json
+from django.contrib.auth.models import User
+from django.utils import timezone
+from appointments.models import Appointment, Practitioner
+from payments import recording
+from tests.payments.stripe_story import Story
+
+start = timezone.now()
+visit = Appointment.objects.create(
+    patient=User.objects.create_user("patient"), practitioner=Practitioner.objects.create(name="Dr"), service="Visit",
+    start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000)
+story = Story(visit.payment)
+for event in [*(story.failed(name) for name in "ABCDEFGHIJ"), story.completed("A"), story.charged("A")]:
+    recording.store_trigger(recording.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
+"""
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Shell:
+    return Shell(tmp_path_factory.mktemp("shell"), sqlite_template)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    said, complaints = process.communicate(timeout=60)
+    for word in ("Traceback", "Exception ignored", "UnicodeEncodeError"):
+        assert word not in complaints
+    return process.returncode, said, complaints
+
+
+def test_two_replays_at_once_apply_everything_once(shell: Shell) -> None:
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # nor a terminal, nor input
+    for process in [shell.start("replay_events", **plain) for _ in range(2)]:
+        status, said, _ = ended(process)
+        assert (status, "0 failed" in said) == (0, True)
+    assert shell.status()[0] == "paid"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_was_stopped_midway_changes_nothing_when_it_is_run_again(
+    shell: Shell, stop: signal.Signals
+) -> None:
+    before = shell.status()
+    replay = shell.start("replay_events", "--force")
+    assert replay.stdout
+    assert replay.stdout.readline().startswith("evt_")
+    replay.send_signal(stop)
+    status, _, complaints = ended(replay)
+    assert status == {signal.SIGINT: 130, signal.SIGKILL: -9}[stop]
+    assert stop == signal.SIGKILL or "Interrupted. What was done stays; run it again." in complaints
+    again = shell.start("replay_events", "--force", "--limit", "3")
+    assert "3 replayed, 0 moved, 0 failed" in ended(again)[1]
+    assert shell.status() == before
+
+
+def test_a_reader_that_goes_away_is_said(shell: Shell) -> None:
+    process = shell.start("replay_events", "--force")
+    assert process.stdout
+    process.stdout.close()
+    assert process.stderr
+    complaints = process.stderr.read()
+    assert process.wait(60) == 1
+    assert "Nobody reads the output any more. What was done stays; run it again." in complaints
+    assert "Traceback" not in complaints
+    assert "Exception ignored" not in complaints
+
+
+def test_stripe_out_of_reach_without_a_key_and_with_a_wrong_one_is_said_with_the_way_out(shell: Shell) -> None:
+    live = "sk_live_" + "0" * 24
+    asked = {
+        "": "run it again later",
+        live: "STRIPE_LIVE_MODE is False",
+        shell.site.settings["STRIPE_SECRET_KEY"]: "run it again later",
+    }
+    for process, expected in [(shell.start("catch_up", STRIPE_SECRET_KEY=key), said) for key, said in asked.items()]:
+        status, _, complaints = ended(process)
+        assert status == 1
+        assert expected in complaints
+        assert "sk_" not in complaints.replace("STRIPE_SECRET_KEY", "")

@@ -1,0 +1,117 @@
+"""Two clicks, two tabs, two members of staff, and a Stripe that loses its answers: the money goes back once."""
+
+import json
+import os
+import random
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from payments import refunds
+from payments.models import Payment
+from payments.refunds import NotRefundableError
+from payments.stripe_client import StripeUnavailableError
+from payments_site.demo.process import HOST
+from tests.payments.stripe_story import Story, deliver
+
+RACES = int(os.environ.get("REFUND_RACES", "150"))
+AT_ONCE = 4
+
+
+class Bank:
+    """Stripe's refunds as one that never refuses: what goes back twice is seen to. One answer in ten is lost."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, int] = defaultdict(int)  # by PaymentIntent
+        self.by_key: dict[str, dict[str, Any]] = {}
+        self.lost: set[str] = set()
+        self.turn = threading.Lock()
+
+    def refund(self, key: str, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        with self.turn:
+            if key not in self.by_key:
+                intent, amount = asked["payment_intent"], int(asked["amount"])
+                self.given[intent] += amount
+                self.by_key[key] = {
+                    "id": f"re_{uuid.uuid4().hex}", "object": "refund", "status": "succeeded", "amount": amount,
+                    "currency": "eur", "payment_intent": intent, "charge": None, "created": 1,
+                    "metadata": {"refund_request": asked["metadata[refund_request]"]},
+                }  # fmt: skip
+                if random.random() < 0.1:
+                    self.lost.add(key)
+                    return 500, {"error": {"type": "api_error"}}
+            return 200, self.by_key[key]
+
+
+@pytest.fixture
+def bank(settings: Settings) -> Iterator[Bank]:
+    bank = Bank()
+
+    class Api(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            status, said = bank.refund(
+                self.headers["Idempotency-Key"], {name: value[0] for name, value in form.items()}
+            )
+            body = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 http.server's name
+            pass
+
+    server = ThreadingHTTPServer((HOST, 0), Api)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    settings.STRIPE_API_HOST = f"http://{HOST}:{server.server_port}"
+    yield bank
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_no_refund_is_given_twice_however_many_ask_at_once(book: Callable[..., Payment], bank: Bank) -> None:
+    start = threading.Barrier(AT_ONCE)
+
+    def ask(payment: Payment, amount: int, key: str) -> str:
+        try:
+            start.wait(30)
+            refunds.refund(payment, amount, "duplicate", None, key=key)
+        except NotRefundableError:
+            return "refused"
+        except StripeUnavailableError:
+            return "unknown"
+        else:
+            return "given"
+        finally:
+            connection.close()
+
+    chance = random.Random(5)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for race in range(RACES):
+            payment = book()
+            story = Story(payment)
+            deliver(story.succeeded())
+            amount = chance.choice([5000, 5000, 3000, 2501])
+            same = uuid.uuid4().hex if race % 2 else ""  # a form sent twice bears its key; other tabs have their own
+            said = list(pool.map(ask, [payment] * AT_ONCE, [amount] * AT_ONCE, [same] * AT_ONCE))
+            assert bank.given[story.intent("A", "succeeded")["id"]] == amount, said
+            assert said.count("refused") == (0 if same else AT_ONCE - 1)
+            payment.refresh_from_db()
+            assert (payment.amount_refunded, payment.amount_refund_pending) == (amount, 0)
+    assert len(bank.by_key) == RACES
+    assert bank.lost
