@@ -108,6 +108,8 @@ def main() -> int:
     if given.rounds:
         size = blocks.Size(**{field: getattr(size, field) for field in size.__slots__} | {"rounds": given.rounds})
     folder = CACHE / "quick" if given.quick else report.FOLDER  # small numbers are no results
+    if given.quick:
+        print("bench: small numbers, whatever the rows are called: they show that all works, not how fast it is")
     if given.part == "scale":
         return scale(given.payments, size, folder)
     return workers(size, folder) if given.part == "workers" else compare(size, given.only, folder)

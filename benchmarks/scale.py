@@ -32,7 +32,7 @@ ABOUT = "One uvicorn process, one socket; each event is the first of its payment
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
     """All sizes exist at once, so that their rounds alternate."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
-    seconds = {}
+    seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
         for payments in sizes:
             print(
@@ -44,17 +44,22 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
             seconds[payments] = time.monotonic() - started
         for number in range(min(3, size.rounds)):
             for payments in sizes:
-                found[payments].append(one_round(stack, payments, size))
+                try:
+                    found[payments].append(one_round(stack, payments, size))
+                except Exception as error:  # noqa: BLE001 the other rounds still count
+                    failures.append(f"{payments:,} payments, round {number + 1}: {type(error).__name__}: {error}")
+                    print(f"FAILED {failures[-1]}", flush=True)
+                    continue
                 shown = " ".join(report.number(value) for value in found[payments][-1])
                 print(f"scale {payments:,}, round {number + 1}: {shown}", flush=True)
     rows = []
-    for payments in sizes:
+    for payments in filter(found.get, sizes):
         values = [report.number(statistics.median(each)) for each in zip(*found[payments], strict=True)]
         rows.append([f"{payments:,}", f"{2 * CHANGES * payments:,}", *values, f"{seconds[payments]:.0f} s"])
     print(report.plain(rows, HEAD))
     about = ABOUT.format(rounds=min(3, size.rounds))
     report.keep(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
-    return 0
+    return int(bool(failures))
 
 
 def prepare(stack: Stack, payments: int) -> None:

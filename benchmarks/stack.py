@@ -36,14 +36,16 @@ class Stack:
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
-        self._exit, self._targets = ExitStack(), dict[str, Target]()
+        self._targets = dict[str, Target]()
         self._others: list[Process] = []
 
     def __enter__(self) -> "Stack":
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
-        self.postgres = self._exit.enter_context(services.postgres(durable=True))
-        self.redis = self._exit.enter_context(services.redis())
+        with ExitStack() as started:
+            self.postgres = started.enter_context(services.postgres(durable=True))
+            self.redis = started.enter_context(services.redis())
+            self._exit = started.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -21,7 +21,7 @@ ABOUT = (
 
 def workers(size: Size, folder: Path) -> int:
     found: dict[tuple[int, str], list[float]] = defaultdict(list)
-    rounds = min(3, size.rounds)
+    rounds, failures = min(3, size.rounds), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
         print("bench: starting PostgreSQL, Redis, and the site in 1, 2 and 4 processes", flush=True)
         stack.fill_site("site", "--payments", str(stack.payments))
@@ -30,7 +30,13 @@ def workers(size: Size, folder: Path) -> int:
             stack.site_target(str(count), "uvicorn", numbers, workers=count)
         for number in range(rounds):
             for count in COUNTS:
-                for metric, value in one_round(stack, count, size, number).items():
+                try:
+                    values = one_round(stack, count, size, number)
+                except Exception as error:  # noqa: BLE001 the other rounds still count
+                    failures.append(f"{count} processes, round {number + 1}: {type(error).__name__}: {error}")
+                    print(f"FAILED {failures[-1]}", flush=True)
+                    continue
+                for metric, value in values.items():
                     found[count, metric].append(value)
     rows = [
         [
@@ -38,11 +44,12 @@ def workers(size: Size, folder: Path) -> int:
             *(report.number(statistics.median(found[count, name])) for name in ("events", "last", "frames", "lost")),
         ]
         for count in COUNTS
+        if found[count, "events"]
     ]
     print(report.plain(rows, HEAD))
     about = ABOUT.format(rounds=rounds, cores=len(os.sched_getaffinity(0)))
     report.keep(folder, [], workers={"about": about, "head": HEAD, "rows": rows})
-    return 0
+    return int(bool(failures))
 
 
 def one_round(stack: Stack, count: int, size: Size, number: int) -> dict[str, float]:
