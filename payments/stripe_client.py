@@ -47,6 +47,8 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
         raise StripeRefusedError(error.code or "invalid_request") from error
     except stripe.StripeError as error:
         raise StripeUnavailableError(type(error).__name__) from error
+    if not isinstance(answer, stripe.StripeObject):  # something in between has answered
+        raise StripeUnavailableError("not an object")
     return answer.to_dict(), _answered_at(answer)
 
 
