@@ -68,7 +68,7 @@ def measure(url: str, posts: list[Post]) -> list[float]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         context = browser.new_context()
-        context.add_cookies([{"name": "sessionid", "value": session_key(1), "url": url}])
+        context.add_cookies([{"name": "sessionid", "value": session_key(1), "domain": HOST, "path": "/"}])
         page = context.new_page()
         page.goto(url)
         page.wait_for_function(CONNECTED, timeout=20_000)

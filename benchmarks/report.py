@@ -48,7 +48,7 @@ def cells(row: Result) -> list[str]:
     return [row.what, row.server, value, peer, f"{row.ratio:.2f}" if row.peer else "", spread, row.target, met]
 
 
-HEAD = ["what", "server", "measured", "beside", "ratio", "rounds from to", "target", ""]
+HEAD = ["what", "server", "measured", "beside", "ratio", "lowest to highest", "target", ""]
 
 
 def markdown(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:

@@ -40,10 +40,15 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
                 flush=True,
             )
             started = time.monotonic()
-            prepare(stack, payments)
+            try:
+                prepare(stack, payments)
+            except Exception as error:  # noqa: BLE001 the other sizes still count
+                failures.append(f"{payments:,} payments were not made: {type(error).__name__}: {error}")
+                print(f"FAILED {failures[-1]}", flush=True)
+                continue
             seconds[payments] = time.monotonic() - started
         for number in range(min(3, size.rounds)):
-            for payments in sizes:
+            for payments in seconds:
                 try:
                     found[payments].append(one_round(stack, payments, size))
                 except Exception as error:  # noqa: BLE001 the other rounds still count

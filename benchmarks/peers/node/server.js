@@ -39,7 +39,7 @@ async function audienceOf(headers) {
 app.get("/desk/", async (request, response) => {
   if (!(await audienceOf(request.headers))) return response.sendStatus(401);
   const rows = await pool.query(
-    "SELECT public_id, status, amount_due, currency FROM payments WHERE id BETWEEN $1 AND $1 + 49", [request.query.first]);
+    "SELECT public_id, status, amount_due, currency FROM payments WHERE id BETWEEN $1::bigint AND $1::bigint + 49", [request.query.first]);
   response.send(page(rows.rows));
 });
 
