@@ -1,5 +1,6 @@
 """./run demo as a person runs it."""
 
+import asyncio
 import datetime
 import fcntl
 import json
@@ -9,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -23,9 +25,13 @@ from django.utils import timezone
 
 from appointments.money import format_amount
 from payments.status import Review
-from payments_site.demo import sample, stories
-from payments_site.demo.process import HOST
+from payments_site.demo import sample, services, stories
+from payments_site.demo.__main__ import schema, serve_in
+from payments_site.demo.cluster import Cluster
+from payments_site.demo.process import HOST, free_port, free_ports
+from payments_site.demo.proxy import Proxy
 from payments_site.demo.site import ROOT
+from tests.clinic import Clinic, open_socket, told
 
 # Where each story leaves its payment: the status, and what it asks a person to review.
 ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
@@ -189,10 +195,76 @@ def test_a_taken_port_gives_the_next_one_and_a_dead_process_ends_the_demo_with_i
     assert not is_listening(banner["site"])
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    with pytest.raises(SystemExit, match="not a demo's"):
+        serve_in(tmp_path, 0, reset=True, workers=1)
+    assert (tmp_path / "letter").exists()
+
+
 def test_a_demo_of_another_schema_starts_from_fresh_data(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
     (tmp_path / "schema").write_text("an older one")
     (tmp_path / "logins.txt").write_text("login old old patient\n")
     (tmp_path / "db.sqlite3").write_text("not a database")
     with demo(tmp_path) as (_, banner):
         assert status(f"{banner['site']}/login/") == 200
         assert banner["login"] != "old old patient"
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[Clinic, Path]]:
+    """A clinic in a folder that `--workers` goes on from, without sample data. PostgreSQL's own user may enter it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        site = Cluster(Path(folder), free_ports(), 2)
+        try:
+            site.make_database()
+            clinic = Clinic(site)  # type: ignore[arg-type]  # any site will do
+        finally:
+            site.stop()
+        (site.folder / "lock").touch()
+        (site.folder / "schema").write_text(schema(2))
+        (site.folder / "logins.txt").write_text("login staff0 none staff\n")
+        yield clinic, site.folder
+
+
+def test_a_killed_worker_is_passed_over_and_returns(cluster: tuple[Clinic, Path]) -> None:
+    clinic, folder = cluster
+    with demo(folder, "--workers", "2") as (launcher, banner):
+        assert launcher.stdout
+        url = clinic.site.url = banner["site"]
+        os.kill(int(banner["web-1"].split()[0]), signal.SIGKILL)
+        assert [status(f"{url}/login/") for _ in range(4)] == [200] * 4
+        with open_socket(clinic.site, clinic.staff[0]) as page:
+            while told(page).get("t") != "hello":
+                pass
+            assert clinic.tell(clinic.story().completed()) == 200
+            assert 'data-status="paid"' in told(page)["html"]
+        assert any("web-1 returned as" in line for line in launcher.stdout)
+        ports = [line.split()[-1] for name, line in banner.items() if name in ("web-1", "web-2", "redis", "postgres")]
+    assert launcher.returncode == 0
+    assert len(ports) == 4
+    assert not [port for port in (url, *ports) if is_listening(f":{port.rsplit(':', 1)[-1]}")]
+
+
+async def test_where_nginx_is_missing_connections_go_to_whichever_worker_answers() -> None:
+    async def answer(asked: asyncio.StreamReader, told: asyncio.StreamWriter) -> None:
+        told.write(await asked.readexactly(4))
+        told.close()
+
+    port, dead = free_port(), free_port()
+    worker = await asyncio.start_server(answer, HOST)
+    async with worker, await asyncio.start_server(Proxy([dead, worker.sockets[0].getsockname()[1]]).serve, HOST, port):
+        for _ in range(3):
+            told, ask = await asyncio.open_connection(HOST, port)
+            ask.write(b"ping")
+            assert await told.read() == b"ping"
+            ask.close()
+
+
+def test_what_several_workers_need_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(services, "in_wheel", lambda *_: None)
+    with pytest.raises(services.NotInstalled, match="apt-get install redis-server"):
+        serve_in(tmp_path, 0, reset=False, workers=2)

@@ -2,17 +2,20 @@
 
 import argparse
 import fcntl
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from subprocess import CalledProcessError
 from types import FrameType
 
-from payments_site.demo.process import Process, ProcessDied, free_port
+from payments_site.demo.cluster import RESTART, Cluster, Revival
+from payments_site.demo.process import Process, ProcessDied, free_ports
+from payments_site.demo.services import NotInstalled, NotReachable
 from payments_site.demo.site import ROOT, Site
 
 BANNER = """\
@@ -24,22 +27,31 @@ card 4242424242424242 is paid; any future date, any CVC
 card 4000000000000002 is declined
 card 4000000000009995 is declined for insufficient funds
 card 4000002760003184 asks for 3-D Secure
-logs and data in {site.folder} (--reset clears them); Ctrl-C stops everything
+mails in {site.mails}, one file for each
+{mortal}logs and data in {site.folder} (--reset clears them); Ctrl-C stops everything
+"""
+MORTAL = """\
+{pids}
+kill -9 any of these and watch: pages reconnect to another worker, and it returns after {seconds:g} s
 """
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="first port to try (0: any free one); default 8000")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="where data is kept; default .demo")
+    parser.add_argument("--folder", type=Path, help="where data is kept; default .demo, or .demo-workers")
+    several = "this many web processes, on PostgreSQL and Redis; 1 to 8, default 1"
+    parser.add_argument("--workers", type=int, choices=range(1, 9), metavar="N", default=1, help=several)
     parser.add_argument("--reset", action="store_true", help="start from fresh sample data")
     return parser.parse_args()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Two demos in one folder would write to each other's files."""
+    """Two demos in one folder would write to each other's files, and a folder of yours would be cleared."""
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / "lock").exists():
+        sys.exit(f"demo: {folder} holds files that are not a demo's; give --folder a new one")
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,15 +60,18 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def schema() -> str:
+def schema(workers: int) -> str:
     """Changes with the tables: the demo's have no migrations, so that other tables need a new database."""
+    database = b"PostgreSQL" if workers > 1 else b"SQLite"
     sources = [ROOT / "requirements.lock", *sorted(ROOT.glob("*/migrations/*.py"))]
-    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    return sha256(b"".join([database, *(source.read_bytes() for source in sources)])).hexdigest()
 
 
 def clear(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.name != "lock":
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
             path.unlink()
 
 
@@ -67,7 +82,6 @@ def start(site: Site) -> str:
         site.start()
         return logins.read_text().strip()
     print("demo: making the database and sample data, a few seconds", flush=True)
-    (site.folder / "schema").write_text(schema())
     site.make_database()
     site.start()
     made = site.python("-m", "payments_site.demo.sample")
@@ -75,12 +89,15 @@ def start(site: Site) -> str:
     return made.strip()
 
 
-def first_dead(*processes: Process) -> Process:
-    """Wait until one of them ends."""
+def first_dead(needed: Sequence[Process], mortal: Sequence[Process]) -> Process:
+    """Wait until one ends without which there is no demo; the mortal are started again."""
+    revive = Revival(mortal)
     while True:
-        for process in processes:
+        for process in needed:
             if not process.running:
                 return process
+        for news in revive():
+            print(f"demo: {news}", flush=True)
         time.sleep(0.5)
 
 
@@ -88,32 +105,45 @@ def end(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def about(site: Site, logins: str) -> str:
+    pids = "\n".join(f"{process.name} {process.pid} on port {process.port}" for process in site.mortal)
+    mortal = MORTAL.format(pids=pids, seconds=RESTART) if pids else ""
+    return BANNER.format(site=site, logins=logins, mortal=mortal)
+
+
 def serve(site: Site) -> None:
     """Until Ctrl-C, SIGTERM or the death of a process. Raises ProcessDied."""
-    workers = [site.new_worker("mirror"), site.new_worker("sweep", "--every", "60")]
+    commands = [
+        site.new_worker("mirror"),
+        site.new_worker("sweep", "--every", "60"),
+        site.new_worker("send_emails", "--every", "3"),
+    ]
     try:
-        print(BANNER.format(site=site, logins=start(site)), end="", flush=True)
-        for worker in workers:
-            worker.spawn()
-        dead = first_dead(site.server, site.sandbox, *workers)
+        logins = start(site)
+        print(about(site, logins), end="", flush=True)
+        for command in commands:
+            command.spawn()
+        needed, others = [site.server, site.sandbox], [*site.mortal, *commands]
+        dead = first_dead(needed, others) if site.mortal else first_dead([*needed, *commands], [])
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-        for worker in workers:
-            worker.stop()
+        for command in commands:
+            command.stop()
         site.stop()
 
 
-def serve_in(folder: Path, first_port: int, reset: bool) -> None:
+def serve_in(folder: Path, first_port: int, reset: bool, workers: int) -> None:
     with locked(folder):
         made = folder / "schema"
         if reset or not (folder / "logins.txt").exists():
             clear(folder)
-        elif made.read_text() != schema():
-            print("demo: this version has other tables, so it starts from fresh sample data", flush=True)
+        elif made.read_text() != schema(workers):
+            print("demo: the tables or the database are others now, so it starts from fresh sample data", flush=True)
             clear(folder)
-        port = free_port(first_port)
-        serve(Site(folder, port, free_port(port + 1)))
+        made.write_text(schema(workers))
+        ports = free_ports(first_port)
+        serve(Cluster(folder, ports, workers) if workers > 1 else Site(folder, next(ports), next(ports)))
 
 
 def main() -> int:
@@ -121,10 +151,15 @@ def main() -> int:
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(stop, end)
     try:
-        serve_in(options.folder.resolve(), options.port, options.reset)
+        folder = options.folder or ROOT / (".demo" if options.workers == 1 else ".demo-workers")
+        serve_in(folder.resolve(), options.port, options.reset, options.workers)
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0
+    except NotReachable as error:
+        print(f"demo: {error}; give --folder another place, such as /var/tmp/demo", file=sys.stderr)
+    except NotInstalled as error:
+        print(f"demo: {error} (PostgreSQL and Redis are for --workers; without it, none is needed)", file=sys.stderr)
     except (ProcessDied, CalledProcessError) as error:
         print(f"demo: {error}", file=sys.stderr)
     return 1

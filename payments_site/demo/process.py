@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,13 @@ def free_port(preferred: int = 0) -> int:
                 continue
             return port
     raise OSError(f"no free port on {HOST} from {start} to {start + 999}")
+
+
+def free_ports(first: int = 0) -> Iterator[int]:
+    """Each another one."""
+    while True:
+        yield (port := free_port(first))
+        first = port + 1
 
 
 class Process:

@@ -41,6 +41,9 @@ PRACTITIONERS = {
     "Julie Lambert": ("Kinésithérapie", [("Séance", 2500), ("Bilan", 3800)]),
     "Dr Sophie Nguyen": ("Pédiatrie", [("Consultation", 3500), ("Vaccination", 3000)]),
 }
+EARLIER: list[stories.Story] = [
+    stories.cash, stories.terminal, stories.cash, stories.missed, stories.terminal, stories.cash, stories.terminal,
+]  # fmt: skip
 YESTERDAY: list[stories.Story] = [
     stories.paid, stories.cash, stories.paid, stories.refunded, stories.terminal, stories.dispute_won,
     stories.part_refunded, stories.missed, stories.refund_failed, stories.paid,
@@ -68,7 +71,8 @@ def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, storie
         for name, (specialty, services) in PRACTITIONERS.items()
     ]
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    plan = [(-1, YESTERDAY), (0, TODAY), (1, AHEAD[:7]), (2, AHEAD[7:])]
+    earlier = [(-ago, EARLIER[: 4 + ago % 4]) for ago in range(13, 1, -1)]
+    plan = [*earlier, (-1, YESTERDAY), (0, TODAY), (1, AHEAD[:7]), (2, AHEAD[7:])]
     booked = []
     for day, told in plan:
         for slot, story in enumerate(told):
@@ -77,7 +81,7 @@ def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, storie
             service, price = services[slot % len(services)]
             start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 35 * slot)
             appointment = Appointment.objects.create(
-                patient=patients[slot % len(patients)],
+                patient=patients[(slot + (day < -1) * 4) % len(patients)],  # who signs in has few past visits
                 practitioner=practitioner,
                 service=service,
                 start=start,

@@ -1,0 +1,66 @@
+"""A site of several web processes behind one port, on a PostgreSQL and a Redis of its own."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from payments_site.demo.front import front
+from payments_site.demo.process import Process
+from payments_site.demo.services import PostgresServer, RedisServer
+from payments_site.demo.site import Site
+
+RESTART = 5.0  # seconds that a killed process stays dead, for people to see what its pages do
+
+
+class Cluster(Site):
+    """`workers` daphnes, any of which may be killed. Raises NotInstalled and NotReachable."""
+
+    def __init__(self, folder: Path, ports: Iterator[int], workers: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        port, sandbox_port, redis_port, postgres_port = (next(ports) for _ in range(4))
+        self.redis = RedisServer(folder, redis_port)
+        self.postgres = PostgresServer(folder / "postgres", postgres_port)
+        services = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url, "WEB_PROCESSES": str(workers)}
+        super().__init__(folder, port, sandbox_port, **services)
+        self.workers = [self.new_server(f"web-{number}", next(ports)) for number in range(1, workers + 1)]
+        self.server = front(folder, port, [worker.port for worker in self.workers])
+        self.mortal = [*self.workers, self.redis, self.postgres]
+
+    def make_database(self) -> None:
+        self.postgres.start()
+        super().make_database()
+
+    def start(self) -> None:
+        for service in (self.postgres, self.redis):
+            if not service.running:
+                service.start()
+        for worker in self.workers:
+            worker.spawn()
+        for worker in self.workers:
+            worker.wait_until_listening()
+        super().start()
+
+    def stop(self) -> None:
+        for process in (self.server, *self.workers, self.sandbox, self.redis, self.postgres):
+            process.stop()
+
+
+class Revival:
+    """Starts the dead again, RESTART seconds later."""
+
+    def __init__(self, mortal: Sequence[Process]) -> None:
+        self.mortal = mortal
+        self._since: dict[Process, float] = {}
+
+    def __call__(self) -> Iterator[str]:
+        """Look after them once; what there is to tell."""
+        for process in self.mortal:
+            if process.running:
+                continue
+            if process not in self._since:
+                self._since[process] = time.monotonic()
+                yield f"{process.name} {process.pid} died; it returns in {RESTART:g} s"
+            elif time.monotonic() - self._since[process] > RESTART:
+                del self._since[process]
+                process.spawn()
+                yield f"{process.name} returned as {process.pid}"
