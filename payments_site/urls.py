@@ -7,3 +7,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("payments.urls")),
 ]
+handler400 = "payments.views.errors.bad_request"
+handler500 = "payments.views.errors.server_error"

@@ -415,6 +415,14 @@ def error_pages(target: Target) -> dict[int, Answer]:
     }
 
 
+def test_an_error_is_a_page_of_the_clinic_s_with_what_to_look_for_in_the_log(target: Target) -> None:
+    for status, answer in error_pages(target).items():
+        if status != 405:  # no browser shows it
+            assert answer.status == status
+            assert 'href="/static/css/site.css"' in answer.text
+            assert f"<code>{answer.headers['X-Request-ID']}</code>" in answer.text
+
+
 def test_no_answer_can_be_framed_or_tells_what_it_runs_on(target: Target) -> None:
     pages = {200: target.as_person(target.patient, "GET", "/appointments/"), **error_pages(target)}
     for status, answer in pages.items():

@@ -1,5 +1,6 @@
 """What nginx refuses before it reaches the site: too big, too slow, unknown methods and hosts."""
 
+import shutil
 import socket
 import time
 from contextlib import suppress
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_deploy import NAME, Nginx, echoing, needs
+from payments_site.demo.site import ROOT
+from tests.test_deploy import NAME, Nginx, echoing, needs, running
 
 __all__ = ["echoing"]
 pytestmark = needs("nginx", "nginx-light")
@@ -54,6 +56,17 @@ def test_what_no_browser_and_no_stripe_sends_is_refused(echoing: Nginx) -> None:
 def test_another_host_is_not_answered(echoing: Nginx) -> None:
     answer = said(echoing, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
     assert answer[9:12] in (b"", b"421", b"400")
+
+
+def test_while_no_server_answers_a_page_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path)
+    shutil.copytree(ROOT / "static/errors", tmp_path / "static/errors")
+    with running(nginx.process):
+        answer, body = nginx.ask("GET", "/appointments/")
+        assert answer.status == 502
+        assert "rien n’est perdu" in body.decode()
+        assert "nothing is lost" in body.decode()
+        assert nginx.ask("POST", "/stripe/webhook/", b"{}")[0].status == 502
 
 
 @pytest.fixture
