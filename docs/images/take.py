@@ -91,6 +91,10 @@ def take(browser: Browser, site: str) -> None:
         )
         shoot(screen, "toast-desk")
     open_and_shoot(desk, path.replace("appointments", "desk"), "desk-detail")
+    manager = [enter(browser, site, "compta", look) for look in (DESKTOP, PHONE)]
+    for context in manager:
+        open_and_shoot(context, "/desk/operations/", "operations")
+    open_and_shoot(manager[0], "/review/", "review")
 
 
 def main() -> None:
