@@ -3,8 +3,10 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.decorators import sync_and_async_middleware
 
@@ -58,4 +60,18 @@ def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response.headers.setdefault("Cache-Control", "no-store, private")
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):
         response.headers.setdefault("X-Live-Seq", str(request.live_cursor))
+    return sign_in_instead(request) if asks_to_sign_in(request, response) else response
+
+
+def asks_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Whether htmx, which follows redirects, would fill a fragment's place with the sign-in page."""
+    sign_in = resolve_url(settings.LOGIN_URL)
+    return "HX-Request" in request.headers and response.headers.get("Location", "").startswith(f"{sign_in}?")
+
+
+def sign_in_instead(request: HttpRequest) -> HttpResponse:
+    """The whole page goes to sign in, and comes back to where it was."""
+    page = getattr(request, "htmx", None) and request.htmx.current_url_abs_path  # type: ignore[attr-defined]
+    response = HttpResponse("Signed out.", status=401, content_type="text/plain")
+    response.headers["HX-Redirect"] = redirect_to_login(page or "/").url
     return response
