@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
 
@@ -16,7 +16,8 @@ class AccountsConfig(AppConfig):
 
         from . import second_factor, sessions
 
-        post_migrate.connect(make_cache_table, sender=self)
+        with_models = apps.get_app_config("auth")  # for an app without, as this one, the signal is never sent
+        post_migrate.connect(make_cache_table, sender=with_models)
         user_logged_in.connect(sessions.begin)
         authenticator_added.connect(second_factor.added)
         authenticator_used.connect(second_factor.used)
