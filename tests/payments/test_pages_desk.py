@@ -17,7 +17,8 @@ from django.utils import timezone
 
 from appointments.models import Appointment, Practitioner
 from payments.exports import harmless
-from payments.models import EventReceipt, Payment
+from payments.live import rendered
+from payments.models import EventReceipt, FeedEntry, Payment
 from payments.status import PaymentStatus, Review
 from tests.payments.stripe_story import Story, deliver
 from tests.payments.test_pages import as_clerk, as_patient, desk_page_of, text_of
@@ -70,6 +71,22 @@ def test_the_review_queue_offers_one_way_out_of_each_case(
     page = as_clerk.get("/review/")
     assert [(case.review, case.action) for case in page.context["cases"]] == [(review, action)]
     assert " ".join(str(review.label).split()) in text_of(page)
+
+
+def test_a_payment_with_two_cases_shows_where_it_stands_once(as_clerk: Client, story: Story) -> None:
+    paid_after_cancel(story)
+    deliver(story.dispute("needs_response"))
+    page = as_clerk.get("/review/")
+    assert [case.review for case in page.context["cases"]] == [Review.DISPUTE_DEADLINE, Review.PAID_AFTER_CANCEL]
+    assert page.content.decode().count(f'id="payment-{story.payment.public_id}"') == 1
+
+
+def test_staffs_pages_are_told_what_is_to_review_and_patients_are_not(story: Story) -> None:
+    double_payment(story)
+    told = {entry.feed.audience: rendered(entry, "fr").html for entry in FeedEntry.objects.order_by("pk")}
+    assert 'data-reviews="double_payment"' in told.pop("staff")
+    assert all("double_payment" not in html for html in told.values())
+    assert told
 
 
 def test_an_empty_review_queue_says_so(as_clerk: Client, payment: Payment) -> None:
