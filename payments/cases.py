@@ -25,8 +25,16 @@ WORDS: dict[Review, Promise] = {
     Review.PRICE_CHANGED: _("The price was changed to %(due)s while the patient paid %(received)s."),
     Review.CURRENCY_MISMATCH: _("Money came in another currency and is not counted. Give it back in Stripe."),
     Review.REFUND_FAILED: _("The bank sent a refund back: the patient has not got the money. Try again."),
+    Review.REFUND_APPROVAL: _("A refund waits for a second person’s approval."),
     Review.STUCK: _("The bank debit takes longer than it should. Ask Stripe where it is."),
     Review.DISPUTE_DEADLINE: _("The patient’s bank disputes %(received)s. Answer in Stripe, or the money is lost."),
+}
+
+BUTTONS = {
+    Review.STUCK: "ask",
+    Review.REFUND_APPROVAL: "approve",
+    Review.DISPUTE_DEADLINE: "stripe",
+    Review.CURRENCY_MISMATCH: "stripe",
 }
 
 
@@ -53,10 +61,8 @@ class Case:
     @property
     def action(self) -> str:
         """Which button helps: "ask", "stripe", "refund", "take" or "look"."""
-        if self.review == Review.STUCK:
-            return "ask"
-        if self.review in (Review.DISPUTE_DEADLINE, Review.CURRENCY_MISMATCH):
-            return "stripe"
+        if self.review in BUTTONS:
+            return BUTTONS[self.review]
         if self.payment.owed:
             return "take"
         return "refund" if self.payment.refundable else "look"

@@ -37,7 +37,7 @@ RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
         ("warning_closed", "prevented", "won", "lost"),
     ),
     Kind.OFFLINE: (("cash", "terminal"),),
-    Kind.OBSERVATION: (("stuck",),),
+    Kind.OBSERVATION: (("stuck", "awaiting_approval"), ("approved", "declined")),
 }
 RANK_OF = {
     kind: {state: (rank, position) for rank, states in enumerate(ranks) for position, state in enumerate(states)}

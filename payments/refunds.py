@@ -48,24 +48,30 @@ def was_asked(payment: Payment, key: str) -> bool:
 
 
 def _request(payment: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
-    """Reserve the amount under the payment's lock, so that two clicks never give back the same money."""
     with transaction.atomic():
-        row = Payment.objects.locked().get(pk=payment.pk)
-        if was_asked(row, key):
-            return []
-        attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
-        remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
-        if not 0 < amount <= remaining:
-            raise NotRefundableError(remaining)
-        requests: list[StripeFact] = []
-        for attempt in reversed(attempts):
-            part = min(amount, refundable(attempt))
-            if part:
-                name = f"{key}_{len(requests)}" if requests else key
-                requests.append(_request_fact(attempt, part, reason, name))
-                amount -= part
-        ledger.record(requests, Cause(Source.REFUND, actor=actor))
-        return requests
+        return reserve(Payment.objects.locked().get(pk=payment.pk), amount, reason, actor, key)
+
+
+def reserve(row: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
+    """Set the amount aside on a locked payment, so that two clicks never give back the same money.
+
+    The requests to `send` once this is committed; none when the same `key` asked before.
+    """
+    if was_asked(row, key):
+        return []
+    attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
+    remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
+    if not 0 < amount <= remaining:
+        raise NotRefundableError(remaining)
+    requests: list[StripeFact] = []
+    for attempt in reversed(attempts):
+        part = min(amount, refundable(attempt))
+        if part:
+            name = f"{key}_{len(requests)}" if requests else key
+            requests.append(_request_fact(attempt, part, reason, name))
+            amount -= part
+    ledger.record(requests, Cause(Source.REFUND, actor=actor))
+    return requests
 
 
 def refundable(attempt: Attempt) -> int:

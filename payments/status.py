@@ -38,6 +38,7 @@ class Review(TextChoices):
     SLOT_LOST = "slot_lost", _("Paid, but the slot was given away")
     PRICE_CHANGED = "price_changed", _("Paid at an earlier price")
     REFUND_FAILED = "refund_failed", _("Refund failed")
+    REFUND_APPROVAL = "refund_approval", _("Refund to approve")
     STUCK = "stuck", _("Bank debit overdue")
     DISPUTE_DEADLINE = "dispute_deadline", _("Dispute to answer")
 
@@ -154,6 +155,7 @@ def _reviews(
     short = status == PaymentStatus.UNDERPAID
     differs = short or (money["overpaid"] > 0 and len(kept) < 2)
     earlier = any(attempt.received in terms.earlier_amounts for attempt in kept)
+    observed = {fact.status for fact in facts if fact.kind == Kind.OBSERVATION}
     found = {
         Review.AMOUNT_MISMATCH: differs and not earlier,
         Review.CURRENCY_MISMATCH: any(a.received > a.refunded and a.currency != terms.currency for a in attempts),
@@ -162,7 +164,8 @@ def _reviews(
         Review.SLOT_LOST: terms.canceled and net > 0 and terms.slot_lost,
         Review.PRICE_CHANGED: differs and earlier,
         Review.REFUND_FAILED: any(attempt.refund_failed for attempt in attempts),
-        Review.STUCK: status == PaymentStatus.PROCESSING and any(fact.kind == Kind.OBSERVATION for fact in facts),
+        Review.REFUND_APPROVAL: "awaiting_approval" in observed,
+        Review.STUCK: status == PaymentStatus.PROCESSING and "stuck" in observed,
         Review.DISPUTE_DEADLINE: any(f.kind == Kind.DISPUTE and f.status == "needs_response" for f in facts),
     }
     return tuple(review for review, holds in found.items() if holds)

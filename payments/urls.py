@@ -2,6 +2,7 @@ from django.urls import path, re_path
 
 from . import webhooks
 from .views import (
+    approval,
     attendance,
     checkout,
     doctor,
@@ -34,6 +35,7 @@ urlpatterns = [
     path("desk/<slug:reference>/cancel/", attendance.cancel_appointment, name="cancel_appointment"),
     path("desk/<slug:reference>/take/", money.take_payment, name="take_payment"),
     path("desk/<slug:reference>/refund/", money.refund_payment, name="refund_payment"),
+    path("desk/<slug:reference>/refund/approve/", approval.approve_refund, name="approve_refund"),
     path("desk/<slug:reference>/collect/", pay_link.collect, name="collect"),
     path("p/<str:token>/", pay_link.pay_link, name="pay_link"),
     path("p/<str:token>/pay/", pay_link.pay_by_link, name="pay_by_link"),

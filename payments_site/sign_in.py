@@ -1,4 +1,4 @@
-"""The settings of signing in: passwords, second factors, sessions. Part of settings.py, which imports them all."""
+"""The settings of who one is: passwords, second factors, sessions, and what takes two people. Part of settings.py."""
 
 import environ
 
@@ -37,3 +37,8 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_TOLERANCE = 1  # 30 s either way, for clocks that differ
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not env.str("SITE_URL", "").startswith("https://")  # http://localhost
+
+# What one person may give back of a payment, in minor units; more takes a second person. Not named: one is enough.
+REFUND_APPROVAL_LIMITS = {
+    currency: int(amount) for currency, amount in env.dict("REFUND_APPROVAL_LIMITS", default={}).items()
+}

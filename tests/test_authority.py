@@ -75,6 +75,8 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("take_payment", "POST", DESK, FORBIDDEN, 302),
     ("refund_payment", "GET", REFUNDERS, FORBIDDEN, 302),
     ("refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("approve_refund", "GET", REFUNDERS, FORBIDDEN, 302),
+    ("approve_refund", "POST", REFUNDERS, FORBIDDEN, 302),
     ("collect", "GET", DESK, FORBIDDEN, 302),
     ("pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
     ("pay_by_link", "POST", EVERYBODY, 0, 0),

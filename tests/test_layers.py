@@ -19,7 +19,7 @@ LAYERS = (
      "payments.logs", "payments.metrics"),
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.stripe_client", "payments.stripe_lookup", "payments.checkout",
-     "payments.refunds", "payments.desk"),
+     "payments.refunds", "payments.approvals", "payments.desk"),
     ("payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror",
      "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe",
      "payments.seen", "payments.sockets", "payments.holders", "payments.wording"),

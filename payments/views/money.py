@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.proof import proof_required
 from appointments.money import format_amount
 
-from .. import desk, refunds
+from .. import approvals, desk, refunds
 from ..checkout import NotPayableError
 from ..forms import RefundForm, TakePaymentForm
 from ..models import Payment
@@ -62,6 +62,10 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
         return _dialog(request, "payments/refund.html", payment, form)
     if "confirmed" not in request.POST:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
+    if approvals.takes_two(payment, form.total):
+        approvals.ask(payment, form.total, form.cleaned_data["reason"], request.user, _key(request) or uuid.uuid4().hex)
+        messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
+        return redirect("desk_appointment", payment.appointment.reference)
     try:
         refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
     except NotRefundableError as error:

@@ -16,6 +16,10 @@ from tests.live_site import LiveSite
 PAID, DECLINED = "4242 4242 4242 4242", "4000 0000 0000 0002"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 POLL = "/payments/live/"
+JOIN = """
+from django.contrib.auth.models import Group, User
+User.objects.get(username={name!r}).groups.add(Group.objects.get(name={group!r}))
+"""
 
 
 def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:
@@ -25,11 +29,16 @@ def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **option
     return context
 
 
+def join(clinic: Clinic, person: Person, group: str) -> None:
+    """Give a member of staff a role."""
+    clinic.site.manage("shell", "--no-imports", "--command", JOIN.format(name=person.name, group=group))
+
+
 def sign_in(page: Page, name: str, password: str) -> None:
     page.goto("/login/")
     page.get_by_label("Nom d’utilisateur").fill(name)
     page.get_by_label("Mot de passe").fill(password)
-    page.get_by_role("button", name="Se connecter").click()
+    page.get_by_role("button", name="Se connecter", exact=True).click()
 
 
 def open_live(context: BrowserContext, path: str) -> Page:
@@ -63,6 +72,21 @@ def status_of(page: Page, payment: Payment) -> Locator:
 
 def expect_status(page: Page, payment: Payment, status: str) -> None:
     expect(status_of(page, payment)).to_have_attribute("data-status", status)
+
+
+def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
+    """Press Tab until the focus is there, as somebody without a mouse does."""
+    for _ in range(most):
+        if wanted.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} is not reached by Tab")
+
+
+def press(page: Page, wanted: Locator) -> None:
+    """Activate a link or button by keyboard alone."""
+    tab_to(page, wanted)
+    page.keyboard.press("Enter")
 
 
 def toasts(page: Page) -> Locator:

@@ -1,0 +1,56 @@
+"""The second person's page for a refund above the set sum."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.proof import proof_required
+
+from .. import approvals
+from ..approvals import Asked, OwnRefundError
+from ..models import Payment
+from ..refunds import NotRefundableError
+from ..roles import refund_limit
+from ..stripe_client import StripeUnavailableError
+from .access import Request, payment_or_404, staff_required
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+@proof_required
+def approve_refund(request: Request, reference: str) -> HttpResponseBase:
+    """What was asked for, by whom; and a button each for yes and no."""
+    payment = payment_or_404(request, appointment__reference=reference.upper())
+    limit = refund_limit(request.user, payment)
+    if not limit:
+        raise PermissionDenied
+    asked = approvals.waiting(payment)
+    if request.method == "POST":
+        chosen = next((each for each in asked if each.key == request.POST.get("key")), None)
+        if chosen and "decline" in request.POST:
+            approvals.decline(payment, chosen.key, request.user)
+            messages.info(request, _("Declined: nothing is given back."))
+        elif chosen:
+            _approve(request, payment, chosen, limit)
+        return redirect("desk_appointment", payment.appointment.reference)
+    context = {"payment": payment, "appointment": payment.appointment, "asked": asked, "section": "desk"}
+    return render(request, "payments/approve_refund.html", context)
+
+
+def _approve(request: Request, payment: Payment, asked: Asked, limit: int) -> None:
+    if asked.amount > limit - payment.amount_refunded - payment.amount_refund_pending:
+        messages.error(request, _("This is more than your account may refund. Ask an accountant or a manager."))
+        return
+    try:
+        approvals.approve(payment, asked.key, request.user)
+    except OwnRefundError:
+        messages.error(request, _("You asked for this refund yourself: somebody else has to approve it."))
+    except NotRefundableError:
+        messages.error(request, _("That much cannot be refunded any more. Decline it, and ask for what is left."))
+    except StripeUnavailableError:
+        messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
+    else:
+        messages.success(request, _("Approved, and sent to Stripe."))
