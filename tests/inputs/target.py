@@ -41,7 +41,7 @@ class Target:
         self.patient, self.other = clinic.patients[:2]
         self.clerk, self.accountant = clinic.staff[:2]
         self.database = psycopg.connect(site.settings["DATABASE_URL"], autocommit=True)
-        self.done: set[tuple[str, str]] = set()  # what tests share
+        self.paid: set[str] = set()  # currencies of which a payment is paid
         self._log = site.server.log_path.open("rb")
         self._counting = self._count_of_every_table()
 

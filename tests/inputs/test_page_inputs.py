@@ -15,7 +15,6 @@ from django.shortcuts import resolve_url
 from payments.exports import FORMULA
 from tests.clinic import Person
 from tests.inputs.target import FORM, Answer, Target
-from tests.payments.stripe_story import Story
 
 
 def page_of(target: Target, person: int, number: int = 0) -> str:
@@ -235,8 +234,15 @@ def test_a_return_with_a_session_that_is_not_its_own_shows_nothing(target: Targe
     assert "<script>alert" not in answers[0].text
 
 
-def paid(target: Target, story: Story) -> None:
-    assert target.signed(story.succeeded()).status == 200
+def paid(target: Target, currency: str = "eur") -> str:
+    """Path of the refund of a payment in this currency, which is paid."""
+    story, reference = target.clinic.story(2, 2), target.clinic.patients[2].references[2]
+    if currency in target.foreign:
+        story, reference = target.foreign[currency]
+    if currency not in target.paid:
+        assert target.signed(story.succeeded()).status == 200
+        target.paid.add(currency)
+    return f"/desk/{reference}/refund/"
 
 
 EUR_AMOUNTS = ["0", "0,00", "-1", "0,001", "1e9", "1e2", "١٠", "NaN", "inf", "", " ", "50,03", "999999999", "9" * 40,
@@ -250,21 +256,16 @@ AMOUNTS = [
 
 @pytest.mark.parametrize(("currency", "amount"), AMOUNTS)
 def test_an_odd_amount_is_given_back_to_nobody(target: Target, currency: str, amount: str) -> None:
-    story, reference = (target.clinic.story(2, 2), target.clinic.patients[2].references[2])
-    if currency in target.foreign:
-        story, reference = target.foreign[currency]
-    if ("paid", reference) not in target.done:
-        paid(target, story)
-        target.done.add(("paid", reference))
+    path = paid(target, currency)
     with target.unmoved():
         sent = form(scope="part", amount=amount, reason="duplicate", confirmed="1")
-        answer = target.post(target.accountant, f"/desk/{reference}/refund/", sent)
+        answer = target.post(target.accountant, path, sent)
     assert answer.status == 422
     assert 'aria-invalid="true"' in answer.text
 
 
 def test_odd_choices_in_a_refund_are_refused(target: Target) -> None:
-    path = desk_page_of(target, 2, 2) + "refund/"
+    path = paid(target)
     with target.unmoved():
         for change in (
             {"scope": "all"},
