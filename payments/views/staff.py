@@ -39,6 +39,7 @@ def day_list(request: Request) -> HttpResponse:
         "payments": chosen.sorted(Payment.objects.filter(pk__in=page.object_list).with_appointment()),
         "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "statuses": " ".join(TAB_STATUSES.get(chosen.tab, ())),
+        "review": chosen.tab is Tab.TO_REVIEW,
         "today": timezone.localdate(),
     }
     return render(request, "appointments/day_list.html", context)

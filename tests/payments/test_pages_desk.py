@@ -73,6 +73,11 @@ def test_the_review_queue_offers_one_way_out_of_each_case(
     assert " ".join(str(review.label).split()) in text_of(page)
 
 
+def test_the_tab_of_what_is_to_review_offers_nothing_else(as_clerk: Client, payment: Payment) -> None:
+    pages = [as_clerk.get("/desk/", {"status": tab}).content.decode() for tab in ("to_review", "paid")]
+    assert ['data-review="True"' in page for page in pages] == [True, False]
+
+
 def test_a_payment_with_two_cases_shows_where_it_stands_once(as_clerk: Client, story: Story) -> None:
     paid_after_cancel(story)
     deliver(story.dispute("needs_response"))
