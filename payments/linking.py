@@ -17,30 +17,33 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 def payment_of(facts: Sequence[StripeFact]) -> Payment | None:
     """By the id in the metadata, else by what earlier facts say of the same Stripe objects; locked."""
-    known = Fact.objects.about(facts).exclude(payment=None)
-    linked = list(known)
-    if _take_turns(facts, linked):
-        linked = list(known.all())
-    named = next((fact.payment_id for fact in facts if fact.payment_id), "")
-    if named and (payment := Payment.objects.locked().filter(public_id=named).first()):
-        return payment
-    return Payment.objects.locked().get(pk=linked[0].payment_id) if linked else None
+    if named := next((fact.payment_id for fact in facts if fact.payment_id), ""):
+        _take_turns(facts)
+        if payment := Payment.objects.locked().filter(public_id=named).first():
+            return payment
+    linked = _linked(facts)
+    if linked is None and not named:
+        _take_turns(facts)
+        linked = _linked(facts)  # somebody may have linked it while we waited
+    return Payment.objects.locked().get(pk=linked) if linked else None
 
 
-def _take_turns(facts: Sequence[StripeFact], linked: Sequence[Fact]) -> bool:
+def _linked(facts: Sequence[StripeFact]) -> int | None:
+    return Fact.objects.about(facts).exclude(payment=None).values_list("payment_id", flat=True).first()
+
+
+def _take_turns(facts: Sequence[StripeFact]) -> None:
     """Make transactions that meet at one PaymentIntent wait for each other, while no payment has it yet.
 
     Else a refund that finds no payment and the charge that would link it could miss each other. Always before the
-    payment's own lock: the other way round in one of them is a deadlock. Returns whether the facts may have changed.
+    payment's own lock: the other way round in one of them is a deadlock.
     SQLite needs none of it: its write transactions take turns anyway.
     """
-    links = {fact.link for fact in facts} - {row.value.link for row in linked} - {""}
-    if connection.vendor != "postgresql" or not links:
-        return False
+    if connection.vendor != "postgresql":
+        return
     with connection.cursor() as cursor:
-        for link in sorted(links):
+        for link in sorted({fact.link for fact in facts} - {""}):
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
-    return True
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceipt.Outcome:

@@ -49,7 +49,7 @@ class Fact(models.Model):
     """A StripeFact at rest. `as_of` and `created` are Unix seconds; amounts are minor units of `currency`."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")
-    claimed_payment = models.UUIDField(_("payment named in the metadata"), null=True, blank=True, db_index=True)
+    claimed_payment = models.UUIDField(_("payment named in the metadata"), null=True, blank=True)
     kind = models.CharField(max_length=12, choices=[(kind, kind) for kind in Kind])
     stripe_id = models.CharField(max_length=255, unique=True)
     status = models.CharField(max_length=40)
@@ -72,6 +72,7 @@ class Fact(models.Model):
         ordering = ("created", "pk")
         verbose_name = _("fact")
         verbose_name_plural = _("facts")
+        indexes = (models.Index(fields=("claimed_payment",), condition=Q(payment=None), name="fact_waiting"),)
 
     def __str__(self) -> str:
         return f"{self.stripe_id} {self.status}"
