@@ -77,6 +77,9 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
     ("approve_refund", "GET", REFUNDERS, FORBIDDEN, 302),
     ("approve_refund", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("add_note", "POST", DESK, FORBIDDEN, 302),
+    ("replay_event", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("replay_event", "POST", EXPORTERS, FORBIDDEN, 302),
     ("collect", "GET", DESK, FORBIDDEN, 302),
     ("pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
     ("pay_by_link", "POST", EVERYBODY, 0, 0),
@@ -115,11 +118,13 @@ MANAGED = {
     "payments_statuschange": {"view"},
     "payments_eventreceipt": {"view"},
     "payments_feed": {"view"},
+    "payments_email": {"view"},
+    "payments_note": {"view"},
     "appointments_appointment": {"view", "add", "change"},
     "appointments_practitioner": {"view", "add", "change"},
     "auth_user": {"view", "add", "change"},
 }
-PAGE_NEEDS = {"changelist": "view", "history": "view", "change": "view", "add": "add", "delete": "delete"}
+PAGE_NEEDS = {"changelist": "view", "history": "view", "change": "view", "add": "add", "delete": "delete", "week": "add"}
 ADMIN_ITSELF = {"index", "login", "logout", "password_change", "password_change_done", "autocomplete", "jsi18n",
                 "view_on_site", "app_list", "auth_user_password_change", "djstripe_custom_action"}  # fmt: skip
 
@@ -189,6 +194,7 @@ class World:
             "public_id": payment.public_id,
             "token": token_of(payment),
             "djstripe_uuid": uuid.UUID(int=0),
+            "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,
             "object_id": payment.pk,
             "id": payment.pk,
             "app_label": "payments",
