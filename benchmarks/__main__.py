@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import signal
 import sys
 import tempfile
 import time
@@ -104,6 +105,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help=f"{FULL.rounds} unless said")
     parser.add_argument("--payments", type=int, nargs="+", default=[1000, 100_000], help="for scale: sizes to compare")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))  # and stop what was started
     size = QUICK if given.quick else FULL
     if given.rounds:
         size = blocks.Size(**{field: getattr(size, field) for field in size.__slots__} | {"rounds": given.rounds})

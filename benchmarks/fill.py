@@ -7,6 +7,7 @@ Payment number N is benchmarks.events.payment_id(N); person number N has the ses
 import argparse
 import datetime
 import json
+import time
 from typing import Any
 
 import django
@@ -67,9 +68,14 @@ def make_people(staff: int, patients: int) -> None:
     ]  # fmt: skip
     User.objects.bulk_create(people, batch_size=5000)
     store, tomorrow, sessions = SessionStore(), timezone.now() + datetime.timedelta(days=1), []
+    now = int(time.time())
     for user in people[: staff + 4000]:
-        content = {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend"}
+        content: dict[str, Any] = {
+            SESSION_KEY: str(user.pk),
+            BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
+        }
         content[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        content |= {"second_factor": user.pk, "signed_in_at": now, "active_at": now}  # what accounts/ looks for
         key = session_key(user.pk)
         sessions.append(Session(session_key=key, session_data=store.encode(content), expire_date=tomorrow))
     Session.objects.bulk_create(sessions, batch_size=5000)

@@ -115,7 +115,8 @@ class Client:
         opened = self._line()
         self.connect_seconds = opened["seconds"]
         if opened["ready"] < len(pages):
-            raise LoadError(f"{opened['ready']} of {len(pages)} sockets opened in {self.connect_seconds:.0f} s")
+            why = f"HTTP and close codes: {opened['codes']}"
+            raise LoadError(f"{opened['ready']} of {len(pages)} sockets opened in {self.connect_seconds:.0f} s; {why}")
 
     def go(self) -> Told:
         self._child.stdin.write("go\n")  # type: ignore[union-attr]

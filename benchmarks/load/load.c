@@ -121,16 +121,21 @@ static void run(const Plan *plan) {
     }
 }
 
+static void print_codes(void) { /* HTTP and close codes that sockets ended with */
+    printf("\"codes\":{");
+    for (int i = 0, some = 0; i < 5000; i++)
+        if (close_codes[i]) printf("%s\"%d\":%d", some++ ? "," : "", i, close_codes[i]);
+    printf("}");
+}
+
 static void print_events(void) {
     printf("\"events\":[");
     for (int i = 0; i < n_events; i++) {
         Event *one = &events[i];
         printf("%s[%.6f,%.6f,%.6f,%.6f,%.6f,%d,%d]", i ? "," : "", one->due, one->posted, one->answered, one->first, one->last, one->told, one->status);
     }
-    printf("],\"codes\":{");
-    for (int i = 0, some = 0; i < 5000; i++)
-        if (close_codes[i]) printf("%s\"%d\":%d", some++ ? "," : "", i, close_codes[i]);
-    printf("}");
+    printf("],");
+    print_codes();
 }
 
 int main(int count, char **words) {
@@ -145,7 +150,9 @@ int main(int count, char **words) {
     loop = epoll_create1(0);
     if (plan.n_ports) open_posters(plan.conns, plan.ports, plan.n_ports);
     while (n_ready < n_sockets && now() < plan.patience) open_some(50), turn(5);
-    printf("{\"ready\":%d,\"seconds\":%.4f}\n", n_ready, now());
+    printf("{\"ready\":%d,\"seconds\":%.4f,", n_ready, now());
+    print_codes();
+    printf("}\n");
     fflush(stdout);
     if (n_ready < n_sockets) return 3;
     watch(0, EPOLL_CTL_ADD, EPOLLIN, &input);
