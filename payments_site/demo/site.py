@@ -43,6 +43,7 @@ class Site:
             "STRIPE_ACCOUNT_ID": "acct_1SandboxTestAccount",
             "STRIPE_LIVE_MODE": "0",
             "EMAIL_URL": f"filemail:///{self.mails}",
+            "DEFAULT_FROM_EMAIL": "Clinique des Tilleuls <accueil@tilleuls.example>",
             "LOG_FORMAT": "line",
             "REQUIRE_MFA": "0",  # so that a stranger can try
             "PYTHONUNBUFFERED": "1",
@@ -60,7 +61,7 @@ class Site:
 
     @property
     def mails(self) -> Path:
-        """Each e-mail that was sent, in a file of its own."""
+        """Where e-mails are kept instead of being sent: a file for each time that some left."""
         return self.folder / "mails"
 
     def _secrets(self) -> dict[str, str]:
