@@ -79,7 +79,7 @@ def test_each_refund_is_told_with_its_own_amount(story: Story) -> None:
         deliver(story.refund(amount, name=name))
         (message,) = send()
         assert f"rendu {amount // 100},00 €" in body_of(message)
-    assert "Remboursé: 50,00 €" in body_of(message).replace(" :", ":")
+    assert "Remboursé : 50,00 €" in body_of(message)
 
 
 def test_a_refund_that_fails_later_sends_no_second_receipt(story: Story) -> None:
