@@ -2,6 +2,7 @@
 
 import os
 import resource
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Stack:
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
-        self._targets = dict[str, Target]()
+        self._targets, self.secret_key = dict[str, Target](), secrets.token_urlsafe(50)
         self._others: list[Process] = []
 
     def __enter__(self) -> "Stack":
@@ -79,7 +80,7 @@ class Stack:
     def settings(self, database: str) -> dict[str, str]:
         return {
             "DATABASE_URL": self.postgres.database_url(database), "REDIS_URL": self.redis.url,
-            "SECRET_KEY": "benchmark" * 8, "STRIPE_SECRET_KEY": events.API_KEY, "STRIPE_ACCOUNT_ID": events.ACCOUNT,
+            "SECRET_KEY": self.secret_key, "STRIPE_SECRET_KEY": events.API_KEY, "STRIPE_ACCOUNT_ID": events.ACCOUNT,
             "STRIPE_WEBHOOK_SECRET": events.SECRET, "LOG_FORMAT": "json", "ALLOWED_HOSTS": HOST,
         }  # fmt: skip
 
