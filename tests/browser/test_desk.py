@@ -1,6 +1,8 @@
-"""The front desk's day, by mouse and by keyboard, with the patient's phone beside it."""
+"""The front desk's day, by mouse, by keyboard and by ear, with the patient's phone beside it."""
 
+import csv
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,19 +13,10 @@ from tests.browser.conftest import NewContext
 from tests.browser.pages import PHONE, browser_of, expect_status, open_live
 from tests.clinic import Clinic, Person
 
-JOIN = """
-from django.contrib.auth.models import Group, User
-User.objects.get(username={name!r}).groups.add(Group.objects.get(name={group!r}))
-"""
-
 
 @pytest.fixture
 def desk_path(patient: Person) -> str:
     return f"/desk/{patient.references[0]}/"
-
-
-def joins(clinic: Clinic, person: Person, group: str) -> None:
-    clinic.site.manage("shell", "--no-imports", "--command", JOIN.format(name=person.name, group=group))
 
 
 def test_a_patient_pays_by_phone_at_the_desk_whose_screen_turns_green(
@@ -51,32 +44,85 @@ def refund(screen: Page, desk_path: str, amount: str = "") -> None:
     screen.get_by_role("button", name="Rembourser").click()
 
 
-def test_a_refund_of_a_part_and_then_of_the_rest(
-    clinic: Clinic, patient: Person, payment: Payment, desk_path: str, new_context: NewContext
+def rows_of_export(screen: Page) -> list[dict[str, str]]:
+    screen.goto("/desk/")
+    with screen.expect_download() as waited:
+        screen.get_by_role("link", name="Télécharger en CSV").click()
+    with waited.value.path().open(encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, delimiter=";"))
+
+
+def test_a_clerk_refunds_up_to_the_limit_and_an_accountant_the_rest(
+    make_clinic: Callable[..., Clinic], new_context: NewContext
 ) -> None:
-    joins(clinic, clinic.staff[0], "front desk")
-    screen = browser_of(clinic.staff[0], clinic, new_context).new_page()
+    clinic = make_clinic(FRONT_DESK_REFUND_LIMITS="eur=3000")
+    clerk, patient, payment = clinic.staff[0], clinic.patients[0], clinic.patients[0].payments[0]
+    pages.join(clinic, clerk, "front desk")
+    screen, desk_path = browser_of(clerk, clinic, new_context).new_page(), f"/desk/{patient.references[0]}/"
     own = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
     phone = browser_of(patient, clinic, new_context, **PHONE).new_page()
     phone.goto(f"/appointments/{patient.references[0]}/")
     pages.start_paying(phone)
     pages.pay_by_card(phone, pages.PAID)
     expect_status(own, payment, "paid")
+
+    screen.goto(f"{desk_path}refund/")
+    screen.get_by_role("button", name="Continuer").click()
+    expect(screen.get_by_role("alert")).to_have_text(re.compile("rembourser 30,00.€ de ce paiement"))
     refund(screen, desk_path, "20,50")
     expect_status(screen, payment, "partially_refunded")
     expect(own.get_by_text(re.compile("20,50.€ sur 50,00.€ vous ont été remboursés"))).to_be_visible()
+    assert screen.request.get("/desk/export.csv").status == 403
+
+    pages.join(clinic, clerk, "accountant")
     refund(screen, desk_path)
     expect_status(screen, payment, "refunded")
     expect_status(own, payment, "refunded")
     pages.expect_same_document(own)
+    row = next(row for row in rows_of_export(screen) if patient.references[0] in row.values())
+    assert (row["Reçu"], row["Remboursé"]) == ("50,00", "50,00")
 
 
-def test_the_tabs_count_anew_when_a_payment_moves(clinic: Clinic, payment: Payment, new_context: NewContext) -> None:
+def test_a_case_to_review_appears_and_is_solved_on_the_open_queue(
+    clinic: Clinic, patient: Person, desk_path: str, new_context: NewContext
+) -> None:
+    pages.join(clinic, clinic.staff[0], "front desk")
+    context = browser_of(clinic.staff[0], clinic, new_context)
+    queue, screen = open_live(context, "/review/"), context.new_page()
+    expect(queue.get_by_text("Rien à vérifier")).to_be_visible()
+    phone = browser_of(patient, clinic, new_context, **PHONE).new_page()
+    phone.goto(f"/appointments/{patient.references[0]}/")
+    pages.start_paying(phone)
+    pages.pay_by_card(phone, pages.PAID)
+    expect_status(phone, patient.payments[0], "paid")
+    expect(queue.get_by_role("button", name="nouveau")).to_be_hidden()
+    screen.goto(f"{desk_path}cancel/")
+    screen.get_by_role("button", name="Annuler le rendez-vous").click()
+    queue.get_by_role("button", name="1 nouveau").click()
+    case = queue.get_by_role("listitem").filter(has_text="Payé, mais le créneau a été redonné")
+    expect(case.get_by_role("link", name="Remboursement")).to_be_visible()
+    refund(screen, desk_path)
+    expect(case.get_by_text("Réglé")).to_be_visible()
+    expect(case.get_by_role("link", name="Remboursement")).to_be_hidden()
+    pages.expect_same_document(queue)
+
+
+def test_a_payment_that_moves_is_counted_and_told_to_eyes_and_ears(
+    clinic: Clinic, payment: Payment, new_context: NewContext
+) -> None:
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     expect(screen.locator("[data-tab=to_pay] .count")).to_have_text("6")
     assert clinic.tell(clinic.story().completed()) == 200
     expect(screen.locator("[data-tab=to_pay] .count")).to_have_text("5")
     expect(screen.locator("[data-tab=paid] .count")).to_have_text("1")
+    news = screen.get_by_role("log", name="Nouvelles des paiements")
+    expect(news).to_contain_text("Payé")
+    expect(news.get_by_role("button", name="Fermer")).to_be_visible()
+    expect(screen.get_by_role("navigation", name="État du paiement")).to_be_visible()
+    spoken = screen.get_by_role("contentinfo").get_by_role("status")
+    for offline, words in ((True, "Hors ligne"), (False, "En direct")):
+        screen.context.set_offline(offline)
+        expect(spoken).to_contain_text(words)
     pages.expect_same_document(screen)
 
 
@@ -98,3 +144,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen.keyboard.press("j")
     screen.keyboard.press("Enter")
     expect(screen).to_have_url(re.compile(f"/desk/{patient.references[1]}/"))
+    pages.press(screen, screen.get_by_role("link", name="Espèces ou terminal"))
+    pages.press(screen, screen.get_by_role("button", name="Enregistrer l’encaissement"))
+    expect_status(screen, patient.payments[1], "paid")
+    expect(screen.get_by_text(re.compile("50,01.€.: encaissement enregistré"))).to_be_visible()

@@ -78,6 +78,28 @@ def test_a_patient_whose_card_is_declined_pays_with_another(
     expect(desk.locator(".timeline")).to_contain_text("generic_decline")
 
 
+def test_a_patient_pays_by_keyboard_alone(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    page = new_context(base_url=clinic.site.url).new_page()
+    page.goto("/login/")
+    for label, text in (("Nom d’utilisateur", patient.name), ("Mot de passe", PASSWORD)):
+        pages.tab_to(page, page.get_by_label(label))
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    pages.press(page, page.get_by_role("link", name="12:00"))
+    pages.press(page, page.get_by_role("button", name="Payer en ligne"))
+    fields = {"E-mail": "camille@example.com", "Numéro de carte": PAID, "Expiration": "1234", "Code de sécurité": "123"}
+    for label, text in {**fields, "Nom et prénom": "Camille Roux"}.items():
+        pages.tab_to(page, page.get_by_label(label))
+        page.keyboard.type(text)
+    pages.press(page, page.get_by_role("button", name="Payer"))
+    expect_status(page, payment, "paid")
+    pages.press(page, page.get_by_role("link", name="Reçu de paiement"))
+    expect(page.get_by_role("heading", name="Reçu de paiement")).to_be_visible()
+    expect(page.get_by_role("row", name="Conservé par la clinique")).to_contain_text("50,00")
+
+
 def test_a_patient_who_turns_back_at_stripe_goes_on_later_and_the_first_page_is_over(
     payment: Payment, path: str, phone: Page
 ) -> None:
