@@ -34,6 +34,14 @@ WATCH = """() => {
 }"""
 
 
+def wait_until_connected(page: Any, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(CONNECTED):
+        if time.monotonic() > deadline:
+            raise LoadError(f"{page.url} did not connect in {seconds:g} s")
+        time.sleep(0.1)
+
+
 def clock_offset(page: Any) -> float:
     """Milliseconds that the page's clock is ahead of ours."""
     best = (1e9, 0.0)
@@ -71,7 +79,7 @@ def measure(url: str, posts: list[Post]) -> list[float]:
         context.add_cookies([{"name": "sessionid", "value": session_key(1), "domain": HOST, "path": "/"}])
         page = context.new_page()
         page.goto(url)
-        page.wait_for_function(CONNECTED, timeout=20_000)
+        wait_until_connected(page)
         page.evaluate(WATCH)
         offset, delays = clock_offset(page), []
         for sent in posts:
