@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import blocks, report
 from benchmarks.blocks import FLOOR, FULL, NODE, POSTGRES, QUICK, SITE, USUAL, Block, Size
 from benchmarks.browser import browser
+from benchmarks.costs import costs
 from benchmarks.load import CACHE
 from benchmarks.pages import pages
 from benchmarks.rows import results
@@ -98,7 +99,7 @@ def compare(size: Size, only: list[str], folder: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("compare", "scale", "workers"), default="compare")
+    parser.add_argument("part", nargs="?", choices=("compare", "scale", "workers", "costs"), default="compare")
     parser.add_argument("--quick", action="store_true", help="small numbers, under 2 minutes: shows that all works")
     names = [block.name for block in BLOCKS]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="BLOCK", help=", ".join(names))
@@ -112,6 +113,8 @@ def main() -> int:
     folder = CACHE / "quick" if given.quick else report.FOLDER  # small numbers are no results
     if given.quick:
         print("bench: small numbers, whatever the rows are called: they show that all works, not how fast it is")
+    if given.part == "costs":
+        return costs(folder)
     if given.part == "scale":
         return scale(given.payments, size, folder)
     return workers(size, folder) if given.part == "workers" else compare(size, given.only, folder)

@@ -48,6 +48,12 @@ def cells(row: Result) -> list[str]:
     return [row.what, row.server, value, peer, f"{row.ratio:.2f}" if row.peer else "", spread, row.target, met]
 
 
+SECTIONS = {
+    "workers": "Several processes behind one Redis",
+    "scale": "Scale",
+    "costs": "Where an event's time goes",
+    "client": "Load client",
+}
 HEAD = ["what", "server", "measured", "beside", "ratio", "lowest to highest", "target", ""]
 
 
@@ -95,11 +101,7 @@ def text(data: dict[str, Any], rows: Sequence[Result]) -> str:
         "## Machine\n",
         ", ".join(f"{name} {value}" for name, value in data["machine"].items()) + "\n",
     ]
-    for name, title in (
-        ("workers", "Several processes behind one Redis"),
-        ("scale", "Scale"),
-        ("client", "Load client"),
-    ):
+    for name, title in SECTIONS.items():
         if name in data:
             parts += [f"## {title}\n", data[name]["about"] + "\n", markdown(data[name]["rows"], data[name]["head"])]
     return "\n".join(parts)

@@ -1,0 +1,94 @@
+"""Where an event's time goes: its SQL statements, and the functions that take most, in one process on PostgreSQL.
+
+`python -m benchmarks.costs` prints JSON, with a site's settings in the environment; `./run bench costs` makes the site.
+"""
+
+import cProfile
+import json
+import logging
+import pstats
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import django
+
+from benchmarks import report
+from benchmarks.events import completed, payment_id, signature
+from benchmarks.stack import Stack
+
+WARM, EVENTS, FIRST, SHOWN = 30, 300, 12_000, 30
+HEAD = ["function", "ms an event", "share"]
+ABOUT = (
+    "{statements} statements an event, {wall:.1f} ms, of it {cpu:.1f} ms of this process's CPU; PostgreSQL's comes on top. "
+    "Functions with all that they call, while profiled, which swells Python beside waiting:"
+)
+
+
+def costs(folder: Path) -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
+        print("bench: starting PostgreSQL and filling the site", flush=True)
+        stack.fill_site("site", "--payments", "20000")
+        found = json.loads(stack.site("costs").python("-m", "benchmarks.costs").splitlines()[-1])
+    rows = [[name, f"{ms:.2f}", f"{100 * share:.0f} %"] for name, ms, share in found["functions"]]
+    numbered = [[str(number), text] for number, text in enumerate(found["statements"], 1)]
+    print(report.plain(numbered, ["", "statement"]), report.plain(rows, HEAD), sep="\n\n")
+    about = ABOUT.format(statements=len(numbered), wall=found["wall"], cpu=found["cpu"])
+    print(about)
+    report.keep(folder, [], costs={"about": about, "head": HEAD, "rows": rows})
+    return 0
+
+
+def measure() -> dict[str, Any]:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from payments.webhooks import answer
+
+    deliveries = [delivery(number) for number in range(FIRST, FIRST + WARM + 1 + 2 * EVENTS)]
+    for one in deliveries[:WARM]:
+        response = answer(one)
+        if response.status_code != 200 or response.content != b"applied":
+            raise ValueError(f"{response.status_code} {response.content!r}")
+    with CaptureQueriesContext(connection) as queries:
+        answer(deliveries[WARM])
+    started, used = time.perf_counter(), time.process_time()
+    for one in deliveries[WARM + 1 : WARM + 1 + EVENTS]:
+        answer(one)
+    wall, cpu = time.perf_counter() - started, time.process_time() - used
+    profile = cProfile.Profile()
+    profile.enable()
+    for one in deliveries[WARM + 1 + EVENTS :]:
+        answer(one)
+    profile.disable()
+    statements = [re.sub(r"\s+", " ", query["sql"])[:110] for query in queries.captured_queries]
+    each = 1000 / EVENTS
+    return {"statements": statements, "wall": wall * each, "cpu": cpu * each, "functions": functions(profile)}
+
+
+def delivery(number: int) -> Any:
+    from payments.webhooks import Delivery
+
+    body = json.dumps(completed(payment_id(number))).encode()
+    return Delivery(body, signature(body), "127.0.0.1", None)
+
+
+def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
+    """(name, milliseconds an event, share) of the dearest functions of ours, of dj-stripe and of the driver."""
+    stats: Any = pstats.Stats(profile)
+    dearest = sorted(stats.stats.items(), key=lambda item: -item[1][3])
+    whole = dearest[0][1][3]
+    found = [
+        (f"{'/'.join(Path(path).parts[-2:])}:{name}", 1000 * values[3] / EVENTS, values[3] / whole)
+        for (path, _line, name), values in dearest
+        if re.search(r"/(payments|djstripe|stripe|psycopg)/", path) or name in ("as_sql", "save_base")
+    ]
+    return found[:SHOWN]
+
+
+if __name__ == "__main__":
+    django.setup()
+    logging.disable(logging.CRITICAL)  # what it costs to write JSON lines to a file is not looked for here
+    print(json.dumps(measure()))
