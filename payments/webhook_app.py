@@ -22,7 +22,7 @@ from .webhooks import LARGEST_BODY, Delivery, answer, refusal
 
 logger = logging.getLogger(__name__)
 
-PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f-]{36}))?/?")
+PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
 THREADS = 4
 IDLE = 1.0  # seconds after which a connection is tried before it is used
 
