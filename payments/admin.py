@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount
 
-from .models import Email, EventReceipt, Fact, Feed, Note, Payment, StatusChange
+from .models import Email, EventReceipt, Fact, Feed, Note, Payment, RecordView, StatusChange
 
 Row = TypeVar("Row", bound=Model)
 
@@ -143,3 +143,11 @@ class EmailAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 class NoteAdmin(LinkedToPayment):
     list_display = ("created_at", "author", "payment_link")
     list_select_related = ("payment", "author")  # type: ignore[assignment]
+
+
+@admin.register(RecordView)
+class RecordViewAdmin(LinkedToPayment):
+    list_display = ("at", "user", "payment_link")
+    list_select_related = ("payment", "user")  # type: ignore[assignment]
+    search_fields = ("payment__appointment__reference", "user__username")
+    date_hierarchy = "at"

@@ -23,7 +23,7 @@ GROUPS = {
         *("add_appointment", "change_appointment", "view_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),
-        *("view_email", "view_note"),
+        *("view_email", "view_note", "view_recordview"),
         *("add_user", "change_user", "view_user"),
     ],
 }

@@ -120,6 +120,7 @@ MANAGED = {
     "payments_feed": {"view"},
     "payments_email": {"view"},
     "payments_note": {"view"},
+    "payments_recordview": {"view"},
     "appointments_appointment": {"view", "add", "change"},
     "appointments_practitioner": {"view", "add", "change"},
     "auth_user": {"view", "add", "change"},

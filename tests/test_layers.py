@@ -35,7 +35,7 @@ STRIPE_IN = {"payments.webhooks", "payments.recording", "payments.reconcile", "p
 # Who may import a library. Entries are module patterns.
 LIBRARIES = {
     "allauth": ("accounts*",),
-    "djstripe": ("payments.recording", "payments.mirror", "payments.admin", "payments.doctor*"),
+    "djstripe": ("payments.recording", "payments.mirror", "payments.payers", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.stripe_client", "payments.mirror", "payments.webhooks", "payments.checks"),
     "channels": ("payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.consumers",
                  "payments.doctor*", "payments.checks", "payments_site.asgi"),

@@ -4,6 +4,7 @@ from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
 from .note import Note
 from .payment import Payment, StatusChange
+from .record_view import RecordView
 
 __all__ = [
     "Correspondent",
@@ -15,6 +16,7 @@ __all__ = [
     "FeedReader",
     "Note",
     "Payment",
+    "RecordView",
     "StatusChange",
     "patient_audience",
 ]

@@ -1,5 +1,6 @@
 """Who may open which page."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from ..models import Payment
+from ..models import Payment, RecordView
+
+logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
 
@@ -34,5 +38,11 @@ def staff_required(view: View) -> View:
 
 
 def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
-    """The one payment that this lookup names and the signed-in person may see."""
-    return get_object_or_404(Payment.objects.visible_to(request.user).with_appointment(), **lookup)
+    """The one payment that this lookup names and the signed-in person may see; that staff looked at it is noted."""
+    payment = get_object_or_404(Payment.objects.visible_to(request.user).with_appointment(), **lookup)
+    if isinstance(request.user, User) and request.user.is_staff:
+        try:
+            RecordView.objects.note(payment, request.user)
+        except DatabaseError:  # one that is full or read-only can still be read
+            logger.exception("record_view_not_noted", extra={"payment_id": str(payment.public_id)})
+    return payment

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from payments import recording
 from payments.management.base import OperatorCommand, at_least, rehearsal
-from payments.models import Feed, FeedEntry
+from payments.models import Feed, FeedEntry, RecordView
 
 
 class Command(OperatorCommand):
@@ -24,13 +24,19 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--feeds", type=at_least(0), default=7, metavar="DAYS", help="keep feed entries for so long (7)"
         )
+        parser.add_argument(
+            "--views", type=at_least(0), default=365, metavar="DAYS", help="keep who looked at whom for so long (365)"
+        )
 
-    def handle(self, *args: Any, deliveries: int, feeds: int, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, deliveries: int, feeds: int, views: int, dry_run: bool, **options: Any) -> None:
         now = timezone.now()
+        looked = now - datetime.timedelta(days=views)
         with rehearsal(dry_run):
             bodies = recording.forget_deliveries(now - datetime.timedelta(days=deliveries))
             entries = self.prune_feeds(now - datetime.timedelta(days=feeds))
-        self.say(f"{bodies} deliveries and {entries} feed entries deleted" + (" (dry run)" if dry_run else ""))
+            looks, _ = RecordView.objects.filter(at__lt=looked).delete()
+        deleted = f"{bodies} deliveries, {entries} feed entries and {looks} looks at records deleted"
+        self.say(deleted + (" (dry run)" if dry_run else ""))
 
     def prune_feeds(self, before: datetime.datetime) -> int:
         """Entries go together with the mark that tells a page which asks for them to reload."""

@@ -1,0 +1,90 @@
+"""Forgetting a person while the money record stays: amounts, statuses, times and Stripe's ids."""
+
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import QuerySet
+
+from appointments.models import Appointment
+
+from . import payers
+from .models import Correspondent, EventReceipt, Fact, Note, Payment
+
+
+class NotErasableError(Exception):
+    """Somebody still needs this person's name; the message says who."""
+
+
+def reason_against(user: User) -> str:
+    """Why this person can't be forgotten yet; "" when they can."""
+    payments = _payments(user)
+    if user.is_staff or user.is_superuser:
+        return "is staff: their name stands for what they did. Deactivate the account instead."
+    if count := payments.unsettled().count():
+        return f"has {count} payments on their way. Wait until they are settled, or run reconcile --fix."
+    if count := Appointment.objects.upcoming().filter(patient=user).exclude(status="canceled").count():
+        return f"has {count} appointments to come. Cancel them first."
+    return ""
+
+
+def erase(user: User) -> dict[str, int]:
+    """Drop name, e-mail, login, services, notes and what Stripe told of the payer; how many of each were there.
+
+    Raises NotErasableError. Backups, e-mails that were sent and Stripe's own records are not reached.
+    """
+    if reason := reason_against(user):
+        raise NotErasableError(reason)
+    with transaction.atomic():
+        payments = _payments(user)
+        appointments = Appointment.objects.filter(patient=user)
+        done = {
+            "payments made anonymous": payments.count(),
+            "copies of Stripe's objects": payers.forget_payers(_stripe_ids(payments)),
+            "notes": Note.objects.filter(payment__in=payments).update(text="–"),
+            "services": appointments.exclude(service="").update(service="–"),
+            "log lines": _forget_log_lines(user, appointments),
+            "sessions": _sign_out(user),
+        }
+        Correspondent.objects.filter(user=user).delete()
+        _forget_login(user)
+    return done
+
+
+def _payments(user: User) -> Any:
+    return Payment.objects.filter(appointment__patient=user)
+
+
+def _stripe_ids(payments: "QuerySet[Payment]") -> set[str]:
+    facts = Fact.objects.filter(payment__in=payments)
+    events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
+    rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
+    return {each for row in rows for each in row if each} | set(events)
+
+
+def _forget_log_lines(user: User, appointments: "QuerySet[Appointment]") -> int:
+    """The admin's log quotes names as they were."""
+    of_user, of_appointment = ContentType.objects.get_for_models(User, Appointment).values()
+    lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
+    numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]
+    lines |= LogEntry.objects.filter(content_type=of_appointment, object_id__in=numbers)
+    return lines.update(object_repr="–")
+
+
+def _sign_out(user: User) -> int:
+    mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
+    Session.objects.filter(pk__in=mine).delete()
+    return len(mine)
+
+
+def _forget_login(user: User) -> None:
+    """The row stays, because appointments point at it; the e-mail addresses and second factors of the account go."""
+    for related in ("emailaddress_set", "authenticator_set"):
+        getattr(user, related).all().delete()
+    user.username, user.email, user.first_name, user.last_name = f"erased-{user.pk}", "", "", ""
+    user.is_active = False
+    user.set_unusable_password()
+    user.save()

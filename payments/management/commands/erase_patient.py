@@ -1,0 +1,42 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError
+
+from payments import erasure
+from payments.erasure import NotErasableError
+from payments.management.base import USAGE, OperatorCommand, rehearsal
+
+
+class Command(OperatorCommand):
+    help = (
+        "Forget a patient: name, e-mail, login, services, notes, and what Stripe told of the payer. Amounts, statuses, times"
+        " and Stripe's ids stay. Without --yes it only says what it would do."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)  # type: ignore[arg-type]
+        parser.add_argument("user", help="the patient's user name")
+        parser.add_argument("--yes", action="store_true", help="do it; this cannot be undone")
+
+    def handle(self, *args: Any, user: str, yes: bool, dry_run: bool, **options: Any) -> None:
+        person = User.objects.filter(username=user).first()
+        if person is None:
+            raise CommandError(
+                f"Nobody has the user name {user!r}. The admin lists them under Users.", returncode=USAGE
+            )
+        really = yes and not dry_run
+        try:
+            with rehearsal(not really):
+                done = erasure.erase(person)
+        except NotErasableError as error:
+            raise CommandError(f"{user} {error} Nothing was changed.") from error
+        for what, count in done.items():
+            self.say(f"{count:6} {what}")
+        if really:
+            self.say(
+                f"Done: the account is now erased-{person.pk}. Stripe keeps its own records: redact them in its Dashboard."
+            )
+        else:
+            self.say(f"Nothing was changed. To do it: erase_patient {user} --yes")

@@ -1,0 +1,39 @@
+"""Which member of the staff opened which payment, and with it a patient's record."""
+
+import datetime
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .payment import Payment
+
+AGAIN_AFTER = datetime.timedelta(minutes=15)  # one row for each look, not for each page and fragment of it
+
+
+class RecordViewQuerySet(models.QuerySet["RecordView"]):
+    def note(self, payment: Payment, user: User) -> None:
+        recent = self.filter(payment=payment, user=user, at__gt=timezone.now() - AGAIN_AFTER)
+        if not recent.exists():
+            self.create(payment=payment, user=user)
+
+
+class RecordView(models.Model):
+    """Never updated; deleted by `manage.py prune` when it is old."""
+
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="views")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("who"))
+    at = models.DateTimeField(_("when"), default=timezone.now)
+
+    objects = RecordViewQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-at",)
+        verbose_name = _("look at a record")
+        verbose_name_plural = _("looks at records")
+        indexes = (models.Index(fields=("payment", "user", "at"), name="view_payment_user_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} -> {self.payment_id}"
