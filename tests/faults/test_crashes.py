@@ -1,0 +1,208 @@
+"""A web process that dies in the middle of a webhook, a database that answers nobody, a disk that is full."""
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from websockets.sync.client import ClientConnection
+
+from payments_site.demo.process import Process
+from tests import services
+from tests.clinic import Clinic, open_socket, told
+from tests.faults.processes import family
+from tests.live_site import LiveSite
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+MakeSite = Callable[..., LiveSite]
+
+FOUND = 5.0  # seconds: by the look at the database that each process takes
+
+
+class Database:
+    """What an operator does in psql meanwhile."""
+
+    def __init__(self, site: LiveSite) -> None:
+        self.url = site.settings["DATABASE_URL"]
+
+    def ask(self, query: str) -> Any:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute(query).fetchone()[0]  # type: ignore[index]
+
+    def order(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    @contextmanager
+    def holding(self, statement: str) -> Iterator[None]:
+        """A transaction that keeps the locks which this takes."""
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statement)
+            yield
+            connection.rollback()
+
+    def make_durable(self) -> None:
+        """What is committed from now on survives a crash of the server; the tests' own is set to be fast."""
+        self.order(f"ALTER DATABASE {self.url.rsplit('/', 1)[1]} SET synchronous_commit = on")
+
+    @contextmanager
+    def commits_unanswered(self) -> Iterator[None]:
+        """A commit is on disk, and waits for a standby that doesn't exist before it is told."""
+        self.order("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        try:
+            self.order("SELECT pg_reload_conf()")
+            self.wait_for("current_setting('synchronous_standby_names') = 'nobody'")
+            yield
+        finally:
+            self.order("ALTER SYSTEM RESET synchronous_standby_names")
+            self.order("SELECT pg_reload_conf()")
+
+    def wait_for(self, condition: str, seconds: float = 8) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.ask(f"SELECT {condition}"):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.02)
+
+    def changes(self) -> int:
+        return int(self.ask("SELECT count(*) FROM payments_statuschange WHERE source = 'webhook'"))
+
+
+def next_entry(page: ClientConnection, seconds: float = FOUND) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while "html" not in (message := told(page, deadline - time.monotonic())):
+        pass
+    return message
+
+
+def expect_no_entry(page: ClientConnection, seconds: float = 1.0) -> None:
+    with pytest.raises(TimeoutError):
+        next_entry(page, seconds)
+
+
+@pytest.mark.redis
+def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeSite) -> None:
+    site = make_site(postgres=True, redis=True, start=False)
+    database = Database(site)
+    database.make_durable()
+    site.start()
+    other = site.start_another_server()
+    clinic = Clinic(site, each=2)
+    first, second = clinic.story(payment=0).completed(), clinic.story(payment=1).completed()
+    head = database.ask("SELECT head FROM payments_feed WHERE audience = 'staff'")
+    with open_socket(site, clinic.staff[0], head, url=other) as page:
+        assert told(page)["t"] == "hello"
+        # Inside the transaction, at its last step: the feeds' rows.
+        with database.holding("LOCK TABLE payments_feed IN EXCLUSIVE MODE"):
+            sent = threading.Thread(target=clinic.tell, args=(first,))
+            sent.start()
+            database.wait_for("EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            site.server.kill()
+            sent.join()
+        expect_no_entry(page)
+        assert database.changes() == 0
+        assert clinic.tell(first, other) == 200
+        assert next_entry(page)["seq"] == head + 1
+        site.server.start()
+        # Committed, but neither pushed nor answered: the other process finds it without being told.
+        with database.commits_unanswered():
+            sent = threading.Thread(target=clinic.tell, args=(second,))
+            sent.start()
+            database.wait_for("EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')")
+            site.server.kill()
+            sent.join()
+        assert next_entry(page)["seq"] == head + 2
+        assert clinic.tell(second, other) == 200
+        expect_no_entry(page)
+    assert database.changes() == 2
+
+
+def asked(site: LiveSite, probe: str) -> int:
+    """What a load balancer hears."""
+    try:
+        with urllib.request.urlopen(f"{site.url}/{probe}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
+    make_site: MakeSite, postgres_server: services.Postgres
+) -> None:
+    if postgres_server.process is None:
+        pytest.skip("TEST_DATABASE_URL names a server that isn't ours to freeze")
+    site = make_site(postgres=True, start=False)
+    database = Database(site)
+    database.make_durable()
+    site.start()
+    clinic = Clinic(site, each=4)
+    locked, free, later, last = (clinic.story(payment=number).completed() for number in range(4))
+    head = clinic.head(clinic.staff[0])
+    with open_socket(site, clinic.staff[0], head) as page:
+        with database.holding("SELECT 1 FROM payments_payment ORDER BY id LIMIT 1 FOR UPDATE"):
+            began = time.monotonic()
+            answers: list[int] = []
+            sent = threading.Thread(target=lambda: answers.append(clinic.tell(locked)))
+            sent.start()
+            assert clinic.tell(free) == 200  # other payments are untouched
+            assert time.monotonic() - began < 2
+            sent.join()
+            assert answers == [503]
+            assert time.monotonic() - began < 6
+        assert clinic.tell(locked) == 200
+        assert asked(site, "readyz") == 200
+        with frozen(postgres_server.process):
+            began = time.monotonic()
+            assert asked(site, "readyz") == 503
+            assert time.monotonic() - began < 5
+            assert asked(site, "livez") == 200
+        clinic.tell_until_taken(later)
+        postgres_server.process.stop(sent=signal.SIGQUIT)  # as pg_ctl stop -m immediate
+        postgres_server.process.start()
+        clinic.tell_until_taken(last)
+        assert asked(site, "readyz") == 200
+        assert [next_entry(page, 12)["seq"] for _ in range(4)] == [head + 1, head + 2, head + 3, head + 4]
+    assert database.changes() == 4
+
+
+@contextmanager
+def frozen(server: Process) -> Iterator[None]:
+    processes = family(server.pid)
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
+def limit_files(site: LiveSite, size: int) -> None:
+    """No file that the web process writes to may reach this size, its database and its log neither: a full disk."""
+    resource.prlimit(site.server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> None:
+    clinic = Clinic(site)
+    patient, event = clinic.patients[0], clinic.story().completed()
+    with open_socket(site, patient, url=site.url) as page:
+        while told(page).get("t") != "hello":
+            pass
+        limit_files(site, 0)
+        assert [clinic.tell(event) for _ in range(3)] == [503] * 3
+        assert asked(site, "readyz") == 503
+        limit_files(site, resource.RLIM_INFINITY)
+        assert asked(site, "readyz") == 200
+        assert clinic.tell(event) == 200
+        assert json.dumps(next_entry(page)).count("paid")
+    with sqlite3.connect(site.database_file) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
