@@ -19,6 +19,7 @@ from tests.clinic import Person
 RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-source.js
 SILENCE = 15.0  # seconds without a word: the socket is dead
 ENTRY = re.compile(r'<live-entry data-seq="(\d+)"')
+WORD = re.compile(r"[-\w]{5,}")
 STATUS = re.compile(r'id="payment-([-\w]+)" data-status="(\w+)" data-version="(\d+)"')
 
 Statuses = dict[str, tuple[str, int]]  # by public id: the status, and the payment's version
@@ -34,7 +35,7 @@ class Tab:
         self.tries = self.resets = 0
         self.told: list[int] = []  # every entry's number, in the order in which it was applied
         self.statuses: Statuses = {}
-        self.heard = ""  # the entries' HTML
+        self.words: set[str] = set()  # all that it was told, as far as it could be an id or a name
 
     async def live(self) -> None:
         """Until it is canceled."""
@@ -87,5 +88,5 @@ class Tab:
             if int(number[1]) > self.cursor:
                 self.cursor = int(number[1])
                 self.told.append(self.cursor)
-                self.heard += part
+                self.words |= set(WORD.findall(part))
                 self.statuses |= {public: (status, int(version)) for public, status, version in STATUS.findall(part)}

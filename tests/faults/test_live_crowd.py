@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-import random
 import resource
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
 
-from tests.clinic import Clinic, Person, open_socket, told
+from tests.clinic import Clinic, open_socket, told
+from tests.faults.tab import Tab
 from tests.live_site import LiveSite
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -22,38 +19,6 @@ MakeSite = Callable[..., LiveSite]
 
 CROWD = 1000
 BACK_WITHIN = 60.0  # seconds after the server listens again, also on a busy machine; quiet ones need far less
-
-
-class Tab:
-    """A page as live-source.js behaves: it comes back 1.5 to 4.5 s after a loss, with the number that it knows."""
-
-    def __init__(self, site: LiveSite, person: Person) -> None:
-        self.url = f"{site.url.replace('http', 'ws')}/ws/payments/?feed={person.feed}&lang=fr&after="
-        self.site, self.cookie = site, f"sessionid={person.session}"
-        self.cursor = 0
-        self.greeted_at = 0.0
-        self.tries = 0
-
-    async def live(self) -> None:
-        while True:
-            try:
-                options = {"open_timeout": 8, "additional_headers": {"Cookie": self.cookie}, "compression": None}
-                async with connect(self.url + str(self.cursor), origin=self.site.url, **options) as page:  # type: ignore[arg-type]
-                    async for text in page:
-                        self.hear(json.loads(text))
-            except (OSError, TimeoutError, WebSocketException):
-                pass
-            self.greeted_at = 0.0
-            self.tries += 1
-            mean = min(3 * 1.4 ** max(0, self.tries - 6), 30)
-            await asyncio.sleep(mean * random.uniform(0.5, 1.5))
-
-    def hear(self, message: dict[str, Any]) -> None:
-        if "html" in message and message["prev"] == self.cursor:
-            self.cursor = message["seq"]
-        if message.get("t") == "hello":
-            assert message["seq"] == self.cursor
-            self.greeted_at = time.monotonic()
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:
@@ -70,7 +35,8 @@ async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_ne
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     site = await asyncio.to_thread(make_site, postgres=True, LOG_LEVEL="WARNING")
     clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # within one person's limit of sockets
-    tabs = [Tab(site, clinic.staff[number % 60]) for number in range(CROWD)]
+    head = await asyncio.to_thread(clinic.head, clinic.staff[0])
+    tabs = [Tab(site.url, clinic.staff[number % 60], head) for number in range(CROWD)]
     running = []
     for tab in tabs:
         running.append(asyncio.create_task(tab.live()))
@@ -83,7 +49,7 @@ async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_ne
     await asyncio.to_thread(site.server.start)
     listening = time.monotonic()
     await asyncio.to_thread(clinic.tell_until_taken, clinic.story().completed())
-    await until(lambda: all(tab.cursor == 1 and tab.greeted_at for tab in tabs), 60)
+    await until(lambda: all(tab.told == [head + 1] and tab.greeted_at for tab in tabs), 60)
     returned = sorted(tab.greeted_at - listening for tab in tabs)
     print(  # noqa: T201 a figure to read
         f"{CROWD} pages back: median {statistics.median(returned):.1f} s, last {returned[-1]:.1f} s; "
@@ -100,9 +66,9 @@ def test_no_byte_of_another_patient_is_in_a_patients_frames(make_site: MakeSite)
     site = make_site()
     clinic = Clinic(site, staff=2, patients=2, each=6)
     people = [*clinic.patients, *clinic.staff]
-    heard = ["" for _ in people]
+    heard, heads = ["" for _ in people], [clinic.head(person) for person in people]
     with ExitStack() as stack:
-        pages = [stack.enter_context(open_socket(site, person)) for person in people]
+        pages = [stack.enter_context(open_socket(site, *who)) for who in zip(people, heads, strict=True)]
         for number in range(6):
             for patient in range(2):
                 assert clinic.tell(clinic.story(patient, number).completed()) == 200

@@ -37,18 +37,19 @@ def test_a_page_is_told_on_every_server(served: tuple[LiveSite, str]) -> None:
     site, url = served
     clinic = Clinic(site, each=3)
     patient = clinic.patients[0]
+    head = clinic.head(patient, url)
     assert clinic.tell(clinic.story(payment=0).completed(), url) == 200
-    with open_socket(site, patient, url=url) as page:
-        assert told(page)["seq"] == 1
-        assert told(page) == {"t": "hello", "seq": 1, "hb": 10}
+    with open_socket(site, patient, head, url=url) as page:
+        assert told(page)["seq"] == head + 1
+        assert told(page) == {"t": "hello", "seq": head + 1, "hb": 10}
         for number in (1, 2):
             assert clinic.tell(clinic.story(payment=number).completed(), url) == 200
             entry = told(page)
-            assert (entry["seq"], entry["prev"]) == (number + 1, number)
+            assert (entry["seq"], entry["prev"]) == (head + number + 1, head + number)
             assert str(patient.payments[number].public_id) in entry["html"]
         page.send("ping")
-        assert told(page) == {"t": "hb", "seq": 3}
-        assert told(page, 12) == {"t": "hb", "seq": 3}  # by itself
+        assert told(page) == {"t": "hb", "seq": head + 3}
+        assert told(page, 12) == {"t": "hb", "seq": head + 3}  # by itself
         page.send("gibberish")
         with pytest.raises(ConnectionClosed) as closed:
             page.recv(5)
@@ -59,16 +60,15 @@ def test_a_page_is_told_on_every_server(served: tuple[LiveSite, str]) -> None:
 MANY = """
 from dataclasses import asdict
 from payments.models import Feed, FeedEntry, Payment, StatusChange
-payment = Payment.objects.first()
-numbers = range(1, {count} + 1)
+payment, feed = Payment.objects.first(), Feed.objects.get(audience="staff")
+numbers = range(feed.head + 1, feed.head + {count} + 1)
 changes = StatusChange.objects.bulk_create(
     StatusChange(payment=payment, version=n, from_status="unpaid", to_status="paid", source="desk",
                  standing=asdict(payment.standing)) for n in numbers)
-feed = Feed.objects.create(audience="staff", head=0)
 for n, change in zip(numbers, changes):
     FeedEntry.objects.create(feed=feed, seq=n, payment=payment, change=change)
-    if n % 50 == 0:
-        Feed.objects.update(head=n)
+    if n % 50 == 0 or n == numbers[-1]:
+        Feed.objects.filter(pk=feed.pk).update(head=n)
 """
 COUNT = 2000  # frames of some kilobytes: more than the kernel buffers
 
@@ -78,19 +78,20 @@ def test_a_reader_who_does_not_read_is_cut_and_disturbs_nobody(served: tuple[Liv
     site, url = served
     clinic = Clinic(site, staff=2)
     slow, quick = clinic.staff
+    head = clinic.head(quick, url)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect((HOST, int(url.rsplit(":", 1)[1])))
     with (
-        open_socket(site, slow, url=url, sock=sock, max_queue=1) as stalled,
-        open_socket(site, quick, url=url, max_queue=None) as page,
+        open_socket(site, slow, head, url=url, sock=sock, max_queue=1) as stalled,
+        open_socket(site, quick, head, url=url, max_queue=None) as page,
     ):
         assert told(page)["t"] == "hello"
         site.manage("shell", "--no-imports", "--command", MANY.format(count=COUNT))
         entries: list[int] = []
         while len(entries) < COUNT:
             entries += [message["seq"] for message in [told(page)] if "html" in message]
-        assert entries == list(range(1, COUNT + 1))
+        assert entries == list(range(head + 1, head + COUNT + 1))
         process = site.server if url == site.url else site.others[0]
         assert "live_socket_cut audience=staff" in process.log()
         with pytest.raises(ConnectionClosed):
