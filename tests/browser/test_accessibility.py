@@ -1,12 +1,19 @@
 """Every page, light on a desk, dark on a phone: axe finds no barrier, and the console tells no error."""
 
+import base64
+import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.core.signing import TimestampSigner, b62_encode
+from django.template.loader import render_to_string
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
+from payments import pay_links
+from payments.models import Payment
 from tests.browser import pages
 from tests.browser.conftest import NewContext
 from tests.browser.pages import browser_of
@@ -17,6 +24,17 @@ LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
     ("dark", {"width": 390, "height": 844}),
     ("light", {"width": 1280, "height": 900}),
 )
+SHIFTS = """() => {
+  window.shifts = [];
+  const note = (list) => list.getEntries().forEach((shift) => window.shifts.push(
+    ...shift.sources.map(({ node }) => `${shift.value.toFixed(4)} ${node?.id || node?.className || node?.nodeName}`)));
+  new PerformanceObserver(note).observe({ type: "layout-shift", buffered: false });
+}"""
+
+
+class Earlier(TimestampSigner):
+    def timestamp(self) -> str:
+        return b62_encode(int(time.time() - 2 * pay_links.VALID.total_seconds()))
 
 
 @pytest.fixture
@@ -48,21 +66,37 @@ def check(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{page.url} is too wide"
 
 
+def check_each(page: Page, *paths: str) -> None:
+    for path in paths:
+        pages.go_live(page, path)
+        check(page)
+
+
+def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> None:
+    """A page that tells why there is nothing to see; the browser itself complains of its status."""
+    answer = page.goto(path)
+    assert answer is not None
+    assert answer.status == status
+    check(page)
+    assert [said for said in complaints if str(status) not in said] == []
+    complaints.clear()
+
+
 def tell_of_every_kind(clinic: Clinic) -> None:
-    """One payment partly refunded, one declined, one untouched."""
+    """One payment partly refunded, one declined, one untouched; of the other patient, one paid twice, one disputed."""
     paid, declined = clinic.story(payment=0), clinic.story(payment=1)
-    for event in (paid.completed(), paid.succeeded(), paid.charge_refunded(1000), declined.failed()):
+    twice, disputed = clinic.story(1, 0), clinic.story(1, 1)
+    for event in (
+        *(paid.completed(), paid.succeeded(), paid.charge_refunded(1000), declined.failed()),
+        *(twice.completed("A"), twice.completed("B"), disputed.completed(), disputed.dispute("needs_response")),
+    ):
         assert clinic.tell(event) == 200
 
 
-def test_sign_in(clinic: Clinic, enter: Enter) -> None:
-    page = enter(clinic.patients[0]).new_page()
-    page.context.clear_cookies()
-    page.goto("/login/")
-    check(page)
-    pages.sign_in(page, "patient0", "wrong")
-    expect(page.get_by_role("alert")).to_be_visible()
-    check(page)
+def old_link(clinic: Clinic, payment: Payment) -> str:
+    """The path of a pay link that was made too long ago."""
+    signer = Earlier(key=clinic.site.settings["SECRET_KEY"], salt=pay_links.SIGNER.salt)
+    return f"/p/{signer.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip('='))}/"
 
 
 def check_a_toast(page: Page, clinic: Clinic) -> None:
@@ -71,25 +105,84 @@ def check_a_toast(page: Page, clinic: Clinic) -> None:
     check(page)
 
 
-def test_what_a_patient_sees(clinic: Clinic, enter: Enter) -> None:
+def test_what_patients_and_visitors_see(clinic: Clinic, enter: Enter, complaints: list[str]) -> None:
     tell_of_every_kind(clinic)
     patient = clinic.patients[0]
     page = enter(patient).new_page()
-    paid, _, unpaid = (f"/appointments/{reference}/" for reference in patient.references)
-    for path in ("/appointments/", paid, f"/payments/{patient.payments[0].public_id}/receipt/", unpaid):
-        pages.go_live(page, path)
-        check(page)
+    paid, declined, unpaid = (f"/appointments/{reference}/" for reference in patient.references)
+    receipt = f"/payments/{patient.payments[0].public_id}/receipt/"
+    check_each(page, "/appointments/", paid, declined, receipt, "/components/", unpaid)
     check_a_toast(page, clinic)
+    check_refused(page, "/desk/", 403, complaints)
+    check_refused(page, "/nowhere/", 404, complaints)
+
+    page.context.clear_cookies()
+    check_refused(page, old_link(clinic, patient.payments[1]), 410, complaints)
+    page.goto("/password/reset/")
+    check(page)
+    page.goto("/login/")
+    check(page)
+    pages.sign_in(page, patient.name, "wrong")
+    expect(page.get_by_role("alert")).to_be_visible()
+    check(page)
 
 
 def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
+    pages.join(clinic, clinic.staff[0], "manager")
     tell_of_every_kind(clinic)
     page = enter(clinic.staff[0]).new_page()
-    paid, _, unpaid = clinic.patients[0].references
-    for path in (f"/desk/{paid}/", f"/desk/{unpaid}/take/", "/desk/?q=nobody", "/review/", "/desk/"):
-        pages.go_live(page, path)
-        check(page)
+    paid, _, unpaid = (f"/desk/{reference}/" for reference in clinic.patients[0].references)
+    check_each(page, paid, f"{paid}cancel/", f"{paid}why/", f"{unpaid}take/", f"{unpaid}collect/")
+    link = str(page.get_by_role("link", name="Ouvrir le lien").get_attribute("href"))
+    check_each(page, "/desk/why/", "/desk/?q=nobody", "/review/", "/desk/operations/")
+    for summary in page.get_by_text("Chiffres en tableau").all():
+        summary.click()
+    check(page)
+    check_each(page, f"{paid}refund/")
+    page.get_by_role("button", name="Continuer").click()
+    expect(page.get_by_role("button", name="Rembourser")).to_be_visible()
+    check(page)
+    check_each(page, "/desk/")
     check_a_toast(page, clinic)
+    page.context.clear_cookies()
+    page.goto(link)
+    check(page)
+
+
+def broken(url: str) -> str:
+    """What Django answers when it can do no more, which no request brings about."""
+    return render_to_string(url.rpartition("/")[2])
+
+
+def test_pages_for_when_the_site_itself_fails(clinic: Clinic, new_context: NewContext) -> None:
+    page = new_context(base_url=clinic.site.url).new_page()
+    page.route(
+        re.compile("/broken/"), lambda route: route.fulfill(body=broken(route.request.url), content_type="text/html")
+    )
+    for name in ("400", "500"):
+        page.goto(f"/broken/{name}.html")
+        check(page)
+    page.goto("/login/")
+    page.locator("[name=csrfmiddlewaretoken]").evaluate_all("found => found.forEach(each => each.remove())")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", name="ouverte trop longtemps")).to_be_visible()
+    check(page)
+
+
+def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None:
+    """https://web.dev/articles/cls: 0 is nothing, and what stands on the page stays where it is."""
+    patient, story = clinic.patients[0], clinic.story()
+    desk, mine = enter(clinic.staff[0]).new_page(), enter(patient).new_page()
+    pages.go_live(desk, "/desk/")
+    pages.go_live(mine, f"/appointments/{patient.references[0]}/")
+    for page in (desk, mine):
+        page.evaluate(SHIFTS)
+    for event in (story.completed(), story.succeeded(), story.charge_refunded(1000)):
+        assert clinic.tell(event) == 200
+    for page in (desk, mine):
+        pages.expect_status(page, patient.payments[0], "partially_refunded")
+        page.wait_for_timeout(300)  # a shift is told a frame later
+        assert page.evaluate("window.shifts") == [], page.url
 
 
 def test_stripes_page(clinic: Clinic, enter: Enter, complaints: list[str]) -> None:
