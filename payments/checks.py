@@ -167,6 +167,24 @@ def weak_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [Error(said, hint=hint, id="payments.E008")]
 
 
+@register(Tags.security)
+def no_second_factor(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.REQUIRE_MFA or is_loopback(settings.SITE_URL):
+        return []
+    said = "REQUIRE_MFA is off: a guessed or stolen password of the staff is enough to refund and to read every record."
+    hint = "Set REQUIRE_MFA=1; at their next sign-in staff are led to set up an authenticator app or a passkey."
+    return [Warning(said, hint=hint, id="payments.W007")]
+
+
+@register()
+def uncounted_guesses(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if "locmem" not in settings.CACHES["default"]["BACKEND"] or settings.WEB_PROCESSES == 1:
+        return []
+    said = "The cache is in each process's memory: wrong passwords are counted for each alone, so more are tried."
+    hint = "Leave CACHES as it is in settings, in the database, or use Redis."
+    return [Warning(said, hint=hint, id="payments.W008")]
+
+
 def problems() -> Sequence[CheckMessage]:
     """What is wrong with this site's configuration; with Django's own deployment checks where it is public."""
     public = not is_loopback(settings.SITE_URL)

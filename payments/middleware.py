@@ -15,6 +15,11 @@ from accounts.proof import lacks_second_factor
 from .live import audience_of
 from .models import Feed
 
+HEADERS = {  # beside Django's own, for every answer
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
 
 @sync_and_async_middleware
 def live_cursor(
@@ -56,6 +61,8 @@ def read_cursor(request: HttpRequest) -> None:
 
 def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The number on fragments; and no signed-in page in any cache, where the next person could find it."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     if hasattr(request, "live_feed"):
         response.headers.setdefault("Cache-Control", "no-store, private")
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):

@@ -10,10 +10,15 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from payments.checks import debug_in_public  # noqa: E402
 from payments.consumers import PaymentConsumer  # noqa: E402
 from payments.webhook_app import webhook_app  # noqa: E402
+
+for problem in debug_in_public(None):  # `manage.py check` says so too, but nobody has to run it
+    raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
 
 sockets = CookieMiddleware(
     URLRouter([path("ws/payments/", PaymentConsumer.as_asgi()), re_path(r"", WebsocketDenier.as_asgi())])

@@ -123,7 +123,7 @@ class Person:
     def sign_in(self, name: str, password: str) -> str:
         self.get("/login/")
         [token] = [cookie.value for cookie in self.cookies if cookie.name == "csrftoken"]
-        form = {"username": name, "password": password, "csrfmiddlewaretoken": str(token)}
+        form = {"login": name, "password": password, "csrfmiddlewaretoken": str(token)}
         return self.get("/login/", form)[0]
 
 

@@ -12,6 +12,7 @@ from payments import checks
 SECRET = "aB3-x" * 12
 POSTGRES = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, "OPTIONS": {}}
 MEMORY = "channels.layers.InMemoryChannelLayer"
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 CORE, PUBSUB = "channels_redis.core.RedisChannelLayer", "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
@@ -69,7 +70,14 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "SQLite with deferred transactions": ({"DATABASE": sqlite(OPTIONS={})}, "payments.E006", "IMMEDIATE"),
     "persistent connections": ({"DATABASE": sqlite(CONN_MAX_AGE=60)}, "payments.W006", "DATABASE_POOL"),
-    "DEBUG in public": ({"DEBUG": True, "SITE_URL": "https://clinic.example"}, "payments.E007", "DEBUG=0"),
+    "DEBUG in public": (
+        {"DEBUG": True, "REQUIRE_MFA": True, "SITE_URL": "https://clinic.example"}, "payments.E007", "DEBUG=0"
+    ),
+    "no second factor in public": ({"SITE_URL": "https://clinic.example"}, "payments.W007", "REQUIRE_MFA=1"),
+    "guesses that each process counts for itself": (
+        {"WEB_PROCESSES": 2, "CHANNEL_LAYERS": layers(PUBSUB, "redis://r"), "CACHES": {"default": {"BACKEND": LOCMEM}}},
+        "payments.W008", "database",
+    ),
     "a short SECRET_KEY": ({"SECRET_KEY": "secret"}, "payments.E008", "token_urlsafe"),
     "Django's own SECRET_KEY": ({"SECRET_KEY": "django-insecure-" + SECRET}, "payments.E008", "token_urlsafe"),
 }  # fmt: skip
