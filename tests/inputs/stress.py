@@ -9,6 +9,7 @@ which none leaves a row.
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -16,13 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+import django
 import psycopg
 
-from payments_site.demo.process import HOST
-from tests import services
-from tests.clinic import Clinic
-from tests.live_site import LiveSite
-from tests.payments.stripe_story import sign
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+django.setup()
+
+from payments_site.demo.process import HOST  # noqa: E402
+from tests import services  # noqa: E402
+from tests.clinic import Clinic  # noqa: E402
+from tests.live_site import LiveSite  # noqa: E402
+from tests.payments.stripe_story import sign  # noqa: E402
 
 EVENTS, FORGED = 20, 200  # a second
 Answers = list[tuple[int, float]]  # status and seconds
