@@ -22,7 +22,7 @@ from benchmarks.stack import Stack
 WARM, EVENTS, FIRST, SHOWN = 30, 300, 12_000, 30
 HEAD = ["function", "ms an event", "share"]
 ABOUT = (
-    "{statements} statements an event, {wall:.1f} ms, of it {cpu:.1f} ms of this process's CPU; PostgreSQL's comes on top. "
+    "{statements} statements an event, {wall:.1f} ms; {cpu:.1f} ms of this process's CPU, PostgreSQL's on top. "
     "Functions with all that they call, while profiled, which swells Python beside waiting:"
 )
 
