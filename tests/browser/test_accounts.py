@@ -75,7 +75,7 @@ def test_staff_set_up_a_code_and_a_passkey_and_sign_in_with_it(strict_site: str,
     sign_in(page, "staff0", PASSWORD)
     expect(page).to_have_url(re.compile("/two-factor/authenticate/"))
     check(page)
-    page.get_by_role("button", name=re.compile("clé de sécurité")).click()
+    page.get_by_role("button", name=re.compile("clé d’accès ou de sécurité")).click()
     expect(page).to_have_url(re.compile("/desk/$"))
 
 
