@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
 THREADS = 4
+LOCAL = "127.0.0.1"  # behind a Unix socket
 IDLE = 1.0  # seconds after which a connection is tried before it is used
 
 Scope = dict[str, Any]
@@ -47,7 +48,7 @@ def webhook_app(pages: App) -> App:
         request_id = new_id(headers.get(HEADER.lower().encode(), b"").decode("latin-1"))
         if (body := await read(receive)) is not None:
             endpoint = uuid.UUID(found["endpoint"]) if found["endpoint"] else None
-            delivery = Delivery(body, signature_of(scope), (scope.get("client") or [""])[0], endpoint)
+            delivery = Delivery(body, signature_of(scope), (scope.get("client") or [LOCAL])[0], endpoint)
             response = await asyncio.get_running_loop().run_in_executor(_threads, answered, delivery, request_id)
         await respond(response, request_id, send)
 
