@@ -82,6 +82,7 @@ class Stack:
             "DATABASE_URL": self.postgres.database_url(database), "REDIS_URL": self.redis.url,
             "SECRET_KEY": self.secret_key, "STRIPE_SECRET_KEY": events.API_KEY, "STRIPE_ACCOUNT_ID": events.ACCOUNT,
             "STRIPE_WEBHOOK_SECRET": events.SECRET, "LOG_FORMAT": "json", "ALLOWED_HOSTS": HOST,
+            "SESSION_IDLE_MINUTES": "600",  # a run is longer than anybody stays idle
         }  # fmt: skip
 
     def site(self, name: str, database: str = "site") -> Site:
