@@ -34,7 +34,8 @@ def install_node_packages() -> Path:
 def fill_node(connection: "psycopg.Connection[tuple[object, ...]]", payments: int) -> None:
     connection.execute(
         "INSERT INTO sessions SELECT 'benchmarksession' || lpad(i::text, 16, '0'), i,"
-        " CASE WHEN i <= %(staff)s THEN 'staff' ELSE 'patient.' || i END, now() + interval '1 day' FROM generate_series(1, %(staff)s + %(patients)s) AS i",
+        " CASE WHEN i <= %(staff)s THEN 'staff' ELSE 'patient.' || i END,"
+        " now() + interval '1 day' FROM generate_series(1, %(staff)s + %(patients)s) AS i",
         {"staff": STAFF, "patients": PATIENTS},
     )
     connection.execute(
