@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.events import AMOUNT, CURRENCY, session_key
 
-CHUNK = 50_000
+CHUNK = 20_000
 A_DAY = 400  # appointments
 DAYS_BACK = 20  # the first appointments lie so many days in the past
 STANDING = {
@@ -166,11 +166,13 @@ def main() -> None:
     make_people(given.staff, given.patients)
     history = max(0, given.payments - given.fresh) if given.changes else 0
     make_feeds(history, given.changes, given.staff, given.patients)
-    for first in tqdm(range(1, given.payments + 1, CHUNK), unit_scale=CHUNK, unit=" payments", leave=False):
-        last = min(first + CHUNK - 1, given.payments)
-        make_payments(first, last, given.staff, given.patients)
-        if first <= history:
-            make_history(first, min(last, history), given.changes, given.patients)
+    with tqdm(total=given.payments, unit=" payments", leave=False) as bar:
+        for first in range(1, given.payments + 1, CHUNK):
+            last = min(first + CHUNK - 1, given.payments)
+            make_payments(first, last, given.staff, given.patients)
+            if first <= history:
+                make_history(first, min(last, history), given.changes, given.patients)
+            bar.update(last - first + 1)
     reset_sequences()
 
 
