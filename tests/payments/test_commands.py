@@ -221,7 +221,9 @@ def test_prune_keeps_what_replay_needs_and_marks_pruned_feeds(
     assert len(recording.stored_events(settled_too=True)) == 2
 
 
-@pytest.mark.parametrize("command", ["replay_events", "catch_up", "reconcile", "sweep", "mirror", "prune", "erase_patient"])
+@pytest.mark.parametrize(
+    "command", ["replay_events", "catch_up", "reconcile", "sweep", "mirror", "prune", "erase_patient"]
+)
 def test_each_command_explains_itself(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         call_command(command, "--help")

@@ -11,8 +11,8 @@ from payments.management.base import USAGE, OperatorCommand, rehearsal
 
 class Command(OperatorCommand):
     help = (
-        "Forget a patient: name, e-mail, login, services, notes, and what Stripe told of the payer. Amounts, statuses, times"
-        " and Stripe's ids stay. Without --yes it only says what it would do."
+        "Forget a patient: name, e-mail, login, services, notes, and what Stripe told of the payer. Amounts, statuses,"
+        " times and Stripe's ids stay. Without --yes it only says what it would do."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,8 +35,7 @@ class Command(OperatorCommand):
         for what, count in done.items():
             self.say(f"{count:6} {what}")
         if really:
-            self.say(
-                f"Done: the account is now erased-{person.pk}. Stripe keeps its own records: redact them in its Dashboard."
-            )
+            self.say(f"Done: the account is now erased-{person.pk}.")
+            self.say("Stripe keeps its own records: redact them in its Dashboard.")
         else:
             self.say(f"Nothing was changed. To do it: erase_patient {user} --yes")
