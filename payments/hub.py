@@ -90,7 +90,7 @@ class Hub:
         return self._ear is not None and self._ear.deaf
 
     def prove(self, socket: Socket) -> None:
-        """Answer a page that asks whether its socket lives; not while the database is silent: it would prove nothing."""
+        """Answer a page that asks whether its socket lives; not while the database is silent, which proves nothing."""
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.holder.audience].heartbeat())
 

@@ -138,7 +138,14 @@ def test_a_signed_event_that_no_database_can_keep_is_refused(target: Target, cha
 
 @pytest.mark.parametrize(
     "sent",
-    [b"\xff\xfe{", b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"\x1f\x8b\x08", gzip.compress(b"{}", mtime=0), b'{"id":"\xc3"}'],
+    [
+        b"\xff\xfe{",
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b"\x1f\x8b\x08",
+        gzip.compress(b"{}", mtime=0),
+        b'{"id":"\xc3"}',
+    ],
 )
 def test_bytes_that_are_not_utf8_json_are_refused(target: Target, sent: bytes) -> None:
     with target.unmoved():

@@ -171,7 +171,9 @@ def test_a_row_that_refers_to_nothing_is_damage(story: Story) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE payments_feedentry SET change_id = 99999 WHERE seq = 2")
         assert says(database.integrity(), Level.ERROR, "payments_feedentry row", "catch_up")
-        cursor.execute("UPDATE payments_feedentry SET change_id = (SELECT MAX(id) FROM payments_statuschange) WHERE seq = 2")
+        cursor.execute(
+            "UPDATE payments_feedentry SET change_id = (SELECT MAX(id) FROM payments_statuschange) WHERE seq = 2"
+        )
 
 
 def test_a_payment_that_somebody_changed_past_the_ledger(story: Story, book: Callable[..., Payment]) -> None:
