@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(1, 60, 100, 5, 30, 4, 200, 150, 4, 5, 20)
+QUICK = Size(1, 40, 100, 5, 30, 4, 200, 120, 4, 5, 20)
 
 
 @dataclass(frozen=True, slots=True)
