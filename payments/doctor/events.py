@@ -4,13 +4,12 @@ import datetime
 
 from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from .. import sweep
 from ..models import EventReceipt, Payment
 from ..status import PaymentStatus
-from .finding import Verdict, error, ok, warning
+from .finding import Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome
 PATIENCE = datetime.timedelta(minutes=15)  # within which a worker that runs has done its work
@@ -25,7 +24,7 @@ def failed() -> Verdict:
         last = EventReceipt.objects.aggregate(last=Max("received_at"))["last"]
         if last is None:
             return ok(_("No event came yet."))
-        return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": timesince(last)})
+        return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": age(last)})
     return error(
         _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen,
         _("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."),
@@ -68,7 +67,7 @@ def unanswered_refunds() -> Verdict:
     if not requests:
         return ok(_("Stripe answered every refund."))
     oldest = min(request.recorded_at for request in requests)
-    said = {"count": len(requests), "age": timesince(oldest)}
+    said = {"count": len(requests), "age": age(oldest)}
     return (error if oldest < timezone.now() - PATIENCE else warning)(
         _("Refunds without Stripe’s answer: %(count)s, the oldest for %(age)s. They show as on their way.") % said,
         _("Run `manage.py sweep`: it asks again with the same key, so that there is one refund."),
@@ -102,4 +101,4 @@ def mirror_lag() -> Verdict:
 def _seen(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
     """How many and since when; empty when there are none."""
     oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
-    return {"count": receipts.count(), "age": timesince(oldest)} if oldest else {}
+    return {"count": receipts.count(), "age": age(oldest)} if oldest else {}

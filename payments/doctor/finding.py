@@ -1,6 +1,11 @@
+import datetime
 from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
+
+from django.utils import timezone
+
+from ..charts import duration_text
 
 
 class Level(IntEnum):
@@ -24,6 +29,10 @@ class Finding(NamedTuple):
     level: Level
     what: str
     fix: str = ""
+
+
+def age(since: datetime.datetime) -> str:
+    return duration_text((timezone.now() - since).total_seconds())
 
 
 Check = Callable[[], Verdict]

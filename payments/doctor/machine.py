@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import ERROR
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from .. import checks
@@ -58,7 +59,7 @@ def disk() -> Verdict:
     folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else settings.BASE_DIR
     free = shutil.disk_usage(folder).free
     inodes = os.statvfs(folder)
-    what = _("Free disk space: %(free)s MB.") % {"free": free // 1_000_000}
+    what = _("Free disk space: %(free)s.") % {"free": filesizeformat(free)}
     if free < TOO_LITTLE or (inodes.f_files and inodes.f_favail < FEW_FILES):
         return error(what, _("Make room: on a full disk every webhook fails, and Stripe sends it again later."))
     if free < LITTLE:

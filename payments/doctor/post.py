@@ -3,13 +3,12 @@
 import datetime
 
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from .. import emails
 from ..models import Email
 from .events import PATIENCE
-from .finding import Verdict, error, ok, warning
+from .finding import Verdict, age, error, ok, warning
 
 RECENT = datetime.timedelta(days=7)
 
@@ -27,7 +26,7 @@ def sent() -> Verdict:
     if late := Email.objects.unsent().filter(created_at__lt=now - PATIENCE).order_by("created_at").first():
         return warning(
             _("An e-mail has waited for %(age)s (%(error)s).")
-            % {"age": timesince(late.created_at), "error": late.error or _("never tried")},
+            % {"age": age(late.created_at), "error": late.error or _("never tried")},
             _("Look at the mail server that EMAIL_URL names, and keep `manage.py send_emails --every 10` running."),
         )
     if emails.unread().filter(created_at__lt=now - PATIENCE).exists():

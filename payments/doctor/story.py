@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from .. import hub
@@ -13,7 +12,7 @@ from ..models import EventReceipt, Payment, StatusChange, patient_audience
 from ..seen import Trace, traces
 from ..status import PaymentStatus
 from .database import agrees
-from .finding import Finding, Level
+from .finding import Finding, Level, age
 
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
@@ -102,7 +101,7 @@ def _silent(payment: Payment) -> Iterator[Finding]:
         "events-missed",
         Level.WARNING,
         _("Stripe has told nothing new for %(age)s. That is right while the patient or the bank takes time.")
-        % {"age": timesince(last.created_at)},
+        % {"age": age(last.created_at)},
         _("Press “Ask Stripe” to be sure."),
     )
 

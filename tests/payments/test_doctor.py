@@ -96,7 +96,7 @@ def test_events_that_failed_are_counted_with_their_age(story: Story, monkeypatch
 @pytest.mark.parametrize("outcome", ["dead", "received"])
 def test_no_event_is_given_up_in_silence(outcome: str) -> None:
     receipts(outcome)
-    assert says(events.failed(), Level.ERROR, "for 1\xa0hour")
+    assert says(events.failed(), Level.ERROR, "for 1 hr")
 
 
 def test_an_event_that_is_not_understood_is_set_aside(story: Story) -> None:
@@ -443,7 +443,7 @@ def test_an_event_that_did_not_arrive_is_named(as_clerk: Client, story: Story) -
 def test_a_payment_that_stands_still_says_since_when(as_clerk: Client, payment: Payment, stripe: StripeAtHome) -> None:
     open_checkout(payment)
     StatusChange.objects.update(created_at=timezone.now() - HOUR)
-    assert "Stripe has told nothing new for 1 hour" in why(as_clerk, payment)
+    assert "Stripe has told nothing new for 1 hr" in why(as_clerk, payment)
     assert "Stripe answered our own request" in why(as_clerk, payment)
 
 
