@@ -24,6 +24,8 @@ export function applyEntries(source, html) {
     for (const element of [...entry.children]) if (!wanted(element)) element.remove();
     window.htmx.swap(source, entry.innerHTML, { swapStyle: "none" });
     source.cursor = seq;
+    if (Number(seq) <= source.told) continue;
+    source.told = Number(seq);
     const region = document.getElementById(`payment-${payment}`) ?? source;
     const standing = { status, reviews: reviews?.split(" ").filter(Boolean) ?? [] };
     const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, rebooked: rebooked !== undefined };

@@ -13,9 +13,9 @@ const CONNECT_MS = 8000; // until the server takes the call; hello may wait for 
 const PROBE_MS = 3000; // from ping to answer
 const PATIENCE_BEATS = 1.5; // silence after which a socket is taken for dead
 const SIGNED_OUT = [4401, 4403]; // close codes
-const RESTING = ["signed-out", "offline"]; // an answer over HTTP disproves these
 
 class LiveSource extends HTMLElement {
+  told = 0; // the newest number that events told of: the cursor may go back, news may not come twice
   provenAt = 0; // when the page was last known to be current, in ms since 1970
   #socket = null;
   #state = "";
@@ -51,7 +51,7 @@ class LiveSource extends HTMLElement {
   async reload() {
     const cursor = await fetchRegions();
     if (cursor === null) return;
-    this.cursor = cursor;
+    this.cursor = this.told = Number(cursor);
     this.provenAt = Date.now();
   }
 
@@ -174,7 +174,7 @@ class LiveSource extends HTMLElement {
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
     else this.provenAt = Date.now();
-    if (RESTING.includes(this.#state)) this.#lose("answered");
+    if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // it is neither
   }
 
   /** A fragment that some other request brought may be older than what the page was told meanwhile. */

@@ -191,6 +191,16 @@ test("a fragment older than the page makes it ask from the fragment's number", (
   assert.equal(source.asked.at(-1), "fragment");
 });
 
+test("what is swapped in again after such a fragment is no news", () => {
+  socket().says(hello(5));
+  for (const seq of [6, 7]) socket().says(entry(seq));
+  const xhr = { getResponseHeader: () => "6" };
+  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  answer(source, 200, entries(7, 8), { "X-Live-Seq": "8" });
+  assert.equal(source.cursor, 8);
+  assert.deepEqual(told, [6, 7, 8]);
+});
+
 test("whatever happens, in any order: in sequence, nothing twice, and never connected without a recent proof", () => {
   let seed = 20261122;
   const random = (below) => {
