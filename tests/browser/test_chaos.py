@@ -46,6 +46,7 @@ def test_two_hundred_changes_in_a_storm(world: World, new_context: NewContext) -
     figures = f"{sum(life.changes for life in world.lives)} changes, {len(faults)} faults; right after {seconds:.1f} s"
     print(figures, dict(stripe.answers))  # noqa: T201 a figure to read
     assert set(faults) == set(CLASSIC)
+    assert world.screens[1].look()["nap"] > 900  # ms: the tab was really frozen
     assert sum(life.changes for life in world.lives) == len(stripe.acknowledged) == 200
     time.sleep(1)
     assert problems(world) == []

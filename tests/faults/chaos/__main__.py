@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from payments_site.demo.site import Site
 from tests import chromium, services
-from tests.faults.chaos.checks import problems
+from tests.faults.chaos.checks import left_behind, problems
 from tests.faults.chaos.rounds import rounds, table
 from tests.faults.chaos.world import open_world
 
@@ -50,7 +50,7 @@ def main() -> int:
         if postgres.process is None or redis.process is None:
             sys.exit("chaos: TEST_*_URL name servers that aren't ours to kill; unset them")
         database = postgres.database_url(postgres.create_database())
-        Site(folder / "template", 0, 0, DATABASE_URL=database).make_database()
+        Site(folder / "template", 0, 0, DATABASE_URL=database, REDIS_URL=redis.url).make_database()
         world = stack.enter_context(open_world(folder, database, postgres.process, redis.process, options.seed))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
@@ -61,8 +61,8 @@ def main() -> int:
         stack.callback(stripe.end)
         rows = rounds(world, options.minutes, say)
         stripe.pause()
-        world.seconds_until_true()
-        wrong = problems(world)
+        world.wait_for_truth()
+        wrong = [*problems(world), *left_behind(world)]
         say(f"chaos: seed {options.seed}, {(time.monotonic() - began) / 60:.1f} minutes\n\n{table(rows)}\n\n")
         say(f"answers {dict(stripe.answers)}, slowest 200 after {stripe.slowest:.1f} s\n")
         say("\n".join(wrong or ["Nothing lost, nothing twice, every page right."]) + "\n")

@@ -1,5 +1,8 @@
 """What must be true when all is mended. Each check returns sentences about what isn't."""
 
+import re
+import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -65,6 +68,8 @@ def nothing_twice(world: World) -> Iterator[str]:
         yield from repeated(looked["seqs"], f"{screen.path} showed change")
         yield from repeated(looked["toasts"], f"{screen.path} showed toast")
         yield from repeated(looked["changes"], f"{screen.path} lists")
+        if looked["loads"] != 1:
+            yield f"{screen.path} was loaded {looked['loads']} times"
         if looked["seqs"] != sorted(looked["seqs"]):
             yield f"{screen.path} showed changes out of order"
         yield from timeline(world, screen, looked["changes"])
@@ -86,8 +91,24 @@ def walls(world: World) -> Iterator[str]:
     """No patient's page was told a word about another's payments."""
     for patient in world.clinic.patients:
         others = [other for other in world.clinic.patients if other is not patient]
-        secrets = [str(payment.public_id) for other in others for payment in other.payments]
-        secrets += [reference for other in others for reference in other.references]
+        secrets = {str(payment.public_id) for other in others for payment in other.payments}
+        secrets |= {word for other in others for word in (*other.references, other.name.title(), "Canary")}
         for tab in world.tabs:
-            if tab.person is patient and any(secret in tab.heard for secret in secrets):
+            if tab.person is patient and tab.words & secrets:
                 yield f"{name_of(tab)} was told of another patient"
+
+
+def left_behind(world: World, within: float = 30) -> Iterator[str]:
+    """Sockets that a process still holds for pages that gave them up long ago."""
+    deadline = time.monotonic() + within
+    while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):
+        if time.monotonic() > deadline:
+            yield f"the web processes hold {held} sockets of {len(world.watchers)} pages"
+            break
+        time.sleep(1)
+
+
+def sockets_of(web_url: str) -> int:
+    with urllib.request.urlopen(f"{web_url}/metrics", timeout=10) as answer:
+        [count] = re.findall(r"^payments_live_sockets (\S+)", answer.read().decode(), re.M)
+    return int(float(count))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.faults.chaos.checks import lost, wrong_pages
+from tests.faults.chaos.checks import every_page_right, lost, wrong_pages
 from tests.faults.chaos.faults import CLASSIC, FAULTS, Fault
-from tests.faults.chaos.world import World
+from tests.faults.chaos.world import Truth, World
 
 SEVERAL = "several at once"
 LONGEST = 60.0  # seconds that a page may take to be right again, before it counts as wrong
+SLOW = 15.0  # seconds: worth a line
 
 Say = Callable[[str], None]
 
@@ -75,9 +76,9 @@ def storm(world: World) -> tuple[list[Fault], float]:
         happened += faults
         break_and_mend(world, faults)
         time.sleep(world.chance.uniform(0, 1))
-    seconds, behind = world.seconds_until_true(LONGEST)
-    assert not behind, behind
-    return happened, seconds
+    truth = world.wait_for_truth(LONGEST)
+    assert not truth.never, truth
+    return happened, truth.seconds
 
 
 def rounds(world: World, minutes: float, say: Say) -> list[Row]:
@@ -89,21 +90,26 @@ def rounds(world: World, minutes: float, say: Say) -> list[Row]:
         row = rows[faults[0].name if len(faults) == 1 else SEVERAL]
         told, names = len(world.stripe.acknowledged), " and ".join(fault.name for fault in faults)
         say(f"{left / 60:4.1f} min left  {told:6} told  {names}")
-        one_round(world, faults, row)
+        wrong_before, truth = row.wrong_pages, one_round(world, faults, row)
+        if truth.seconds > SLOW:
+            say(f"  {names}: right after {truth.seconds:.1f} s, the last was {truth.last}\n")
+        for wrong in every_page_right(world) if row.wrong_pages > wrong_before else ():
+            say(f"  {names}: {wrong}\n")
     missing = lost(world)
     for row in rows.values():
         row.lost = len(row.acknowledged & missing)
     return list(rows.values())
 
 
-def one_round(world: World, faults: list[Fault], row: Row) -> None:
+def one_round(world: World, faults: list[Fault], row: Row) -> Truth:
     before = len(world.stripe.acknowledged)
     break_and_mend(world, faults)
-    seconds, behind = world.seconds_until_true(LONGEST)
+    truth = world.wait_for_truth(LONGEST)
     world.stripe.pause()
-    world.seconds_until_true(LONGEST)
+    world.wait_for_truth(LONGEST)
     row.injected += 1
-    row.seconds.append(seconds)
+    row.seconds.append(truth.seconds)
     row.acknowledged |= {event.event_id for event in world.stripe.acknowledged[before:]}
-    row.wrong_pages += len({*behind, *wrong_pages(world)})
+    row.wrong_pages += len({*truth.never, *wrong_pages(world)})
     world.stripe.go_on()
+    return truth

@@ -7,7 +7,9 @@ from playwright.sync_api import BrowserContext, CDPSession, expect
 from tests.faults.tab import Statuses
 
 OBSERVE = """
-window.observed = {seqs: [], toasts: [], loads: Number(sessionStorage.loads ?? 0) + 1};
+window.observed = {seqs: [], toasts: [], nap: 0, loads: Number(sessionStorage.loads ?? 0) + 1};
+let awake = Date.now();
+setInterval(() => ([observed.nap, awake] = [Math.max(observed.nap, Date.now() - awake), Date.now()]), 100);
 sessionStorage.loads = observed.loads;
 document.addEventListener("payment:updated", (event) => observed.seqs.push(event.detail.seq));
 new MutationObserver((records) => {
@@ -15,6 +17,14 @@ new MutationObserver((records) => {
   observed.toasts.push(...toasts.map((toast) => toast.dataset.change));
 }).observe(document, { subtree: true, attributeFilter: ["shown"] });
 """
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { value: true, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+SHOW = """() => {
+  delete document.hidden;
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 LOOK = """() => ({
   ...observed,
   cursor: Number(document.querySelector("#live-cursor")?.value ?? -1),
@@ -25,7 +35,7 @@ LOOK = """() => ({
 
 
 class Screen:
-    """`look()` is what it shows and what it was told: cursor, state, statuses, changes, seqs, toasts, loads."""
+    """`look()` is what it shows and what it was told: cursor, state, statuses, changes, seqs, toasts, nap in ms."""
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:
         self.feed, self.path, self.reference = feed, path, reference  # of the one appointment that it is about
@@ -49,9 +59,14 @@ class Screen:
         return {key.removeprefix("payment-"): (data["status"], int(data["version"])) for key, data in shown}
 
     def sleep(self) -> None:
-        """Hidden and frozen, as Chromium does with tabs in the background: no timer runs, nothing is received."""
-        self._devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+        """Hidden and frozen as a tab in the background: no timer runs, no frame is handled.
+
+        Headless Chromium neither hides nor freezes: the page's scripts see that it is hidden, the debugger holds them.
+        """
+        self.page.evaluate(HIDE)
+        self._devtools.send("Debugger.enable")
+        self._devtools.send("Debugger.pause")
 
     def wake(self) -> None:
-        self._devtools.send("Page.setWebLifecycleState", {"state": "active"})
-        self._devtools.send("Page.bringToFront")
+        self._devtools.send("Debugger.disable")
+        self.page.evaluate(SHOW)

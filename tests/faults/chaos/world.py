@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ NewContext = Callable[..., BrowserContext]
 EACH = 10  # payments of each of the two patients
 
 
+@dataclass
+class Truth:
+    """After how many seconds every page had it, or which ones never did; `last` names the slowest."""
+
+    seconds: float
+    never: list[Watcher]
+    last: str
+
+
 class World:
     """Pages come through `front`, the web processes reach Redis through `wire`; Stripe calls any web process."""
 
@@ -38,6 +48,7 @@ class World:
             "DATABASE_URL": database_url,
             "REDIS_URL": f"redis://{HOST}:{self.wire.port}/0",
             "WEB_PROCESSES": "2",
+            "LOG_LEVEL": "WARNING",
         }
         self.site = LiveSite(folder, SITE_URL=url, **settings)
         self.site.url = url
@@ -114,14 +125,14 @@ class World:
                     raise
                 time.sleep(0.1)
 
-    def seconds_until_true(self, within: float = 60) -> tuple[float, list[Watcher]]:
-        """How long until every page has what is committed now, and those that don't have it `within` these seconds."""
+    def wait_for_truth(self, within: float = 60) -> "Truth":
+        """Until every page has what is committed now, but no longer than these seconds."""
         began, heads = time.monotonic(), self.heads()
-        behind = self.watchers
+        behind = last = self.watchers
         while behind and time.monotonic() - began < within:
-            behind = [watcher for watcher in behind if watcher.cursor < heads[feed_of(watcher)]]
+            last, behind = behind, [watcher for watcher in behind if watcher.cursor < heads[feed_of(watcher)]]
             time.sleep(0.05)
-        return time.monotonic() - began, behind
+        return Truth(time.monotonic() - began, behind, name_of(last[-1]))
 
     def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
