@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from babel.numbers import format_decimal, get_currency_symbol
 from django.core.exceptions import ValidationError
@@ -34,8 +35,12 @@ def to_decimal(amount: int, currency: str) -> Decimal:
 
 def format_amount(amount: int, currency: str) -> str:
     """Minor units -> text in the active language: (123450, "eur") -> "1 234,50 €" in French."""
+    return _formatted(amount, currency, to_locale(get_language() or "en"))
+
+
+@lru_cache(maxsize=4096)
+def _formatted(amount: int, currency: str, locale: str) -> str:
     places = decimals_shown(currency)
-    locale = to_locale(get_language() or "en")
     pattern = "#,##0" + ("." + "0" * places if places else "")
     number = format_decimal(to_decimal(amount, currency), pattern, locale=locale)
     symbol = get_currency_symbol(currency.upper(), locale)

@@ -22,7 +22,7 @@ BOUND = 1.0  # seconds that any call to the channel layer may take
 PROBE = 2.0  # seconds between two checks that the layer still reaches us
 DEAF = 3 * PROBE + BOUND  # seconds without hearing our own probe: subscribe anew
 
-local: set[Callable[[str, int], None]] = set()  # this process's hubs
+local: set[Callable[..., None]] = set()  # this process's hubs: told (audience, number) and the entry, if at hand
 
 
 def group_name(audience: str) -> str:
@@ -38,12 +38,12 @@ def shared_layer() -> Any | None:
 
 def publish(entries: Iterable[FeedEntry]) -> None:
     """Tell this process's hub at once, and the others from a thread of its own. Never waits, never raises."""
-    newest = {entry.feed.audience: entry.seq for entry in entries}
+    newest = {entry.feed.audience: entry for entry in entries}
     for told in list(local):
-        for audience, seq in newest.items():
-            told(audience, seq)
+        for audience, entry in newest.items():
+            told(audience, entry.seq, entry)
     if shared_layer() is not None:
-        publisher.put(newest)
+        publisher.put({audience: entry.seq for audience, entry in newest.items()})
 
 
 class Publisher:

@@ -16,6 +16,7 @@ from django.conf import settings
 from . import hints, holders, metrics
 from .listeners import Listeners, in_thread
 from .live import BEAT, counted, heads_of
+from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
 
@@ -94,14 +95,14 @@ class Hub:
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.holder.audience].heartbeat())
 
-    def hear(self, audience: str, seq: int) -> None:
-        """A hint, from any thread."""
+    def hear(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
+        """A hint, from any thread; with the entry when this process made it."""
         if audience in self._feeds:
-            self._loop.call_soon_threadsafe(self._wake, audience, seq)
+            self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
 
-    def _wake(self, audience: str, seq: int) -> None:
+    def _wake(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
         feed = self._feeds.get(audience)
-        if feed and feed.moved(seq, metrics.PUSH):
+        if feed and feed.moved(seq, metrics.PUSH, entry):
             self._spawn(feed.pump())
 
     async def _run(self) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q
 
 from .facts import Kind, StripeFact, merge
 from .models import EventReceipt, Fact, Payment
@@ -58,12 +57,9 @@ def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceip
 
 def absorb(facts: Sequence[StripeFact], payment: Payment, actor: User | None = None) -> list[Fact]:
     """All of the payment's facts after merging these, and those that were waiting for them."""
-    known = {row.stripe_id: row for row in payment.facts.all()}
-    linked = {link for row in known.values() for link in (row.payment_intent_id, row.charge_id)}
-    if not known or any({fact.payment_intent_id, fact.charge_id} - linked for fact in facts):
-        claimed = Q(claimed_payment=payment.public_id)
-        for row in Fact.objects.waiting().filter(claimed) | Fact.objects.waiting().about(facts):
-            known[row.stripe_id] = row
+    known = {row.stripe_id: row for row in Fact.objects.belonging_to(payment, facts)}
+    for row in known.values():
+        if row.payment_id is None:
             row.payment = payment
             row.save(update_fields=["payment"])
             EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)

@@ -8,7 +8,8 @@ from typing import ParamSpec, TypeVar, cast
 from channels.db import database_sync_to_async
 
 from . import metrics
-from .live import BEAT, Batch, frame, frames_after
+from .live import BATCH, BEAT, Batch, Frames, frame, frames_after, frames_of
+from .models import FeedEntry
 from .models.feed import STAFF
 from .seen import mark_pushed
 from .sockets import Socket
@@ -17,7 +18,6 @@ BREATH = 200  # sockets written to before others get their turn
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Frames = dict[str, list[tuple[int, bytes]]]
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
 
 
@@ -36,13 +36,16 @@ class Listeners:
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
         self._pumping = asyncio.Lock()
+        self._fresh: dict[int, FeedEntry] = {}  # committed by this process a moment ago: no need to ask for them
 
     @property
     def behind(self) -> bool:
         return self.sent is not None and self.head > self.sent
 
-    def moved(self, seq: int, path: str) -> bool:
+    def moved(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
         """Whether it is news, by this path, that the feed has reached this number."""
+        if entry and seq > (self.sent or 0):
+            self._fresh[seq] = entry
         if seq <= self.head:
             return False
         self.head, self.path = seq, path
@@ -75,13 +78,23 @@ class Listeners:
         async with self._pumping:
             while self.sockets and self.sent is not None and self.head > self.sent:
                 languages = self.languages()
-                batch, frames = await in_thread(frames_after, self.audience, self.sent, languages)
+                if fresh := self._fresh_batch(self.sent):
+                    batch, frames = fresh, await in_thread(frames_of, fresh, languages)
+                else:
+                    batch, frames = await in_thread(frames_after, self.audience, self.sent, languages)
                 if not self.languages() <= languages:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
                 await self._tell(self.live(), frames)
                 metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
+
+    def _fresh_batch(self, sent: int) -> Batch | None:
+        """What comes next, if all of it was committed by this process."""
+        entries = [self._fresh.get(seq) for seq in range(sent + 1, min(self.head, sent + BATCH) + 1)]
+        self._fresh = {seq: entry for seq, entry in self._fresh.items() if seq > self.head}
+        known = [entry for entry in entries if entry]
+        return Batch(self.head, known) if len(known) == len(entries) else None
 
     async def beat(self) -> None:
         text = self.heartbeat()

@@ -22,6 +22,7 @@ CACHED = 1024  # rendered entries kept in a process, each a few kilobytes
 QUIET = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # no news: people did it themselves a moment ago
 INDENTATION = re.compile(r"\s*\n\s*")
 
+Frames = dict[str, list[tuple[int, bytes]]]  # for each language (number, frame) pairs
 counted: Counter[str] = Counter()  # what this process has seen: polls, reconnects, sockets cut and so on
 _rendered: "OrderedDict[tuple[object, ...], Rendered]" = OrderedDict()
 _rendering = threading.Lock()
@@ -111,9 +112,10 @@ def frame(message: Mapping[str, object]) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def frames_after(
-    audience: str, seq: int, languages: frozenset[str]
-) -> tuple[Batch, dict[str, list[tuple[int, bytes]]]]:
-    """A batch, and for each language its (number, frame) pairs."""
+def frames_of(batch: Batch, languages: frozenset[str]) -> Frames:
+    return {lang: [(entry.seq, rendered(entry, lang).frame) for entry in batch.entries] for lang in languages}
+
+
+def frames_after(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
     batch = entries_after(audience, seq)
-    return batch, {lang: [(entry.seq, rendered(entry, lang).frame) for entry in batch.entries] for lang in languages}
+    return batch, frames_of(batch, languages)

@@ -28,17 +28,23 @@ COLUMNS = (
 )
 
 
+def _about(facts: Iterable[StripeFact]) -> Q:
+    facts = list(facts)
+    intents = {fact.payment_intent_id for fact in facts} - {""}
+    charges = {fact.charge_id for fact in facts} - {""}
+    same = Q(stripe_id__in={fact.stripe_id for fact in facts})
+    return same | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges)
+
+
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
         """Those of the same objects, PaymentIntents or charges as these facts: of the same payment, so Stripe says."""
-        facts = list(facts)
-        intents = {fact.payment_intent_id for fact in facts} - {""}
-        charges = {fact.charge_id for fact in facts} - {""}
-        return self.filter(
-            Q(stripe_id__in={fact.stripe_id for fact in facts})
-            | Q(payment_intent_id__in=intents)
-            | Q(charge_id__in=charges)
-        )
+        return self.filter(_about(facts))
+
+    def belonging_to(self, payment: Payment, facts: Iterable[StripeFact]) -> Self:
+        """A payment's own, and those that were waiting for it or for these facts about it."""
+        waiting = Q(claimed_payment=payment.public_id) | _about(facts)
+        return self.filter(Q(payment=payment) | Q(payment=None) & waiting)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

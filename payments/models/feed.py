@@ -32,7 +32,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         names = sorted(set(audiences))
         feeds = list(self.raw(NEXT.format(", ".join(["(%s, 1, 0)"] * len(names))), names))
         return FeedEntry.objects.bulk_create(
-            [FeedEntry(feed=feed, seq=feed.head, payment_id=change.payment_id, change=change) for feed in feeds]
+            [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
         )
 
     def head_of(self, audience: str) -> int:
