@@ -93,7 +93,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI persistent connections leak; the pool doesn't
     DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {  # from the URL: ?sslmode=require
-        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 8), "timeout": 5},
+        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 12), "timeout": 5},
         "connect_timeout": 3,
         "options": "" if "migrate" in sys.argv else TIMEOUTS,
     }

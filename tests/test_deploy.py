@@ -217,9 +217,8 @@ def test_nginx_refuses_what_no_browser_and_no_stripe_sends(echoing: Nginx) -> No
 @needs("nginx", "nginx-light")
 def test_nginx_slows_down_guessing_of_passwords_only(echoing: Nginx) -> None:
     posted = [echoing.ask("POST", "/login/")[0].status for _ in range(30)]
-    assert posted.count(200) in (21, 22)  # the burst, the first, and one for six seconds
-    assert posted[-1] == 429
-    assert echoing.ask("POST", "/admin/login/")[0].status == 429
+    assert 21 <= posted.count(200) < 30  # the first, the burst, and one for each six seconds that this took
+    assert 429 in [echoing.ask("POST", "/admin/login/")[0].status for _ in range(3)]
     assert [echoing.ask("GET", "/login/")[0].status for _ in range(30)] == [200] * 30
 
 
