@@ -85,7 +85,8 @@ class Nginx:
 
     def __init__(self, folder: Path, *servers: int) -> None:
         self.folder, self.http, self.https = folder, free_port(), free_port()
-        for name in ("tls", "log", "tmp", "static"):
+        shutil.copytree(ROOT / "static/errors", folder / "static/errors")
+        for name in ("tls", "log", "tmp"):
             (folder / name).mkdir()
         key, certificate = folder / "tls/privkey.pem", folder / "tls/fullchain.pem"
         self_signed = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={NAME}"

@@ -1,6 +1,5 @@
 """What nginx refuses before it reaches the site: too big, too slow, unknown methods and hosts."""
 
-import shutil
 import socket
 import time
 from contextlib import suppress
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from payments_site.demo.site import ROOT
 from tests.test_deploy import NAME, Nginx, echoing, needs, running
 
 __all__ = ["echoing"]
@@ -60,7 +58,6 @@ def test_another_host_is_not_answered(echoing: Nginx) -> None:
 
 def test_while_no_server_answers_a_page_says_that_nothing_is_lost(tmp_path: Path) -> None:
     nginx = Nginx(tmp_path)
-    shutil.copytree(ROOT / "static/errors", tmp_path / "static/errors")
     with running(nginx.process):
         answer, body = nginx.ask("GET", "/appointments/")
         assert answer.status == 502
