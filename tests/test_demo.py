@@ -229,6 +229,7 @@ def cluster() -> Iterator[tuple[Clinic, Path]]:
         yield clinic, site.folder
 
 
+@pytest.mark.nightly
 def test_a_killed_worker_is_passed_over_and_returns(cluster: tuple[Clinic, Path]) -> None:
     clinic, folder = cluster
     with demo(folder, "--workers", "2") as (launcher, banner):

@@ -23,7 +23,7 @@ print(visit.payment.status)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_migrations_from_zero_make_a_database_that_works(postgres_server: services.Postgres) -> None:
     name = postgres_server.create_database()

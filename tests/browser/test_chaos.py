@@ -14,7 +14,7 @@ from tests.faults.chaos.faults import CLASSIC
 from tests.faults.chaos.rounds import storm
 from tests.faults.chaos.world import World, open_world
 
-pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 PER_SECOND = 6.0
 

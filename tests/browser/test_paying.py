@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, expect
 
 from payments.models import Payment
 from tests.browser import pages
@@ -171,64 +171,6 @@ def test_a_payment_made_while_the_server_is_dead_shows_within_ten_seconds_of_its
     site.server.start()
     for screen in (computer, desk):
         expect_paid_with_one_toast(screen, patient.payments[0])
-
-
-def test_a_screen_whose_socket_is_blocked_polls_and_stops_when_it_is_back(
-    clinic: Clinic, patient: Person, path: str, phone: Page, new_context: NewContext
-) -> None:
-    context, wall = browser_of(patient, clinic, new_context), Wall()
-    context.route_web_socket(re.compile("/ws/"), wall.meet)
-    screen = context.new_page()
-    screen.clock.install()
-    polls: list[str] = []
-    screen.on("request", lambda request: polls.append(request.url) if pages.POLL in request.url else None)
-    screen.goto("/appointments/")
-    pages.mark(screen)
-    pass_time(screen, until=lambda: screen.locator("html[data-live=polling]").count() == 1)
-    screen.clock.pause_at(screen.evaluate("Date.now()") + 60_000)
-    phone.goto(path)
-    pages.start_paying(phone)
-    pages.pay_by_card(phone, PAID)
-    expect_status(phone, patient.payments[0], "paid")
-    pages.wait_until_told(clinic.site)
-    expect(pages.status_of(screen, patient.payments[0])).not_to_have_attribute("data-status", "paid")
-    with screen.expect_response(re.compile(pages.POLL)):
-        screen.clock.run_for(30_000)
-    expect_paid_with_one_toast(screen, patient.payments[0])
-
-    wall.stands = False
-    pass_time(screen, until=lambda: wall.passed == 1)
-    pages.expect_live(screen)
-    polls.clear()
-    for number in (1, 2):
-        screen.clock.run_for(20_000)  # a socket that says something within 25 s counts as healthy
-        assert clinic.tell(clinic.story(payment=number).completed()) == 200
-        expect_status(screen, patient.payments[number], "paid")
-    assert polls == []
-    pages.expect_same_document(screen)
-
-
-class Wall:
-    """A network that refuses WebSockets while it stands."""
-
-    def __init__(self) -> None:
-        self.stands, self.passed = True, 0
-
-    def meet(self, socket: WebSocketRoute) -> None:
-        if self.stands:
-            socket.close(code=1011)
-        else:
-            socket.connect_to_server()
-            self.passed += 1
-
-
-def pass_time(page: Page, until: Callable[[], bool], seconds: int = 90) -> None:
-    """Move the page's clock on, a second at a time."""
-    for _ in range(seconds):
-        if until():
-            return
-        page.clock.run_for(1_000)
-    raise AssertionError(f"not within {seconds} s of the page's time")
 
 
 def test_people_without_javascript_pay_and_see_it(

@@ -27,7 +27,7 @@ async def until(condition: Callable[[], bool], seconds: float) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_newest_number(
     make_site: MakeSite,
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_redis_that_is_down_at_the_start_is_found_later(make_site: MakeSite, o
         day.pushes_again(page)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_socket_that_hears_nothing_for_a_minute_stays_and_is_still_pushed_to(
     make_site: MakeSite, own_redis: Process
 ) -> None:

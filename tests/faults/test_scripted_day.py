@@ -15,7 +15,7 @@ LARGEST_ON_SQLITE = 200  # it has one writer at a time: with more, a webhook may
 
 
 @pytest.mark.faults
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_day_of_payments_leaves_no_difference_to_stripe(make_site: Callable[..., LiveSite]) -> None:
     site = make_site(postgres=PAYMENTS > LARGEST_ON_SQLITE)

@@ -48,7 +48,8 @@ class Target:
     def _count_of_every_table(self) -> sql.Composed:
         found = self.database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         one = sql.SQL("SELECT {}, count(*) FROM {}")
-        parts = [one.format(sql.Literal(name), sql.Identifier(name)) for (name,) in sorted(found)]
+        names = {name for (name,) in found} - {"payments_recordview"}  # who looked is noted, whatever they sent
+        parts = [one.format(sql.Literal(name), sql.Identifier(name)) for name in sorted(names)]
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:

@@ -113,6 +113,7 @@ class Shell:
         return subprocess.Popen(
             [sys.executable, "-u", "manage.py", *words], cwd=ROOT, env={**os.environ, **self.site.settings, **env},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )  # fmt: skip
 
     def status(self) -> tuple[str, int]:

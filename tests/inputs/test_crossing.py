@@ -19,7 +19,7 @@ from tests.payments.page import sign_in
 from tests.payments.stripe_story import Story, deliver
 
 PATIENTS = 20
-STEPS = int(os.environ.get("CROSSINGS", "800"))  # requests and frames read in all; 10,000 take some minutes
+STEPS = int(os.environ.get("CROSSINGS", "300"))  # requests and frames read in all; 10,000 take some minutes
 
 
 class Visitor:

@@ -23,7 +23,7 @@ from payments.stripe_client import StripeUnavailableError
 from payments_site.demo.process import HOST
 from tests.payments.stripe_story import Story, deliver
 
-RACES = int(os.environ.get("REFUND_RACES", "100"))
+RACES = int(os.environ.get("REFUND_RACES", "30"))
 AT_ONCE = 4
 
 
