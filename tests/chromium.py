@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,7 +31,7 @@ def playwright_has_one() -> bool:
 
 def missing_packages() -> list[str]:
     """Debian packages that the browser tests need and this machine lacks."""
-    missing = [] if executable() or playwright_has_one() else ["chromium", "fonts-liberation"]
+    missing = [] if executable() or playwright_has_one() else ["chromium-headless-shell", "fonts-liberation"]
     try:
         ctypes.CDLL("libatomic.so.1")
     except OSError:
@@ -60,7 +60,7 @@ def playwright_install() -> bool:
 
 def main() -> int:
     missing = missing_packages()
-    if not missing or apt_get_install(missing) or ("chromium" in missing and playwright_install()):
+    if not missing or apt_get_install(missing) or ("fonts-liberation" in missing and playwright_install()):
         return 0
     print(
         f"tests: the browser tests need {', '.join(missing)}. As root: apt-get install {' '.join(missing)}; "

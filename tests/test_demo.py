@@ -202,6 +202,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "letter").exists()
 
 
+@pytest.mark.nightly
 def test_a_demo_of_another_schema_starts_from_fresh_data(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / "schema").write_text("an older one")

@@ -79,6 +79,7 @@ def test_pages_stay_right_while_redis_dies_freezes_and_returns_empty(make_site: 
         assert server.running
 
 
+@pytest.mark.nightly
 def test_a_redis_that_is_down_at_the_start_is_found_later(make_site: MakeSite, own_redis: Process) -> None:
     own_redis.kill()
     day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
