@@ -89,6 +89,7 @@ def expect_no_entry(page: ClientConnection, seconds: float = 1.0) -> None:
         next_entry(page, seconds)
 
 
+@pytest.mark.nightly
 @pytest.mark.redis
 def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeSite) -> None:
     site = make_site(postgres=True, redis=True, start=False)
@@ -135,6 +136,7 @@ def asked(site: LiveSite, probe: str) -> int:
         return error.code
 
 
+@pytest.mark.nightly
 def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
     make_site: MakeSite, postgres_server: services.Postgres
 ) -> None:

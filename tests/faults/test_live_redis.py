@@ -65,6 +65,7 @@ class Day:
             assert time.monotonic() < deadline, "Redis is back, but pushes are not"
 
 
+@pytest.mark.nightly
 def test_pages_stay_right_while_redis_dies_freezes_and_returns_empty(make_site: MakeSite, own_redis: Process) -> None:
     day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
     with day.open() as page:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.faults
 UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--lifespan", "off"]
 
 
-@pytest.fixture(params=["daphne", "uvicorn", "uvicorn with another protocol"])
+@pytest.fixture(params=["daphne", "uvicorn", pytest.param("uvicorn with another protocol", marks=pytest.mark.nightly)])
 def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[LiveSite, str]]:
     """A site, and the URL at which this server serves it."""
     if request.param == "daphne":
@@ -73,6 +73,7 @@ for n, change in zip(numbers, changes):
 COUNT = 2000  # frames of some kilobytes: more than the kernel buffers
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("served", ["daphne", "uvicorn"], indirect=True)
 def test_a_reader_who_does_not_read_is_cut_and_disturbs_nobody(served: tuple[LiveSite, str]) -> None:
     site, url = served
