@@ -3,15 +3,9 @@
 // docs/components.md lists attributes, events and properties.
 
 import { applyEntries, fetchRegions } from "./live-entries.js";
+import { CONNECT_MS, HELLO_MS, LATE_MS, PROBE_MS, retryMs } from "./live-waits.js";
 
-const RETRY_MS = 3000; // mean wait before a reconnect
-const STEADY_TRIES = 6; // after these the wait grows
-const RETRY_GROWTH = 1.4;
-const RETRY_MAX_MS = 30000;
 const POLLING_AFTER = 3; // failed tries until the page says that it polls
-const CONNECT_MS = 8000; // until the server takes the call; hello may wait for its turn
-const PROBE_MS = 3000; // from ping to answer
-const PATIENCE_BEATS = 1.5; // silence after which a socket is taken for dead
 const SIGNED_OUT = [4401, 4403]; // close codes
 
 class LiveSource extends HTMLElement {
@@ -99,7 +93,7 @@ class LiveSource extends HTMLElement {
   /** Forget the socket first: on a dead line close() may take minutes to tell. */
   #drop() {
     clearTimeout(this.#retrying);
-    clearTimeout(this.#probing);
+    this.#probing = clearTimeout(this.#probing);
     if (!this.#socket) return;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
@@ -117,8 +111,7 @@ class LiveSource extends HTMLElement {
     }
     if (code >= 4400 && code < 4500) return this.#set("polling"); // the server wants no more of these sockets
     this.#tries += 1;
-    const mean = Math.min(RETRY_MS * RETRY_GROWTH ** Math.max(0, this.#tries - STEADY_TRIES), RETRY_MAX_MS);
-    const delay = Math.round(mean * (0.5 + Math.random())); // spread, so that a thousand pages don't return at once
+    const delay = retryMs(this.#tries);
     console.info(`live: ${why} ${code}, attempt ${this.#tries} in ${delay} ms`);
     this.#emit("live:reconnect", { attempt: this.#tries, delay, why, code });
     this.#retrying = setTimeout(() => this.#open(), delay);
@@ -137,9 +130,13 @@ class LiveSource extends HTMLElement {
     if (this.#state === "signed-out") return this.refresh(why);
     if (this.#socket?.readyState === WebSocket.CONNECTING) return;
     if (this.#socket?.readyState !== WebSocket.OPEN) return this.#reopen(why);
-    this.#socket.send("ping"); // it claims to be open: let it prove it
-    clearTimeout(this.#probing);
-    this.#probing = setTimeout(() => this.#reopen("probe"), PROBE_MS);
+    this.#prove("probe");
+  }
+
+  /** The socket claims to be open: let it prove it. */
+  #prove(why) {
+    this.#socket.send("ping");
+    this.#probing ??= setTimeout(() => this.#reopen(why), PROBE_MS);
   }
 
   #reopen(why) {
@@ -149,13 +146,15 @@ class LiveSource extends HTMLElement {
 
   /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
   #watch() {
-    const patienceMs = this.#socket?.readyState === WebSocket.OPEN ? this.#beatMs * PATIENCE_BEATS : CONNECT_MS;
-    if (this.#socket && Date.now() - this.#heardAt > patienceMs) this.#lose(this.connected ? "stale" : "timeout");
+    const silentMs = Date.now() - this.#heardAt;
+    const open = this.#socket?.readyState === WebSocket.OPEN;
+    if (open && this.connected) return silentMs > this.#beatMs + LATE_MS && !this.#probing && this.#prove("stale");
+    if (this.#socket && silentMs > (open ? HELLO_MS : CONNECT_MS)) this.#lose("timeout");
   }
 
   #hear(message) {
     this.#heardAt = Date.now();
-    clearTimeout(this.#probing);
+    this.#probing = clearTimeout(this.#probing);
     if (message.t === "hello") {
       this.#tries = 0;
       this.#beatMs = message.hb * 1000;

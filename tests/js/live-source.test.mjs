@@ -94,13 +94,25 @@ test("the third failure makes it say that it polls, and asks at once", () => {
   assert.equal(state(), "reconnecting");
 });
 
-test("a socket that goes quiet is left after one and a half beats", () => {
+test("a socket whose beat is late has to prove itself, and is replaced at once if it can't", () => {
   socket().says(hello(5));
-  pass(14);
-  assert.equal(state(), "connected");
-  pass(3);
+  pass(12);
+  assert.deepEqual(socket().sent, ["ping"]);
+  socket().says({ t: "hb", seq: 5 });
+  pass(9);
+  assert.equal(FakeSocket.all.length, 1);
+  pass(5);
   assert.equal(state(), "reconnecting");
-  assert.equal(source.losses[0].why, "stale");
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(socket().url.searchParams.get("why"), "stale");
+});
+
+test("a hello that never comes is waited for 15 s", () => {
+  socket().readyState = FakeSocket.OPEN;
+  pass(14);
+  assert.equal(state(), "connecting");
+  pass(3);
+  assert.equal(source.losses[0].why, "timeout");
 });
 
 test("beats keep it for hours", () => {
@@ -232,7 +244,7 @@ test("whatever happens, in any order: in sequence, nothing twice, and never conn
   for (let step = 0; step < 3000; step += 1) {
     happenings[random(happenings.length)]();
     assert.ok(source.cursor <= head);
-    if (source.connected) assert.ok(Date.now() - heard <= 16_000, `step ${step}: connected without proof`);
+    if (source.connected) assert.ok(Date.now() - heard <= 14_100, `step ${step}: connected without proof`);
   }
   wakes("online");
   pass(5);
