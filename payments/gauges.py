@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from django.db import DatabaseError, connection
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max
 from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,8 +13,6 @@ from . import hub, sweep
 from .live import counted
 from .models import EventReceipt, Payment
 
-Outcome = EventReceipt.Outcome
-WAITING = (Outcome.RECEIVED, Outcome.FAILED, Outcome.DEFERRED, Outcome.QUARANTINED, Outcome.DEAD)
 # Those of live.counted that are told apart by a label: prefix -> metric, label, help.
 LABELLED = {
     "reconnects_": ("payments_live_reconnects", "why", "Pages that came back, by what had cut them off"),
@@ -84,14 +82,10 @@ def delays_here() -> Iterator[Metric]:
 
 def waiting() -> Iterator[Metric]:
     """Receipts that are not, or not yet, applied."""
-    found = EventReceipt.objects.filter(outcome__in=WAITING).order_by().values_list("outcome")
-    now, seen = (
-        timezone.now(),
-        {name: (count, since) for name, count, since in found.annotate(Count("pk"), Min("received_at"))},
-    )
+    now, seen = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
     oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])
-    for outcome in WAITING:
+    for outcome in (*EventReceipt.PENDING, *EventReceipt.HELPLESS):
         count, since = seen.get(outcome, (0, now))
         receipts.add_metric([outcome], count)
         oldest.add_metric([outcome], (now - since).total_seconds())

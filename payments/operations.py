@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Case, Count, IntegerField, Min, Value, When
+from django.db.models import Case, Count, IntegerField, Value, When
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -24,12 +24,10 @@ from .models.search import TAB_STATUSES, Tab
 
 Outcome = EventReceipt.Outcome
 STARTED = timezone.now()
-HELPLESS = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.DEAD)  # no retry helps
-PENDING = (Outcome.RECEIVED, Outcome.DEFERRED)
 OUTCOMES: Mapping[str, tuple[Promise, tuple[Outcome, ...]]] = {
-    "settled": (_("Settled"), tuple(set(Outcome) - {*HELPLESS, *PENDING})),
-    "pending": (_("Waiting"), PENDING),
-    "helpless": (_("Failed"), HELPLESS),
+    "settled": (_("Settled"), tuple(set(Outcome) - {*EventReceipt.HELPLESS, *EventReceipt.PENDING})),
+    "pending": (_("Waiting"), EventReceipt.PENDING),
+    "helpless": (_("Failed"), EventReceipt.HELPLESS),
 }
 STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUNDED, Tab.FAILED, Tab.DISPUTED)
 
@@ -87,13 +85,13 @@ def board(days: int) -> Board:
     """The figures of the last `days` days, today included."""
     today = timezone.localdate()
     dates = tuple(today - datetime.timedelta(days=ago) for ago in reversed(range(days)))
-    waiting = waiting_events()
+    waiting = EventReceipt.objects.not_applied()
     return Board(
         days=dates,
         payments=payments_by_day(dates),
         events=events_by_day(dates),
         legs=tuple(legs()),
-        failed=sum(waiting.get(outcome, (0,))[0] for outcome in HELPLESS),
+        failed=sum(waiting.get(outcome, (0,))[0] for outcome in EventReceipt.HELPLESS),
         deferred=waiting.get(Outcome.DEFERRED, (0,))[0],
         deferred_since=waiting.get(Outcome.DEFERRED, (0, None))[1],
         last_event=EventReceipt.objects.order_by("-pk").values_list("received_at", flat=True).first(),
@@ -142,12 +140,6 @@ def series(
 ) -> Series:
     members = list(members)
     return Series(name, str(label), tuple(sum(counts.get((day, one), 0) for one in members) for day in range(days)))
-
-
-def waiting_events() -> dict[str, tuple[int, datetime.datetime | None]]:
-    """By outcome: how many events are not applied, and since when the oldest of them."""
-    found = EventReceipt.objects.filter(outcome__in=(*HELPLESS, *PENDING)).order_by().values_list("outcome")
-    return {name: (count, since) for name, count, since in found.annotate(Count("pk"), Min("received_at"))}
 
 
 def this_process() -> Process:

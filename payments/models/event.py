@@ -1,5 +1,6 @@
 """One row per Stripe event that was delivered to us: what makes applying it happen once."""
 
+import datetime
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -43,8 +44,13 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
 
     def needing_a_person(self) -> Self:
         """Events that no retry will help."""
-        hopeless = (EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEAD, EventReceipt.Outcome.QUARANTINED)
-        return self.filter(outcome__in=hopeless)
+        return self.filter(outcome__in=EventReceipt.HELPLESS)
+
+    def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
+        """By outcome: how many events are not, or not yet, applied, and when the oldest of them came."""
+        found = self.filter(outcome__in=(*EventReceipt.HELPLESS, *EventReceipt.PENDING)).order_by()
+        rows = found.values_list("outcome").annotate(models.Count("pk"), models.Min("received_at"))
+        return {outcome: (count, since) for outcome, count, since in rows}
 
     def failed(self) -> Self:
         return self.filter(outcome=EventReceipt.Outcome.FAILED)
@@ -62,6 +68,9 @@ class EventReceipt(models.Model):
         QUARANTINED = "quarantined", _("Not understood")
         FAILED = "failed", _("Failed")
         DEAD = "dead", _("Given up")
+
+    HELPLESS = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.DEAD)  # no retry helps
+    PENDING = (Outcome.RECEIVED, Outcome.DEFERRED)
 
     stripe_event_id = models.CharField(max_length=255, unique=True)
     type = models.CharField(max_length=250)
