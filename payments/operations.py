@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db.models import Case, Count, IntegerField, Value, When
 from django.utils import timezone
@@ -69,7 +69,7 @@ class Board:
     deferred: int
     deferred_since: datetime.datetime | None
     last_event: datetime.datetime | None
-    process: Process = field(default_factory=lambda: this_process())
+    process: Process
 
     @property
     def screen(self) -> Leg | None:
@@ -95,6 +95,7 @@ def board(days: int) -> Board:
         deferred=waiting.get(Outcome.DEFERRED, (0,))[0],
         deferred_since=waiting.get(Outcome.DEFERRED, (0, None))[1],
         last_event=EventReceipt.objects.order_by("-pk").values_list("received_at", flat=True).first(),
+        process=this_process(),
     )
 
 
