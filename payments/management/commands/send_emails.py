@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from payments import emails
-from payments.management.base import OperatorCommand, rehearsal
+from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Email
 
 
@@ -17,7 +17,9 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)  # type: ignore[arg-type]
-        parser.add_argument("--every", type=float, metavar="SECONDS", help="go on for ever, with this pause")
+        parser.add_argument(
+            "--every", type=at_least(0, float), metavar="SECONDS", help="go on for ever, with this pause"
+        )
         parser.add_argument("--failed", action="store_true", help="first take up those again that were given up")
 
     def handle(self, *args: Any, every: float | None, failed: bool, dry_run: bool, **options: Any) -> None:
