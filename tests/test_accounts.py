@@ -30,9 +30,9 @@ from appointments.models import Appointment, Practitioner
 from payments import holders
 from payments.models import Payment
 from payments.status import PaymentStatus
+from tests.payments.clients import desk_page_of, text_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import desk_page_of, text_of
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "sesame, said aloud"

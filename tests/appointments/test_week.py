@@ -12,8 +12,8 @@ from django.utils import timezone
 from appointments import week
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
+from tests.payments.clients import text_of
 from tests.payments.conftest import book, patient, practitioner
-from tests.payments.test_pages import text_of
 
 __all__ = ["book", "patient", "practitioner"]
 pytestmark = pytest.mark.django_db

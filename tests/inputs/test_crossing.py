@@ -15,7 +15,7 @@ from django.test import Client
 from appointments.models import Practitioner
 from payments.live import frames_after
 from payments.models import Payment
-from tests.payments.page import sign_in
+from tests.payments.clients import client_of
 from tests.payments.stripe_story import Story, deliver
 
 PATIENTS = 20
@@ -30,7 +30,7 @@ class Visitor:
         self.user = User.objects.create_user(f"login{number:02}x", first_name=name, last_name=f"Family{number:02}x")
         amount = 110_000 + 137 * number
         self.payments = [book(amount + 50_000 * more, patient=self.user) for more in range(2)]
-        self.client = sign_in(self.user)
+        self.client = client_of(self.user)
         self.audience = f"patient.{self.user.pk}"
         self.paid: set[Payment] = set()
         self.turn = threading.Lock()

@@ -22,9 +22,8 @@ from payments.models import EventReceipt, Payment
 from payments.seen import Seen
 from payments.stripe_objects import EVENT_READERS, MalformedObjectError, from_event
 from payments.webhooks import NotAnEventError, parse_event
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
-from tests.payments.test_checkout import open_checkout
 from tests.payments.test_order import STEPS, NoDatabase
 
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

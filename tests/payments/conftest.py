@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo.process import HOST, Process, free_port
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.clients import client_of
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story
 
 
@@ -24,6 +26,21 @@ def patient(db: None) -> User:
 @pytest.fixture
 def clerk(db: None) -> User:
     return User.objects.create_user("desk", is_staff=True, first_name="Inès", last_name="Faure")
+
+
+@pytest.fixture
+def as_patient(patient: User) -> Client:
+    return client_of(patient)
+
+
+@pytest.fixture
+def as_clerk(clerk: User) -> Client:
+    return client_of(clerk, "front desk")
+
+
+@pytest.fixture
+def as_accountant(clerk: User) -> Client:
+    return client_of(clerk, "accountant")
 
 
 @pytest.fixture
@@ -79,3 +96,11 @@ def stripe(sandbox_process: Process, settings: Settings, monkeypatch: pytest.Mon
     at_home.do("api", mode="ok")
     at_home.do("clock", offset=0)
     return at_home
+
+
+@pytest.fixture
+def paid(payment: Payment, stripe: StripeAtHome) -> Payment:
+    stripe.do("pay", session=open_checkout(payment))
+    stripe.tell()
+    payment.refresh_from_db()
+    return payment

@@ -10,14 +10,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from payments_site.asgi import application
+from tests.payments.clients import client_of
 
 Message = dict[str, Any]
-
-
-def sign_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 class Page:
@@ -32,7 +27,7 @@ class Page:
 
     async def open(self) -> bool:
         if self.user:
-            self.client = await sync_to_async(sign_in)(self.user)
+            self.client = await sync_to_async(client_of)(self.user)
         cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in self.client.cookies.items())
         headers = [(b"cookie", cookies.encode())] + ([(b"origin", self.origin.encode())] if self.origin else [])
         self.socket = WebsocketCommunicator(application, self.url, headers)

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.test import Client
 
+from payments import checkout
+from payments.models import Payment
 from tests.payments.stripe_story import deliver
 
 
@@ -40,3 +42,15 @@ class StripeAtHome:
         with urllib.request.urlopen(request, timeout=10) as answer:
             answered: dict[str, Any] = json.load(answer)
         return answered
+
+
+def open_checkout(payment: Payment) -> str:
+    """The id of the session that the patient is sent to."""
+    url = checkout.open_checkout(
+        payment,
+        return_url="http://testserver/return/?session_id={CHECKOUT_SESSION_ID}",
+        cancel_url="http://testserver/",
+        language="fr",
+    )
+    payment.refresh_from_db()
+    return url.rstrip("/").rsplit("/", 1)[-1]

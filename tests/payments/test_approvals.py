@@ -14,11 +14,9 @@ from payments.approvals import OwnRefundError
 from payments.models import Fact, Payment
 from payments.status import PaymentStatus, Review
 from payments.stripe_client import StripeUnavailableError
+from tests.payments.clients import desk_page_of, signed_in, text_of
 from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_checkout import open_checkout
-from tests.payments.test_pages import desk_page_of, text_of
-from tests.payments.test_roles import signed_in
 
 pytestmark = pytest.mark.django_db
 REFUND = {"scope": "part", "amount": "40", "reason": "duplicate", "confirmed": "1"}
@@ -27,14 +25,6 @@ REFUND = {"scope": "part", "amount": "40", "reason": "duplicate", "confirmed": "
 @pytest.fixture(autouse=True)
 def alone(settings: Settings) -> None:
     settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
-
-
-@pytest.fixture
-def paid(payment: Payment, stripe: StripeAtHome) -> Payment:
-    stripe.do("pay", session=open_checkout(payment))
-    stripe.tell()
-    payment.refresh_from_db()
-    return payment
 
 
 def asked_by(client: Client, payment: Payment) -> approvals.Asked:

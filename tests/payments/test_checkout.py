@@ -11,21 +11,9 @@ from payments.models import Payment
 from payments.reconcile import ask_stripe, confirm_return
 from payments.status import PaymentStatus as S
 from payments.stripe_client import StripeUnavailableError
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db
-
-
-def open_checkout(payment: Payment) -> str:
-    """The id of the session that the patient is sent to."""
-    url = checkout.open_checkout(
-        payment,
-        return_url="http://testserver/return/?session_id={CHECKOUT_SESSION_ID}",
-        cancel_url="http://testserver/",
-        language="fr",
-    )
-    payment.refresh_from_db()
-    return url.rstrip("/").rsplit("/", 1)[-1]
 
 
 def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(

@@ -15,9 +15,8 @@ from payments import recording, sweep
 from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from payments.status import PaymentStatus as S
 from payments.status import Review
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_checkout import open_checkout
 
 pytestmark = pytest.mark.django_db
 DAY = 24 * 3600

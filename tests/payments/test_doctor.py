@@ -24,11 +24,10 @@ from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, Status
 from payments.status import PaymentStatus
 from payments.stripe_client import StripeUnavailableError
 from tests.live_site import LiveSite
+from tests.payments.clients import text_of
 from tests.payments.page import Page
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_checkout import open_checkout
-from tests.payments.test_pages import text_of
 from tests.services import Service
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,7 @@ from appointments.models import Appointment
 from payments import desk, live
 from payments.models import Feed, FeedEntry, Payment
 from payments.templatetags import payments as tags
-from tests.payments.page import sign_in
+from tests.payments.clients import client_of
 
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
@@ -33,7 +33,7 @@ def poll(client: Client, **query: str | int) -> Any:
 
 
 def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) -> None:
-    response = poll(sign_in(patient), after=1, feed=f"patient.{patient.pk}", lang="en")
+    response = poll(client_of(patient), after=1, feed=f"patient.{patient.pk}", lang="en")
     assert response.status_code == 200
     assert response["X-Live-Seq"] == "2"
     assert "no-store" in response["Cache-Control"]
@@ -45,7 +45,7 @@ def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) 
 
 
 def test_a_poll_with_nothing_new_is_204_and_one_query_for_the_feed(paid: Payment, patient: User) -> None:
-    client = sign_in(patient)
+    client = client_of(patient)
     with CaptureQueriesContext(connection) as queries:
         response = poll(client, after=2)
     assert response.status_code == 204
@@ -61,21 +61,21 @@ def test_a_poll_signed_out_is_401_and_no_page(client: Client, paid: Payment) -> 
 
 def test_a_poll_of_a_page_made_for_somebody_else_is_403(patient: User, clerk: User) -> None:
     for feed in ("staff", "patient.0", f"patient.{clerk.pk}", "*"):
-        assert poll(sign_in(patient), after=0, feed=feed).status_code == 403
+        assert poll(client_of(patient), after=0, feed=feed).status_code == 403
 
 
 @pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "٣", "9" * 30])
 def test_a_poll_without_a_number_is_400(patient: User, after: str) -> None:
-    assert poll(sign_in(patient), after=after).status_code == 400
+    assert poll(client_of(patient), after=after).status_code == 400
 
 
 def test_only_get_polls(patient: User) -> None:
-    assert sign_in(patient).post("/payments/live/", {"after": 0}).status_code == 405
+    assert client_of(patient).post("/payments/live/", {"after": 0}).status_code == 405
 
 
 def test_a_number_that_is_pruned_or_ahead_asks_for_a_new_page(paid: Payment, patient: User) -> None:
     Feed.objects.update(pruned=1)
-    client = sign_in(patient)
+    client = client_of(patient)
     for after in (0, 3):
         response = poll(client, after=after)
         assert (response.status_code, response["X-Live-Reset"], response["X-Live-Seq"]) == (200, "1", "2")
@@ -86,7 +86,7 @@ def test_a_page_far_behind_is_told_in_portions(book: Book, patient: User, monkey
     monkeypatch.setattr(live, "BATCH", 2)
     for _ in range(3):
         book()
-    client = sign_in(patient)
+    client = client_of(patient)
     first, second = poll(client, after=0), poll(client, after=2)
     assert (first["X-Live-Seq"], first["X-Live-More"]) == ("2", "1")
     assert second["X-Live-Seq"] == "3"

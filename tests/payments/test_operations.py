@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,19 +15,12 @@ from payments.charts import Bars, Ranges, duration_text
 from payments.latency import Leg, p95
 from payments.models import EventReceipt, FeedEntry, Payment, StatusChange
 from payments.operations import Series, board
+from tests.payments.clients import text_of
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import text_of
 from tests.payments.test_pages_desk import book_many
 
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
-
-
-@pytest.fixture
-def as_accountant(client: Client, clerk: User) -> Client:
-    clerk.groups.add(Group.objects.get(name="accountant"))
-    client.force_login(clerk)
-    return client
 
 
 def counts(series: tuple[Series, ...]) -> dict[str, int]:

@@ -3,48 +3,20 @@
 import datetime
 import re
 from collections.abc import Callable
-from html import unescape
-from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone, translation
 
 from payments.models import Payment
 from payments.status import PaymentStatus
 from payments.wording import TO_PATIENT, TO_STAFF
+from tests.payments.clients import desk_page_of, page_of, text_of
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
-
-
-@pytest.fixture
-def as_patient(client: Client, patient: User) -> Client:
-    client.force_login(patient)
-    return client
-
-
-@pytest.fixture
-def as_clerk(clerk: User) -> Client:
-    clerk.groups.add(Group.objects.get(name="front desk"))
-    client = Client()
-    client.force_login(clerk)
-    return client
-
-
-def text_of(response: Any) -> str:
-    """The page's words, without tags, in one line."""
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", response.content.decode())))
-
-
-def page_of(payment: Payment) -> str:
-    return f"/appointments/{payment.appointment.reference}/"
-
-
-def desk_page_of(payment: Payment) -> str:
-    return f"/desk/{payment.appointment.reference}/"
 
 
 def test_a_visitor_is_asked_to_sign_in(client: Client, payment: Payment) -> None:

@@ -20,10 +20,9 @@ from payments.exports import harmless
 from payments.live import rendered
 from payments.models import EventReceipt, FeedEntry, Payment
 from payments.status import PaymentStatus, Review
+from tests.payments.clients import desk_page_of, text_of
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import as_clerk, as_patient, desk_page_of, text_of
 
-__all__ = ["as_clerk", "as_patient"]
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
 

@@ -7,17 +7,16 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 from djstripe.models import Event, WebhookEventTrigger
 
 from payments.live import entries_after, rendered
 from payments.models import EventReceipt, FeedEntry, Note, Payment, StatusChange
 from payments.status import PaymentStatus
+from tests.payments.clients import desk_page_of, page_of, text_of
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import as_clerk, as_patient, desk_page_of, page_of, text_of
 
-__all__ = ["as_clerk", "as_patient"]
 pytestmark = pytest.mark.django_db
 SECRET = "Maman appelle lundi; <b>rappeler</b>"
 
@@ -87,14 +86,6 @@ def test_nobody_changes_a_note_in_the_admin(as_clerk: Client, payment: Payment) 
     assert "Maman" in client.get(note).content.decode()
     assert client.post(note, {"text": "other"}).status_code == 403
     assert client.post(note.replace("change", "delete")).status_code == 403
-
-
-@pytest.fixture
-def as_accountant(clerk: User) -> Client:
-    clerk.groups.add(Group.objects.get(name="accountant"))
-    client = Client()
-    client.force_login(clerk)
-    return client
 
 
 def replay_page(payment: Payment, event_id: str) -> str:

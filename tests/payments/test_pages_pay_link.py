@@ -10,10 +10,9 @@ from django.utils import timezone
 
 from payments.models import Payment
 from payments.pay_links import VALID, payment_of, token_of
+from tests.payments.clients import desk_page_of, text_of
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import as_clerk, desk_page_of, text_of
 
-__all__ = ["as_clerk"]
 pytestmark = pytest.mark.django_db
 
 

@@ -23,12 +23,10 @@ from payments import recording
 from payments.logs import JsonFormatter
 from payments.models import Fact, Note, Payment, RecordView
 from tests import services
+from tests.payments.clients import desk_page_of, page_of, signed_in
 from tests.payments.page import Page
-from tests.payments.sandbox import StripeAtHome
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_checkout import open_checkout
-from tests.payments.test_pages import desk_page_of, page_of
-from tests.payments.test_roles import signed_in
 
 pytestmark = pytest.mark.django_db
 Capture = pytest.CaptureFixture[str]

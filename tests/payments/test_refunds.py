@@ -11,18 +11,9 @@ from payments.refunds import NotRefundableError
 from payments.status import PaymentStatus as S
 from payments.status import Review
 from payments.stripe_client import StripeUnavailableError
-from tests.payments.sandbox import StripeAtHome
-from tests.payments.test_checkout import open_checkout
+from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def paid(payment: Payment, stripe: StripeAtHome) -> Payment:
-    stripe.do("pay", session=open_checkout(payment))
-    stripe.tell()
-    payment.refresh_from_db()
-    return payment
 
 
 def test_a_refund_is_one_row_and_bears_the_name_of_who_asked(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:

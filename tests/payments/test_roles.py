@@ -3,15 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
-from django.test import Client
+from django.contrib.auth.models import Group, Permission
 
 from payments.models import Payment
 from payments.refunds import refund
 from payments.roles import GROUPS, make_groups
 from payments.stripe_client import StripeUnavailableError
+from tests.payments.clients import desk_page_of, signed_in, text_of
 from tests.payments.stripe_story import Story, deliver
-from tests.payments.test_pages import desk_page_of, text_of
 
 pytestmark = pytest.mark.django_db
 FULL = {"scope": "full", "reason": "requested_by_customer"}
@@ -24,15 +23,6 @@ def dear(book: Callable[..., Payment]) -> Payment:
     deliver(Story(payment).succeeded())
     payment.refresh_from_db()
     return payment
-
-
-def signed_in(name: str, group: str = "") -> Client:
-    user = User.objects.create_user(name, is_staff=True)
-    if group:
-        user.groups.add(Group.objects.get(name=group))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_each_group_has_its_permissions() -> None:

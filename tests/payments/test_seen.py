@@ -12,7 +12,8 @@ from django.utils import timezone
 from payments import desk
 from payments.models import EventReceipt, FeedEntry, Payment
 from payments.seen import AT_ONCE, Seen, traces
-from tests.payments.page import Page, sign_in
+from tests.payments.clients import client_of
+from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
 
 Book = Callable[..., Payment]
@@ -86,7 +87,7 @@ async def test_the_staffs_timeline_tells_the_whole_way(payment: Payment, patient
 
 
 def page_of(user: User, path: str) -> str:
-    return sign_in(user).get(path).content.decode()
+    return client_of(user).get(path).content.decode()
 
 
 @pytest.mark.parametrize(
