@@ -16,8 +16,8 @@ from websockets.typing import Origin
 
 from tests.clinic import Person
 
-RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-source.js
-SILENCE = 15.0  # seconds without a word: the socket is dead
+RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-waits.js
+LATE, PROBE = 10.5, 2.5  # seconds of silence until it pings, and from there to the answer
 ENTRY = re.compile(r'<live-entry data-seq="(\d+)"')
 WORD = re.compile(r"[-\w]{5,}")
 STATUS = re.compile(r'id="payment-([-\w]+)" data-status="(\w+)" data-version="(\d+)"')
@@ -40,23 +40,30 @@ class Tab:
     async def live(self) -> None:
         """Until it is canceled."""
         while True:
+            self.greeted_at = 0.0
             with suppress(OSError, TimeoutError, WebSocketException):
                 await self._listen()
-            self.greeted_at = 0.0
+                continue
             self.tries += 1
             mean = min(RETRY * GROWTH ** max(0, self.tries - STEADY_TRIES), LONGEST)
             await asyncio.sleep(mean * random.uniform(0.5, 1.5))
 
     async def _listen(self) -> None:
+        """Until the socket is silent and doesn't prove that it lives."""
         socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
         options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
         headers = {"Cookie": self.cookie}
         async with connect(socket, origin=Origin(self.url), additional_headers=headers, **options) as page:
-            while True:
-                await self._hear(json.loads(await self._next(page)))
+            with suppress(TimeoutError):
+                while True:
+                    await self._hear(json.loads(await self._next(page)))
 
     async def _next(self, page: ClientConnection) -> str | bytes:
-        async with asyncio.timeout(SILENCE):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LATE):
+                return await page.recv()
+        await page.send("ping")
+        async with asyncio.timeout(PROBE):
             return await page.recv()
 
     async def _hear(self, message: dict[str, Any]) -> None:
