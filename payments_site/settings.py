@@ -81,8 +81,7 @@ TEMPLATES = [
     }
 ]
 
-# Database: SQLite on a laptop, PostgreSQL for more than one process. Migrations may take longer than a request.
-TIMEOUTS = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s"
+# Database: SQLite on a laptop, PostgreSQL for more than one process
 DATABASES = {"default": env.db("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
@@ -91,12 +90,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
+    from payments_site import postgres
+
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI persistent connections leak; the pool doesn't
-    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {  # from the URL: ?sslmode=require
-        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 12), "timeout": 5},
-        "connect_timeout": 3,
-        "options": "" if "migrate" in sys.argv else TIMEOUTS,
-    }
+    given = DATABASES["default"].get("OPTIONS", {})  # from the URL: ?sslmode=require
+    bounds = postgres.options(env.int("DATABASE_POOL", 12), bounded="migrate" not in sys.argv)
+    DATABASES["default"]["OPTIONS"] = given | bounds
 if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
     MIGRATION_MODULES = {app.rpartition(".")[2]: None for app in INSTALLED_APPS}
 

@@ -418,7 +418,8 @@ def test_nothing_beside_the_pages_is_served(target: Target, path: str) -> None:
 
 def error_pages(target: Target) -> dict[int, Answer]:
     return {
-        400: target.post(target.clerk, desk_page_of(target, 0) + "take/", form(amount="5" * 300_000)),
+        400: target.post(target.clerk, desk_page_of(target, 0) + "take/", "&".join(["a=1"] * 201).encode()),
+        413: target.post(target.clerk, desk_page_of(target, 0) + "take/", form(amount="5" * 300_000)),
         403: target.as_person(target.patient, "GET", "/desk/"),
         404: target.ask("GET", "/nowhere/at-all"),
         405: target.as_person(target.patient, "GET", payment_page(target, 0, "pay")),
