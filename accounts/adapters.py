@@ -7,11 +7,18 @@ from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import override
 
 from .proof import proved_recently
+
+TOLD_AGAIN_AFTER = 60 * 60  # seconds
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -23,6 +30,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """A name is locked for the address that guessed, not for its owner elsewhere."""
         name = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{name}:{self.get_client_ip(request)}"
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """A wrong password; after the last one that is allowed, the person is told, at most once an hour."""
+        key = self._get_login_attempts_cache_key(request, **credentials)
+        about = {"app": "allauth.account", "action": "login_failed", "config": {"login_failed": settings.GUESSES}}
+        if ratelimit.consume(request, key=key, dry_run=True, **about):
+            return
+        user = User.objects.filter(username=credentials.get("username"), is_active=True).exclude(email="").first()
+        if user and cache.add(f"accounts.locked.{user.pk}", 1, TOLD_AGAIN_AFTER):
+            link = settings.SITE_URL + reverse("account_reset_password")
+            context = {"address": self.get_client_ip(request), "clinic": settings.CLINIC_NAME, "link": link}
+            with override(settings.LANGUAGE_CODE):  # the request's language is the guesser's
+                self.send_mail("account/email/locked", user.email, context)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """allauth doesn't count the sign-in itself; a minute after it nobody need repeat the password."""

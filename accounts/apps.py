@@ -12,13 +12,14 @@ class AccountsConfig(AppConfig):
         from allauth.account.decorators import secure_admin_login
         from allauth.mfa.signals import authenticator_added, authenticator_used
         from django.contrib import admin
-        from django.contrib.auth.signals import user_logged_in
+        from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from . import second_factor, sessions
+        from . import middleware, second_factor, sessions
 
         with_models = apps.get_app_config("auth")  # for an app without, as this one, the signal is never sent
         post_migrate.connect(make_cache_table, sender=with_models)
         user_logged_in.connect(sessions.begin)
+        user_logged_out.connect(middleware.signed_out)
         authenticator_added.connect(second_factor.added)
         authenticator_used.connect(second_factor.used)
         admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

@@ -16,15 +16,28 @@ def guard(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest],
     if not iscoroutinefunction(get_response):
 
         def middleware(request: HttpRequest) -> HttpResponseBase:
-            return look(request) or get_response(request)
+            return leave(request, look(request) or get_response(request))
 
         return middleware
 
     async def async_middleware(request: HttpRequest) -> HttpResponseBase:
         response = await sync_to_async(look)(request) if has_session(request) else None
-        return response or await get_response(request)
+        return leave(request, response or await get_response(request))
 
     return async_middleware
+
+
+def signed_out(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
+    """The receiver of Django's signal."""
+    if request is not None:
+        request.signed_out = True  # type: ignore[attr-defined]
+
+
+def leave(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Whoever uses this browser next finds nothing of who signed out (cookies are deleted or changed by themselves)."""
+    if getattr(request, "signed_out", False):
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
 
 
 def has_session(request: HttpRequest) -> bool:

@@ -18,6 +18,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -99,6 +100,41 @@ def test_an_unknown_name_is_locked_in_the_same_words(clerk: User) -> None:
         assert "Trop de tentatives" in text_of(sign_in(name, "guess"))
 
 
+def test_whose_name_is_locked_is_told_by_e_mail_once(clerk: User) -> None:
+    User.objects.create_user("gone", "gone@clinic.example", PASSWORD, is_active=False)
+    User.objects.create_user("mute", password=PASSWORD)
+    for name in ("desk", "gone", "mute", "nobody"):
+        for number in range(1, 8):
+            sign_in(name, "guess", REMOTE_ADDR=f"192.0.2.{ord(name[0])}", headers={"Accept-Language": "en"})
+            assert len(list(sent())) == (name != "desk" or number >= 5), (name, number)
+    (letter,) = sent()
+    assert letter.to == ["desk@clinic.example"]
+    assert letter.subject == "Mots de passe erronés pour votre compte"
+    assert "192.0.2.100" in letter.body
+    assert "http://testserver/password/reset/" in letter.body
+    assert "guess" not in letter.body
+
+
+class CountingHasher(MD5PasswordHasher):
+    algorithm = "counting"
+    encoded: list[str] = []
+
+    def encode(self, password: str, salt: str) -> str:
+        self.encoded.append(password)
+        return super().encode(password, salt)
+
+
+def test_a_name_that_is_not_known_takes_as_much_hashing_as_one_that_is(settings: Settings) -> None:
+    """What a hash takes, and nothing else here does, would tell who has an account."""
+    settings.PASSWORD_HASHERS = ["tests.test_accounts.CountingHasher"]
+    for name, active in (("desk", True), ("gone", False)):
+        User.objects.create_user(name, password=PASSWORD, is_active=active)
+    for name, password in (("desk", "guess"), ("nobody", "guess"), ("gone", PASSWORD), ("gone", "guess")):
+        CountingHasher.encoded.clear()
+        sign_in(name, password)
+        assert CountingHasher.encoded == [password], name
+
+
 def test_nobody_makes_an_account(client: Client) -> None:
     assert client.get("/signup/").status_code == 404
     assert "/signup/" not in client.get("/login/").content.decode()
@@ -133,6 +169,15 @@ def test_a_forgotten_password_is_answered_alike_whether_the_address_is_known(cle
     assert answer.status_code == 200
     assert "_auth_user_id" in sign_in("desk", new).wsgi_request.session
     assert "invalide" in text_of(Client().get(link[0], follow=True))
+
+
+def test_a_new_password_is_told_by_e_mail(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    new = "a new and longer word"
+    client.post("/password/change/", {"oldpassword": PASSWORD, "password1": new, "password2": new})
+    (letter,) = sent()
+    assert letter.to == ["desk@clinic.example"]
+    assert "Votre mot de passe a été modifié" in letter.body
 
 
 def test_passwords_are_kept_with_argon2_and_old_ones_move_to_it(clerk: User, settings: Settings) -> None:
@@ -223,6 +268,13 @@ def ends_in(client: Client) -> float:
 
 def minutes_later(minutes: float) -> Any:
     return time_machine.travel(timezone.now() + datetime.timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("door", ["/logout/", "/admin/logout/"])
+def test_signing_out_leaves_nothing_in_the_browser(clerk: User, client: Client, door: str) -> None:
+    assert "Clear-Site-Data" not in sign_in("desk", client=client).headers
+    assert client.post(door)["Clear-Site-Data"] == '"cache", "storage"'
+    assert "Clear-Site-Data" not in client.get("/login/").headers
 
 
 def test_a_session_ends_when_its_owner_does_nothing_for_long(clerk: User, client: Client) -> None:
