@@ -215,11 +215,16 @@ def test_nginx_refuses_what_no_browser_and_no_stripe_sends(echoing: Nginx) -> No
         echoing.tls.wrap_socket(plain, server_hostname="other.example")
 
 
+RESET_KEY = "/password/reset/key/5-set-password/"
+
+
 @needs("nginx", "nginx-light")
 def test_nginx_slows_down_guessing_of_passwords_only(echoing: Nginx) -> None:
     posted = [echoing.ask("POST", "/login/")[0].status for _ in range(30)]
     assert 21 <= posted.count(200) < 30  # the first, the burst, and one for each six seconds that this took
-    assert 429 in [echoing.ask("POST", "/admin/login/")[0].status for _ in range(3)]
+    for path in ("/admin/login/", "/reauthenticate/", "/two-factor/authenticate/", "/password/reset/", RESET_KEY):
+        assert 429 in [echoing.ask("POST", path)[0].status for _ in range(3)], path
+    assert echoing.ask("POST", "/password/change/")[0].status == 200
     assert [echoing.ask("GET", "/login/")[0].status for _ in range(30)] == [200] * 30
 
 

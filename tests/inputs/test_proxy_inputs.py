@@ -1,5 +1,6 @@
 """What nginx refuses before it reaches the site: too big, too slow, unknown methods and hosts."""
 
+import itertools
 import socket
 import time
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from payments_site.demo.process import free_ports
 from tests.test_deploy import NAME, Nginx, echoing, needs, running
 
 __all__ = ["echoing"]
@@ -57,13 +59,23 @@ def test_another_host_is_not_answered(echoing: Nginx) -> None:
 
 
 def test_while_no_server_answers_a_page_says_that_nothing_is_lost(tmp_path: Path) -> None:
-    nginx = Nginx(tmp_path)
+    nginx = Nginx(tmp_path, *itertools.islice(free_ports(), 2))
     with running(nginx.process):
         answer, body = nginx.ask("GET", "/appointments/")
         assert answer.status == 502
         assert "rien n’est perdu" in body.decode()
         assert "nothing is lost" in body.decode()
         assert nginx.ask("POST", "/stripe/webhook/", b"{}")[0].status == 502
+
+
+def test_what_is_too_large_is_said_to_people_on_a_page_and_to_programs_in_a_line(echoing: Nginx) -> None:
+    for path, kind, words in (
+        ("/desk/ABCD2345/take/", "text/html", "Rien n’a été modifié"), ("/stripe/webhook/", "text/plain", "too large")
+    ):  # fmt: skip
+        answer, body = echoing.ask("POST", path, b"x" * (256 * 1024 + 1))
+        assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (413, kind)
+        assert words in body.decode()
+        assert b"nginx" not in body
 
 
 @pytest.fixture
