@@ -136,6 +136,15 @@ def asked(site: LiveSite, probe: str) -> int:
         return error.code
 
 
+def seen(clinic: Clinic) -> tuple[int, bool]:
+    """The status of the desk's page, and whether it is the one that says that the database is away."""
+    try:
+        answer = clinic.get("/desk/", clinic.staff[0])
+        return answer.status, False
+    except urllib.error.HTTPError as error:
+        return error.code, "base de données du site ne répond pas" in error.read().decode()
+
+
 @pytest.mark.nightly
 def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
     make_site: MakeSite, postgres_server: services.Postgres
@@ -167,7 +176,12 @@ def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
             assert asked(site, "readyz") == 503
             assert time.monotonic() - began < 5
             assert asked(site, "livez") == 200
+            began = time.monotonic()
+            assert seen(clinic) == (503, True)
+            assert time.monotonic() - began < 10
+            assert seen(clinic) == (503, True)
         clinic.tell_until_taken(later)
+        assert seen(clinic) == (200, False)
         postgres_server.process.stop(sent=signal.SIGQUIT)  # as pg_ctl stop -m immediate
         postgres_server.process.start()
         clinic.tell_until_taken(last)

@@ -1,9 +1,10 @@
-"""How fast webhooks are answered at 20 events a second, alone and while 200 forged ones arrive each second.
+"""How fast webhooks are answered at 20 events a second: alone, under 200 forged ones a second, with Redis frozen and
+with Stripe's API down.
 
     .venv/bin/python -m tests.inputs.stress [--seconds 20]
 
-A site of its own on PostgreSQL, one daphne. The promise: p99 at most 500 ms alone and 2 s under the forged ones, of
-which none leaves a row.
+A site of its own on PostgreSQL and Redis, one daphne. The promise: p99 at most 500 ms alone and 2 s otherwise; of the
+forged ones none leaves a row.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import asyncio
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -23,7 +26,7 @@ import psycopg
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
-from payments_site.demo.process import HOST  # noqa: E402
+from payments_site.demo.process import HOST, Process  # noqa: E402
 from tests import services  # noqa: E402
 from tests.clinic import Clinic  # noqa: E402
 from tests.live_site import LiveSite  # noqa: E402
@@ -75,7 +78,7 @@ def told(name: str, answers: Answers) -> str:
     return f"{name}: {len(times)} answered {statuses}, {said}"
 
 
-async def measure(clinic: Clinic, database: str, seconds: float) -> list[str]:
+async def measure(clinic: Clinic, redis: Process, database: str, seconds: float) -> list[str]:
     """One line for each part, in words."""
     with psycopg.connect(database, autocommit=True) as rows:
         connector = aiohttp.TCPConnector(limit=0)
@@ -90,6 +93,15 @@ async def measure(clinic: Clinic, database: str, seconds: float) -> list[str]:
             forged: Answers = []
             await asyncio.gather(load.events(seconds, under), load.forged(seconds, forged))
             after = rows.execute(ROWS).fetchone()
+            frozen: Answers = []
+            redis.freeze()
+            try:
+                await load.events(seconds, frozen)
+            finally:
+                redis.thaw()
+            down: Answers = []
+            clinic.site.sandbox.kill()
+            await load.events(seconds, down)
     assert before
     assert after
     written = after[0] - before[0] - len(under)
@@ -97,6 +109,8 @@ async def measure(clinic: Clinic, database: str, seconds: float) -> list[str]:
         told(f"{EVENTS} events/s alone", alone),
         told(f"{EVENTS} events/s under forged ones", under),
         told(f"{FORGED} forged/s", forged),
+        told(f"{EVENTS} events/s with Redis frozen", frozen),
+        told(f"{EVENTS} events/s with the API down", down),
         f"rows that forged ones left: {written} receipts, {after[1] - before[1] - len(under)} deliveries",
     ]
 
@@ -105,15 +119,17 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     options.add_argument("--seconds", type=float, default=20, help="of each part (20)")
     seconds = options.parse_args().seconds
-    with services.postgres() as server, tempfile.TemporaryDirectory(prefix="stress-") as folder:
+    with ExitStack() as stack:
+        server, redis = stack.enter_context(services.postgres()), stack.enter_context(services.redis())
+        if redis.process is None:
+            sys.exit("stress: TEST_REDIS_URL names a server that isn't ours to freeze; unset it")
         database = server.database_url(server.create_database())
-        site = LiveSite(Path(folder), DATABASE_URL=database, LOG_LEVEL="WARNING")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stress-")))
+        site = LiveSite(folder, DATABASE_URL=database, REDIS_URL=redis.url, LOG_LEVEL="WARNING")
         site.make_database()
+        stack.callback(site.stop)
         site.start()
-        try:
-            lines = asyncio.run(measure(Clinic(site, patients=5, each=10), database, seconds))
-        finally:
-            site.stop()
+        lines = asyncio.run(measure(Clinic(site, patients=5, each=10), redis.process, database, seconds))
     print("\n".join(lines))  # noqa: T201
 
 
