@@ -1,8 +1,10 @@
-"""A web process that dies in the middle of a webhook, a database that answers nobody, a disk that is full."""
+"""A web process that dies in a webhook, a database that answers nobody, a full disk, a clock that is moved."""
 
 import json
 import os
+import re
 import resource
+import secrets
 import signal
 import sqlite3
 import threading
@@ -10,14 +12,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from payments_site.demo.process import Process
+from payments_site.demo.process import HOST, Process, free_port
 from tests import services
 from tests.clinic import Clinic, open_socket, told
 from tests.faults.processes import family
@@ -127,10 +132,11 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
     assert database.changes() == 2
 
 
-def asked(site: LiveSite, probe: str) -> int:
-    """What a load balancer hears."""
+def asked(site: LiveSite, path: str, session: str = "", seconds: float = 10) -> int:
+    """The status that a load balancer hears, or who has this session."""
+    request = urllib.request.Request(f"{site.url}/{path}", headers={"Cookie": f"sessionid={session}"})
     try:
-        with urllib.request.urlopen(f"{site.url}/{probe}", timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -222,3 +228,111 @@ def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> Non
         assert json.dumps(next_entry(page)).count("paid")
     with sqlite3.connect(site.database_file) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@contextmanager
+def closed_pipe() -> Iterator[Path]:
+    """A file to write to that nobody reads any more."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    yield Path(f"/proc/{os.getpid()}/fd/{writes}")
+    os.close(writes)
+
+
+@pytest.mark.nightly
+def test_a_log_that_cannot_be_written_stops_nothing(make_site: MakeSite) -> None:
+    site = make_site(start=False)
+    port = free_port()
+    other = site.new_server("web-2", port)
+    site.others.append(other)
+    site.server.log_path = Path("/dev/full")
+    with closed_pipe() as pipe:
+        other.log_path = pipe
+        other.spawn()
+        site.start()
+        other.wait_until_listening()
+        clinic = Clinic(site, each=2)
+        for number, url in enumerate((site.url, f"http://{HOST}:{port}")):
+            assert clinic.tell(clinic.story(payment=number).completed(), url) == 200
+            assert clinic.tell({"id": "evt_forged"}, url, secret="whsec_wrong") == 400  # which is logged
+            assert clinic.get("/desk/", clinic.staff[0], url).status == 200
+
+
+@contextmanager
+def few_connections(database: Database, most: int) -> Iterator[str]:
+    """The database's URL for a user who may hold so many."""
+    name = f"few_{secrets.token_hex(4)}"
+    database.order(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT {most}")
+    for kind in ("TABLES", "SEQUENCES"):
+        database.order(f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {name}")
+    yield database.url.replace("postgres@", f"{name}@")
+    database.order(f"DROP OWNED BY {name}")
+    database.order(f"DROP ROLE {name}")
+
+
+@pytest.mark.nightly
+def test_when_connections_run_out_webhooks_are_taken_and_pages_say_so(make_site: MakeSite) -> None:
+    site = make_site(postgres=True, start=False)
+    database = Database(site)
+    with few_connections(database, most=6) as url:
+        site.server.env["DATABASE_URL"] = url
+        site.start()
+        clinic = Clinic(site, each=44)
+        events = [clinic.story(payment=number).completed() for number in range(44)]
+        assert [clinic.tell(event) for event in events[:4]] == [200] * 4
+        with ThreadPoolExecutor(100) as threads:
+            pages = [threads.submit(asked, site, "desk/", clinic.staff[0].session, 30) for _ in range(100)]
+            forged = [threads.submit(clinic.tell, event, secret="whsec_wrong") for event in events]
+            taken = list(threads.map(clinic.tell, events[4:]))
+        assert set(taken) == {200}
+        assert {each.result() for each in forged} == {400}
+        assert {each.result() for each in pages} <= {200, 503}
+        assert asked(site, "desk/", clinic.staff[0].session) == asked(site, "readyz") == 200
+        assert database.ask("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == 0
+        site.stop()
+
+
+class Clock:
+    """Of a site's web process."""
+
+    def __init__(self, site: LiveSite) -> None:
+        self.server, self.file = site.server, site.folder / "shift"
+        python, _, _, *arguments = self.server.command
+        self.server.command = [python, "-m", "tests.faults.moved_clock", self.file, *arguments]
+
+    def move(self, seconds: float) -> None:
+        self.file.write_text(str(seconds))
+        os.kill(self.server.pid, signal.SIGUSR1)
+        time.sleep(0.3)
+
+
+def refusals(site: LiveSite) -> float:
+    with urllib.request.urlopen(f"{site.url}/metrics", timeout=10) as answer:
+        found = re.search(r'^payments_webhooks_total{outcome="refused"} (\S+)', answer.read().decode(), re.M)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.nightly
+def test_a_clock_that_is_moved_refuses_what_comes_and_takes_it_once_it_is_right(make_site: MakeSite) -> None:
+    site = make_site(start=False)
+    clock = Clock(site)
+    site.start()
+    clinic = Clinic(site, each=4)
+    head = clinic.head(clinic.staff[0])
+    for number, hours in enumerate((400 / 3600, -400 / 3600, 25, -1)):
+        event = clinic.story(payment=number).completed()
+        with open_socket(site, clinic.staff[0], head + number) as page:
+            while told(page).get("t") != "hello":
+                pass
+            before = refusals(site)
+            clock.move(3600 * hours)
+            assert clinic.tell(event) == 400
+            assert refusals(site) == before + 1  # what PaymentsWebhookRefused alerts of
+            clock.move(0)
+            assert clinic.tell(event) == 200
+            try:
+                assert next_entry(page)["seq"] == head + number + 1
+            except ConnectionClosed:  # as a page does, on any code: back, from where it was
+                with open_socket(site, clinic.staff[0], head + number) as again:
+                    assert next_entry(again)["seq"] == head + number + 1
+    assert "Traceback" not in site.server.log()
