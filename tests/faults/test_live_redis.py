@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from websockets.sync.client import ClientConnection
@@ -10,6 +11,7 @@ from websockets.sync.client import ClientConnection
 from payments_site.demo.process import Process
 from tests import services
 from tests.clinic import Clinic, open_socket, told
+from tests.faults.redis_orders import admit, empty, fill, refuse
 from tests.live_site import LiveSite
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(240)]
@@ -66,11 +68,17 @@ class Day:
 
 
 @pytest.mark.nightly
-def test_pages_stay_right_while_redis_dies_freezes_and_returns_empty(make_site: MakeSite, own_redis: Process) -> None:
+def test_pages_stay_right_while_redis_dies_freezes_refuses_or_is_full(make_site: MakeSite, own_redis: Process) -> None:
     day = Day(make_site(postgres=True, REDIS_URL=redis_url(own_redis)))
     with day.open() as page:
         day.pushes_again(page)
-        for fault, repair in ((own_redis.kill, own_redis.start), (own_redis.freeze, own_redis.thaw)):
+        port = own_redis.port
+        for fault, repair in (
+            (own_redis.kill, own_redis.start),
+            (own_redis.freeze, own_redis.thaw),
+            (partial(refuse, port), partial(admit, port)),
+            (partial(fill, port), partial(empty, port)),
+        ):
             fault()
             assert max(day.seconds_until_told(page) for _ in range(3)) < FOUND
             repair()

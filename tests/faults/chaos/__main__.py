@@ -20,10 +20,12 @@ from payments_site.demo.site import Site
 from tests import chromium, services
 from tests.faults.chaos.checks import left_behind, problems
 from tests.faults.chaos.rounds import rounds, table
+from tests.faults.chaos.usage import Usage, calm, kept, usage
 from tests.faults.chaos.world import open_world
 
 PER_SECOND = 5.0  # events
 TABS = 4  # of each person, beside the three pages in Chromium
+CALM = 15.0  # seconds without a fault, before all and after all
 
 
 def parse() -> argparse.Namespace:
@@ -37,6 +39,10 @@ def say(line: str) -> None:
     """The line that tells how far it is."""
     sys.stdout.write(f"\r\033[K{line}" if sys.stdout.isatty() else f"{line}\n")
     sys.stdout.flush()
+
+
+def said(held: Usage) -> str:
+    return ", ".join(f"{amount:.0f} {name}" for name, amount in held._asdict().items())
 
 
 def main() -> int:
@@ -59,11 +65,18 @@ def main() -> int:
         world.open_tabs(TABS)
         stripe = world.begin_telling(PER_SECOND, each=10**9)
         stack.callback(stripe.end)
+        wrong, before = list(calm(world, CALM)), usage(world)
+        stripe.go_on()
         rows = rounds(world, options.minutes, say)
         stripe.pause()
         world.wait_for_truth()
-        wrong = [*problems(world), *left_behind(world)]
+        wrong += [*left_behind(world), *calm(world, CALM)]
+        world.wait_for_truth()
+        after = usage(world)
+        wrong += [*problems(world), *kept(before, after)]
         say(f"chaos: seed {options.seed}, {(time.monotonic() - began) / 60:.1f} minutes\n\n{table(rows)}\n\n")
+        for number, (first, last) in enumerate(zip(before, after, strict=True), 1):
+            say(f"web process {number} held {said(first)}; in the end {said(last)}\n")
         say(f"answers {dict(stripe.answers)}, slowest 200 after {stripe.slowest:.1f} s\n")
         say("\n".join(wrong or ["Nothing lost, nothing twice, every page right."]) + "\n")
         return int(bool(wrong))

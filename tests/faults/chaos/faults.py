@@ -5,13 +5,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
 
+from tests import services
 from tests.faults.chaos.world import World
 from tests.faults.processes import family
+from tests.faults.redis_orders import admit, refuse
 
 Break = Callable[[World], AbstractContextManager[None]]
 
@@ -82,6 +84,27 @@ def redis_reset(world: World) -> Iterator[None]:
     yield
 
 
+@fault("Redis: fails over to another")
+def redis_failed_over(world: World) -> Iterator[None]:
+    """As behind a sentinel: at the same address answers a server that never heard of our subscriptions."""
+    with services.redis() as other:
+        world.wire.backends = [int(other.url.rsplit(":", 1)[1].split("/")[0])]
+        world.redis.kill()
+        world.wire.reset()
+        yield
+        world.redis.start()
+        world.wire.backends = [world.redis.port]
+        world.wire.reset()
+
+
+@fault("Redis: refuses everybody", 1, 4)
+def redis_refuses(world: World) -> Iterator[None]:
+    """It is given another password, and hangs up."""
+    refuse(world.redis.port)
+    yield
+    admit(world.redis.port)
+
+
 @fault("channel layer: messages lost", 1, 4)
 def messages_lost(world: World) -> Iterator[None]:
     world.wire.swallowing = True
@@ -136,8 +159,10 @@ def postgres_frozen(world: World) -> Iterator[None]:
 @fault("PostgreSQL: a payment locked", 1, 5)
 def row_locked(world: World) -> Iterator[None]:
     locked = world.chance.choice(world.lives).public_id
-    with psycopg.connect(world.database_url) as connection:
-        connection.execute("SELECT 1 FROM payments_payment WHERE public_id = %s FOR UPDATE", [locked])
+    with ExitStack() as held:
+        with suppress(psycopg.OperationalError):  # it may be down or frozen too: then nothing is locked
+            connection = held.enter_context(closing(psycopg.connect(world.database_url, connect_timeout=2)))
+            connection.execute("SELECT 1 FROM payments_payment WHERE public_id = %s FOR UPDATE", [locked])
         yield
 
 

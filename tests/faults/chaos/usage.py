@@ -1,0 +1,53 @@
+"""What the web processes hold and log while nothing is broken: before all faults, and after them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from payments_site.demo.process import Process
+from tests.faults.chaos.world import World
+
+MORE = 1.1  # times what was held before
+SPARE = {"mebibytes": 12, "files": 8, "threads": 4, "connections": 8}  # beside it: pools that had not been full yet
+
+
+class Usage(NamedTuple):
+    """Of one web process; connections are those of all to PostgreSQL."""
+
+    mebibytes: float
+    files: int
+    threads: int
+    connections: int
+
+
+def usage_of(web: Process, connections: int) -> Usage:
+    folder = Path(f"/proc/{web.pid}")
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    resident = int(status["VmRSS"].split()[0]) / 1024
+    return Usage(resident, len(list((folder / "fd").iterdir())), int(status["Threads"]), connections)
+
+
+def usage(world: World) -> list[Usage]:
+    [(connections,)] = world.rows("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    return [usage_of(web, connections) for web in world.webs]
+
+
+def calm(world: World, seconds: float) -> Iterator[str]:
+    """Let Stripe tell for so long with all mended; sentences about what failed nevertheless."""
+    logged = [web.log_path.stat().st_size for web in world.webs]
+    world.stripe.go_on()
+    time.sleep(seconds)
+    world.stripe.pause()
+    for web, before in zip(world.webs, logged, strict=True):
+        if "Traceback" in (said := web.log_path.read_bytes()[before:].decode(errors="replace")):
+            yield f"{web.name} failed with nothing broken: {said[-2000:]}"
+
+
+def kept(before: list[Usage], after: list[Usage]) -> Iterator[str]:
+    """What was not given back."""
+    for number, (first, last) in enumerate(zip(before, after, strict=True), 1):
+        for name, spare in SPARE.items():
+            held, holds = getattr(first, name), getattr(last, name)
+            if holds > held * MORE + spare:
+                yield f"web process {number} held {held:.0f} {name} before the faults and holds {holds:.0f} after them"
