@@ -69,7 +69,7 @@ def measure() -> dict[str, Any]:
 
 
 def delivery(number: int) -> Any:
-    from payments.webhooks import Delivery
+    from payments.deliveries import Delivery
 
     body = json.dumps(completed(payment_id(number))).encode()
     return Delivery(body, signature(body), "127.0.0.1", None)

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from . import hints, holders, metrics
 from .listeners import Listeners, in_thread
-from .live import BEAT, counted, heads_of
+from .live import BEAT, Batch, counted, frames_of, heads_of
 from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
@@ -60,7 +60,7 @@ class Hub:
     async def join(self, socket: Socket, after: int | None) -> None:
         """Tell the socket all after this number, then hello, then whatever comes. None: from now on."""
         feed = self._feeds.setdefault(socket.holder.audience, Listeners(socket.holder.audience))
-        feed.sockets.add(socket)  # first join, then read: nothing falls between the two
+        feed.add(socket)  # first join, then read: nothing falls between the two
         self._make_room(socket)
         self._start()
         socket.seq = -1 if after is None else after
@@ -96,8 +96,13 @@ class Hub:
             socket.write(self._feeds[socket.holder.audience].heartbeat())
 
     def hear(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
-        """A hint, from any thread; with the entry when this process made it."""
-        if audience in self._feeds:
+        """A hint, from any thread; with the entry when this process made it, to be rendered in this thread."""
+        if (feed := self._feeds.get(audience)) is None:
+            return
+        try:
+            if entry:
+                frames_of(Batch(seq, [entry]), feed.languages)
+        finally:
             self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
 
     def _wake(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from types import MappingProxyType
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -16,12 +15,16 @@ from . import linking
 from .facts import StripeFact
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
+from .models.rows import insert, update
 from .signals import payment_confirmed, payment_status_changed
 from .status import PaymentStatus, Standing, derive
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
+
+MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending", "amount_lost", "amount_overpaid",
+         "attempt", "failure_code", "method", "dispute_due_by", "reviews", "version", "updated_at")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def follow_appointment(appointment: Appointment, actor: User | None = None) -> P
     """Bill an appointment: make its payment if there is none, and tell what is new about price, time or attendance."""
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
-        found, created = Payment.objects.get_or_create(appointment=appointment, defaults=due)
+        found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=due)
         payment = Payment.objects.locked().get(pk=found.pk)
         if payment.amount_due != appointment.price_amount and payment.currency == appointment.currency:
             payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
@@ -67,10 +70,9 @@ def follow_appointment(appointment: Appointment, actor: User | None = None) -> P
         now = _booking(appointment)
         news = {name: value for name, value in now.items() if payment.booking.get(name) != value}
         payment.booking = now
-        payment.save(update_fields=["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
+        update(payment, ["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
         cause = Cause(Source.APPOINTMENT, actor=actor)
-        rows = linking.absorb([], payment) if created else list(payment.facts.all())
-        _settle(payment, rows, cause, news)
+        _settle(payment, linking.absorb([], payment), cause, news)
         return payment
 
 
@@ -91,28 +93,29 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None
 
 
 def _settle(
-    payment: Payment, rows: Sequence[Fact], cause: Cause, booking: Mapping[str, object] = MappingProxyType({})
+    payment: Payment, rows: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
     standing = derive([row.value for row in rows], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:
         if standing.method != payment.method:  # worth knowing, not worth telling
             payment.method = standing.method
-            payment.save(update_fields=["method", "updated_at"])
+            update(payment, ["method", "updated_at"])
         return None
     before = PaymentStatus(payment.status)
     _take(payment, standing)
-    change = StatusChange.objects.create(
+    change = StatusChange(
         payment=payment,
         version=payment.version,
         from_status=before,
         to_status=standing.status,
         standing=asdict(standing),
-        booking=dict(booking),
+        booking=dict(booking or {}),
         source=cause.source,
         stripe_event_id=cause.stripe_event_id,
         actor=cause.actor,
         occurred_at=cause.occurred_at,
     )
+    insert(change)
     entries = Feed.objects.append(change, [STAFF, patient_audience(payment.appointment.patient_id)])
     transaction.on_commit(partial(_announce, payment, change, entries), robust=True)
     return change
@@ -126,13 +129,13 @@ def _take(payment: Payment, standing: Standing) -> None:
     payment.failure_code, payment.method = standing.failure_code, standing.method
     payment.dispute_due_by, payment.reviews = standing.dispute_due_by, list(standing.reviews)
     payment.version += 1
-    payment.save()
+    update(payment, MOVED)
 
 
 def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:
-    fields = {"payment_id": str(payment.public_id), "status": change.to_status, "source": change.source}
-    logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})
     told = {"payment": payment, "change": change, "entries": entries}
     payment_status_changed.send_robust(Payment, **told)
     if change.moved and change.to_status == PaymentStatus.PAID:
         payment_confirmed.send_robust(Payment, **told)
+    fields = {"payment_id": str(payment.public_id), "status": change.to_status, "source": change.source}
+    logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})

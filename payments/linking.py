@@ -6,7 +6,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from .facts import Kind, StripeFact, merge
-from .models import EventReceipt, Fact, Payment
+from .models import EventReceipt, Fact, Payment, rows
+from .models.fact import COLUMNS
 
 Outcome = EventReceipt.Outcome
 
@@ -18,7 +19,7 @@ def payment_of(facts: Sequence[StripeFact]) -> Payment | None:
     """By the id in the metadata, else by what earlier facts say of the same Stripe objects; locked."""
     if named := next((fact.payment_id for fact in facts if fact.payment_id), ""):
         _take_turns(facts)
-        if payment := Payment.objects.locked().filter(public_id=named).first():
+        if payment := Payment.objects.lock_named(named):
             return payment
     linked = _linked(facts)
     if linked is None and not named:
@@ -61,7 +62,7 @@ def absorb(facts: Sequence[StripeFact], payment: Payment, actor: User | None = N
     for row in known.values():
         if row.payment_id is None:
             row.payment = payment
-            row.save(update_fields=["payment"])
+            rows.update(row, ["payment"])
             EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
     for fact in facts:
         _write(known, fact, payment, actor)
@@ -73,7 +74,7 @@ def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, ac
     if row is None:
         row = known[fact.stripe_id] = Fact(payment=payment, actor=actor)
         row.value = fact
-        row.save(force_insert=True)
+        rows.insert(row)
     elif (merged := merge(row.value, fact)) != row.value:
         row.value = merged
-        row.save()
+        rows.update(row, COLUMNS)

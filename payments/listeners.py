@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar, cast
 from channels.db import database_sync_to_async
 
 from . import metrics
-from .live import BATCH, BEAT, Batch, Frames, frame, frames_after, frames_of
+from .live import BATCH, BEAT, Batch, Frames, at_hand, frame, frames_after, frames_of
 from .models import FeedEntry
 from .models.feed import STAFF
 from .seen import mark_pushed
@@ -33,6 +33,7 @@ class Listeners:
     def __init__(self, audience: str) -> None:
         self.audience = audience
         self.sockets: set[Socket] = set()
+        self.languages = frozenset[str]()  # that have been spoken here
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
         self._pumping = asyncio.Lock()
@@ -51,11 +52,12 @@ class Listeners:
         self.head, self.path = seq, path
         return True
 
+    def add(self, socket: Socket) -> None:
+        self.sockets.add(socket)
+        self.languages |= {socket.language}
+
     def live(self) -> list[Socket]:
         return [socket for socket in self.sockets if socket.live]
-
-    def languages(self) -> frozenset[str]:
-        return frozenset(socket.language for socket in self.sockets)
 
     async def catch_up(self, socket: Socket) -> None:
         """Tell a socket, which has joined already, all after its number; then hello, and it is live."""
@@ -68,6 +70,7 @@ class Listeners:
                 self.sent, self.head = batch.head, max(self.head, batch.head)
             elif batch.head < self.sent:  # the database was put back to an older state
                 self.sent = self.head = batch.head
+                self._fresh.clear()
             if self.sent <= socket.seq == batch.head:
                 break
         socket.live = True
@@ -77,17 +80,22 @@ class Listeners:
         """Tell all live sockets what they haven't been told."""
         async with self._pumping:
             while self.sockets and self.sent is not None and self.head > self.sent:
-                languages = self.languages()
-                if fresh := self._fresh_batch(self.sent):
-                    batch, frames = fresh, await in_thread(frames_of, fresh, languages)
-                else:
-                    batch, frames = await in_thread(frames_after, self.audience, self.sent, languages)
-                if not self.languages() <= languages:
+                languages = self.languages
+                batch, frames = await self._next(self.sent, languages)
+                if self.languages != languages:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
                 await self._tell(self.live(), frames)
                 metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
+
+    async def _next(self, sent: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
+        fresh = self._fresh_batch(sent)
+        if fresh is None:
+            return await in_thread(frames_after, self.audience, sent, languages)
+        if (frames := at_hand(fresh, languages)) is None:
+            frames = await in_thread(frames_of, fresh, languages)
+        return fresh, frames
 
     def _fresh_batch(self, sent: int) -> Batch | None:
         """What comes next, if all of it was committed by this process."""

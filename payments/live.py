@@ -81,13 +81,18 @@ def heads_of(audiences: list[str]) -> dict[str, int]:
 
 def rendered(entry: FeedEntry, language: str) -> Rendered:
     """The entry as out-of-band swaps: the same for push, poll and resync, made once per language in a process."""
-    key = (entry.feed.audience, entry.seq, entry.payment.public_id, language)
+    key = _key(entry, language)
     with _rendering:
         if key not in _rendered:
             _rendered[key] = _render(entry, language)
             if len(_rendered) > CACHED:
                 _rendered.popitem(last=False)
         return _rendered[key]
+
+
+def _key(entry: FeedEntry, language: str) -> tuple[object, ...]:
+    """The time too: a database that was put back to an older state numbers its entries anew."""
+    return entry.feed.audience, entry.seq, entry.created_at, entry.payment.public_id, language
 
 
 def _render(entry: FeedEntry, language: str) -> Rendered:
@@ -114,6 +119,16 @@ def frame(message: Mapping[str, object]) -> bytes:
 
 def frames_of(batch: Batch, languages: frozenset[str]) -> Frames:
     return {lang: [(entry.seq, rendered(entry, lang).frame) for entry in batch.entries] for lang in languages}
+
+
+def at_hand(batch: Batch, languages: frozenset[str]) -> Frames | None:
+    """The same when all of it has been rendered already; never waits."""
+    try:
+        return {
+            lang: [(entry.seq, _rendered[_key(entry, lang)].frame) for entry in batch.entries] for lang in languages
+        }
+    except KeyError:
+        return None
 
 
 def frames_after(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:

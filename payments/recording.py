@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from djstripe import event_handlers, signals
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
 from .models import EventReceipt
+from .models.rows import insert, read
 from .stripe_objects import EVENT_READERS
 
 # Its receivers that would ask Stripe's API inside the webhook's transaction.
@@ -20,6 +22,7 @@ SYNCING_RECEIVERS = (
 )
 UNSETTLED = (EventReceipt.Outcome.RECEIVED, EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEFERRED)
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
+ENDPOINT = "SELECT * FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 
 
 def disconnect_receivers() -> list[str]:
@@ -55,22 +58,24 @@ def bootstrap() -> WebhookEndpoint:
     return endpoint
 
 
-def endpoint(djstripe_uuid: uuid.UUID | None) -> WebhookEndpoint | None:
-    """The endpoint of a webhook URL: dj-stripe's row by its UUID, or the one whose secrets are in settings."""
-    found = WebhookEndpoint.objects.filter(djstripe_uuid=djstripe_uuid or DEFAULT_ENDPOINT).first()
-    return found or (None if djstripe_uuid else bootstrap())
+def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
+    value = WebhookEndpoint._meta.get_field("djstripe_uuid").get_db_prep_value(djstripe_uuid, connection)
+    return next(iter(read(ENDPOINT, [value], WebhookEndpoint)), None)
 
 
-def store_event(event: Mapping[str, Any], *, first: bool) -> None:
-    """dj-stripe's Event row, once; receivers that others registered with dj-stripe run then too.
+def default_endpoint() -> WebhookEndpoint:
+    """The row whose secrets are in settings, for the URL without a UUID."""
+    return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
+
+
+def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:
+    """dj-stripe's Event row of this account, once; receivers that others registered with dj-stripe run then too.
 
     Not by `Event.process`: it takes nine statements, and after a key's rotation asks Stripe whose key it is.
     `first` says that no earlier delivery can have stored it.
     """
     if not first and Event.objects.filter(id=event["id"]).exists():
         return
-    if not Account.objects.filter(id=settings.STRIPE_ACCOUNT_ID).exists():
-        bootstrap()
     request = event.get("request")
     request = request if isinstance(request, Mapping) else {"id": request}
     row = Event(
@@ -83,9 +88,9 @@ def store_event(event: Mapping[str, Any], *, first: bool) -> None:
         idempotency_key=str(request.get("idempotency_key") or ""),
         data=event["data"],
         stripe_data=dict(event),
-        djstripe_owner_account_id=settings.STRIPE_ACCOUNT_ID,
+        djstripe_owner_account_id=account_id,
     )
-    row.save(force_insert=True)
+    insert(row)
     row.invoke_webhook_handlers()
 
 
@@ -93,7 +98,7 @@ def store_trigger(
     endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
 ) -> None:
     """dj-stripe's record of one verified delivery."""
-    WebhookEventTrigger.objects.create(
+    trigger = WebhookEventTrigger(
         body=body,
         headers={"Content-Type": "application/json"},
         remote_ip=remote_ip,
@@ -104,6 +109,7 @@ def store_trigger(
         webhook_endpoint=endpoint,
         stripe_trigger_account_id=endpoint.djstripe_owner_account_id,
     )
+    insert(trigger)
 
 
 def as_event(row: Event) -> dict[str, Any]:

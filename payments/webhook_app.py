@@ -17,8 +17,9 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
 
+from .deliveries import LARGEST_BODY, Delivery
 from .logs import HEADER, new_id, request_id
-from .webhooks import LARGEST_BODY, Delivery, answer, refusal
+from .webhooks import answer, refusal
 
 logger = logging.getLogger(__name__)
 

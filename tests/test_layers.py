@@ -20,8 +20,8 @@ LAYERS = (
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.stripe_client", "payments.stripe_lookup", "payments.checkout",
      "payments.refunds", "payments.approvals", "payments.desk"),
-    ("payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror",
-     "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe",
+    ("payments.deliveries", "payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep",
+     "payments.mirror", "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe",
      "payments.seen", "payments.sockets", "payments.holders", "payments.wording"),
     ("*.views*", "*.admin", "*.forms", "*.templatetags*", "*.management*", "payments.consumers",
      "payments.context_processors", "payments.middleware", "payments.receipt", "payments.*"),
@@ -30,13 +30,20 @@ LAYERS = (
 )  # fmt: skip
 LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe", "payments.seen",
         "payments.sockets", "payments.holders"}  # fmt: skip
-STRIPE_IN = {"payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep", "payments.mirror"}
+STRIPE_IN = {
+    "payments.deliveries",
+    "payments.webhooks",
+    "payments.recording",
+    "payments.reconcile",
+    "payments.sweep",
+    "payments.mirror",
+}
 
 # Who may import a library. Entries are module patterns.
 LIBRARIES = {
     "allauth": ("accounts*",),
     "djstripe": ("payments.recording", "payments.mirror", "payments.payers", "payments.admin", "payments.doctor*"),
-    "stripe": ("payments.stripe_client", "payments.mirror", "payments.webhooks", "payments.checks"),
+    "stripe": ("payments.stripe_client", "payments.mirror", "payments.deliveries", "payments.checks"),
     "channels": ("payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.consumers",
                  "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from . import rows
 from .payment import Payment, StatusChange
 
 # Django's own upsert says nothing of a row that was there. One statement instead of two on every webhook.
@@ -25,7 +26,8 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
         now = connection.ops.adapt_datetimefield_value(timezone.now())
         row = (event["id"], event["type"], event["livemode"], event["created"], now, EventReceipt.Outcome.RECEIVED)
-        return self.raw(CLAIM, row)[0]
+        receipt: EventReceipt = rows.read(CLAIM, row, EventReceipt)[0]
+        return receipt
 
     def deferred_for(self, object_id: str) -> Self:
         """Events about this Stripe object that wait for their payment."""

@@ -1,14 +1,16 @@
 """One row per Stripe object that we heard of, and per desk payment."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from ..facts import Kind, StripeFact
+from . import rows
 from .payment import Payment
 
 COLUMNS = (
@@ -28,23 +30,33 @@ COLUMNS = (
 )
 
 
-def _about(facts: Iterable[StripeFact]) -> Q:
+# Asked of every webhook, and dear to compile anew.
+BELONGING = """
+SELECT * FROM payments_fact WHERE payment_id = %s OR payment_id IS NULL AND (
+    claimed_payment = %s OR stripe_id IN ({}) OR payment_intent_id IN ({}) OR charge_id IN ({})
+) ORDER BY created, id
+"""
+
+
+def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
+    """Of the objects themselves, of their PaymentIntents and of their charges."""
     facts = list(facts)
-    intents = {fact.payment_intent_id for fact in facts} - {""}
-    charges = {fact.charge_id for fact in facts} - {""}
-    same = Q(stripe_id__in={fact.stripe_id for fact in facts})
-    return same | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges)
+    intents, charges = {fact.payment_intent_id for fact in facts}, {fact.charge_id for fact in facts}
+    return {fact.stripe_id for fact in facts}, intents - {""}, charges - {""}
 
 
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
         """Those of the same objects, PaymentIntents or charges as these facts: of the same payment, so Stripe says."""
-        return self.filter(_about(facts))
+        ids, intents, charges = _ids(facts)
+        return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
-    def belonging_to(self, payment: Payment, facts: Iterable[StripeFact]) -> Self:
+    def belonging_to(self, payment: Payment, facts: Iterable[StripeFact]) -> "list[Fact]":
         """A payment's own, and those that were waiting for it or for these facts about it."""
-        waiting = Q(claimed_payment=payment.public_id) | _about(facts)
-        return self.filter(Q(payment=payment) | Q(payment=None) & waiting)
+        claimed = Fact._meta.get_field("claimed_payment").get_db_prep_value(payment.public_id, connection)
+        groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
+        places = [", ".join(["%s"] * len(group)) for group in groups]
+        return rows.read(BELONGING.format(*places), [payment.pk, claimed, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from . import rows
 from .payment import Payment, StatusChange
 
 STAFF = "staff"
@@ -30,10 +31,10 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         taken in sorted order, so that two calls never deadlock.
         """
         names = sorted(set(audiences))
-        feeds = list(self.raw(NEXT.format(", ".join(["(%s, 1, 0)"] * len(names))), names))
-        return FeedEntry.objects.bulk_create(
-            [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
-        )
+        feeds: list[Feed] = rows.read(NEXT.format(", ".join(["(%s, 1, 0)"] * len(names))), names, Feed)
+        entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
+        rows.insert(*entries)
+        return entries
 
     def head_of(self, audience: str) -> int:
         return self.filter(audience=audience).values_list("head", flat=True).first() or 0

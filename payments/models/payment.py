@@ -5,12 +5,13 @@ from typing import Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import models
+from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Appointment
 
 from ..status import PaymentStatus, Review, Standing, Terms
+from . import rows
 from .search import SearchQuerySet
 
 UNSETTLED = (
@@ -24,6 +25,14 @@ PAYABLE = (
     PaymentStatus.FAILED,
     PaymentStatus.EXPIRED,
 )
+
+
+# Asked of every webhook, and dear to compile anew.
+NAMED = """
+SELECT payments_payment.*, appointments_appointment.* FROM payments_payment
+JOIN appointments_appointment ON appointments_appointment.id = payments_payment.appointment_id
+WHERE payments_payment.public_id = %s
+"""
 
 
 class PaymentQuerySet(SearchQuerySet):
@@ -43,6 +52,15 @@ class PaymentQuerySet(SearchQuerySet):
     def locked(self) -> Self:
         """For update, until the transaction ends; the appointment comes along unlocked."""
         return self.select_for_update(of=("self",)).select_related("appointment")
+
+    def lock_named(self, public_id: str) -> "Payment | None":
+        """As `locked`, the one with this public id."""
+        value = Payment._meta.get_field("public_id").get_db_prep_value(uuid.UUID(public_id), connection)
+        lock = "FOR UPDATE OF payments_payment" if connection.features.has_select_for_update else ""
+        payment: Payment | None = None
+        for payment, appointment in rows.read(NAMED + lock, [value], Payment, Appointment):
+            payment.appointment = appointment
+        return payment
 
     def with_appointment(self) -> Self:
         return self.select_related("appointment", "appointment__patient", "appointment__practitioner")

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from payments import recording
 from payments.consumers import BAD_MESSAGE, refusal
+from payments.deliveries import NotAnEventError, parse_event
 from payments.facts import RANK_OF
 from payments.holders import NOT_ENTITLED, SIGNED_OUT, Holder
 from payments.models import EventReceipt, Payment
 from payments.seen import Seen
 from payments.stripe_objects import EVENT_READERS, MalformedObjectError, from_event
-from payments.webhooks import NotAnEventError, parse_event
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
 from tests.payments.test_order import STEPS, NoDatabase

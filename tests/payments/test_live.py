@@ -114,7 +114,7 @@ def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pyte
         book()
     for entry in live.entries_after("staff", 0).entries:
         live.rendered(entry, "fr")
-    assert [seq for _, seq, _, _ in live._rendered] == [3, 4, 5]
+    assert [seq for _, seq, *_ in live._rendered] == [3, 4, 5]
 
 
 def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:

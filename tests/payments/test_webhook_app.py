@@ -9,11 +9,11 @@ from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 from django.db import connection
 
+from payments.deliveries import LARGEST_BODY
 from payments.logs import HEADER
 from payments.models import EventReceipt, Payment
 from payments.status import PaymentStatus
 from payments.webhook_app import THREADS
-from payments.webhooks import LARGEST_BODY
 from payments_site.asgi import application
 from tests.payments.stripe_story import Event, Story, sign
 

@@ -11,9 +11,9 @@ from djstripe.models import WebhookEventTrigger
 from pytest_django.fixtures import Settings
 
 from payments import recording
+from payments.deliveries import LARGEST_BODY
 from payments.models import EventReceipt, Fact
 from payments.stripe_objects import EVENT_READERS
-from payments.webhooks import LARGEST_BODY
 from tests.payments.stripe_story import Story, deliver, sign
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,106 @@
+"""Rows read and written with SQL whose text is kept: compiling it anew was half of what a webhook cost.
+
+As the ORM does it, without Django's signals. Columns, defaults and conversions are the models' own.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from django.db import connection, models
+
+Convert = Callable[[Any], Any]
+
+
+def read(sql: str, params: Sequence[Any], *of: type[models.Model]) -> list[Any]:
+    """The rows that a statement returns, which has all columns of these models' tables, one table after the other.
+
+    Instances of one model, or tuples of several models' instances.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        plan = _reading(of, tuple(column[0] for column in cursor.description), connection.vendor)
+        found = [_instances(plan, iter(row)) for row in cursor.fetchall()]
+    return [instances[0] for instances in found] if len(of) == 1 else found
+
+
+def insert(*rows: models.Model) -> None:
+    """New rows of one model, in one statement; their primary keys are filled in."""
+    model = type(rows[0])
+    values = [_prepared(row, field, add=True) for row in rows for field in _columns(model)]
+    with connection.cursor() as cursor:
+        cursor.execute(_insertion(model, len(rows), connection.vendor), values)
+        keys = [key for (key,) in cursor.fetchall()]
+    for row, key in zip(rows, keys, strict=True):
+        row.pk, row._state.adding, row._state.db = key, False, connection.alias
+
+
+def update(row: models.Model, names: Iterable[str]) -> None:
+    """Write these fields of a row that is there, and locked."""
+    fields = tuple(row._meta.get_field(name) for name in names)
+    values = [_prepared(row, field, add=False) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_change(type(row), fields, connection.vendor), [*values, row.pk])
+
+
+def _prepared(row: models.Model, field: Any, *, add: bool) -> Any:
+    return field.get_db_prep_save(field.pre_save(row, add), connection)
+
+
+def _instances(plan: Sequence[tuple[type[models.Model], list[str], list[Convert | None]]], row: Any) -> tuple[Any, ...]:
+    return tuple(
+        model.from_db(
+            connection.alias,
+            names,
+            [
+                convert(value) if convert else value
+                for convert, value in zip(converts, islice(row, len(names)), strict=True)
+            ],
+        )
+        for model, names, converts in plan
+    )
+
+
+@functools.cache
+def _reading(of: tuple[type[models.Model], ...], columns: tuple[str, ...], _vendor: str) -> Any:
+    """For each model the names of its attributes, in the order of the statement's columns, and their conversions."""
+    plan, left = [], iter(columns)
+    for model in of:
+        by_column = {field.column: field for field in model._meta.concrete_fields}
+        fields = [by_column[column] for column in islice(left, len(by_column))]
+        plan.append((model, [field.attname for field in fields], [_converter(field) for field in fields]))
+    return plan
+
+
+def _converter(field: Any) -> Convert | None:
+    """From what the driver gives to what the attribute holds; None when that is the same."""
+    column = field.get_col(field.model._meta.db_table)
+    steps = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
+    if not steps:
+        return None
+    return lambda value: functools.reduce(lambda so_far, step: step(so_far, column, connection), steps, value)
+
+
+def _columns(model: type[models.Model]) -> Sequence[Any]:
+    return [field for field in model._meta.local_concrete_fields if not field.primary_key]
+
+
+@functools.cache
+def _insertion(model: type[models.Model], count: int, _vendor: str) -> str:
+    fields, quoted = _columns(model), connection.ops.quote_name
+    places = ", ".join(["({})".format(", ".join(["%s"] * len(fields)))] * count)
+    names = ", ".join(quoted(field.column) for field in fields)
+    table, key = quoted(model._meta.db_table), quoted(_key(model))
+    return f"INSERT INTO {table} ({names}) VALUES {places} RETURNING {key}"  # noqa: S608 names of our own
+
+
+@functools.cache
+def _change(model: type[models.Model], fields: tuple[Any, ...], _vendor: str) -> str:
+    quoted = connection.ops.quote_name
+    places = ", ".join(f"{quoted(field.column)} = %s" for field in fields)
+    return f"UPDATE {quoted(model._meta.db_table)} SET {places} WHERE {quoted(_key(model))} = %s"  # noqa: S608
+
+
+def _key(model: type[models.Model]) -> str:
+    return str(model._meta.pk.column)
