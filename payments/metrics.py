@@ -39,6 +39,7 @@ PROBE_SECONDS = Histogram(
 for path in (PUSH, TAIL):
     PUSH_SECONDS.labels(path)
     PROBE_SECONDS.labels(path)
+READS_REFUSED = Counter("payments_reads_refused", "Pages refused to staff who open more payments than anybody reads")
 REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}
 
 Webhook = Callable[..., HttpResponse]

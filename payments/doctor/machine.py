@@ -61,6 +61,7 @@ def disk() -> Verdict:
     inodes = os.statvfs(folder)
     what = _("Free disk space: %(free)s.") % {"free": filesizeformat(free)}
     if free < TOO_LITTLE or (inodes.f_files and inodes.f_favail < FEW_FILES):
+        what = _("The disk is full, or nearly: %(free)s left.") % {"free": filesizeformat(free)}
         return error(what, _("Make room: on a full disk every webhook fails, and Stripe sends it again later."))
     if free < LITTLE:
         return warning(what, _("Make room before webhooks fail; `manage.py prune` deletes what is no longer needed."))

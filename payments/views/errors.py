@@ -8,22 +8,23 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from ..logs import request_id
+from .access import TooManyReads
 
-RETRY_AFTER = "60"  # seconds
+RETRY_AFTER = {429: "60", 503: "60"}  # seconds
+STATUSES: dict[type[Exception], int] = {RequestDataTooBig: 413, TooManyReads: 429}  # of what isn't simply 400
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return page_of(413 if isinstance(exception, RequestDataTooBig) else 400)
+    return page_of(STATUSES.get(type(exception), 400))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 where the database doesn't answer, is locked or full: the same may work in a minute."""
-    if not isinstance(sys.exception(), OperationalError | InterfaceError):
-        return page_of(500)
-    response = page_of(503)
-    response.headers["Retry-After"] = RETRY_AFTER
-    return response
+    return page_of(503 if isinstance(sys.exception(), OperationalError | InterfaceError) else 500)
 
 
 def page_of(status: int) -> HttpResponse:
-    return HttpResponse(render_to_string(f"{status}.html", {"reference": request_id.get()}), status=status)
+    response = HttpResponse(render_to_string(f"{status}.html", {"reference": request_id.get()}), status=status)
+    if status in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[status]
+    return response

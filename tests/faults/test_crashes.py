@@ -222,7 +222,9 @@ def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> Non
         limit_files(site, 0)
         assert [clinic.tell(event) for _ in range(3)] == [503] * 3
         assert asked(site, "readyz") == 503
+        assert seen(clinic) in ((200, False), (503, True))  # SQLite needs some room even to read
         limit_files(site, resource.RLIM_INFINITY)
+        assert seen(clinic) == (200, False)
         assert asked(site, "readyz") == 200
         assert clinic.tell(event) == 200
         assert json.dumps(next_entry(page)).count("paid")

@@ -75,11 +75,14 @@ def test_versions_below_the_floor_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert says(machine.versions(), Level.ERROR, "< 5.2.99", "requirements.lock")
 
 
-@pytest.mark.parametrize(("floor", "level"), [("TOO_LITTLE", Level.ERROR), ("LITTLE", Level.WARNING)])
-def test_a_disk_that_fills_up_is_noticed(floor: str, level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("floor", "level", "said"),
+    [("TOO_LITTLE", Level.ERROR, "The disk is full"), ("LITTLE", Level.WARNING, "Free disk space")],
+)
+def test_a_disk_that_fills_up_is_noticed(floor: str, level: Level, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.disk().level == Level.OK
     monkeypatch.setattr(machine, floor, 10**18)
-    assert says(machine.disk(), level, "Free disk space", "room")
+    assert says(machine.disk(), level, said, "room")
 
 
 def test_events_that_failed_are_counted_with_their_age(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+import time_machine
 from asgiref.sync import sync_to_async
 from channels.layers import channel_layers
 from django.contrib.auth.models import User
@@ -22,8 +23,9 @@ from appointments.models import Appointment
 from payments import recording
 from payments.logs import JsonFormatter
 from payments.models import Fact, Note, Payment, RecordView
+from payments.views.access import READS_A_MINUTE
 from tests import services
-from tests.payments.clients import desk_page_of, page_of, signed_in
+from tests.payments.clients import desk_page_of, page_of, signed_in, text_of
 from tests.payments.page import Page
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -173,6 +175,24 @@ def test_that_patients_look_at_their_own_is_nobodys_business(payment: Payment, p
     client.force_login(patient)
     assert client.get(page_of(payment)).status_code == 200
     assert not RecordView.objects.exists()
+
+
+def test_who_opens_more_payments_than_anybody_reads_is_stopped_for_a_minute(
+    payment: Payment, caplog: pytest.LogCaptureFixture
+) -> None:
+    hasty, other = signed_in("hasty", "front desk"), signed_in("other", "front desk")
+    looks = [RecordView(payment=payment, user=User.objects.get(username="hasty")) for _ in range(READS_A_MINUTE)]
+    RecordView.objects.bulk_create(looks)
+    assert hasty.get(desk_page_of(payment)).status_code == 200
+    RecordView.objects.bulk_create([RecordView(payment=payment, user=looks[0].user)])
+    refused = hasty.get(desk_page_of(payment))
+    assert (refused.status_code, refused["Retry-After"]) == (429, "60")
+    assert "Trop de paiements" in text_of(refused)
+    assert payment.appointment.reference not in refused.content.decode()
+    assert "TooManyReads" in str([record.name for record in caplog.records])
+    assert hasty.get("/desk/").status_code == other.get(desk_page_of(payment)).status_code == 200
+    with time_machine.travel(timezone.now() + datetime.timedelta(seconds=61)):
+        assert hasty.get(desk_page_of(payment)).status_code == 200
 
 
 def test_looks_are_forgotten_after_a_year(payment: Payment, clerk: User) -> None:
