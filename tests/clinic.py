@@ -15,37 +15,7 @@ from websockets.typing import Origin
 from payments.models import Payment
 from tests.live_site import LiveSite
 from tests.payments.stripe_story import Event, Story, sign
-
-MAKE = """
-import datetime, json
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
-from django.utils import timezone
-from appointments.models import Appointment, Practitioner
-
-def person(name, is_staff):
-    user = User.objects.create_user(name, f"{{name}}@clinic.example", {password!r}, first_name=name.title(),
-                                    last_name="Canary", is_staff=is_staff)
-    session = SessionStore()
-    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save()
-    return {{"name": name, "id": user.pk, "session": session.session_key}}
-
-doctor = Practitioner.objects.create(name="Dr Anne Mercier", specialty="Dermatology")
-day = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
-people = [person(f"staff{{n}}", True) for n in range({staff})]
-people += [person(f"patient{{n}}", False) for n in range({patients})]
-for patient in people[{staff}:]:
-    patient["payments"] = []
-    for n in range({each}):
-        start = day + datetime.timedelta(minutes=n)
-        visit = Appointment.objects.create(patient_id=patient["id"], practitioner=doctor, service="Consultation",
-            start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000 + n, currency="eur")
-        patient["payments"].append([str(visit.payment.public_id), visit.payment.amount_due, visit.reference])
-print(json.dumps(people))
-"""
+from tests.people import Made
 
 
 @dataclass
@@ -56,6 +26,12 @@ class Person:
     payments: list[Payment]
     references: list[str]
 
+    @classmethod
+    def of(cls, made: Made) -> "Person":
+        rows = made["payments"]
+        payments = [Payment(public_id=uuid.UUID(row[0]), amount_due=row[1], currency="eur") for row in rows]
+        return cls(made["name"], made["id"], made["session"], payments, [row[2] for row in rows])
+
     @property
     def feed(self) -> str:
         return "staff" if self.name.startswith("staff") else f"patient.{self.id}"
@@ -65,16 +41,19 @@ class Clinic:
     """`clinic.patients[0].payments[0]`; `clinic.tell(story.completed())` posts what Stripe would."""
 
     def __init__(
-        self, site: LiveSite, *, staff: int = 1, patients: int = 1, each: int = 1, password: str | None = None
-    ) -> None:
+        self, site: LiveSite, made: list[Made] | None = None, *, staff: int = 1, patients: int = 1, each: int = 1,
+        password: str | None = None,
+    ) -> None:  # fmt: skip
+        """Those whom `people.make` has made already, or so many others."""
         self.site = site
-        script = MAKE.format(staff=staff, patients=patients, each=each, password=password)
-        people = []
-        for made in json.loads(site.manage("shell", "--no-imports", "--command", script).splitlines()[-1]):
-            rows = made.pop("payments", [])
-            payments = [Payment(public_id=uuid.UUID(row[0]), amount_due=row[1], currency="eur") for row in rows]
-            people.append(Person(**made, payments=payments, references=[row[2] for row in rows]))
-        self.staff, self.patients = people[:staff], people[staff:]
+        folk = [Person.of(one) for one in made or self._make(f"{staff}, {patients}, {each}, {password!r}")]
+        self.staff = [person for person in folk if person.feed == "staff"]
+        self.patients = [person for person in folk if person.feed != "staff"]
+
+    def _make(self, whom: str) -> list[Made]:
+        script = f"import json; from tests import people; print(json.dumps(people.make({whom})))"
+        made: list[Made] = json.loads(self.site.manage("shell", "--no-imports", "--command", script).splitlines()[-1])
+        return made
 
     def story(self, patient: int = 0, payment: int = 0) -> Story:
         return Story(self.patients[patient].payments[payment])

@@ -19,12 +19,15 @@ from tests.live_site import LiveSite
 
 FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
+DEAR = ("attacked_site", "shell")  # fixtures that one test process makes for all: its tests keep together
+SERVERS = {"make_site", "postgres_server", "cli_binary", *DEAR}  # their tests are left out by ./run test fast
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker := metafunc.definition.get_closest_marker("postgres"):
         metafunc.fixturenames.insert(0, "database")  # before pytest-django's, which open a transaction on it
-        engines = ["postgres"] if marker.kwargs.get("only") else ["sqlite", "postgres"]
+        postgres = pytest.param("postgres", marks=pytest.mark.slow)
+        engines = [postgres] if marker.kwargs.get("only") else ["sqlite", postgres]
         metafunc.parametrize("database", engines, indirect=True)
 
 
@@ -38,6 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if "redis_server" in names:
             item.add_marker("redis")
+        if not SERVERS.isdisjoint(names):
+            item.add_marker("slow")
+        for fixture in set(DEAR).intersection(names):
+            item.add_marker(pytest.mark.xdist_group(fixture))
     # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
@@ -123,7 +130,7 @@ def make_site(
 
     It is stopped after the test. `sandbox_options`: e.g. ["--retry-base", "0.2"].
     """
-    sites = request.node.stash[SITES] = []
+    sites: list[LiveSite] = []
     databases: list[str] = []
 
     def make(*, postgres: bool = False, redis: bool = False, start: bool = True, **settings: Any) -> LiveSite:
@@ -137,6 +144,7 @@ def make_site(
         if not postgres:
             shutil.copyfile(request.getfixturevalue("sqlite_template"), site.database_file)
         sites.append(site)
+        request.node.stash.setdefault(SITES, []).append(site)
         if start:
             site.start()
         return site

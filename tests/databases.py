@@ -33,5 +33,6 @@ def default_database(url: str) -> Iterator[None]:
     finally:
         connection: Any = connections["default"]
         connection.close()
-        connection.close_pool()
+        if connection.vendor == "postgresql":
+            connection.close_pool()
         handler.settings["default"], handler._connections = settings, opened

@@ -1,7 +1,10 @@
 """A fresh site for one test: its own database, Stripe sandbox and daphne, on ports of its own."""
 
+import json
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from payments_site.demo.process import Process, free_port
 from payments_site.demo.site import Site
@@ -29,11 +32,27 @@ class LiveSite(Site):
         server.start()
         return f"http://127.0.0.1:{port}"
 
+    def at_stripe(self, action: str, **body: Any) -> dict[str, Any]:
+        """POST /_sandbox/<action>: what people, banks and the network do there."""
+        return self._ask_sandbox(action, json.dumps(body).encode())
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Every webhook so far, newest first."""
+        return list(self._ask_sandbox("deliveries?limit=5000")["data"])
+
+    def _ask_sandbox(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        address = f"{self.sandbox_url}/_sandbox/{path}"
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answered: dict[str, Any] = json.load(answer)
+        return answered
+
     def kill(self) -> None:
         """kill -9 the web servers; the sandbox lives on, as Stripe does."""
         for server in (self.server, *self.others):
             server.kill()
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.stop()
+        """kill -9 everything: nobody waits for its goodbyes."""
+        for process in self.processes:
+            process.kill()

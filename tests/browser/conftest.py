@@ -4,21 +4,27 @@ A failed test leaves a screenshot of each page and a trace (`playwright show-tra
 """
 
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, sync_playwright
+from pytest_django import DjangoDbBlocker
 
 from payments.models import Payment
 from payments_site.demo.site import ROOT
-from tests import chromium
+from tests import chromium, people
 from tests.clinic import Clinic, Person
-from tests.conftest import FAILED
+from tests.conftest import FAILED, SITES
+from tests.databases import default_database
 from tests.live_site import LiveSite
+from tests.people import Made
 
 NewContext = Callable[..., BrowserContext]
 PASSWORD = "sesame, said aloud"
@@ -48,7 +54,7 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
         context.set_default_timeout(10_000)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
-        context.tracing.start(screenshots=True, snapshots=True)
+        context.tracing.start(snapshots=True)  # with screenshots a page costs twice as much
         contexts.append(context)
         return context
 
@@ -70,12 +76,6 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
     for number, page in enumerate(context.pages):
         page.screenshot(path=folder / f"{number}.png", full_page=True)
     context.tracing.stop(path=folder / "trace.zip")
-
-
-@pytest.fixture
-def page(site: LiveSite, new_context: NewContext) -> Page:
-    """One person's page on a fresh site; `page.goto("/...")`."""
-    return new_context(base_url=site.url).new_page()
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +102,33 @@ def make_clinic(make_site: Callable[..., LiveSite], clinic_template: Clinic) -> 
 
 
 @pytest.fixture
-def clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
-    """A clerk and two patients of three appointments each, today at noon."""
+def new_clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
+    """A clerk and two patients of three appointments each, today at noon, on a site where nobody else is."""
     return make_clinic()
+
+
+@pytest.fixture(scope="session")
+def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[LiveSite]:
+    """One for each test process. Whoever counts what all people see, or kills it, needs a site of their own."""
+    site = LiveSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
+    shutil.copyfile(sqlite_template, site.database_file)
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_blocker: DjangoDbBlocker) -> Clinic:
+    """The same people, new ones for each test, on the shared site, whose Stripe has forgotten the others."""
+    request.node.stash.setdefault(SITES, []).append(shared_site)
+    shared_site.at_stripe("reset")
+
+    def make() -> list[Made]:
+        with django_db_blocker.unblock(), default_database(shared_site.settings["DATABASE_URL"]):
+            return people.make(1, 2, 3, PASSWORD, also=secrets.token_hex(3))
+
+    with ThreadPoolExecutor(1) as beside:  # Playwright's event loop is in this thread, where the ORM refuses to work
+        return Clinic(shared_site, beside.submit(make).result())
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """What people do on the site's pages and on Stripe's, and what they must see there. The site speaks French to them."""
 
-import json
 import re
+import sqlite3
 import time
-import urllib.request
 from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -16,10 +15,7 @@ from tests.live_site import LiveSite
 PAID, DECLINED = "4242 4242 4242 4242", "4000 0000 0000 0002"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 POLL = "/payments/live/"
-JOIN = """
-from django.contrib.auth.models import Group, User
-User.objects.get(username={name!r}).groups.add(Group.objects.get(name={group!r}))
-"""
+JOIN = "INSERT INTO auth_user_groups (user_id, group_id) SELECT ?, id FROM auth_group WHERE name = ?"
 
 
 def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:
@@ -31,7 +27,8 @@ def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **option
 
 def join(clinic: Clinic, person: Person, group: str) -> None:
     """Give a member of staff a role."""
-    clinic.site.manage("shell", "--no-imports", "--command", JOIN.format(name=person.name, group=group))
+    with sqlite3.connect(clinic.site.database_file, timeout=10) as database:
+        assert database.execute(JOIN, (person.id, group)).rowcount == 1
 
 
 def sign_in(page: Page, name: str, password: str) -> None:
@@ -118,26 +115,9 @@ def pay_by_card(page: Page, number: str) -> None:
     page.get_by_role("button", name="Payer").click()
 
 
-def at_stripe(site: LiveSite, action: str, **body: Any) -> dict[str, Any]:
-    """POST /_sandbox/<action>: what people, banks and the network do there."""
-    return _ask(f"{site.sandbox_url}/_sandbox/{action}", json.dumps(body).encode())
-
-
-def deliveries(site: LiveSite) -> list[dict[str, Any]]:
-    """Every webhook so far, newest first."""
-    return list(_ask(f"{site.sandbox_url}/_sandbox/deliveries?limit=5000")["data"])
-
-
 def wait_until_told(site: LiveSite, seconds: float = 20) -> None:
     """Until the site has taken every webhook."""
     deadline = time.monotonic() + seconds
-    while waiting := [delivery for delivery in deliveries(site) if delivery["state"] != "delivered"]:
+    while waiting := [delivery for delivery in site.deliveries() if delivery["state"] != "delivered"]:
         assert time.monotonic() < deadline, waiting
         time.sleep(0.05)
-
-
-def _ask(url: str, body: bytes | None = None) -> dict[str, Any]:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        answered: dict[str, Any] = json.load(answer)
-    return answered

@@ -81,7 +81,7 @@ def test_staff_set_up_a_code_and_a_passkey_and_sign_in_with_it(strict_site: str,
 
 def test_what_else_a_person_sees_of_their_account(clinic: Clinic, new_context: NewContext) -> None:
     page: Any = new_context(base_url=clinic.site.url).new_page()
-    sign_in(page, "patient0", PASSWORD)
+    sign_in(page, clinic.patients[0].name, PASSWORD)
     expect(page).to_have_url(re.compile("/appointments/"))
     for path in ("/password/reset/", "/password/reset/done/", "/password/change/", "/reauthenticate/"):
         page.goto(path)

@@ -3,10 +3,16 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewContext, keep_evidence
 from tests.live_site import LiveSite
+
+
+@pytest.fixture
+def page(shared_site: LiveSite, new_context: NewContext) -> Page:
+    return new_context(base_url=shared_site.url).new_page()
 
 
 def test_a_stranger_is_asked_to_sign_in_in_french(page: Page) -> None:
@@ -15,9 +21,9 @@ def test_a_stranger_is_asked_to_sign_in_in_french(page: Page) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "fr")
 
 
-def test_two_people_have_two_sessions(site: LiveSite, new_context: NewContext) -> None:
-    first, second = new_context(base_url=site.url), new_context(base_url=site.url)
-    first.add_cookies([{"name": "sessionid", "value": "first", "url": site.url}])
+def test_two_people_have_two_sessions(new_context: NewContext) -> None:
+    first, second = new_context(), new_context()
+    first.add_cookies([{"name": "sessionid", "value": "first", "url": "http://127.0.0.1"}])
     assert second.cookies() == []
 
 

@@ -83,9 +83,9 @@ def test_a_clerk_refunds_up_to_the_limit_and_an_accountant_the_rest(
     assert (row["Reçu"], row["Remboursé"]) == ("50,00", "50,00")
 
 
-def test_a_case_to_review_appears_and_is_solved_on_the_open_queue(
-    clinic: Clinic, patient: Person, desk_path: str, new_context: NewContext
-) -> None:
+def test_a_case_to_review_appears_and_is_solved_on_the_open_queue(new_clinic: Clinic, new_context: NewContext) -> None:
+    clinic, patient = new_clinic, new_clinic.patients[0]
+    desk_path = f"/desk/{patient.references[0]}/"
     pages.join(clinic, clinic.staff[0], "front desk")
     context = browser_of(clinic.staff[0], clinic, new_context)
     queue, screen = open_live(context, "/review/"), context.new_page()
@@ -107,9 +107,8 @@ def test_a_case_to_review_appears_and_is_solved_on_the_open_queue(
     pages.expect_same_document(queue)
 
 
-def test_a_payment_that_moves_is_counted_and_told_to_eyes_and_ears(
-    clinic: Clinic, payment: Payment, new_context: NewContext
-) -> None:
+def test_a_payment_that_moves_is_counted_and_told_to_eyes_and_ears(new_clinic: Clinic, new_context: NewContext) -> None:
+    clinic = new_clinic
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     expect(screen.locator("[data-tab=to_pay] .count")).to_have_text("6")
     assert clinic.tell(clinic.story().completed()) == 200

@@ -50,15 +50,14 @@ def test_two_tabs_of_one_person_show_one_toast(
     assert sum(toasts(tab).count() for tab in tabs) == 1
 
 
-def test_a_killed_server_is_caught_up_with(
-    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
-) -> None:
+def test_a_killed_server_is_caught_up_with(new_clinic: Clinic, new_context: NewContext) -> None:
+    clinic, patient = new_clinic, new_clinic.patients[0]
     page = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
     clinic.site.kill()
     expect_live(page, "reconnecting")
     clinic.site.server.start()
     assert clinic.tell(clinic.story().completed()) == 200
-    expect_status(page, payment, "paid")
+    expect_status(page, patient.payments[0], "paid")
     expect_live(page)
     expect(toasts(page)).to_have_count(1)
     expect_same_document(page)
@@ -90,8 +89,9 @@ def test_signing_out_elsewhere_is_said(clinic: Clinic, patient: Person, new_cont
 
 
 def test_a_row_lights_up_where_it_is_and_a_missing_one_waits_to_be_asked_for(
-    clinic: Clinic, patient: Person, new_context: NewContext
+    new_clinic: Clinic, new_context: NewContext
 ) -> None:
+    clinic, patient = new_clinic, new_clinic.patients[0]
     page = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     search = page.locator("input[type=search]")
     search.fill("half a na")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from payments.models import Payment
 from tests.browser import pages
 from tests.browser.conftest import PASSWORD, NewContext
-from tests.browser.pages import DECLINED, PAID, PHONE, at_stripe, browser_of, expect_status, open_live
+from tests.browser.pages import DECLINED, PAID, PHONE, browser_of, expect_status, open_live
 from tests.clinic import Clinic, Person
 
 pytestmark = pytest.mark.faults
@@ -130,7 +130,7 @@ def return_before_the_webhook(phone: Page, path: str) -> None:
 def test_a_patient_back_before_a_late_webhook_sees_paid_without_doing_anything(
     clinic: Clinic, payment: Payment, path: str, desk: Page, phone: Page
 ) -> None:
-    at_stripe(clinic.site, "delivery", mode="delay", seconds=5)
+    clinic.site.at_stripe("delivery", mode="delay", seconds=5)
     return_before_the_webhook(phone, path)
     expect_paid_with_one_toast(phone, payment)
     pages.wait_until_told(clinic.site)
@@ -143,14 +143,14 @@ def test_a_patient_back_before_a_late_webhook_sees_paid_without_doing_anything(
 def test_a_page_that_can_not_ask_stripe_waits_for_the_webhook(
     clinic: Clinic, payment: Payment, path: str, phone: Page
 ) -> None:
-    at_stripe(clinic.site, "delivery", mode="hold")
+    clinic.site.at_stripe("delivery", mode="hold")
     return_before_the_webhook(phone, path)
-    at_stripe(clinic.site, "api", mode="down")
+    clinic.site.at_stripe("api", mode="down")
     with phone.expect_response(re.compile("/confirm/")) as asked:
         phone.get_by_role("button", name="Vérifier maintenant").click()
     assert asked.value.status < 500
     expect(phone.get_by_text("Paiement reçu, confirmation en cours…")).to_be_visible()
-    at_stripe(clinic.site, "delivery", mode="normal")
+    clinic.site.at_stripe("delivery", mode="normal")
     expect(pages.status_of(phone, payment)).to_have_attribute("data-status", "paid", timeout=TURNS_ALONE)
 
 
@@ -167,26 +167,26 @@ def test_a_payment_made_while_the_server_is_dead_shows_within_ten_seconds_of_its
     site.kill()
     for screen in (computer, desk):
         pages.expect_live(screen, "reconnecting")
-    assert at_stripe(site, "pay", session=session, card=PAID)["session"]["payment_status"] == "paid"
+    assert site.at_stripe("pay", session=session, card=PAID)["session"]["payment_status"] == "paid"
     site.server.start()
     for screen in (computer, desk):
         expect_paid_with_one_toast(screen, patient.payments[0])
 
 
-def test_people_without_javascript_pay_and_see_it(
-    clinic: Clinic, patient: Person, path: str, new_context: NewContext
-) -> None:
+def test_people_without_javascript_pay_and_see_it(new_clinic: Clinic, new_context: NewContext) -> None:
+    clinic, patient = new_clinic, new_clinic.patients[0]
+    path = f"/appointments/{patient.references[0]}/"
     page = new_context(base_url=clinic.site.url, java_script_enabled=False, **PHONE).new_page()
     pages.sign_in(page, patient.name, PASSWORD)
     page.get_by_role("link", name="12:00").click()
-    at_stripe(clinic.site, "delivery", mode="hold")
+    clinic.site.at_stripe("delivery", mode="hold")
     pages.start_paying(page)
     pages.pay_by_card(page, DECLINED)
     expect(page.get_by_role("alert")).to_contain_text("refusée")
     pages.pay_by_card(page, PAID)
     expect(page).to_have_url(re.compile(path))
     expect(page.get_by_text("Paiement reçu, confirmation en cours…")).to_be_visible()
-    at_stripe(clinic.site, "delivery", mode="normal")
+    clinic.site.at_stripe("delivery", mode="normal")
     pages.wait_until_told(clinic.site)
     page.get_by_role("link", name="Actualiser").click()
     expect_status(page, patient.payments[0], "paid")

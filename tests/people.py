@@ -1,0 +1,59 @@
+"""People with a session, and today's appointments of theirs, in the default database: also in a live site's process."""
+
+import datetime
+import functools
+from typing import TypedDict
+
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
+
+from appointments.models import Appointment, Practitioner
+
+
+class Made(TypedDict):
+    """Of each payment: its public id, the amount in minor units, and its appointment's reference."""
+
+    name: str
+    id: int
+    session: str
+    payments: list[tuple[str, int, str]]
+
+
+def make(staff: int, patients: int, each: int, password: str | None = None, also: str = "") -> list[Made]:
+    """Staff first. `each`: appointments of each patient, today from noon. `also` ends their names, as in staff0also."""
+    hashed = _hash(password) if password else make_password(None)
+    doctor, _ = Practitioner.objects.get_or_create(name="Dr Anne Mercier", specialty="Dermatology")
+    desk = [_person(f"staff{number}{also}", hashed, is_staff=True) for number in range(staff)]
+    treated = [_person(f"patient{number}{also}", hashed) for number in range(patients)]
+    for patient in treated:
+        patient["payments"] = [_book(doctor, patient["id"], number) for number in range(each)]
+    return desk + treated
+
+
+@functools.cache
+def _hash(password: str) -> str:
+    """As live sites keep it, on purpose at the cost of a tenth of a second."""
+    return Argon2PasswordHasher().encode(password, "salted by tests")
+
+
+def _person(name: str, hashed: str, **fields: bool) -> Made:
+    about = {"email": f"{name}@clinic.example", "first_name": name.title(), "last_name": "Canary", "password": hashed}
+    user = User.objects.create(username=name, **about, **fields)
+    session = SessionStore()
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return {"name": name, "id": user.pk, "session": str(session.session_key), "payments": []}
+
+
+def _book(doctor: Practitioner, patient: int, number: int) -> tuple[str, int, str]:
+    noon = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
+    start = noon + datetime.timedelta(minutes=number)
+    visit = Appointment.objects.create(
+        patient_id=patient, practitioner=doctor, service="Consultation", start=start,
+        end=start + datetime.timedelta(minutes=20), price_amount=5000 + number, currency="eur",
+    )  # fmt: skip
+    return str(visit.payment.public_id), visit.payment.amount_due, visit.reference
