@@ -28,7 +28,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from appointments.models import Appointment, Practitioner
-from payments import holders
+from payments import holders, hub
 from payments.models import Payment
 from payments.status import PaymentStatus
 from tests.payments.clients import desk_page_of, text_of
@@ -313,7 +313,9 @@ def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_an_open_page_is_told_that_its_session_has_ended() -> None:
+async def test_an_open_page_is_told_that_its_session_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "TAIL", 0.1)
+    monkeypatch.setattr(hub, "RECHECK", 0.1)
     clerk = await sync_to_async(User.objects.create_user)("desk", password=PASSWORD, is_staff=True)
     async with Page(clerk) as page:
         await page.told_until_hello()
