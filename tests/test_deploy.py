@@ -171,7 +171,7 @@ class Echo(BaseHTTPRequestHandler):
 def echoing(tmp_path: Path) -> Iterator[Nginx]:
     """nginx in front of a server that tells what it was sent; the second server is down."""
     server = ThreadingHTTPServer((HOST, 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()  # seconds until it notices its end
     nginx = Nginx(tmp_path, server.server_port, free_port())
     with running(nginx.process):
         yield nginx

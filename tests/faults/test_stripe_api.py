@@ -45,7 +45,7 @@ def answering(request: pytest.FixtureRequest, settings: Settings) -> Iterator[No
 
     with Server((HOST, 0), Handler) as server:
         settings.STRIPE_API_HOST = f"http://{HOST}:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield
         over.set()
         server.shutdown()

@@ -75,7 +75,7 @@ def bank(settings: Settings) -> Iterator[Bank]:
 
     server = ThreadingHTTPServer((HOST, 0), Api)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     settings.STRIPE_API_HOST = f"http://{HOST}:{server.server_port}"
     yield bank
     server.shutdown()
