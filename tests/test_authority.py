@@ -251,6 +251,7 @@ def test_every_url_has_a_rule_and_every_rule_a_url() -> None:
     assert {view for view, _ in RULES} == set(OURS)
 
 
+@pytest.mark.slow
 def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
     wrong = []
     for view, method in RULES:
@@ -296,6 +297,7 @@ def test_the_admin_gives_those_rights_which_the_table_names(role: str, world: Wo
         assert rights == (MANAGED.get(name, set()) if role == "manager" else set()), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["anonymous", "owner", "manager"])
 def test_the_admin_s_pages_follow_those_rights(role: str, world: World) -> None:
     wrong = []

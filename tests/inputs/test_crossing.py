@@ -75,6 +75,7 @@ WEIGHTS = [42, 42, 3, 2, 3, 3, 2, 3]
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_nothing_of_one_patient_reaches_another(book: Any, practitioner: Practitioner) -> None:
     visitors = [Visitor(number, book) for number in range(PATIENTS)]
     owner = {mark: visitor for visitor in visitors for mark in visitor.marks()}

@@ -26,6 +26,7 @@ from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
 from tests.payments.test_order import STEPS, NoDatabase
 
+pytestmark = pytest.mark.slow
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # also halves of characters
 JSON = st.recursive(

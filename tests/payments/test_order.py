@@ -85,6 +85,7 @@ def test_money_shown_never_exceeds_what_stripe_said(history: list[tuple[str, str
     assert standing.overpaid <= standing.received - standing.refunded
 
 
+@settings(deadline=None)
 @given(st.permutations(["failed", "completed", "charged", "succeeded", "refund_succeeded"]), st.data())
 def test_merging_is_associative_and_idempotent(order: list[str], data: st.DataObject) -> None:
     facts = [fact for event in told([(step, "A") for step in order]) for fact in from_event(event)]
@@ -105,6 +106,7 @@ def test_four_events_in_every_order_end_in_the_same_state(story: Story, order: t
     assert (payment.status, payment.amount_refunded) == (PaymentStatus.PARTIALLY_REFUNDED, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @given(histories, st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -160,6 +160,7 @@ def run(examples: int) -> None:
     run_state_machine_as_test(StripeMachine, settings=limits)
 
 
+@pytest.mark.slow
 def test_whatever_stripe_does_the_site_ends_at_the_truth() -> None:
     run(200)
 
