@@ -20,6 +20,13 @@ os.environ.update(
     REQUIRE_MFA="0",
 )
 
-from payments_site.settings import *  # noqa: F403
+import stripe
 
+from payments_site.settings import *  # noqa: F403
+from payments_site.settings import DATABASES, MIDDLEWARE
+
+# Asynchronous, so that each request of Django's test client would change threads and back. The live sites have it.
+MIDDLEWARE.remove("servestatic.middleware.ServeStaticMiddleware")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # sign-in in microseconds
+DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"  # no flush
+stripe.HTTPClient.INITIAL_DELAY = 0.01  # seconds until it asks Stripe again
