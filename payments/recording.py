@@ -22,7 +22,7 @@ SYNCING_RECEIVERS = (
 )
 UNSETTLED = (EventReceipt.Outcome.RECEIVED, EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEFERRED)
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
-ENDPOINT = "SELECT * FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
+ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 
 
 def disconnect_receivers() -> list[str]:

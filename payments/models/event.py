@@ -17,7 +17,7 @@ INSERT INTO payments_eventreceipt
     (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
 VALUES (%s, %s, %s, %s, %s, %s, '', '', 1)
 ON CONFLICT (stripe_event_id) DO UPDATE SET deliveries = payments_eventreceipt.deliveries + 1
-RETURNING *
+RETURNING {columns}
 """
 
 

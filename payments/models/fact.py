@@ -32,7 +32,7 @@ COLUMNS = (
 
 # Asked of every webhook, and dear to compile anew.
 BELONGING = """
-SELECT * FROM payments_fact WHERE payment_id = %s OR payment_id IS NULL AND (
+SELECT {columns} FROM payments_fact WHERE payment_id = %s OR payment_id IS NULL AND (
     claimed_payment = %s OR stripe_id IN ({}) OR payment_intent_id IN ({}) OR charge_id IN ({})
 ) ORDER BY created, id
 """
@@ -56,7 +56,8 @@ class FactQuerySet(models.QuerySet["Fact"]):
         claimed = Fact._meta.get_field("claimed_payment").get_db_prep_value(payment.public_id, connection)
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
-        return rows.read(BELONGING.format(*places), [payment.pk, claimed, *chain(*groups)], Fact)
+        sql = BELONGING.format(*places, columns="{columns}")
+        return rows.read(sql, [payment.pk, claimed, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

@@ -19,7 +19,7 @@ def patient_audience(user_id: int) -> str:
 NEXT = """
 INSERT INTO payments_feed (audience, head, pruned) VALUES {}
 ON CONFLICT (audience) DO UPDATE SET head = payments_feed.head + 1
-RETURNING *
+RETURNING {columns}
 """
 
 
@@ -31,7 +31,8 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         taken in sorted order, so that two calls never deadlock.
         """
         names = sorted(set(audiences))
-        feeds: list[Feed] = rows.read(NEXT.format(", ".join(["(%s, 1, 0)"] * len(names))), names, Feed)
+        sql = NEXT.format(", ".join(["(%s, 1, 0)"] * len(names)), columns="{columns}")
+        feeds: list[Feed] = rows.read(sql, names, Feed)
         entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
         rows.insert(*entries)
         return entries

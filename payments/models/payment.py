@@ -29,7 +29,7 @@ PAYABLE = (
 
 # Asked of every webhook, and dear to compile anew.
 NAMED = """
-SELECT payments_payment.*, appointments_appointment.* FROM payments_payment
+SELECT {columns} FROM payments_payment
 JOIN appointments_appointment ON appointments_appointment.id = payments_payment.appointment_id
 WHERE payments_payment.public_id = %s
 """

@@ -4,23 +4,23 @@ As the ORM does it, without Django's signals. Columns, defaults and conversions 
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import connection, models
 
 Convert = Callable[[Any], Any]
+Plan = Sequence[tuple[type[models.Model], list[str], list[Convert | None]]]
 
 
 def read(sql: str, params: Sequence[Any], *of: type[models.Model]) -> list[Any]:
-    """The rows that a statement returns, which has all columns of these models' tables, one table after the other.
+    """The rows that a statement returns, where its {columns} stands for all columns of these models.
 
     Instances of one model, or tuples of several models' instances.
     """
+    names, plan = _reading(of, connection.vendor)
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        plan = _reading(of, tuple(column[0] for column in cursor.description), connection.vendor)
+        cursor.execute(sql.replace("{columns}", names), params)
         found = [_instances(plan, iter(row)) for row in cursor.fetchall()]
     return [instances[0] for instances in found] if len(of) == 1 else found
 
@@ -48,29 +48,23 @@ def _prepared(row: models.Model, field: Any, *, add: bool) -> Any:
     return field.get_db_prep_save(field.pre_save(row, add), connection)
 
 
-def _instances(plan: Sequence[tuple[type[models.Model], list[str], list[Convert | None]]], row: Any) -> tuple[Any, ...]:
+def _instances(plan: Plan, values: Iterator[Any]) -> tuple[Any, ...]:
     return tuple(
         model.from_db(
-            connection.alias,
-            names,
-            [
-                convert(value) if convert else value
-                for convert, value in zip(converts, islice(row, len(names)), strict=True)
-            ],
+            connection.alias, names, [convert(next(values)) if convert else next(values) for convert in converts]
         )
         for model, names, converts in plan
     )
 
 
 @functools.cache
-def _reading(of: tuple[type[models.Model], ...], columns: tuple[str, ...], _vendor: str) -> Any:
-    """For each model the names of its attributes, in the order of the statement's columns, and their conversions."""
-    plan, left = [], iter(columns)
-    for model in of:
-        by_column = {field.column: field for field in model._meta.concrete_fields}
-        fields = [by_column[column] for column in islice(left, len(by_column))]
-        plan.append((model, [field.attname for field in fields], [_converter(field) for field in fields]))
-    return plan
+def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Plan]:
+    """The columns of these models, and of each its attributes and their conversions in the same order."""
+    fields = {model: model._meta.concrete_fields for model in of}
+    quoted = connection.ops.quote_name
+    columns = [f"{quoted(model._meta.db_table)}.{quoted(str(field.column))}" for model in of for field in fields[model]]
+    plan = [(model, [field.attname for field in fields[model]], [*map(_converter, fields[model])]) for model in of]
+    return ", ".join(columns), plan
 
 
 def _converter(field: Any) -> Convert | None:
