@@ -27,6 +27,7 @@ card 4242424242424242 is paid; any future date, any CVC
 card 4000000000000002 is declined
 card 4000000000009995 is declined for insufficient funds
 card 4000002760003184 asks for 3-D Secure
+card 4000000000000259 is paid, then disputed
 mails in {site.mails}, as they would leave
 {mortal}logs and data in {site.folder} (--reset clears them); Ctrl-C stops everything
 """
