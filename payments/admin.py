@@ -68,7 +68,7 @@ class EventReceiptInline(RowsOfPayment):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("public_id", "appointment", "status", "due", "received", "updated_at")
+    list_display = ("appointment", "status", "due", "received", "updated_at")
     list_filter = ("status", "currency")
     list_select_related = ("appointment",)
     search_fields = ("public_id", "appointment__reference", "facts__stripe_id")
