@@ -36,15 +36,6 @@ class Practitioner(models.Model):
 
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
-    def for_patient(self, user: AbstractBaseUser) -> Self:
-        return self.filter(patient=user)
-
-    def on_day(self, day: datetime.date) -> Self:
-        """Those that start on this calendar day of the clinic's time zone."""
-        start = timezone.make_aware(datetime.datetime.combine(day, datetime.time.min))
-        end = timezone.make_aware(datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time.min))
-        return self.filter(start__gte=start, start__lt=end)
-
     def taking(self, start: datetime.datetime, end: datetime.datetime) -> Self:
         """Those that take up some of this time; canceled ones don't."""
         return self.filter(start__lt=end, end__gt=start).exclude(status=Appointment.Status.CANCELED)
