@@ -29,7 +29,7 @@ def test_everything_about_a_payment_can_be_read(admin_client: Client, payment: P
         f"fact/{fact.pk}": str(payment.public_id),
         f"statuschange/{change.pk}": str(payment.public_id),
         f"eventreceipt/{receipt.pk}": str(payment.public_id),
-        "payment": str(payment.public_id),
+        "payment": payment.appointment.reference,
         "fact": fact.stripe_id,
         "statuschange": str(payment.public_id),
         "eventreceipt": receipt.stripe_event_id,
