@@ -31,7 +31,7 @@ class Tab:
     def __init__(self, url: str, person: Person, cursor: int = 0) -> None:
         self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
         self.cookie = f"sessionid={person.session}"
-        self.greeted_at = 0.0
+        self.greeted_at = self._heard_at = 0.0
         self.tries = self.resets = 0
         self.told: list[int] = []  # every entry's number, in the order in which it was applied
         self.statuses: Statuses = {}
@@ -55,12 +55,15 @@ class Tab:
         headers = {"Cookie": self.cookie}
         async with connect(socket, origin=Origin(self.url), additional_headers=headers, **options) as page:
             with suppress(TimeoutError):
+                self._heard_at = asyncio.get_running_loop().time()
                 while True:
-                    await self._hear(json.loads(await self._next(page)))
+                    text = await self._next(page)
+                    self._heard_at = asyncio.get_running_loop().time()  # a question over HTTP is no excuse
+                    await self._hear(json.loads(text))
 
     async def _next(self, page: ClientConnection) -> str | bytes:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LATE):
+            async with asyncio.timeout_at(self._heard_at + LATE):
                 return await page.recv()
         await page.send("ping")
         async with asyncio.timeout(PROBE):
