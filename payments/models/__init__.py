@@ -1,9 +1,10 @@
+from .change import StatusChange
 from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt
 from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
 from .note import Note
-from .payment import Payment, StatusChange
+from .payment import Payment
 from .record_view import RecordView
 
 __all__ = [

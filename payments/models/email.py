@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .payment import StatusChange
+from .change import StatusChange
 
 FIRST_PAUSE, LONGEST_PAUSE = 60, 60 * 60  # seconds between tries; longer than a mail server takes to answer
 GIVE_UP_AFTER = datetime.timedelta(days=3)

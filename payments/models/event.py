@@ -9,7 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import rows
-from .payment import Payment, StatusChange
+from .change import StatusChange
+from .payment import Payment
 
 # Django's own upsert says nothing of a row that was there. One statement instead of two on every webhook.
 CLAIM = """

@@ -6,7 +6,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from . import rows
-from .payment import Payment, StatusChange
+from .change import StatusChange
+from .payment import Payment
 
 STAFF = "staff"
 

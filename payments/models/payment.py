@@ -1,9 +1,8 @@
-"""A payment: what is due for one appointment, where it stands, and each move that it made."""
+"""A payment: what is due for one appointment, and where it stands."""
 
 import uuid
 from typing import Self
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
@@ -152,50 +151,3 @@ class Payment(models.Model):
             dispute_due_by=self.dispute_due_by,
             reviews=tuple(Review(reason) for reason in self.reviews),
         )
-
-
-class StatusChange(models.Model):
-    """One move of a payment: audit log, timeline and toast text in one. Never updated, never deleted."""
-
-    class Source(models.TextChoices):
-        WEBHOOK = "webhook", _("Stripe")
-        RETURN_PAGE = "return_page", _("Return from Checkout")
-        CHECKOUT = "checkout", _("Checkout")
-        REFUND = "refund", _("Refund")
-        DESK = "desk", _("Desk")
-        APPOINTMENT = "appointment", _("Appointment")
-        RECONCILE = "reconcile", _("Asked Stripe")
-        REPLAY = "replay", _("Replay")
-        CATCH_UP = "catch_up", _("Catch-up")
-        SWEEP = "sweep", _("Sweep")
-
-    payment = models.ForeignKey(Payment, models.PROTECT, related_name="changes")
-    version = models.PositiveIntegerField()
-    from_status = models.CharField(max_length=20, choices=PaymentStatus)
-    to_status = models.CharField(max_length=20, choices=PaymentStatus)
-    standing = models.JSONField()  # the whole Standing after this move, amounts in minor units
-    booking = models.JSONField(default=dict, blank=True)  # what is new about the appointment itself
-    source = models.CharField(max_length=12, choices=Source)
-    stripe_event_id = models.CharField(max_length=255, blank=True)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
-    occurred_at = models.DateTimeField(_("happened at Stripe"), null=True, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ("payment", "version")
-        verbose_name = _("status change")
-        verbose_name_plural = _("status changes")
-        constraints = (models.UniqueConstraint(fields=("payment", "version"), name="one_change_per_version"),)
-
-    def __str__(self) -> str:
-        return f"{self.from_status} -> {self.to_status}"
-
-    @property
-    def moved(self) -> bool:
-        """Whether the status itself changed, so that people should be told."""
-        return self.from_status != self.to_status
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds from what happened at Stripe (whole seconds there) to our knowing it."""
-        return (self.created_at - self.occurred_at).total_seconds() if self.occurred_at else None
