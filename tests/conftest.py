@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from payments_site.demo.site import Site
 from tests import services
@@ -19,8 +20,7 @@ from tests.live_site import LiveSite
 
 FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
-DEAR = ("attacked_site", "shell")  # fixtures that one test process makes for all: its tests keep together
-SERVERS = {"make_site", "postgres_server", "cli_binary", *DEAR}  # their tests are left out by ./run test fast
+SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}  # not in ./run test fast
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -29,6 +29,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         postgres = pytest.param("postgres", marks=pytest.mark.slow)
         engines = [postgres] if marker.kwargs.get("only") else ["sqlite", postgres]
         metafunc.parametrize("database", engines, indirect=True)
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out test by test, but for the folder whose files share one attacked site: that goes to one test process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "inputs" if nodeid.startswith("tests/inputs/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Together(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,8 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("redis")
         if not SERVERS.isdisjoint(names):
             item.add_marker("slow")
-        for fixture in set(DEAR).intersection(names):
-            item.add_marker(pytest.mark.xdist_group(fixture))
     # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
