@@ -20,7 +20,7 @@ SYNCING_RECEIVERS = (
     event_handlers.handle_charge_event,
     event_handlers.handle_charge_dispute_event,
 )
-UNSETTLED = (EventReceipt.Outcome.RECEIVED, EventReceipt.Outcome.FAILED, EventReceipt.Outcome.DEFERRED)
+UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
 ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 

@@ -119,6 +119,7 @@ if REDIS_URL:
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "fr")
 LANGUAGES = [("fr", _("French")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = ["payments_site.formats"]
 TIME_ZONE = env.str("TIME_ZONE", "Europe/Paris")
 USE_TZ = True
 CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")

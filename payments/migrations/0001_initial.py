@@ -107,14 +107,15 @@ class Migration(migrations.Migration):
                 ("dispute_due_by", models.PositiveBigIntegerField(blank=True, null=True)),
                 ("reviews", models.JSONField(blank=True, default=list, verbose_name="to review")),
                 ("version", models.PositiveIntegerField(default=0)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated")),
                 (
                     "appointment",
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="payment",
                         to="appointments.appointment",
+                        verbose_name="appointment",
                     ),
                 ),
             ],

@@ -69,7 +69,9 @@ class Payment(models.Model):
     """One appointment's payment. Amounts are minor units of `currency`; only the ledger writes the standing."""
 
     public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    appointment = models.OneToOneField(Appointment, models.PROTECT, related_name="payment")
+    appointment = models.OneToOneField(
+        Appointment, models.PROTECT, related_name="payment", verbose_name=_("appointment")
+    )
     amount_due = models.PositiveBigIntegerField(_("due"))
     currency = models.CharField(_("currency"), max_length=3)
     earlier_amounts = models.JSONField(default=list, blank=True)
@@ -89,8 +91,8 @@ class Payment(models.Model):
     reviews = models.JSONField(_("to review"), default=list, blank=True)
 
     version = models.PositiveIntegerField(default=0)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
     objects = PaymentQuerySet.as_manager()
 
