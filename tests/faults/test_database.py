@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 
 import psycopg
 import pytest
@@ -31,7 +32,7 @@ def told(event: Event) -> int:
     body = json.dumps(event)
     signature = sign(body, settings.STRIPE_WEBHOOK_SECRETS[0])
     try:
-        return answered(Delivery(body.encode(), signature, "127.0.0.1"), "faults").status_code
+        return copy_context().run(answered, Delivery(body.encode(), signature, "127.0.0.1"), "faults").status_code
     finally:
         connection.close()
 
