@@ -24,7 +24,10 @@ def site_database(url: str) -> dict[str, Any]:
 @contextmanager
 def default_database(url: str) -> Iterator[None]:
     """Every thread's default database is this one, also in threads that outlive a test and kept a connection."""
+    from payments.views import health
+
     handler: Any = connections
+    health._probes.submit(int).result(30)  # or /readyz, asked by a test before, would end its transaction elsewhere
     settings, opened = handler.settings["default"], handler._connections
     handler.settings["default"] = site_database(url)
     handler._connections = Local(handler.thread_critical)
