@@ -102,8 +102,9 @@ class Hub:
         try:
             if entry:
                 frames_of(Batch(seq, [entry]), feed.languages)
-        finally:
-            self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
+        except Exception:
+            logger.exception("live_rendering_failed")  # the other processes are told all the same
+        self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
 
     def _wake(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
         feed = self._feeds.get(audience)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
 
 from payments import desk, hints, hub
 from payments.live import BEAT
@@ -100,6 +102,24 @@ async def test_a_hint_that_was_lost_is_found_by_the_tail(
         monkeypatch.setattr(hints, "publish", lambda entries: None)
         await pay(payment, clerk)
         assert (await page.told())["seq"] == 2
+
+
+async def test_what_a_broken_template_keeps_back_is_told_once_it_is_mended(
+    payment: Payment, patient: User, clerk: User, hurried_hub: None, settings: Settings, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (tmp_path / "payments").mkdir()
+    (tmp_path / "payments" / "_entry.html").write_text("{% nonsense %}")
+    whole = settings.TEMPLATES
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        settings.TEMPLATES = [whole[0] | {"DIRS": [tmp_path, *whole[0]["DIRS"]]}]
+        await pay(payment, clerk)
+        assert await page.socket.receive_nothing(0.5)
+        settings.TEMPLATES = whole
+        assert (await page.told())["seq"] == 2
+    assert "live_rendering_failed" in {record.message for record in caplog.records}
+    assert "payment_status_changed" in {record.message for record in caplog.records}
 
 
 async def test_a_beat_says_the_newest_number(
