@@ -32,7 +32,7 @@ class Tab:
         self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
         self.cookie = f"sessionid={person.session}"
         self.greeted_at = self._heard_at = 0.0
-        self.tries = self.resets = 0
+        self.tries = self.resets = self._in_vain = 0  # reconnects in all, and those since the last hello
         self.told: list[int] = []  # every entry's number, in the order in which it was applied
         self.statuses: Statuses = {}
         self.words: set[str] = set()  # all that it was told, as far as it could be an id or a name
@@ -44,8 +44,8 @@ class Tab:
             with suppress(OSError, TimeoutError, WebSocketException):
                 await self._listen()
                 continue
-            self.tries += 1
-            mean = min(RETRY * GROWTH ** max(0, self.tries - STEADY_TRIES), LONGEST)
+            self.tries, self._in_vain = self.tries + 1, self._in_vain + 1
+            mean = min(RETRY * GROWTH ** max(0, self._in_vain - STEADY_TRIES), LONGEST)
             await asyncio.sleep(mean * random.uniform(0.5, 1.5))
 
     async def _listen(self) -> None:
@@ -71,7 +71,7 @@ class Tab:
 
     async def _hear(self, message: dict[str, Any]) -> None:
         if message.get("t") == "hello":
-            self.greeted_at = time.monotonic()
+            self.greeted_at, self._in_vain = time.monotonic(), 0
         if (message["seq"] if "t" in message else message["prev"]) > self.cursor:
             await self._catch_up()
         elif "html" in message:
