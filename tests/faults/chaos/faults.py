@@ -58,7 +58,7 @@ def web_stopped(world: World) -> Iterator[None]:
 
 @fault("web process: frozen", 1, 4)
 def web_frozen(world: World) -> Iterator[None]:
-    web = world.chance.choice(world.webs)
+    web = world.chance.choice([web for web in world.webs if web.running])  # another fault may just have ended one
     web.freeze()
     yield
     web.thaw()
