@@ -24,6 +24,10 @@ class Fault:
     breaks: Break
     seconds: tuple[float, float]  # how long it lasts: between these
 
+    @property
+    def victim(self) -> str:
+        return self.name.partition(":")[0]
+
 
 FAULTS: list[Fault] = []
 
@@ -58,7 +62,7 @@ def web_stopped(world: World) -> Iterator[None]:
 
 @fault("web process: frozen", 1, 4)
 def web_frozen(world: World) -> Iterator[None]:
-    web = world.chance.choice([web for web in world.webs if web.running])  # another fault may just have ended one
+    web = world.chance.choice(world.webs)
     web.freeze()
     yield
     web.thaw()

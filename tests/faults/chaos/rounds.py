@@ -48,12 +48,14 @@ def table(rows: list[Row]) -> str:
 
 
 def draws(world: World, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
-    """Every fault before any comes again; a quarter of the time, two at once."""
+    """Every fault before any comes again; a quarter of the time two at once, of different victims."""
     while True:
         deck = world.chance.sample(faults, len(faults))
         while deck:
-            count = 2 if world.chance.random() < 0.25 else 1
-            yield [deck.pop() for _ in range(min(count, len(deck)))]
+            drawn = [deck.pop()]
+            if deck and deck[-1].victim != drawn[0].victim and world.chance.random() < 0.25:
+                drawn.append(deck.pop())
+            yield drawn
 
 
 def break_and_mend(world: World, faults: list[Fault]) -> None:
