@@ -3,7 +3,7 @@
 export const CONNECT_MS = 8000; // until the server takes the call
 export const HELLO_MS = 15000; // from there to hello, which may wait for its turn
 export const LATE_MS = 500; // by which a beat may be late
-export const PROBE_MS = 2500; // from ping to answer
+export const PROBE_MS = 2000; // from ping to answer
 
 const RETRY_MS = 3000; // mean wait before a reconnect
 const STEADY_TRIES = 6; // after these the wait grows

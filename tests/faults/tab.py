@@ -17,7 +17,7 @@ from websockets.typing import Origin
 from tests.clinic import Person
 
 RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-waits.js
-LATE, PROBE = 10.5, 2.5  # seconds of silence until it pings, and from there to the answer
+LATE, PROBE = 10.5, 2.0  # seconds of silence until it pings, and from there to the answer
 ENTRY = re.compile(r'<live-entry data-seq="(\d+)"')
 WORD = re.compile(r"[-\w]{5,}")
 STATUS = re.compile(r'id="payment-([-\w]+)" data-status="(\w+)" data-version="(\d+)"')
