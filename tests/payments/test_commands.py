@@ -48,6 +48,25 @@ def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeA
     assert "0 payments moved" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("days", [2, 10])
+def test_catch_up_fills_a_gap_also_before_a_later_event(
+    payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, days: int
+) -> None:
+    """Of two days, after which an event came; and of ten, since when none did."""
+    stripe.do("clock", offset=-days * DAY)
+    with time_machine.travel(timezone.now() - datetime.timedelta(days=days)):
+        paid_unheard(book(), stripe)
+        stripe.tell()
+        paid_unheard(payment, stripe)
+    stripe.do("clock", offset=0)
+    if days < 3:
+        paid_unheard(book(), stripe)
+        deliver(stripe.events()[-1])
+    call_command("catch_up")
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+
+
 def test_catch_up_past_thirty_days_asks_object_by_object(
     payment: Payment, stripe: StripeAtHome, capsys: Capture
 ) -> None:

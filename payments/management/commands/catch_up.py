@@ -15,14 +15,15 @@ from payments.stripe_client import StripeUnavailableError
 from payments.stripe_lookup import events_since
 
 KEPT = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists events
+RETRIED = datetime.timedelta(days=3).total_seconds()  # how long Stripe tries again; gaps lie before later events, too
 OVERLAP = 60 * 60  # seconds asked again before the last event that reached us: events arrive in any order
 
 
 class Command(OperatorCommand):
     help = (
         "Pull the events that never reached us from Stripe's Events API and apply them, oldest first."
-        " Starts at the last event received. Older than 30 days, Stripe keeps no events: then each payment is compared"
-        " with Stripe's own objects."
+        " Starts three days back, or at the last event received when that is earlier. Older than 30 days, Stripe keeps"
+        " no events: then each payment is compared with Stripe's own objects."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,7 +31,7 @@ class Command(OperatorCommand):
         parser.add_argument("--since", type=moment, help="start here instead, such as 2026-05-31 or '2026-05-31 14:00'")
 
     def handle(self, *args: Any, since: datetime.datetime | None, dry_run: bool, **options: Any) -> None:
-        start = since.timestamp() if since else self.last_event() - OVERLAP
+        start = since.timestamp() if since else min(time.time() - RETRIED, self.last_event() - OVERLAP)
         horizon = time.time() - KEPT
         try:
             events = events_since(int(max(start, horizon)))
