@@ -41,9 +41,8 @@ def _take_turns(facts: Sequence[StripeFact]) -> None:
     """
     if connection.vendor != "postgresql":
         return
-    with connection.cursor() as cursor:
-        for link in sorted({fact.link for fact in facts} - {""}):
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
+    for link in sorted({fact.link for fact in facts} - {""}):
+        rows.tell("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceipt.Outcome:

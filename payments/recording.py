@@ -2,16 +2,16 @@
 
 import datetime
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db.models import QuerySet
 from djstripe import event_handlers, signals
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
 from .models import EventReceipt
-from .models.rows import insert, read
+from .models.rows import flush, insert, read
 from .stripe_objects import EVENT_READERS
 
 # Its receivers that would ask Stripe's API inside the webhook's transaction.
@@ -22,6 +22,7 @@ SYNCING_RECEIVERS = (
 )
 UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
+AT_ONCE = 500  # bodies of deliveries that are read at once
 ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 
 
@@ -59,8 +60,7 @@ def bootstrap() -> WebhookEndpoint:
 
 
 def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
-    value = WebhookEndpoint._meta.get_field("djstripe_uuid").get_db_prep_value(djstripe_uuid, connection)
-    return next(iter(read(ENDPOINT, [value], WebhookEndpoint)), None)
+    return next(iter(read(ENDPOINT, [djstripe_uuid], WebhookEndpoint)), None)
 
 
 def default_endpoint() -> WebhookEndpoint:
@@ -91,7 +91,9 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
         djstripe_owner_account_id=account_id,
     )
     insert(row)
-    row.invoke_webhook_handlers()
+    if (signal := signals.WEBHOOK_SIGNALS.get(row.type)) and signal.has_listeners(Event):
+        flush()
+        row.invoke_webhook_handlers()
 
 
 def store_trigger(
@@ -132,10 +134,10 @@ def stored_events(
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
     events = {row.id: as_event(row) for row in stored}
-    for trigger in WebhookEventTrigger.objects.filter(valid=True, event=None):
-        event = trigger.json_body
-        if isinstance(event, dict) and event.get("type") in EVENT_READERS and (not ids or event["id"] in ids):
-            events.setdefault(event["id"], event)
+    for kept in bodies(WebhookEventTrigger.objects.filter(valid=True)):
+        for event in kept.values():
+            if event.get("type") in EVENT_READERS and (not ids or event["id"] in ids):
+                events.setdefault(event["id"], event)
     outcomes = dict(EventReceipt.objects.filter(stripe_event_id__in=events).values_list("stripe_event_id", "outcome"))
     settled = {event_id for event_id, outcome in outcomes.items() if outcome not in UNSETTLED}
     first, last = since.timestamp() if since else 0, until.timestamp() if until else float("inf")
@@ -152,7 +154,22 @@ def _created(event: Mapping[str, Any]) -> int:
     return created if isinstance(created := event.get("created"), int) else 0
 
 
+def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
+    """Events of which only the body of a delivery is kept, by the delivery's key; some at a time."""
+    keys = list(triggers.filter(event=None).values_list("pk", flat=True))
+    for start in range(0, len(keys), AT_ONCE):
+        some = WebhookEventTrigger.objects.in_bulk(keys[start : start + AT_ONCE])
+        events = {key: trigger.json_body for key, trigger in some.items()}
+        yield {key: event for key, event in events.items() if isinstance(event, dict) and "id" in event}
+
+
 def forget_deliveries(before: datetime.datetime) -> int:
-    """Delete records of processed deliveries older than this; failed ones stay, because a replay needs their body."""
-    deleted, _ = WebhookEventTrigger.objects.filter(created__lt=before, processed=True).delete()
+    """Delete records of deliveries older than this; a body stays while it is all that is left for a replay."""
+    old = WebhookEventTrigger.objects.filter(created__lt=before)
+    deleted, _ = old.exclude(event=None).delete()
+    settled = EventReceipt.objects.exclude(outcome__in=(*EventReceipt.PENDING, *EventReceipt.HELPLESS))
+    for events in bodies(old):
+        found = settled.filter(stripe_event_id__in={event["id"] for event in events.values()})
+        ids = set(found.values_list("stripe_event_id", flat=True))
+        deleted += old.filter(pk__in=[key for key, event in events.items() if event["id"] in ids]).delete()[0]
     return int(deleted)

@@ -17,7 +17,7 @@ from . import ledger, metrics, recording
 from .deliveries import LARGEST_BODY, Delivery, NotAnEventError, UnsignedError, parse_event, verified_body
 from .ledger import Cause, Source
 from .models import EventReceipt
-from .models.rows import update
+from .models.rows import together, update
 from .stripe_objects import EVENT_READERS, MalformedObjectError, from_event
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def answer(delivery: Delivery) -> HttpResponse:
         return HttpResponse(Outcome.IGNORED_TYPE, content_type="text/plain")
     endpoint = endpoint or recording.default_endpoint()
     try:
-        with transaction.atomic():
+        with transaction.atomic(), together():
             receipt = _receive(event, endpoint.djstripe_owner_account_id, Source.WEBHOOK)
             if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
                 event_id = receipt.stripe_event_id if receipt.object_id else None
@@ -82,7 +82,7 @@ def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: User | None = None
 ) -> EventReceipt:
     """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay, by `actor`)."""
-    with transaction.atomic():
+    with transaction.atomic(), together():
         account_id = recording.default_endpoint().djstripe_owner_account_id
         return _receive(event, account_id, source, again=again, actor=actor)
 

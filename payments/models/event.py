@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, Self
 
-from django.db import connection, models
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -25,9 +25,8 @@ RETURNING {columns}
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
         """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
-        now = connection.ops.adapt_datetimefield_value(timezone.now())
-        row = (event["id"], event["type"], event["livemode"], event["created"], now, EventReceipt.Outcome.RECEIVED)
-        receipt: EventReceipt = rows.read(CLAIM, row, EventReceipt)[0]
+        values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
+        receipt: EventReceipt = rows.read(CLAIM, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:

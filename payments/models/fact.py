@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Self
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -53,11 +53,10 @@ class FactQuerySet(models.QuerySet["Fact"]):
 
     def belonging_to(self, payment: Payment, facts: Iterable[StripeFact]) -> "list[Fact]":
         """A payment's own, and those that were waiting for it or for these facts about it."""
-        claimed = Fact._meta.get_field("claimed_payment").get_db_prep_value(payment.public_id, connection)
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
         sql = BELONGING.format(*places, columns="{columns}")
-        return rows.read(sql, [payment.pk, claimed, *chain(*groups)], Fact)
+        return rows.read(sql, [payment.pk, payment.public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

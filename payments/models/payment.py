@@ -54,10 +54,9 @@ class PaymentQuerySet(SearchQuerySet):
 
     def lock_named(self, public_id: str) -> "Payment | None":
         """As `locked`, the one with this public id."""
-        value = Payment._meta.get_field("public_id").get_db_prep_value(uuid.UUID(public_id), connection)
         lock = "FOR UPDATE OF payments_payment" if connection.features.has_select_for_update else ""
         payment: Payment | None = None
-        for payment, appointment in rows.read(NAMED + lock, [value], Payment, Appointment):
+        for payment, appointment in rows.read(NAMED + lock, [uuid.UUID(public_id)], Payment, Appointment):
             payment.appointment = appointment
         return payment
 

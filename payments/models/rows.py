@@ -1,51 +1,129 @@
-"""Rows read and written with SQL whose text is kept: compiling it anew was half of what a webhook cost.
+"""Rows read and written with SQL whose text is kept: to compile it anew costs as much as all else of a webhook.
 
 As the ORM does it, without Django's signals. Columns, defaults and conversions are the models' own.
 """
 
+import datetime
 import functools
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection, connections, models
 
 Convert = Callable[[Any], Any]
+Reader = Callable[[list[Any]], None]
 Plan = Sequence[tuple[type[models.Model], list[str], list[Convert | None]]]
 
 
-def read(sql: str, params: Sequence[Any], *of: type[models.Model]) -> list[Any]:
+class Together:
+    """Statements that wait to be sent in one message; PostgreSQL runs them in order."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, list[Any], Reader | None]] = []
+
+    def add(self, sql: str, params: Iterable[Any], reader: Reader | None = None) -> None:
+        self._waiting.append((sql, list(params), reader))
+
+    def send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        statements, params, readers = zip(*waiting, strict=True)
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(statements), [*chain(*params)])
+            for number, reader in enumerate(readers):
+                if number:
+                    cursor.nextset()
+                if reader:
+                    reader(cursor.fetchall())
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Django's hook before any statement: what waits goes first."""
+        self.send()
+        return execute(sql, params, many, context)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Inserts and updates made inside are sent with what is read next, or at the end; new keys are known then.
+
+    Saves round trips. SQLite has none to save, and its driver takes one statement at a time.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.execute_wrapper(waiting := Together()):
+        yield
+        waiting.send()
+
+
+def flush() -> None:
+    """Send what waits."""
+    if waiting := _waiting():
+        waiting.send()
+
+
+def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
     """The rows that a statement returns, where its {columns} stands for all columns of these models.
 
     Instances of one model, or tuples of several models' instances.
     """
     names, plan = _reading(of, connection.vendor)
-    with connection.cursor() as cursor:
-        cursor.execute(sql.replace("{columns}", names), params)
-        found = [_instances(plan, iter(row)) for row in cursor.fetchall()]
+    answer: list[Any] = []
+    tell(sql.replace("{columns}", names), map(_adapted, params), answer.extend)
+    flush()
+    found = [_instances(plan, iter(row)) for row in answer]
     return [instances[0] for instances in found] if len(of) == 1 else found
 
 
 def insert(*rows: models.Model) -> None:
     """New rows of one model, in one statement; their primary keys are filled in."""
+
+    def fill_in(keys: Iterable[tuple[Any]]) -> None:
+        for row, (key,) in zip(rows, keys, strict=True):
+            row.pk, row._state.adding, row._state.db = key, False, connection.alias
+
     model = type(rows[0])
-    values = [_prepared(row, field, add=True) for row in rows for field in _columns(model)]
-    with connection.cursor() as cursor:
-        cursor.execute(_insertion(model, len(rows), connection.vendor), values)
-        keys = [key for (key,) in cursor.fetchall()]
-    for row, key in zip(rows, keys, strict=True):
-        row.pk, row._state.adding, row._state.db = key, False, connection.alias
+    values = chain(*(_prepared(row, _columns(model), add=True) for row in rows))
+    tell(_insertion(model, len(rows), connection.vendor), values, fill_in)
 
 
 def update(row: models.Model, names: Iterable[str]) -> None:
     """Write these fields of a row that is there, and locked."""
+    if row.pk is None:
+        flush()
     fields = tuple(row._meta.get_field(name) for name in names)
-    values = [_prepared(row, field, add=False) for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(_change(type(row), fields, connection.vendor), [*values, row.pk])
+    tell(_change(type(row), fields, connection.vendor), [*_prepared(row, fields, add=False), row.pk])
 
 
-def _prepared(row: models.Model, field: Any, *, add: bool) -> Any:
-    return field.get_db_prep_save(field.pre_save(row, add), connection)
+def tell(sql: str, params: Iterable[Any], reader: Reader | None = None) -> None:
+    """One statement; `reader` is given the rows that it returns, as the driver makes them."""
+    waiting = _waiting()
+    message = waiting or Together()
+    message.add(sql, params, reader)
+    if not waiting:
+        message.send()
+
+
+def _waiting() -> Together | None:
+    return next((each for each in connection.execute_wrappers if isinstance(each, Together)), None)
+
+
+def _adapted(value: Any) -> Any:
+    """As this database keeps it."""
+    if isinstance(value, datetime.datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, uuid.UUID) and not connection.features.has_native_uuid_field:
+        return value.hex
+    return value
+
+
+def _prepared(row: models.Model, fields: Iterable[Any], *, add: bool) -> list[Any]:
+    database = connections[connection.alias]  # itself: each look through the proxy costs as much as a field
+    return [field.get_db_prep_save(field.pre_save(row, add), database) for field in fields]
 
 
 def _instances(plan: Plan, values: Iterator[Any]) -> tuple[Any, ...]:
@@ -76,6 +154,7 @@ def _converter(field: Any) -> Convert | None:
     return lambda value: functools.reduce(lambda so_far, step: step(so_far, column, connection), steps, value)
 
 
+@functools.cache
 def _columns(model: type[models.Model]) -> Sequence[Any]:
     return [field for field in model._meta.local_concrete_fields if not field.primary_key]
 

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import asdict
 
 import pytest
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from appointments.models import Appointment
@@ -75,6 +75,56 @@ def test_the_database_still_says_no(payment: Payment) -> None:
     rows.insert(fact_about(payment))
     with pytest.raises(IntegrityError), transaction.atomic():
         rows.insert(fact_about(payment))
+
+
+def messages(queries: CaptureQueriesContext) -> int:
+    return sum(not query["sql"].startswith(("SAVEPOINT", "RELEASE")) for query in queries.captured_queries)
+
+
+def test_together_they_are_sent_with_what_is_read_next(payment: Payment) -> None:
+    first, second = fact_about(payment, "cs_test_1"), fact_about(payment, "cs_test_2")
+    with CaptureQueriesContext(connection) as queries, rows.together():
+        rows.insert(first)
+        rows.insert(second)
+        payment.method = "card"
+        rows.update(payment, ["method"])
+        found = Fact.objects.belonging_to(payment, [])
+        assert [row.pk for row in found] == [first.pk, second.pk]
+    assert messages(queries) == (1 if connection.vendor == "postgresql" else 4)
+    assert Payment.objects.get(pk=payment.pk).method == "card"
+
+
+def test_the_orm_sees_what_was_written_together_before(payment: Payment) -> None:
+    with rows.together():
+        rows.insert(fact_about(payment))
+        assert Fact.objects.count() == 1
+        rows.insert(fact_about(payment, "cs_test_2"))
+    assert Fact.objects.count() == 2
+
+
+def test_a_row_inserted_together_can_be_changed(payment: Payment) -> None:
+    row = fact_about(payment)
+    with rows.together():
+        rows.insert(row)
+        row.status = "complete"
+        rows.update(row, ["status"])
+    assert Fact.objects.get().status == "complete"
+
+
+def test_nothing_is_sent_after_an_error(payment: Payment) -> None:
+    def write(second: str, error: Exception | None = None) -> None:
+        with transaction.atomic(), rows.together():
+            rows.insert(fact_about(payment, "cs_test_2"))
+            rows.insert(fact_about(payment, second))
+            if error:
+                raise error
+
+    rows.insert(fact_about(payment))
+    with pytest.raises(IntegrityError):
+        write("cs_test_1")
+    with pytest.raises(LookupError):
+        write("cs_test_3", LookupError())
+    assert Fact.objects.count() == 1
 
 
 def test_facts_wait_for_their_objects_and_for_nobody_elses(payment: Payment) -> None:
