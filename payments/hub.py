@@ -15,7 +15,7 @@ from django.conf import settings
 
 from . import hints, holders, metrics
 from .listeners import Listeners, in_thread
-from .live import BEAT, Batch, counted, frames_of, heads_of
+from .live import BEAT, counted, heads_of, rendered
 from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
@@ -101,7 +101,8 @@ class Hub:
             return
         try:
             if entry:
-                frames_of(Batch(seq, [entry]), feed.languages)
+                for language in feed.languages:
+                    rendered(entry, language)
         except Exception:
             logger.exception("live_rendering_failed")  # the other processes are told all the same
         self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
