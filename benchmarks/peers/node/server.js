@@ -10,7 +10,7 @@ import { record } from "./ledger.js";
 import { page } from "./page.js";
 
 const { DATABASE_URL, REDIS_URL, STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET, PORT } = process.env;
-const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 8 });
+const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 12 });
 const stripe = new Stripe(STRIPE_API_KEY);
 const app = express();
 const server = createServer(app);
