@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 from djstripe.models import Charge, PaymentIntent, Refund, Session, WebhookEventTrigger
 
@@ -220,23 +221,45 @@ def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
     assert PaymentIntent.objects.exists()
 
 
-def test_prune_keeps_what_replay_needs_and_marks_pruned_feeds(
-    story: Story, book: Callable[..., Payment], capsys: Capture
-) -> None:
+def test_prune_marks_pruned_feeds(story: Story) -> None:
     deliver(story.failed())
     deliver(story.charged())
-    long_ago = timezone.now() - datetime.timedelta(days=8)
-    WebhookEventTrigger.objects.update(created=long_ago)
-    failed = WebhookEventTrigger.objects.order_by("pk")[0]
-    WebhookEventTrigger.objects.filter(pk=failed.pk).update(processed=False)
-    FeedEntry.objects.filter(seq__lte=2).update(created_at=long_ago)
-    call_command("prune", "--dry-run")
-    assert WebhookEventTrigger.objects.count() == 2
+    FeedEntry.objects.filter(seq__lte=2).update(created_at=timezone.now() - datetime.timedelta(days=8))
     call_command("prune")
-    assert [trigger.pk for trigger in WebhookEventTrigger.objects.all()] == [failed.pk]
     assert set(Feed.objects.values_list("pruned", "head")) == {(2, 3)}
     assert set(FeedEntry.objects.values_list("seq", flat=True)) == {3}
-    assert len(recording.stored_events(settled_too=True)) == 2
+
+
+def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(
+    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    stored, healed, failed, strange = story.requires_action(), story.charged(), story.completed(), story.succeeded()
+    strange["data"]["object"]["amount_received"] = "much"
+    other_mode = story.failed() | {"livemode": True}
+    with monkeypatch.context() as crash:
+        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        for event in (healed, failed):
+            deliver(event, Client(raise_request_exception=False))
+    for event in (stored, healed, strange, other_mode):
+        deliver(event)
+    assert dict(EventReceipt.objects.values_list("stripe_event_id", "outcome")) == {
+        stored["id"]: "applied",
+        healed["id"]: "applied",
+        failed["id"]: "failed",
+        strange["id"]: "quarantined",
+        other_mode["id"]: "rejected_livemode",
+    }
+    assert WebhookEventTrigger.objects.count() == 5
+    call_command("prune")
+    assert WebhookEventTrigger.objects.count() == 5
+    WebhookEventTrigger.objects.update(created=timezone.now() - datetime.timedelta(days=8))
+    call_command("prune", "--dry-run")
+    assert WebhookEventTrigger.objects.count() == 5
+    call_command("prune")
+    assert {trigger.json_body["id"] for trigger in WebhookEventTrigger.objects.all()} == {failed["id"], strange["id"]}
+    capsys.readouterr()
+    call_command("replay_events", "--force")
+    assert "4 replayed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

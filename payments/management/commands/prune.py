@@ -12,8 +12,8 @@ from payments.models import Feed, FeedEntry, RecordView
 
 class Command(OperatorCommand):
     help = (
-        "Delete what is no longer needed: records of deliveries that were processed, and feed entries that no open page"
-        " can still ask for. Payments, facts, changes, receipts and the events that a replay needs are kept."
+        "Delete what is no longer needed: records of deliveries, and feed entries that no open page can still ask for."
+        " Payments, facts, changes, receipts and the events that a replay needs are kept."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
