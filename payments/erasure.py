@@ -43,7 +43,7 @@ def erase(user: User) -> dict[str, int]:
         appointments = Appointment.objects.filter(patient=user)
         done = {
             "payments made anonymous": payments.count(),
-            "copies of Stripe's objects": payers.forget_payers(_stripe_ids(payments)),
+            "copies of Stripe's objects": payers.forget_payers(_known_ids(payments)),
             "notes": Note.objects.filter(payment__in=payments).update(text="–"),
             "services": appointments.exclude(service="").update(service="–"),
             "log lines": _forget_log_lines(user, appointments),
@@ -58,11 +58,13 @@ def _payments(user: User) -> Any:
     return Payment.objects.filter(appointment__patient=user)
 
 
-def _stripe_ids(payments: "QuerySet[Payment]") -> set[str]:
+def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
+    """Of these payments: Stripe's, and ours, which are in its objects' metadata."""
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
-    return {each for row in rows for each in row if each} | set(events)
+    ours = {str(public_id) for public_id in payments.values_list("public_id", flat=True)}
+    return {each for row in rows for each in row if each} | set(events) | ours
 
 
 def _forget_log_lines(user: User, appointments: "QuerySet[Appointment]") -> int:

@@ -1,6 +1,7 @@
 """What dj-stripe keeps of who paid, and taking it out."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Set
 from typing import Any
 
 from django.db.models import JSONField
@@ -16,6 +17,8 @@ from djstripe.models import (
     WebhookEventTrigger,
 )
 
+from .recording import bodies
+
 # Field names, anywhere in Stripe's objects, whose values name or describe a person or their card.
 PERSONAL = frozenset((
     "name", "email", "phone", "address", "receipt_email", "customer_email", "receipt_url", "description", "last4",
@@ -24,11 +27,11 @@ PERSONAL = frozenset((
 COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod, Customer)
 
 
-def forget_payers(stripe_ids: Collection[str]) -> int:
-    """Empty those fields in the copies of these objects and events, and of the payer's own; how many there were."""
-    ids = set(stripe_ids)
+def forget_payers(known_ids: Collection[str]) -> int:
+    """Empty those fields in whatever these ids name: copies of objects and events, and the payer's own; how many."""
+    ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
-        for data in model.objects.filter(id__in=stripe_ids).values_list("stripe_data", flat=True):
+        for data in model.objects.filter(id__in=known_ids).values_list("stripe_data", flat=True):
             ids |= {data[name] for name in ("customer", "payment_method") if isinstance(data.get(name), str)}
     forgotten = 0
     for model in COPIES:
@@ -36,7 +39,26 @@ def forget_payers(stripe_ids: Collection[str]) -> int:
         for row in model.objects.filter(id__in=ids):
             model.objects.filter(pk=row.pk).update(**{name: without_person(getattr(row, name)) for name in columns})
             forgotten += 1
-    return forgotten + int(WebhookEventTrigger.objects.filter(event__id__in=ids).delete()[0])
+    forgotten += int(WebhookEventTrigger.objects.filter(event__id__in=ids).delete()[0])
+    return forgotten + _forget_in_bodies(ids)
+
+
+def _forget_in_bodies(ids: Set[str]) -> int:
+    """Of deliveries that failed, weren't understood or were refused, only the body is kept, and may be replayed."""
+    forgotten = 0
+    for events in bodies(WebhookEventTrigger.objects.all()):
+        for key, event in events.items():
+            if _mentions(event, ids):
+                WebhookEventTrigger.objects.filter(pk=key).update(body=json.dumps(without_person(event)))
+                forgotten += 1
+    return forgotten
+
+
+def _mentions(value: Any, ids: Set[str]) -> bool:
+    """Whether one of these ids stands anywhere in a Stripe object's JSON."""
+    if isinstance(value, dict | list):
+        return any(_mentions(inner, ids) for inner in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and value in ids
 
 
 def without_person(value: Any) -> Any:

@@ -22,7 +22,7 @@ from pytest_django.fixtures import Settings
 from appointments.models import Appointment
 from payments import recording
 from payments.logs import JsonFormatter
-from payments.models import Fact, Note, Payment, RecordView
+from payments.models import EventReceipt, Fact, Note, Payment, RecordView
 from payments.views.access import READS_A_MINUTE
 from tests import services
 from tests.payments.clients import desk_page_of, page_of, signed_in, text_of
@@ -241,6 +241,33 @@ def test_an_erased_patient_is_nowhere_and_their_money_still_is(
     payment.refresh_from_db()
     assert (payment.status, payment.amount_received, payment.amount_refunded, payment.changes.count()) == before
     assert signed_in("books", "accountant").get(desk_page_of(payment)).status_code == 200
+
+
+def test_a_payer_is_forgotten_in_deliveries_that_were_not_applied_and_can_still_be(
+    book: Callable[..., Payment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment, others = planted(book), book()
+    story, failing = Story(payment), Client(raise_request_exception=False)
+    failed, strange, other_mode = story.completed(), story.refund(500), story.succeeded()
+    for event in (failed, strange, other_mode):
+        event["data"]["object"]["billing_details"] = PAYER
+    strange["data"]["object"]["created"] = -1
+    other_mode["livemode"] = True
+    somebodys = Story(others).completed() | {"livemode": True}
+    somebodys["data"]["object"]["billing_details"] = {"name": "Someone Else"}
+    deliver(story.charged())
+    with monkeypatch.context() as crash:
+        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        told = [deliver(event, failing).content for event in (failed, strange, other_mode, somebodys)]
+    assert told[1:] == [b"quarantined", b"rejected_livemode", b"rejected_livemode"]
+    payment.appointment.practitioner.name = "Dr Mercier"
+    payment.appointment.practitioner.save()
+    assert PAYER["name"] in whole_database()
+    call_command("erase_patient", CANARIES["login"], "--yes")
+    assert found_in(whole_database()) == []
+    assert "Someone Else" in whole_database()
+    call_command("replay_events", "--failed")
+    assert not EventReceipt.objects.failed().exists()
 
 
 def test_who_is_still_needed_is_not_erased(payment: Payment, patient: User, clerk: User) -> None:
