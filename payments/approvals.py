@@ -57,19 +57,8 @@ def waiting(payment: Payment) -> list[Asked]:
 
 def ask(payment: Payment, amount: int, reason: str, actor: User, key: str) -> None:
     """Record that somebody asks for a refund; the same `key` again records nothing more."""
-    now = int(time.time())
-    fact = StripeFact(
-        kind=Kind.OBSERVATION,
-        stripe_id=f"approval_{key}",
-        status=WAITING,
-        as_of=now,
-        created=now,
-        amount=amount,
-        currency=payment.currency,
-        payment_id=str(payment.public_id),
-        details={"reason": reason},
-    )
-    ledger.record([fact], Cause(Source.REFUND, actor=actor))
+    wish = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
+    ledger.record([wish], Cause(Source.REFUND, actor=actor))
 
 
 def approve(payment: Payment, key: str, actor: User) -> None:

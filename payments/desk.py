@@ -1,6 +1,5 @@
 """Money that changes hands at the desk: cash and the card terminal."""
 
-import time
 import uuid
 from typing import Literal
 
@@ -9,7 +8,7 @@ from django.db import transaction
 
 from . import ledger
 from .checkout import NotPayableError, expire_superfluous
-from .facts import Kind, StripeFact
+from .facts import Kind
 from .ledger import Cause, Source
 from .models import Payment
 
@@ -23,24 +22,14 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, 
     much isn't due.
     """
     key = key or uuid.uuid4().hex
-    now = int(time.time())
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if was_taken(row, key):
             return
         if not 0 < amount <= row.owed:
             raise NotPayableError
-        fact = StripeFact(
-            kind=Kind.OFFLINE,
-            stripe_id=f"offline_{key}",
-            status=method,
-            as_of=now,
-            created=now,
-            amount=amount,
-            currency=row.currency,
-            payment_id=str(row.public_id),
-        )
-        ledger.record([fact], Cause(Source.DESK, actor=actor))
+        taken = row.own_fact(Kind.OFFLINE, f"offline_{key}", method, amount)
+        ledger.record([taken], Cause(Source.DESK, actor=actor))
     expire_superfluous(payment)
 
 

@@ -1,13 +1,12 @@
 """What a timer does: ask Stripe about payments that stand still, and finish what an outage left half-done."""
 
 import datetime
-import time
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from . import ledger, refunds
-from .facts import Kind, StripeFact
+from .facts import Kind
 from .ledger import Cause, Source
 from .models import EventReceipt, Fact, Payment
 from .models.payment import PAYABLE
@@ -36,15 +35,7 @@ def ask(payment: Payment) -> None:
     payment.refresh_from_db()
     last = payment.changes.last()
     if payment.status == PaymentStatus.PROCESSING and last and last.created_at < timezone.now() - STUCK_AFTER:
-        now = int(time.time())
-        seen = StripeFact(
-            kind=Kind.OBSERVATION,
-            stripe_id=f"stuck_{payment.public_id.hex}",
-            status="stuck",
-            as_of=now,
-            created=now,
-            payment_id=str(payment.public_id),
-        )
+        seen = payment.own_fact(Kind.OBSERVATION, f"stuck_{payment.public_id.hex}", "stuck")
         ledger.record([seen], Cause(Source.SWEEP))
 
 

@@ -1,5 +1,6 @@
 """A payment: what is due for one appointment, and where it stands."""
 
+import time
 import uuid
 from typing import Self
 
@@ -9,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Appointment
 
+from ..facts import Kind, StripeFact
 from ..status import PaymentStatus, Review, Standing, Terms
 from . import rows
 from .search import SearchQuerySet
@@ -126,6 +128,21 @@ class Payment(models.Model):
     @property
     def review_labels(self) -> list[str]:
         return [str(Review(reason).label) for reason in self.reviews]
+
+    def own_fact(self, kind: Kind, own_id: str, status: str, amount: int = 0, **details: object) -> StripeFact:
+        """What we know by ourselves of this payment, as of now; `amount` in minor units of its currency."""
+        now = int(time.time())
+        return StripeFact(
+            kind=kind,
+            stripe_id=own_id,
+            status=status,
+            as_of=now,
+            created=now,
+            amount=amount,
+            currency=self.currency,
+            payment_id=str(self.public_id),
+            details=details,
+        )
 
     @property
     def terms(self) -> Terms:
