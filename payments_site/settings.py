@@ -161,6 +161,7 @@ SECURE_REDIRECT_EXEMPT = [r"^stripe/webhook/", r"^(livez|readyz|metrics)$"]
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # without one, /metrics answers this machine alone
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# No other host learns a pay link's token. With no-referrer, forms come with "Origin: null", which CSRF's check refuses.
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_ENGINE = "payments_site.session_store"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS

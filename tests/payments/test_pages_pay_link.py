@@ -48,6 +48,16 @@ def test_a_link_expires_with_a_way_out(client: Client, payment: Payment) -> None
     assert "Ce lien a expiré" in text_of(answer)
 
 
+def test_a_links_token_is_told_to_no_other_host(client: Client, payment: Payment, story: Story) -> None:
+    link = link_of(payment)
+    deliver(story.completed())
+    answers = [client.get(link), client.post(f"{link}pay/"), client.post(f"{link}confirm/")]
+    with time_machine.travel(timezone.now() + VALID + datetime.timedelta(minutes=1)):
+        answers.append(client.get(link))
+    assert [answer.status_code for answer in answers] == [200, 302, 302, 410]
+    assert {answer.headers["Referrer-Policy"] for answer in answers} == {"same-origin"}
+
+
 def test_a_link_takes_back_no_session_of_another_payment(
     client: Client, book: Callable[..., Payment], payment: Payment
 ) -> None:
