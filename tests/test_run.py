@@ -55,6 +55,15 @@ def test_both_locks_agree() -> None:
     assert pins[0] <= pins[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "lock"),
+    [("demo --port 8001", "RUNTIME"), ("demo --workers 3", "DEV"), ("demo --workers=3", "DEV"), ("test fast", "DEV")],
+)
+def test_what_needs_servers_installs_the_lock_that_brings_them(words: str, lock: str) -> None:
+    run = runpy.run_path(str(ROOT / "run"))
+    assert run["lock_for"](*words.split()) == run[lock]
+
+
 def script(name: str) -> dict[str, Any]:
     return runpy.run_path(str(ROOT / ".ci" / name))
 
