@@ -57,7 +57,7 @@ def integrity() -> Verdict:
     if broken:
         return error(
             _("The database is damaged: %(broken)s.") % {"broken": ", ".join(broken[:NAMED])},
-            _("Restore the last good backup, then run `manage.py catch_up`: Stripe still has 30 days of events."),
+            _("Stop the site, restore the last good backup, run `manage.py catch_up`, start the site."),
         )
     return ok(_("The database is whole."))
 
@@ -68,7 +68,7 @@ def migrations() -> Verdict:
     if waiting:
         return error(
             _("Migrations are not applied: %(names)s.") % {"names": ", ".join(waiting[:NAMED])},
-            _("Stop the site, run `manage.py migrate`, and start it again."),
+            _("Run `manage.py migrate`, then restart the web processes and workers."),
         )
     return ok(_("Every migration is applied."))
 

@@ -18,17 +18,22 @@ RECENT = datetime.timedelta(days=1)
 
 
 def failed() -> Verdict:
-    """Also those that were received and never applied, which no crash should leave behind."""
-    unapplied = EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED, Outcome.DEAD))
-    if not (seen := _seen(unapplied)):
-        last = EventReceipt.objects.aggregate(last=Max("received_at"))["last"]
-        if last is None:
-            return ok(_("No event came yet."))
-        return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": age(last)})
-    return error(
-        _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen,
-        _("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."),
-    )
+    """Also those that were received and never applied, which no crash should leave behind, and those given up."""
+    what, fix = [], []
+    if seen := _seen(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
+        what.append(
+            _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen
+        )
+        fix.append(_("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."))
+    if seen := _seen(EventReceipt.objects.filter(outcome=Outcome.DEAD)):
+        what.append(_("Events given up, their payment being unknown: %(count)s, the oldest for %(age)s.") % seen)
+        fix.append(_("Once the payment is there, run `manage.py replay_events --id evt_... --force`."))
+    if what:
+        return error(" ".join(what), " ".join(fix))
+    last = EventReceipt.objects.aggregate(last=Max("received_at"))["last"]
+    if last is None:
+        return ok(_("No event came yet."))
+    return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": age(last)})
 
 
 def quarantined() -> Verdict:

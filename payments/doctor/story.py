@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import hub
+from .. import hub, recording
 from ..models import EventReceipt, Payment, StatusChange, patient_audience
 from ..seen import Trace, traces
 from ..status import PaymentStatus
@@ -84,11 +84,12 @@ def _differing(payment: Payment) -> Iterator[Finding]:
 def _stranded(payment: Payment) -> Iterator[Finding]:
     for receipt in EventReceipt.objects.about(payment).exclude(outcome__in=ARRIVED):
         said = {"event": receipt.stripe_event_id, "type": receipt.type, "outcome": receipt.get_outcome_display()}
+        said["force"] = "" if receipt.outcome in recording.UNSETTLED else " --force"
         yield Finding(
             "events-failed",
             Level.ERROR if receipt.outcome in (Outcome.FAILED, Outcome.DEAD) else Level.WARNING,
             _("The event %(event)s (%(type)s) did not arrive: %(outcome)s.") % said,
-            _("Run `manage.py replay_events --id %(event)s`.") % said,
+            _("Run `manage.py replay_events --id %(event)s%(force)s`.") % said,
         )
 
 

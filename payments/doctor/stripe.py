@@ -83,7 +83,7 @@ def endpoint() -> Verdict:
     if missing:
         return error(
             _("Stripe’s endpoint does not send: %(types)s.") % {"types": ", ".join(missing)},
-            _("Add these types to the endpoint in Stripe’s Dashboard, then run `manage.py catch_up`."),
+            _("Add these types to the endpoint in Stripe’s Dashboard; then run `manage.py catch_up --since DAY`."),
         )
     return ok(_("Stripe’s endpoint is on and sends every type that is listened to."))
 

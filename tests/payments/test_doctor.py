@@ -95,10 +95,18 @@ def test_events_that_failed_are_counted_with_their_age(story: Story, monkeypatch
     assert says(events.failed(), Level.ERROR, "Events not applied: 1", "replay_events --failed")
 
 
-@pytest.mark.parametrize("outcome", ["dead", "received"])
-def test_no_event_is_given_up_in_silence(outcome: str) -> None:
-    receipts(outcome)
-    assert says(events.failed(), Level.ERROR, "for 1 hr")
+def test_an_event_that_was_never_applied_is_told() -> None:
+    receipts("received")
+    assert says(events.failed(), Level.ERROR, "for 1 hr", "--failed")
+
+
+def test_no_event_is_given_up_in_silence() -> None:
+    receipts("dead")
+    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
+    assert "--failed" not in events.failed().fix
+    receipts("failed")
+    assert says(events.failed(), Level.ERROR, "not applied: 1", "--failed")
+    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
 
 
 def test_an_event_that_is_not_understood_is_set_aside(story: Story) -> None:
@@ -375,7 +383,7 @@ def test_staff_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Clien
         page = client.get("/desk/why/")
     assert page.status_code == 200
     assert page.context["findings"][0].name == "events-failed"
-    assert "manage.py replay_events --failed" in text_of(page)
+    assert "manage.py replay_events --id evt_... --force" in text_of(page)
     assert page.content.decode().index('id="events-failed"') < page.content.decode().index('id="feeds"')
 
 
@@ -439,7 +447,12 @@ def test_an_event_that_did_not_arrive_is_named(as_clerk: Client, story: Story) -
     deliver(story.completed())
     EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="failed", payment=None)
     Fact.objects.filter(kind="refund").update(payment=story.payment)
-    assert f"The event {refund['id']} ({refund['type']}) did not arrive: Failed" in why(as_clerk, story.payment)
+    page = why(as_clerk, story.payment)
+    assert f"The event {refund['id']} ({refund['type']}) did not arrive: Failed" in page
+    assert f"replay_events --id {refund['id']}" in page
+    assert "--force" not in page
+    EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="quarantined")
+    assert f"replay_events --id {refund['id']} --force" in why(as_clerk, story.payment)
 
 
 def test_a_payment_that_stands_still_says_since_when(as_clerk: Client, payment: Payment, stripe: StripeAtHome) -> None:
