@@ -51,6 +51,14 @@ def one_memory_for_several_processes(app_configs: Any, **kwargs: Any) -> list[Ch
 
 
 @register()
+def one_file_for_several_processes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.WEB_PROCESSES == 1 or not on_sqlite():
+        return []
+    said = f"WEB_PROCESSES is {settings.WEB_PROCESSES}, but the database is SQLite, where each write holds up all."
+    return [Warning(said, hint="Set DATABASE_URL to a PostgreSQL database, postgres://...", id="payments.W009")]
+
+
+@register()
 def stripe_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     key = settings.STRIPE_SECRET_KEY
     if not key:

@@ -46,7 +46,11 @@ def test_a_laptop_with_the_sandbox_is_fine() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
-    "several processes, in-memory layer": ({"WEB_PROCESSES": 2}, "payments.W001", "REDIS_URL"),
+    "several processes, in-memory layer": ({"WEB_PROCESSES": 2, "DATABASE": POSTGRES}, "payments.W001", "REDIS_URL"),
+    "several processes, SQLite": (
+        {"WEB_PROCESSES": 2, "CHANNEL_LAYERS": layers(PUBSUB, "redis://r"), "DATABASE": sqlite()},
+        "payments.W009", "DATABASE_URL",
+    ),
     "PostgreSQL, in-memory layer": ({"DATABASE": POSTGRES}, "payments.W001", "REDIS_URL"),
     "no Stripe key": ({"STRIPE_SECRET_KEY": ""}, "payments.W002", "Dashboard"),
     "a short Stripe key": ({"STRIPE_SECRET_KEY": "sk_test_123"}, "payments.E001", "at least 24"),
@@ -75,7 +79,10 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "no second factor in public": ({"SITE_URL": "https://clinic.example"}, "payments.W007", "REQUIRE_MFA=1"),
     "guesses that each process counts for itself": (
-        {"WEB_PROCESSES": 2, "CHANNEL_LAYERS": layers(PUBSUB, "redis://r"), "CACHES": {"default": {"BACKEND": LOCMEM}}},
+        {
+            "WEB_PROCESSES": 2, "CHANNEL_LAYERS": layers(PUBSUB, "redis://r"), "DATABASE": POSTGRES,
+            "CACHES": {"default": {"BACKEND": LOCMEM}},
+        },
         "payments.W008", "database",
     ),
     "a short SECRET_KEY": ({"SECRET_KEY": "secret"}, "payments.E008", "token_urlsafe"),
@@ -99,14 +106,16 @@ RIGHT: dict[str, dict[str, Any]] = {
     "live": {"STRIPE_SECRET_KEY": "sk_live_" + "0" * 24, "STRIPE_LIVE_MODE": True, "REAL_STRIPE": True},
     "a secret being rotated": {"STRIPE_WEBHOOK_SECRETS": ["whsec_1", "whsec_2"]},
     "pub/sub with a short time-out": {"CHANNEL_LAYERS": layers(PUBSUB, "redis://r")},
-    "several processes with Redis": {
+    "several processes with Redis and PostgreSQL": {
         "CHANNEL_LAYERS": layers(PUBSUB, {"address": "redis://r", "socket_timeout": 15}),
         "WEB_PROCESSES": 4,
+        "DATABASE": POSTGRES,
     },
     "DEBUG at home": {"DEBUG": True, "SECRET_KEY": "short"},
 }
 
 
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 @pytest.mark.parametrize("case", RIGHT)
 def test_a_right_configuration_is_left_in_peace(case: str, settings: Settings) -> None:
     configured(settings, RIGHT[case])
