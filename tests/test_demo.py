@@ -144,6 +144,17 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     return found
 
 
+def test_commands_run_on_the_demo_that_runs_and_on_no_other(lived: Path) -> None:
+    command = [str(ROOT / "run"), "demo", "--folder", str(lived), "manage", "payments_doctor", "--json"]
+    with demo(lived):
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "clock" in [check["name"] for check in json.loads(found.stdout)]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert "none is running" in stopped.stderr
+
+
 def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
     today = timezone.localdate()
     with demo(lived) as (_, banner):

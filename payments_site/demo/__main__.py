@@ -2,15 +2,17 @@
 
 import argparse
 import fcntl
+import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from subprocess import CalledProcessError
 from types import FrameType
 
 from payments_site.demo.cluster import RESTART, Cluster, Revival
@@ -29,8 +31,10 @@ card 4000000000009995 is declined for insufficient funds
 card 4000002760003184 asks for 3-D Secure
 card 4000000000000259 is paid, then disputed
 mails in {site.mails}, as they would leave
+commands in another terminal: ./run demo {several}manage payments_doctor
 {mortal}logs and data in {site.folder} (--reset clears them); Ctrl-C stops everything
 """
+RUNNING = "running.json"  # the settings of the demo that runs, secrets among them
 MORTAL = """\
 {pids}
 kill -9 any of these and watch: pages reconnect to another worker, and it returns after {seconds:g} s
@@ -44,7 +48,12 @@ def parse() -> argparse.Namespace:
     several = "this many web processes, on PostgreSQL and Redis; 1 to 8, default 1"
     parser.add_argument("--workers", type=int, choices=range(1, 9), metavar="N", default=1, help=several)
     parser.add_argument("--reset", action="store_true", help="start from fresh sample data")
-    return parser.parse_args()
+    command = "manage and a command of manage.py, with its options: run it on the demo that is running"
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=command)
+    options = parser.parse_args()
+    if options.command[:1] not in ([], ["manage"]):
+        parser.error(f"no such command: {options.command[0]}")
+    return options
 
 
 @contextmanager
@@ -109,7 +118,8 @@ def end(_signal: int, _frame: FrameType | None) -> None:
 def about(site: Site, logins: str) -> str:
     pids = "\n".join(f"{process.name} {process.pid} on port {process.port}" for process in site.mortal)
     mortal = MORTAL.format(pids=pids, seconds=RESTART) if pids else ""
-    return BANNER.format(site=site, logins=logins, mortal=mortal)
+    several = f"--workers {len(site.mortal)} " if site.mortal else ""
+    return BANNER.format(site=site, logins=logins, mortal=mortal, several=several)
 
 
 def serve(site: Site) -> None:
@@ -119,8 +129,11 @@ def serve(site: Site) -> None:
         site.new_worker("sweep", "--every", "60"),
         site.new_worker("send_emails", "--every", "3"),
     ]
+    running = site.folder / RUNNING
     try:
         logins = start(site)
+        running.touch(mode=0o600)
+        running.write_text(json.dumps(site.settings))
         print(about(site, logins), end="", flush=True)
         for command in commands:
             command.spawn()
@@ -129,6 +142,7 @@ def serve(site: Site) -> None:
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        running.unlink(missing_ok=True)
         for command in commands:
             command.stop()
         site.stop()
@@ -147,13 +161,25 @@ def serve_in(folder: Path, first_port: int, reset: bool, workers: int) -> None:
         serve(Cluster(folder, ports, workers) if workers > 1 else Site(folder, next(ports), next(ports)))
 
 
+def manage(folder: Path, arguments: Sequence[str]) -> int:
+    """manage.py with the settings of the demo that runs in this folder."""
+    running = folder / RUNNING
+    if not running.exists():
+        print(f"demo: none is running in {folder}; start it in another terminal", file=sys.stderr)
+        return 1
+    environment = os.environ | json.loads(running.read_text())
+    return subprocess.run([sys.executable, ROOT / "manage.py", *arguments], env=environment, check=False).returncode
+
+
 def main() -> int:
     options = parse()
+    folder = (options.folder or ROOT / (".demo" if options.workers == 1 else ".demo-workers")).resolve()
+    if options.command:
+        return manage(folder, options.command[1:])
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(stop, end)
     try:
-        folder = options.folder or ROOT / (".demo" if options.workers == 1 else ".demo-workers")
-        serve_in(folder.resolve(), options.port, options.reset, options.workers)
+        serve_in(folder, options.port, options.reset, options.workers)
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0
@@ -161,7 +187,7 @@ def main() -> int:
         print(f"demo: {error}; give --folder another place, such as /var/tmp/demo", file=sys.stderr)
     except NotInstalled as error:
         print(f"demo: {error} (PostgreSQL and Redis are for --workers; without it, none is needed)", file=sys.stderr)
-    except (ProcessDied, CalledProcessError) as error:
+    except (ProcessDied, subprocess.CalledProcessError) as error:
         print(f"demo: {error}", file=sys.stderr)
     return 1
 
