@@ -38,7 +38,7 @@ def disconnect_receivers() -> list[str]:
 
 
 def bootstrap() -> WebhookEndpoint:
-    """Make the rows without which dj-stripe answers 500 to every event, from settings and without calling Stripe."""
+    """Make the rows that deliveries and events refer to, and the key's owner, from settings, not from Stripe."""
     account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
     APIKey.objects.update_or_create(
         secret=settings.STRIPE_SECRET_KEY,
