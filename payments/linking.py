@@ -11,7 +11,7 @@ from .models.fact import COLUMNS
 
 Outcome = EventReceipt.Outcome
 
-# Refunds and disputes carry no metadata of ours, so an unknown one may still turn out to belong to us.
+# Disputes, and refunds made at Stripe, carry no metadata of ours, so an unknown one may still turn out to be ours.
 MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
