@@ -36,7 +36,8 @@ export function applyEntries(source, html) {
 
 /** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null on failure. */
 export async function fetchRegions() {
-  const options = { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) };
+  const headers = { "HX-Request": "true" }; // as htmx does: what a page asks by itself prolongs no session
+  const options = { cache: "no-store", headers, signal: AbortSignal.timeout(ANSWER_MS) };
   const response = await fetch(location.href, options).catch(() => null);
   if (!response || response.status >= 500) return null; // to load the page now would put an error in its place
   const page = new DOMParser().parseFromString(await response.text(), "text/html");

@@ -194,6 +194,16 @@ test("too many sockets of one person: this page polls and doesn't fight for its 
   assert.equal(FakeSocket.all.length, 1);
 });
 
+test("a page that reads itself anew asks as htmx does, which prolongs no session", () => {
+  const asked = [];
+  globalThis.fetch = (href, { headers }) => {
+    asked.push([href, headers]);
+    return Promise.reject(new Error("offline"));
+  };
+  answer(source, 204, "", { "X-Live-Reset": "1" });
+  assert.deepEqual(asked, [["http://clinic.example/desk/", { "HX-Request": "true" }]]);
+});
+
 test("a fragment older than the page makes it ask from the fragment's number", () => {
   socket().says(hello(9));
   source.cursor = 9;
