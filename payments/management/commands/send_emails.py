@@ -31,21 +31,21 @@ class Command(OperatorCommand):
         if failed:
             self.say(f"{Email.objects.revive()} e-mails taken up again")
         while True:
-            missed = self.round() if emails.switched_on() else 0
+            sent, missed = self.round() if emails.switched_on() else (0, 0)
             if every is None:
                 break
             time.sleep(every)
+        self.say(f"{sent} e-mails sent, {missed} failed")
         if missed:
             raise CommandError(f"{missed} e-mails could not be sent and stay waiting; payments_doctor says why.")
 
-    def round(self) -> int:
-        """Until nothing is due any more; how many tries failed."""
+    def round(self) -> tuple[int, int]:
+        """Until nothing is due any more; how many were sent, and how many tries failed."""
         emails.queue()
-        missed = 0
+        sent = missed = 0
         while any(counts := emails.send_due()):
-            self.say("{} e-mails sent, {} failed".format(*counts))
-            missed += counts[1]
-        return missed
+            sent, missed = sent + counts[0], missed + counts[1]
+        return sent, missed
 
     def rehearse(self, failed: bool) -> None:
         """Name payments, never people."""

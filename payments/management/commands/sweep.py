@@ -1,6 +1,7 @@
 import datetime
 import time
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,14 +32,15 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, quiet_for: float, every: float | None, dry_run: bool, **options: Any) -> None:
         quiet = datetime.timedelta(minutes=quiet_for)
         while True:
-            failed = self.round(quiet, dry_run)
+            done = self.round(quiet, dry_run)
             if every is None:
                 break
             time.sleep(every)
-        if failed:
+        self.say(f"{done['seen']} looked at, {done['moved']} payments moved" + " (dry run)" * dry_run)
+        if failed := done["failed"]:
             raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
 
-    def round(self, quiet: datetime.timedelta, dry_run: bool) -> int:
+    def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
         """Jobs that only ask Stripe are done in a dry run too, and taken back; the others change something there."""
         jobs: list[tuple[str, Iterable[Any], Callable[[Any], None], bool]] = [
             ("refund without an answer", sweep.unanswered_refunds(), sweep.resend, False),
@@ -46,13 +48,15 @@ class Command(OperatorCommand):
             ("open page to expire", sweep.superfluous(), expire_open, False),
             ("event without its payment", sweep.waiting_links(), sweep.find_payment, True),
         ]
-        return sum(
-            self.work(label, list(found), job, dry_run and asks, skip=dry_run and not asks)
-            for label, found, job, asks in jobs
-        )
+        done: Counter[str] = Counter()
+        for label, found, job, asks in jobs:
+            done += self.work(label, list(found), job, dry_run and asks, skip=dry_run and not asks)
+        return done
 
-    def work(self, label: str, found: list[Any], job: Callable[[Any], None], rehearse: bool, *, skip: bool) -> int:
-        failed = 0
+    def work(
+        self, label: str, found: list[Any], job: Callable[[Any], None], rehearse: bool, *, skip: bool
+    ) -> Counter[str]:
+        done = Counter(seen=len(found))
         for item in self.progress(found, label):
             self.say(f"{label}: {item}")
             before = item.status if isinstance(item, Payment) else ""
@@ -63,7 +67,7 @@ class Command(OperatorCommand):
                     if isinstance(item, Payment):
                         item.refresh_from_db()
             except (StripeUnavailableError, StripeRefusedError) as error:
-                failed += 1
+                done["failed"] += 1
                 self.stderr.write(f"{label}: {item}: {error}")
-            self.moved(item if isinstance(item, Payment) else None, before, label)
-        return failed
+            done["moved"] += self.moved(item if isinstance(item, Payment) else None, before, label)
+        return done
