@@ -4,8 +4,12 @@ import environ
 
 env = environ.Env()
 
-# Attempts are counted in the database's cache table, see accounts.apps.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
+# Attempts are counted in the database's cache table, see accounts.apps. A full cache drops counters that still count:
+# Django's 300 entries are soon filled with other names; of these, one in a hundred goes.
+COUNTERS = {"MAX_ENTRIES": 100_000, "CULL_FREQUENCY": 100}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache", "OPTIONS": COUNTERS}
+}
 PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}" for name in ("Argon2PasswordHasher", "PBKDF2PasswordHasher")]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -3,6 +3,7 @@
 import datetime
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,13 @@ def test_six_guesses_lock_a_name_for_that_address_and_for_nobody_else(clerk: Use
     assert "_auth_user_id" in sign_in("desk", REMOTE_ADDR="192.0.2.7").wsgi_request.session
     with time_machine.travel(timezone.now() + datetime.timedelta(minutes=16)):
         assert "_auth_user_id" in sign_in("desk").wsgi_request.session
+
+
+def test_guesses_of_many_names_push_out_nobodys_counter(clerk: User) -> None:
+    for _ in range(5):
+        sign_in("desk", "guess")
+    cache.set_many({f"zz{number}": [time.time()] for number in range(400)}, 900)  # others' counters
+    assert "Trop de tentatives" in text_of(sign_in("desk", "guess"))
 
 
 def test_an_unknown_name_is_locked_in_the_same_words(clerk: User) -> None:
