@@ -55,6 +55,14 @@ def test_both_locks_agree() -> None:
     assert pins[0] <= pins[1]
 
 
+def test_the_readme_says_what_each_dependency_is_for() -> None:
+    table = (ROOT / "README.md").read_text().split("## Built with")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| *([^|]+?) *\|", table, re.M)
+    named = {name.split()[0].lower() for cell in cells for name in cell.split(", ")}
+    vendored = {"pico", "lucide"}
+    assert named - {"package", "---"} == vendored | {requirement.name for requirement in requirements("sandbox")}
+
+
 @pytest.mark.parametrize(
     ("words", "lock"),
     [("demo --port 8001", "RUNTIME"), ("demo --workers 3", "DEV"), ("demo --workers=3", "DEV"), ("test fast", "DEV")],
