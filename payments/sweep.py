@@ -2,7 +2,7 @@
 
 import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from . import ledger, refunds
@@ -40,9 +40,10 @@ def ask(payment: Payment) -> None:
 
 
 def superfluous() -> QuerySet[Payment]:
-    """Payments with an open Checkout page that must not be paid any more."""
-    open_sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
-    return Payment.objects.exclude(status__in=PAYABLE).filter(pk__in=open_sessions.values("payment"))
+    """Payments with an open Checkout page that must not be paid any more, or that asks for another amount."""
+    wrong = ~Q(payment__status__in=PAYABLE) | ~Q(amount=F("payment__amount_due"))
+    pages = Fact.objects.filter(wrong, kind=Kind.SESSION, status="open").exclude(payment=None)
+    return Payment.objects.filter(pk__in=pages.values("payment"))
 
 
 def unanswered_refunds() -> list[Fact]:

@@ -184,6 +184,15 @@ def test_sweep_expires_a_page_that_must_not_be_paid_any_more(payment: Payment, s
     assert not sweep.superfluous().exists()
 
 
+def test_sweep_expires_a_page_that_asks_for_an_earlier_price(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    assert not sweep.superfluous().exists()
+    Payment.objects.update(amount_due=4000)
+    call_command("sweep")
+    assert stripe.session(session_id)["status"] == "expired"
+    assert not sweep.superfluous().exists()
+
+
 def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
     from payments import refunds
 
