@@ -1,4 +1,4 @@
-"""Where an event's time goes: its SQL statements, and the functions that take most, in one process on PostgreSQL.
+"""Where an event's time goes: its messages to PostgreSQL, and the functions that take most, in one process.
 
 `python -m benchmarks.costs` prints JSON, with a site's settings in the environment; `./run bench costs` makes the site.
 """
@@ -22,8 +22,8 @@ from benchmarks.stack import Stack
 WARM, EVENTS, FIRST, SHOWN = 30, 300, 12_000, 30
 HEAD = ["function", "ms an event", "share"]
 ABOUT = (
-    "{statements} statements an event, {wall:.1f} ms; {cpu:.1f} ms of this process's CPU, PostgreSQL's on top. "
-    "Functions with all that they call, while profiled, which swells Python beside waiting:"
+    "{messages} messages to PostgreSQL an event, {wall:.1f} ms; {cpu:.1f} ms of this process's CPU, PostgreSQL's on "
+    "top. Functions with all that they call, while profiled, which swells Python beside waiting:"
 )
 
 
@@ -33,9 +33,9 @@ def costs(folder: Path) -> int:
         stack.fill_site("site", "--payments", "20000")
         found = json.loads(stack.site("costs").python("-m", "benchmarks.costs").splitlines()[-1])
     rows = [[name, f"{ms:.2f}", f"{100 * share:.0f} %"] for name, ms, share in found["functions"]]
-    numbered = [[str(number), text] for number, text in enumerate(found["statements"], 1)]
-    print(report.plain(numbered, ["", "statement"]), report.plain(rows, HEAD), sep="\n\n")
-    about = ABOUT.format(statements=len(numbered), wall=found["wall"], cpu=found["cpu"])
+    numbered = [[str(number), text] for number, text in enumerate(found["messages"], 1)]
+    print(report.plain(numbered, ["", "message"]), report.plain(rows, HEAD), sep="\n\n")
+    about = ABOUT.format(messages=len(numbered), wall=found["wall"], cpu=found["cpu"])
     print(about)
     report.keep(folder, [], costs={"about": about, "head": HEAD, "rows": rows})
     return 0
@@ -63,9 +63,9 @@ def measure() -> dict[str, Any]:
     for one in deliveries[WARM + 1 + EVENTS :]:
         answer(one)
     profile.disable()
-    statements = [re.sub(r"\s+", " ", query["sql"])[:110] for query in queries.captured_queries]
+    messages = [re.sub(r"\s+", " ", query["sql"])[:110] for query in queries.captured_queries]
     each = 1000 / EVENTS
-    return {"statements": statements, "wall": wall * each, "cpu": cpu * each, "functions": functions(profile)}
+    return {"messages": messages, "wall": wall * each, "cpu": cpu * each, "functions": functions(profile)}
 
 
 def delivery(number: int) -> Any:
