@@ -1,6 +1,7 @@
 """The live components, see docs/components.md. Built into every template, no {% load %} needed."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django import template
@@ -8,6 +9,7 @@ from django.http import QueryDict
 from django.template.context import Context
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
 from appointments.money import format_amount
@@ -24,6 +26,13 @@ register = template.Library()
 def money(amount: int, currency: str) -> str:
     """Minor units -> text: `{{ payment.amount_due|money:payment.currency }}`."""
     return format_amount(amount, currency)
+
+
+@register.simple_tag
+@cache
+def icon(name: str) -> SafeString:
+    """One of templates/icons/, made once: `{% icon "receipt" %}`."""
+    return mark_safe(render_to_string(f"icons/{name}.html"))  # noqa: S308 a file of ours
 
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
