@@ -42,8 +42,10 @@ class AutoRefreshAppointments extends HTMLElement {
   }
 
   #light(row) {
-    row.classList.remove("just-changed");
-    void row.offsetWidth; // starts the animation anew
+    if (row.classList.contains("just-changed")) {
+      row.classList.remove("just-changed");
+      void row.offsetWidth; // starts the animation anew
+    }
     row.classList.add("just-changed");
     setTimeout(() => row.classList.remove("just-changed"), LIT_MS);
   }

@@ -20,6 +20,8 @@ from tests.browser.pages import (
 )
 from tests.clinic import Clinic, Person
 
+LIT = "rgb(227, 240, 235)"  # --accent-wash
+
 
 def test_both_screens_turn_paid_with_one_toast_each(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
@@ -97,7 +99,7 @@ def test_a_row_lights_up_where_it_is_and_a_missing_one_waits_to_be_asked_for(
     search.fill("half a na")
     search.focus()
     assert clinic.tell(clinic.story().completed()) == 200
-    expect(page.locator("tr.just-changed")).to_have_count(1)
+    expect(page.locator("tr.just-changed")).to_have_css("background-color", LIT)
     expect(search).to_be_focused()
     expect(search).to_have_value("half a na")
     go_live(page, "/desk/?status=paid")
