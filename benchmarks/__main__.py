@@ -35,11 +35,11 @@ BLOCKS = (
 
 
 class Bench:
-    """Values by block, target and metric; a failed round counts as not a number."""
+    """Values by block, target and metric, then by round; a failed round has none."""
 
     def __init__(self, stack: Stack, size: Size, folder: Path) -> None:
         self.stack, self.size, self.folder = stack, size, folder
-        self.measured: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self.measured: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
         self.failures: list[str] = []
 
     def run(self, block: Block) -> None:
@@ -60,7 +60,7 @@ class Bench:
             print(f"FAILED {self.failures[-1]}", flush=True)
             return
         for metric, value in values.items():
-            self.measured[block.name, name, metric].append(value)
+            self.measured[block.name, name, metric][number] = value
         shown = "  ".join(
             f"{metric} {report.number(value)}" for metric, value in values.items() if not math.isnan(value)
         )
@@ -70,7 +70,7 @@ class Bench:
     def client_shares(self) -> dict[str, object]:
         """Its CPU, so that you see that it was not the bottleneck."""
         rows = [
-            [block, target, f"{100 * max(values):.0f} % of a core"]
+            [block, target, f"{100 * max(values.values()):.0f} % of a core"]
             for (block, target, metric), values in self.measured.items()
             if metric == "client"
         ]

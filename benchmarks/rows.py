@@ -2,13 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.blocks import NODE, POSTGRES, SITE, USUAL
 
-Measured = Mapping[tuple[str, str, str], Sequence[float]]  # (block, target, metric): a value for each round
+Measured = Mapping[tuple[str, str, str], Mapping[int, float]]  # (block, target, metric): each round's value
 UVICORN, DAPHNE = SITE
 EVENTS = "events/s"
 INGEST = "Durable events/s, 32 connections"
@@ -83,20 +83,27 @@ ROWS = (
 
 def result(row: Row, server: str, measured: Measured, at: str) -> Result | None:
     """None when nothing was measured."""
-    ours = [value for value in measured.get((row.block, server, row.metric), []) if not math.isnan(value)]
-    theirs = [value for value in measured.get((row.block, row.peer, row.metric), []) if not math.isnan(value)]
-    if not ours or (row.peer and not theirs):
-        return None
-    ratios = ours
+    ours = _values(measured, row.block, server, row.metric)
+    theirs = _values(measured, row.block, row.peer, row.metric)
+    ratios = list(ours.values())
     if row.peer:
-        ratios = [value / max(theirs[min(number, len(theirs) - 1)], 1e-9) for number, value in enumerate(ours)]
+        ratios = [value / max(theirs[number], 1e-9) for number, value in ours.items() if number in theirs]
+    if not ratios:
+        return None
     ratio, limit = statistics.median(ratios), row.limits[server]
     met = None if limit is None else (ratio >= limit if row.least else ratio <= limit)
     target = "" if limit is None else f"at {'least' if row.least else 'most'} {limit:g}"
     return Result(
-        row.block, row.what, server, row.peer, row.unit, statistics.median(ours),
-        statistics.median(theirs) if row.peer else None, ratio, min(ratios), max(ratios), target, met, len(ours), at,
+        row.block, row.what, server, row.peer, row.unit, statistics.median(ours.values()),
+        statistics.median(theirs.values()) if row.peer else None, ratio, min(ratios), max(ratios), target, met,
+        len(ratios), at,
     )  # fmt: skip
+
+
+def _values(measured: Measured, *of: str) -> dict[int, float]:
+    block, target, metric = of
+    rounds = measured.get((block, target, metric), {})
+    return {number: value for number, value in rounds.items() if not math.isnan(value)}
 
 
 def results(measured: Measured, at: str) -> list[Result]:

@@ -38,16 +38,19 @@ def test_the_load_client_times_every_frame(redis_server: Service, tmp_path: Path
 
 def test_a_ratio_compares_values_of_one_round() -> None:
     row = Row("latency", "p50", "what", {"uvicorn": 1.0}, "node")
-    measured = {("latency", "uvicorn", "p50"): [10, 30, 8], ("latency", "node", "p50"): [10, 10, 10]}
+    measured: dict[tuple[str, str, str], dict[int, float]] = {
+        ("latency", "uvicorn", "p50"): {0: 10, 1: 30, 2: 8, 3: 90},
+        ("latency", "node", "p50"): {0: 10, 1: 10, 2: 10},  # the fourth failed
+    }
     found = result(row, "uvicorn", measured, "today")
     assert found
     assert (found.ratio, found.low, found.high, found.met) == (1.0, 0.8, 3.0, True)
-    slower = result(row, "uvicorn", measured | {("latency", "uvicorn", "p50"): [12, 30, 8]}, "today")
+    slower = result(row, "uvicorn", measured | {("latency", "uvicorn", "p50"): {0: 12, 1: 30, 2: 8}}, "today")
     assert slower
     assert slower.met is False
 
 
 def test_what_was_not_measured_has_no_row() -> None:
     row = Row("latency", "p50", "what", {"uvicorn": 1.0}, "node")
-    assert result(row, "uvicorn", {("latency", "uvicorn", "p50"): [10]}, "today") is None
-    assert result(row, "uvicorn", {("latency", "node", "p50"): [10]}, "today") is None
+    assert result(row, "uvicorn", {("latency", "uvicorn", "p50"): {0: 10}}, "today") is None
+    assert result(row, "uvicorn", {("latency", "node", "p50"): {0: 10}}, "today") is None
