@@ -1,6 +1,7 @@
 """The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
@@ -38,6 +39,7 @@ class Listeners:
         self.head, self.path = 0, metrics.PUSH
         self._pumping = asyncio.Lock()
         self._fresh: dict[int, FeedEntry] = {}  # committed by this process a moment ago: no need to ask for them
+        self._told: deque[FeedEntry] = deque(maxlen=BATCH)  # up to `sent`, for those who come back together
 
     @property
     def behind(self) -> bool:
@@ -62,7 +64,11 @@ class Listeners:
     async def catch_up(self, socket: Socket) -> None:
         """Tell a socket, which has joined already, all after its number; then hello, and it is live."""
         while not socket.closed and (self.sent is None or socket.seq != self.sent):
-            batch, frames = await in_thread(frames_after, self.audience, socket.seq, frozenset({socket.language}))
+            languages = frozenset({socket.language})
+            if lately := self._told_after(socket.seq):
+                await self._tell([socket], await self._frames(lately, languages))
+                continue
+            batch, frames = await in_thread(frames_after, self.audience, socket.seq, languages)
             await self._tell([socket], frames)
             await self._note_pushed(batch)
             socket.seq = batch.last
@@ -71,6 +77,7 @@ class Listeners:
             elif batch.head < self.sent:  # the database was put back to an older state
                 self.sent = self.head = batch.head
                 self._fresh.clear()
+                self._told.clear()
             if self.sent <= socket.seq == batch.head:
                 break
         socket.live = True
@@ -85,17 +92,26 @@ class Listeners:
                 if self.languages != languages:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
+                self._told.extend(batch.entries)
                 await self._tell(self.live(), frames)
                 metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
+
+    def _told_after(self, seq: int) -> Batch | None:
+        """What this process told lately after a number, if that is all there is."""
+        entries = [entry for entry in self._told if entry.seq > seq]
+        whole = entries and entries[-1].seq == self.sent == seq + len(entries)
+        return Batch(entries[-1].seq, entries) if whole else None
 
     async def _next(self, sent: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
         fresh = self._fresh_batch(sent)
         if fresh is None:
             return await in_thread(frames_after, self.audience, sent, languages)
-        if (frames := at_hand(fresh, languages)) is None:
-            frames = await in_thread(frames_of, fresh, languages)
-        return fresh, frames
+        return fresh, await self._frames(fresh, languages)
+
+    async def _frames(self, batch: Batch, languages: frozenset[str]) -> Frames:
+        frames = at_hand(batch, languages)
+        return frames if frames is not None else await in_thread(frames_of, batch, languages)
 
     def _fresh_batch(self, sent: int) -> Batch | None:
         """What comes next, if all of it was committed by this process."""

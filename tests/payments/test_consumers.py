@@ -47,6 +47,18 @@ async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Bo
         assert f'id="payment-{second.public_id}"' in coming["html"]
 
 
+async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_for_it(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    async with Page(patient, "after=1&lang=en") as page:
+        await page.told_until_hello()
+        await pay(payment, clerk)
+        heard = await page.told()
+        await sync_to_async(FeedEntry.objects.all().delete)()
+        async with Page(patient, "after=1&lang=en") as back:
+            assert await back.told_until_hello() == [heard, {"t": "hello", "seq": 2, "hb": 10}]
+
+
 async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
     await pay(payment, clerk)
     async with Page(patient, "after=2") as page:
