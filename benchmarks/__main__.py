@@ -41,6 +41,7 @@ class Bench:
         self.stack, self.size, self.folder = stack, size, folder
         self.measured: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
         self.failures: list[str] = []
+        self.began = report.processor_times()
 
     def run(self, block: Block) -> None:
         """Rounds in turn: each begins with another target, so that no one always comes first."""
@@ -48,7 +49,7 @@ class Bench:
             turn = number % len(block.targets)
             for name in (*block.targets[turn:], *block.targets[:turn]):
                 self.measure(block, name, number)
-        report.keep(self.folder, results(self.measured, report.today()), client=self.client_shares())
+        report.keep(self.folder, results(self.measured, report.today()), **self.circumstances())
 
     def measure(self, block: Block, name: str, number: int) -> None:
         started = time.monotonic()
@@ -66,6 +67,11 @@ class Bench:
         )
         print(f"{block.name:8} {number + 1}  {name:8} {time.monotonic() - started:5.1f} s  {shown}", flush=True)
         time.sleep(0.3)  # goodbyes of the last client
+
+    def circumstances(self) -> dict[str, object]:
+        (all_before, stolen_before), (all_now, stolen_now) = self.began, report.processor_times()
+        stolen = 100 * (stolen_now - stolen_before) / max(1, all_now - all_before)
+        return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
         """Its CPU, so that you see that it was not the bottleneck."""

@@ -33,6 +33,12 @@ def machine() -> dict[str, str]:
     }  # fmt: skip
 
 
+def processor_times() -> tuple[int, int]:
+    """In ticks since the machine started: all, and those that its host gave to others."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[7]
+
+
 def number(value: float | None) -> str:
     if value is None:
         return ""
@@ -54,6 +60,7 @@ SECTIONS = {
     "costs": "Where an event's time goes",
     "client": "Load client",
 }
+STOLEN = "Its host gave {:.0f} % of the processors' time to others during the last run: the less, the surer.\n"
 HEAD = ["what", "server", "measured", "beside", "ratio", "lowest to highest", "target", ""]
 
 
@@ -100,6 +107,7 @@ def text(data: dict[str, Any], rows: Sequence[Result]) -> str:
         markdown([cells(row) for row in rows]),
         "## Machine\n",
         ", ".join(f"{name} {value}" for name, value in data["machine"].items()) + "\n",
+        *([STOLEN.format(data["stolen"])] if "stolen" in data else []),
     ]
     for name, title in SECTIONS.items():
         if name in data:
