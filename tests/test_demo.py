@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -101,9 +102,13 @@ def is_listening(url: str) -> bool:
 
 
 def child_of(pid: int, name: str) -> int:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    [found] = [child for child in children if name in Path(f"/proc/{child}/cmdline").read_text().split("\0")]
-    return int(found)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # the kernel's list may leave children out while others come
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in children:
+            if name in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
+                return int(child)
+    raise LookupError(f"{pid} has no child {name}")
 
 
 class Person:

@@ -319,7 +319,8 @@ def signed_out_pages_are_secure(nginx: Nginx) -> None:
 def sockets_reach_the_site(nginx: Nginx) -> None:
     def open_socket(origin: str) -> None:
         url = f"wss://{NAME}/ws/payments/"
-        with nginx.socket() as plain, connect(url, sock=plain, ssl=nginx.tls, origin=Origin(origin)) as client:
+        here = Origin(origin)
+        with nginx.socket() as at, connect(url, sock=at, ssl=nginx.tls, origin=here, open_timeout=30) as client:
             client.recv(10)
 
     with pytest.raises(ConnectionClosed) as signed_out:
