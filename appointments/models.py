@@ -104,6 +104,6 @@ class Appointment(models.Model):
         return self.status == self.Status.CANCELED
 
     def slot_resold(self) -> bool:
-        """Whether somebody else is booked with the same practitioner at the same time."""
+        """Whether another appointment takes some of the same practitioner's time."""
         others = Appointment.objects.taking(self.start, self.end).exclude(pk=self.pk)
         return others.filter(practitioner=self.practitioner_id).exists()

@@ -70,7 +70,8 @@ def parse_number(text: str) -> Decimal:
 def parse_amount(text: str, currency: str) -> int:
     """The same -> minor units.
 
-    Raises ValidationError for anything but a positive plain number with no more decimals than the currency has.
+    Raises ValidationError for anything but a positive plain number with no more decimals than the currency has,
+    LARGEST at most.
     """
     number = parse_number(text)
     if -int(number.as_tuple().exponent) > decimals_shown(currency):  # 12.500 may have been meant as thousands

@@ -63,7 +63,7 @@ def free_times(
 
 
 def read(text: str, terms: Terms) -> list[Line]:
-    """The lines that name a patient, each checked against the clinic's appointments and the lines before it."""
+    """The lines that name a patient or aren't understood, each checked against appointments and the lines before."""
     lines: list[Line] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -143,7 +143,7 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
 
 
 def book(line: Line, terms: Terms, actor: User) -> Appointment | None:
-    """None when it was booked or the time was taken meanwhile. One transaction each: live feeds are locked shortly."""
+    """None when it can't be booked any more. One transaction each, so that live feeds are locked only briefly."""
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)
         if line.start is None or not _compared(line, line.start, terms).bookable:

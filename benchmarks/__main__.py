@@ -80,9 +80,7 @@ class Bench:
             for (block, target, metric), values in self.measured.items()
             if metric == "client"
         ]
-        about = (
-            "Its CPU in the busiest round of each block: far from a whole core, so the servers are what is measured."
-        )
+        about = "Its CPU in the busiest round of each block: far from a whole core, the servers are what is measured."
         return {"about": about, "head": ["block", "target", "CPU"], "rows": rows}
 
 
@@ -109,7 +107,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers, under 2 minutes: shows that all works")
     names = [block.name for block in BLOCKS]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="BLOCK", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, help=f"{FULL.rounds} unless said")
+    parser.add_argument("--rounds", type=int, help=f"{FULL.rounds} unless said; some blocks take fewer")
     parser.add_argument("--payments", type=int, nargs="+", default=[1000, 100_000], help="for scale: sizes to compare")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))  # and stop what was started

@@ -76,7 +76,7 @@ def delivery(number: int) -> Any:
 
 
 def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
-    """(name, milliseconds an event, share) of the dearest functions of ours, of dj-stripe and of the driver."""
+    """(name, milliseconds an event, share) of the dearest functions: payments', dj-stripe's, the driver's."""
     stats: Any = pstats.Stats(profile)
     dearest = sorted(stats.stats.items(), key=lambda item: -item[1][3])
     whole = dearest[0][1][3]

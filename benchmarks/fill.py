@@ -1,7 +1,7 @@
 """Fills a site's PostgreSQL with as many people, payments and feed entries as asked, inside the database.
 
 `python -m benchmarks.fill --payments 1000000 --changes 5`, with the site's settings in the environment.
-Payment number N is benchmarks.events.payment_id(N); person number N has the session benchmarks.events.session_key(N).
+Payment number N is benchmarks.events.payment_id(N); person number N, when signed in, has session_key(N).
 """
 
 import argparse
@@ -52,7 +52,7 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 
 
 def make_people(staff: int, patients: int) -> None:
-    """Staff are the users 1 to `staff`, patients those after them; each is signed in already."""
+    """Staff are the users 1 to `staff`, patients those after them; staff and the first patients are signed in."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
     from django.contrib.sessions.backends.db import SessionStore

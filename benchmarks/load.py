@@ -20,7 +20,7 @@ CACHE = Path(__file__).parents[1] / ".tools" / "bench"
 
 
 class LoadError(Exception):
-    """The load client could not be built, or could not open its sockets."""
+    """The load client could not be built, or its run is no measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Told:
         return sum(event.status != 200 for event in self.events)
 
     def delays(self, *, skip: int = 0) -> list[float]:
-        """Milliseconds from when an event was due to when the last socket was told."""
+        """Milliseconds from when an event was due to when the last socket was told, of events that all heard."""
         return [(event.last - event.due) * 1000 for event in self.events[skip:] if event.told >= self.counted]
 
     def span(self) -> float:
@@ -76,7 +76,7 @@ class Told:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest rank; not a number when there are no values."""
+    """The value at this share of the way up; not a number when there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
 

@@ -14,7 +14,7 @@ from benchmarks.pages import DESK, POLL, milliseconds, queries
 from benchmarks.stack import Stack
 from benchmarks.targets import Numbers
 
-CHANGES = 5  # of each payment; each makes two feed entries
+CHANGES = 5  # of each payment but the fresh ones, which the events are about; each makes two feed entries
 HEAD = [
     "payments",
     "feed entries",
@@ -29,6 +29,15 @@ HEAD = [
 ABOUT = "One uvicorn process, one socket; each event is the first of its payment. Medians of {rounds} rounds."
 
 
+def fresh(payments: int) -> int:
+    """How many of them nothing has happened to."""
+    return min(5000, payments // 2)
+
+
+def entries(payments: int) -> int:
+    return 2 * CHANGES * (payments - fresh(payments))
+
+
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
     """All sizes exist at once, so that their rounds alternate."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
@@ -36,7 +45,7 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
         for payments in sizes:
             print(
-                f"bench: filling a database with {payments:,} payments, {2 * CHANGES * payments:,} feed entries",
+                f"bench: filling a database with {payments:,} payments, {entries(payments):,} feed entries",
                 flush=True,
             )
             started = time.monotonic()
@@ -60,7 +69,7 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
     rows = []
     for payments in filter(found.get, sizes):
         values = [report.number(statistics.median(each)) for each in zip(*found[payments], strict=True)]
-        rows.append([f"{payments:,}", f"{2 * CHANGES * payments:,}", *values, f"{seconds[payments]:.0f} s"])
+        rows.append([f"{payments:,}", f"{entries(payments):,}", *values, f"{seconds[payments]:.0f} s"])
     print(report.plain(rows, HEAD))
     about = ABOUT.format(rounds=min(3, size.rounds))
     report.keep(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
@@ -68,9 +77,9 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
 
 
 def prepare(stack: Stack, payments: int) -> None:
-    database, fresh = f"scale_{payments}", min(5000, payments // 2)
-    stack.fill_site(database, f"--payments={payments}", f"--fresh={fresh}", f"--changes={CHANGES}")
-    stack.site_target(database, "uvicorn", Numbers(payments, payments - fresh + 1), database)
+    database = f"scale_{payments}"
+    stack.fill_site(database, f"--payments={payments}", f"--fresh={fresh(payments)}", f"--changes={CHANGES}")
+    stack.site_target(database, "uvicorn", Numbers(payments, payments - fresh(payments) + 1), database)
 
 
 def one_round(stack: Stack, payments: int, size: Size) -> list[float]:

@@ -34,7 +34,7 @@ class Numbers:
 
 @dataclass
 class Target:
-    """`processes` serve together; `head` asks its database for the newest number of a feed."""
+    """`processes` serve together; `head` asks its database for the newest number of the staff's feed."""
 
     name: str
     processes: list[Process]

@@ -62,7 +62,7 @@ class Listeners:
         return [socket for socket in self.sockets if socket.live]
 
     async def catch_up(self, socket: Socket) -> None:
-        """Tell a socket, which has joined already, all after its number; then hello, and it is live."""
+        """Tell a socket, which has joined already, all after its number if it is of use; then hello, and it is live."""
         while not socket.closed and (self.sent is None or socket.seq != self.sent):
             languages = frozenset({socket.language})
             if lately := self._told_after(socket.seq):

@@ -28,7 +28,7 @@ COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod,
 
 
 def forget_payers(known_ids: Collection[str]) -> int:
-    """Empty those fields in whatever these ids name: copies of objects and events, and the payer's own; how many."""
+    """Empty PERSONAL fields in what these ids name: copies of objects and events, the payer's, bodies; how many."""
     ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
         for data in model.objects.filter(id__in=known_ids).values_list("stripe_data", flat=True):

@@ -127,7 +127,7 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Events in dj-stripe's tables, oldest first: stored ones, and the bodies of deliveries that failed.
+    """Events in dj-stripe's tables, oldest first: stored ones, and bodies of deliveries whose event is not.
 
     Without `settled_too`, those whose receipt has nothing left to do are left out; `failed` keeps only those that have.
     """

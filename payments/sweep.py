@@ -15,7 +15,7 @@ from .refunds import NotRefundableError
 from .status import PaymentStatus
 from .stripe_lookup import everything_about
 
-STUCK_AFTER = datetime.timedelta(days=10)  # a bank debit takes up to five working days
+STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits take about a week, 14 working days at most
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe, too, stops resending an event after three days
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
 

@@ -22,7 +22,7 @@ TO_PATIENT: Words = {
     Status.UNPAID: _("Pay online now, or at the front desk when you come."),
     Status.CHECKOUT_OPEN: _("You started to pay and have not been charged yet. Continue whenever you like."),
     Status.PROCESSING: _(
-        "Payment received, waiting for your bank: up to 5 working days. There is nothing more for you to do."
+        "Payment received, waiting for your bank: up to 14 working days. There is nothing more for you to do."
     ),
     Status.PAID: _("Thank you, your payment is confirmed."),
     Status.UNDERPAID: _("We received %(received)s of %(due)s. The front desk is checking and will get back to you."),
@@ -38,7 +38,7 @@ TO_PATIENT: Words = {
 TO_STAFF: Words = {
     Status.UNPAID: _("Nothing received yet."),
     Status.CHECKOUT_OPEN: _("The patient has a payment page open and has not been charged yet."),
-    Status.PROCESSING: _("The bank debit is under way: up to 5 working days. Don’t ask for another payment."),
+    Status.PROCESSING: _("The bank debit is under way: up to 14 working days. Don’t ask for another payment."),
     Status.PAID: _("Received in full."),
     Status.UNDERPAID: _("%(received)s of %(due)s received."),
     Status.FAILED: _("The last attempt failed; nothing was taken. The patient can try again."),

@@ -9,7 +9,7 @@ from psycopg.pq import TransactionStatus
 Result = TypeVar("Result")
 
 TIMEOUTS = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s"
-SILENCE = 7.0  # seconds: longer than the server's own time-outs, so that its answer is heard wherever there is one
+SILENCE = 7.0  # seconds: longer than the server gives a statement or a lock, so that its answer is heard
 
 
 class BoundedConnection(psycopg.Connection[Any]):

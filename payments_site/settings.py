@@ -1,4 +1,4 @@
-"""Every setting comes from the environment; the defaults suit a laptop. README.md lists the variables."""
+"""What differs comes from the environment; with DEBUG=1 its defaults suit a laptop. README.md lists the variables."""
 
 import sys
 from pathlib import Path

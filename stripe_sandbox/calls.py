@@ -42,7 +42,7 @@ def list_line_items(sandbox: Sandbox, given: Json, session_id: str) -> Json:
 
 
 def confirm_payment_page(sandbox: Sandbox, given: Json, session_id: str) -> Json:
-    """What the hosted page's own script calls; the Stripe CLI's triggers use it to pay."""
+    """What the script of Stripe's own hosted page calls; the Stripe CLI's triggers use it to pay."""
     session = sandbox.store.get("checkout.session", session_id)
     expected = params.integer(given, "expected_amount")
     if expected not in (None, session["amount_total"]):
@@ -132,7 +132,7 @@ def update_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
 
 
 def close_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
-    """Accepting a dispute loses it."""
+    """Accepting a dispute loses it; an inquiry ends as `warning_closed`."""
     dispute = sandbox.store.get("dispute", dispute_id)
     disputes.close(sandbox, dispute, won=False)
     return dispute

@@ -30,7 +30,7 @@ DECLINES = {
 
 @dataclass(frozen=True)
 class TestMethod:
-    """A card number or IBAN and what it does; `token` is Stripe's name for it (pm_card_visa, tok_visa)."""
+    """A card number or IBAN and what it does; `token` is what follows pm_card_ and tok_ in its names."""
 
     __test__ = False  # not a pytest class
 

@@ -107,7 +107,7 @@ class Control:
         )
 
     def dispute_status(self, body: Json) -> Json:
-        """{dispute, status: won|lost|under_review|closed}: `closed` ends a warning."""
+        """{dispute, status: won|lost|under_review|closed}: all but under_review end it; `closed` loses a chargeback."""
         dispute = self._get("dispute", body, "dispute")
         status = _choice(body, "status", "won", "lost", "under_review", "closed")
         if status == "under_review":
@@ -150,7 +150,7 @@ class Control:
         return delivery.as_json()
 
     def reset(self, body: Json) -> Json:
-        """{endpoints?}: forget every object, job and fault; with `endpoints: true` the webhook endpoints too."""
+        """{endpoints?}: as new, at real time; with `endpoints: true` the webhook endpoints are forgotten too."""
         self.webhooks.forget()
         self.api.fault = Fault()
         self.api.answered.clear()

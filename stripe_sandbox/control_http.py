@@ -27,7 +27,7 @@ def answering(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[
 
 
 async def _press(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
-    """A button of the control page: the same act, then back to the page. Other sites' forms are refused."""
+    """A button of the control page: the same act, then back to the page. Other sites' buttons are refused."""
     if URL(request.headers["Origin"]).authority != request.host:
         raise web.HTTPForbidden(text="This form was not sent by the sandbox's own page.")
     problem = ""

@@ -1,4 +1,4 @@
-"""Stripe's form encoding: `line_items[0][price_data][currency]=eur&expand[]=customer` <-> nested JSON."""
+"""Stripe's form encoding: `line_items[0][price_data][currency]=eur&expand[]=customer` -> nested JSON."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a caller may send, and as what: Stripe refuses unknown and malformed parameters, so this does too."""
+"""What a caller may send, and as what: the malformed is refused, the unknown where a call names its own."""
 
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.store import Json
@@ -23,7 +23,7 @@ def truth(params: Json, name: str) -> bool | None:
 
 
 def only(params: Json, *allowed: str) -> None:
-    """Raises parameter_unknown for the first parameter that is not among `allowed`."""
+    """Raises parameter_unknown for the first parameter that is not among `allowed`, `expand` or `metadata`."""
     for name in params:
         if name not in allowed and name not in _EVERYWHERE:
             raise StripeError(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)

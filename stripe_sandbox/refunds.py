@@ -87,7 +87,7 @@ def _announce(sandbox: Sandbox, refund: Json, *more: str) -> None:
 
 
 def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
-    """`succeeded`, `failed` (even after it had succeeded) or `canceled`; a failed one gives the money back to us."""
+    """`succeeded`, or, even after that, `failed` or `canceled`, which give the money back to us."""
     if refund["status"] in ("failed", "canceled") or refund["status"] == status:
         raise StripeError(f"This refund is {refund['status']} already.", code="refund_unexpected_state")
     refund["status"] = status

@@ -113,7 +113,7 @@ class Webhooks:
         return held
 
     def set_mode(self, mode: Mode) -> None:
-        """Change how events are delivered; leaving `hold` delivers what was held."""
+        """Change how events are delivered; any mode but `hold` sends what was kept back."""
         self.mode = mode
         if mode.mode != "hold":
             self._send_normal(self._held())

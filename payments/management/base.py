@@ -22,13 +22,13 @@ AGAIN = "What was done stays; run it again."
 
 
 class OperatorCommand(BaseCommand):
-    """A command that is safe to run twice. `--dry-run` does all the work and then takes it back."""
+    """A command that is safe to run twice. `--dry-run` shows what would change and leaves nothing behind."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Whatever stops it is said in one line."""
+        """A database that refuses, Ctrl-C and a closed pipe are said in one line."""
         try:
             said = super().execute(*args, **options)
             self.stdout.flush()

@@ -1,6 +1,6 @@
 """Rows read and written with SQL whose text is kept: to compile it anew costs as much as all else of a webhook.
 
-As the ORM does it, without Django's signals. Columns, defaults and conversions are the models' own.
+As the ORM does it, without the signals of saving. Columns, defaults and conversions are the models' own.
 """
 
 import datetime
@@ -80,7 +80,7 @@ def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
 
 
 def insert(*rows: models.Model) -> None:
-    """New rows of one model, in one statement; their primary keys are filled in."""
+    """New rows of one model, in one statement; the database gives their primary keys, known once it is sent."""
 
     def fill_in(keys: Iterable[tuple[Any]]) -> None:
         for row, (key,) in zip(rows, keys, strict=True):

@@ -1,4 +1,4 @@
-"""./run demo: a clinic's site with sample data and a local Stripe. Everything it keeps is in .demo/."""
+"""./run demo: a clinic's site with sample data and a local Stripe. It keeps everything in .demo/ or .demo-workers/."""
 
 import argparse
 import fcntl
@@ -123,7 +123,7 @@ def about(site: Site, logins: str) -> str:
 
 
 def serve(site: Site) -> None:
-    """Until Ctrl-C, SIGTERM or the death of a process. Raises ProcessDied."""
+    """Until Ctrl-C, SIGTERM, SIGHUP or the death of a process that isn't started again. Raises ProcessDied."""
     commands = [
         site.new_worker("mirror"),
         site.new_worker("sweep", "--every", "60"),

@@ -13,7 +13,7 @@ RESTART = 5.0  # seconds that a killed process stays dead, for people to see wha
 
 
 class Cluster(Site):
-    """`workers` daphnes, any of which may be killed. Raises NotInstalled and NotReachable."""
+    """`workers` daphnes; any of them may be killed, PostgreSQL and Redis too. Raises NotInstalled and NotReachable."""
 
     def __init__(self, folder: Path, ports: Iterator[int], workers: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)

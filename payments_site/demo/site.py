@@ -16,7 +16,7 @@ DAPHNE = ("--ping-interval", "10", "--ping-timeout", "10", "--websocket-max-mess
 
 
 class Site:
-    """The sandbox and daphne as processes; `settings` is the environment of both, of `manage` and of nothing else.
+    """The sandbox and daphne as processes; `settings` is the environment of all that is started for it.
 
     A folder that holds a database and a sandbox state goes on from there. `mortal`: processes that it outlives.
     """
@@ -89,7 +89,7 @@ class Site:
         return Process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=ROOT)
 
     def new_server(self, name: str, port: int) -> Process:
-        """Another web process on the same database: daphne, as in production."""
+        """Another web process on the same database, on daphne."""
         return self._process(name, port, "daphne", *DAPHNE, "-e", f"tcp:{port}:interface={HOST}:backlog=2048", ASGI)
 
     def new_worker(self, *arguments: str) -> Process:

@@ -22,7 +22,7 @@ def stripe(action: str, **body: Any) -> dict[str, Any]:
 
 
 def settled() -> None:
-    """Wait until the site has answered every webhook."""
+    """Wait until no webhook is on its way any more, 30 s at most."""
     deadline = time.monotonic() + 30
     while _ask("/_sandbox/state")["deliveries_waiting"] and time.monotonic() < deadline:
         time.sleep(0.05)

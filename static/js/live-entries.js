@@ -14,7 +14,7 @@ function wanted(element) {
   return place && item && !document.getElementById(item.id);
 }
 
-/** Swap in the entries that `source` hasn't been told, in order, and tell the page's own scripts. */
+/** Swap in the entries after `source.cursor`, in order; tell the page's scripts of those after `source.told`. */
 export function applyEntries(source, html) {
   const parsed = document.createElement("template");
   parsed.innerHTML = html;

@@ -12,7 +12,7 @@ from payments.models import Feed, FeedEntry, RecordView
 
 class Command(OperatorCommand):
     help = (
-        "Delete what is no longer needed: records of deliveries, and feed entries that no open page can still ask for."
+        "Delete what is no longer needed: records of deliveries, old feed entries, and who looked at what long ago."
         " Payments, facts, changes, receipts and the events that a replay needs are kept."
     )
 
@@ -39,7 +39,7 @@ class Command(OperatorCommand):
         self.say(deleted + (" (dry run)" if dry_run else ""))
 
     def prune_feeds(self, before: datetime.datetime) -> int:
-        """Entries go together with the mark that tells a page which asks for them to reload."""
+        """With the mark by which a page that asks for what is gone is told to reload."""
         deleted = 0
         for feed in self.progress(Feed.objects.all(), "feeds"):
             old = FeedEntry.objects.filter(feed=feed, created_at__lt=before)

@@ -19,7 +19,7 @@ class Command(OperatorCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("payments", nargs="*", metavar="PAYMENT", help="public ids; all payments when left out")
+        parser.add_argument("payments", nargs="*", metavar="PAYMENT", help="public ids; when left out all that moved")
         parser.add_argument("--fix", action="store_true", help="apply what Stripe says")
 
     def handle(self, *args: Any, payments: list[str], fix: bool, **options: Any) -> None:

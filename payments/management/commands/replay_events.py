@@ -12,7 +12,7 @@ from payments.management.base import USAGE, OperatorCommand, at_least, moment, r
 
 class Command(OperatorCommand):
     help = (
-        "Apply stored events again, oldest first. Those that were applied already are left out unless --force;"
+        "Apply stored events again, oldest first. Settled ones are left out unless --force;"
         " applying one twice changes nothing and notifies nobody."
     )
 
@@ -22,8 +22,8 @@ class Command(OperatorCommand):
         parser.add_argument("--until", type=moment, help="events that Stripe created before this")
         parser.add_argument("--type", default="*", metavar="PATTERN", help="such as 'charge.*'")
         parser.add_argument("--id", action="append", default=[], metavar="evt_...", help="this event; may be repeated")
-        parser.add_argument("--failed", action="store_true", help="only those that failed or wait for their payment")
-        parser.add_argument("--force", action="store_true", help="also those that were applied already")
+        parser.add_argument("--failed", action="store_true", help="only unsettled ones, even with --force")
+        parser.add_argument("--force", action="store_true", help="also settled ones: applied, given up, not understood")
         parser.add_argument("--limit", type=at_least(0), help="at most so many")
 
     def handle(self, *args: Any, dry_run: bool, force: bool, **options: Any) -> None:

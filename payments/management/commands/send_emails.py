@@ -12,7 +12,7 @@ from payments.models import Email
 class Command(OperatorCommand):
     help = (
         "Send receipts, refund notices and news of failed bank debits, each once, to patients who have an e-mail"
-        " address. What the mail server refuses is tried again for three days. Does nothing without EMAIL_URL."
+        " address. What fails is tried again for three days. Does nothing without EMAIL_URL."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
