@@ -85,7 +85,7 @@ def waiting() -> Iterator[Metric]:
     now, seen = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
     oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])
-    for outcome in (*EventReceipt.PENDING, *EventReceipt.HELPLESS):
+    for outcome in EventReceipt.UNAPPLIED:
         count, since = seen.get(outcome, (0, now))
         receipts.add_metric([outcome], count)
         oldest.add_metric([outcome], (now - since).total_seconds())

@@ -1,8 +1,7 @@
 """The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
@@ -38,8 +37,7 @@ class Listeners:
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
         self._pumping = asyncio.Lock()
-        self._fresh: dict[int, FeedEntry] = {}  # committed by this process a moment ago: no need to ask for them
-        self._told: deque[FeedEntry] = deque(maxlen=BATCH)  # up to `sent`, for those who come back together
+        self._known: dict[int, FeedEntry] = {}  # by number: committed by this process a moment ago, or told lately
 
     @property
     def behind(self) -> bool:
@@ -48,7 +46,7 @@ class Listeners:
     def moved(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
         """Whether it is news, by this path, that the feed has reached this number."""
         if entry and seq > (self.sent or 0):
-            self._fresh[seq] = entry
+            self._known[seq] = entry
         if seq <= self.head:
             return False
         self.head, self.path = seq, path
@@ -65,7 +63,7 @@ class Listeners:
         """Tell a socket, which has joined already, all after its number if it is of use; then hello, and it is live."""
         while not socket.closed and (self.sent is None or socket.seq != self.sent):
             languages = frozenset({socket.language})
-            if lately := self._told_after(socket.seq):
+            if self.sent is not None and (lately := self._at_hand(socket.seq, self.sent)):
                 await self._tell([socket], await self._frames(lately, languages))
                 continue
             batch, frames = await in_thread(frames_after, self.audience, socket.seq, languages)
@@ -76,8 +74,7 @@ class Listeners:
                 self.sent, self.head = batch.head, max(self.head, batch.head)
             elif batch.head < self.sent:  # the database was put back to an older state
                 self.sent = self.head = batch.head
-                self._fresh.clear()
-                self._told.clear()
+                self._known.clear()
             if self.sent <= socket.seq == batch.head:
                 break
         socket.live = True
@@ -92,33 +89,30 @@ class Listeners:
                 if self.languages != languages:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
-                self._told.extend(batch.entries)
+                self._remember(batch.entries)
                 await self._tell(self.live(), frames)
                 metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
 
-    def _told_after(self, seq: int) -> Batch | None:
-        """What this process told lately after a number, if that is all there is."""
-        entries = [entry for entry in self._told if entry.seq > seq]
-        whole = entries and entries[-1].seq == self.sent == seq + len(entries)
-        return Batch(entries[-1].seq, entries) if whole else None
+    def _remember(self, told: Iterable[FeedEntry]) -> None:
+        """For those who come back together; as many as they are told at once."""
+        known = self._known | {entry.seq: entry for entry in told}
+        self._known = {seq: entry for seq, entry in known.items() if seq > (self.sent or 0) - BATCH}
+
+    def _at_hand(self, after: int, last: int) -> Batch | None:
+        """The entries after one number up to another, BATCH at most, if none of them has to be asked for."""
+        numbers = range(after + 1, min(last, after + BATCH) + 1)
+        entries = [self._known[seq] for seq in numbers if seq in self._known]
+        return Batch(self.head, entries) if entries and len(entries) == len(numbers) else None
 
     async def _next(self, sent: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        fresh = self._fresh_batch(sent)
-        if fresh is None:
+        if (fresh := self._at_hand(sent, self.head)) is None:
             return await in_thread(frames_after, self.audience, sent, languages)
         return fresh, await self._frames(fresh, languages)
 
     async def _frames(self, batch: Batch, languages: frozenset[str]) -> Frames:
         frames = at_hand(batch, languages)
         return frames if frames is not None else await in_thread(frames_of, batch, languages)
-
-    def _fresh_batch(self, sent: int) -> Batch | None:
-        """What comes next, if all of it was committed by this process."""
-        entries = [self._fresh.get(seq) for seq in range(sent + 1, min(self.head, sent + BATCH) + 1)]
-        self._fresh = {seq: entry for seq, entry in self._fresh.items() if seq > self.head}
-        known = [entry for entry in entries if entry]
-        return Batch(self.head, known) if len(known) == len(entries) else None
 
     async def beat(self) -> None:
         text = self.heartbeat()

@@ -25,7 +25,7 @@ from .models.search import TAB_STATUSES, Tab
 Outcome = EventReceipt.Outcome
 STARTED = timezone.now()
 OUTCOMES: Mapping[str, tuple[Promise, tuple[Outcome, ...]]] = {
-    "settled": (_("Settled"), tuple(set(Outcome) - {*EventReceipt.HELPLESS, *EventReceipt.PENDING})),
+    "settled": (_("Settled"), tuple(set(Outcome).difference(EventReceipt.UNAPPLIED))),
     "pending": (_("Waiting"), EventReceipt.PENDING),
     "helpless": (_("Failed"), EventReceipt.HELPLESS),
 }

@@ -167,7 +167,7 @@ def forget_deliveries(before: datetime.datetime) -> int:
     """Delete records of deliveries older than this; a body stays while it is all that is left for a replay."""
     old = WebhookEventTrigger.objects.filter(created__lt=before)
     deleted, _ = old.exclude(event=None).delete()
-    settled = EventReceipt.objects.exclude(outcome__in=(*EventReceipt.PENDING, *EventReceipt.HELPLESS))
+    settled = EventReceipt.objects.exclude(outcome__in=EventReceipt.UNAPPLIED)
     for events in bodies(old):
         found = settled.filter(stripe_event_id__in={event["id"] for event in events.values()})
         ids = set(found.values_list("stripe_event_id", flat=True))

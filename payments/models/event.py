@@ -50,7 +50,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
 
     def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
         """By outcome: how many events are not, or not yet, applied, and when the oldest of them came."""
-        found = self.filter(outcome__in=(*EventReceipt.HELPLESS, *EventReceipt.PENDING)).order_by()
+        found = self.filter(outcome__in=EventReceipt.UNAPPLIED).order_by()
         rows = found.values_list("outcome").annotate(models.Count("pk"), models.Min("received_at"))
         return {outcome: (count, since) for outcome, count, since in rows}
 
@@ -73,6 +73,7 @@ class EventReceipt(models.Model):
 
     HELPLESS = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.DEAD)  # no retry helps
     PENDING = (Outcome.RECEIVED, Outcome.DEFERRED)
+    UNAPPLIED = (*PENDING, *HELPLESS)
 
     stripe_event_id = models.CharField(max_length=255, unique=True)
     type = models.CharField(max_length=250)
