@@ -1,7 +1,7 @@
 """What a session has proved of its owner: a second factor, and who they are, lately."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -19,7 +19,7 @@ SECOND_FACTOR = "second_factor"  # session key: the id of the user whose second 
 View = Callable[..., HttpResponseBase]
 
 
-def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase) -> bool:
+def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]) -> bool:
     """Whether this person has to show a second factor, and hasn't in this session. Asks no database."""
     if not settings.REQUIRE_MFA or not (getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)):
         return False

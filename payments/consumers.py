@@ -11,12 +11,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
-from .holders import NOT_ENTITLED, SIGNED_OUT, Holder, identify
+from .holders import NOT_ENTITLED, SIGNED_OUT, Holder
 from .hub import Hub, hub
-from .listeners import in_thread
 from .live import counted, supported_language
 from .seen import Seen, mark_seen
 from .sockets import Socket
+from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,10 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         """Accept first: a refusal would look like a dead network, and a thousand pages at once must wait their turn."""
         await self.accept()
+        self.hub = hub()
         query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
         try:
-            holder = await in_thread(identify, self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
+            holder = await self.hub.holder_of(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
             if code := refusal(query, holder):
                 await self.close(code)
             elif holder:
@@ -66,7 +67,6 @@ class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _join(self, query: dict[str, str], holder: Holder) -> None:
         language = supported_language(query.get("lang"))
         self.socket = Socket(holder, language, self.base_send, self.scope["server_send"])
-        self.hub = hub()
         await self.hub.join(self.socket, int(query["after"]) if "after" in query else None)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

@@ -1,12 +1,15 @@
 """Who holds a socket, and whether they still may: asked of the database for all of them together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -27,19 +30,27 @@ class Holder:
     audience: str
 
 
-def identify(session_key: str) -> Holder | None:
-    """Who a session cookie speaks for; None for nobody. Unlike Django's get_user it never changes the session."""
-    session = _store()(session_key)
-    user_id, known_hash = session.get(SESSION_KEY), session.get(HASH_SESSION_KEY, "")
-    if user_id is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+def identify(session_keys: Iterable[str]) -> dict[str, Holder]:
+    """Whom session cookies speak for; one that speaks for nobody is left out. Two queries, however many there are.
+
+    Unlike Django's get_user it never changes a session.
+    """
+    rows = _living(session_keys).values_list("session_key", "session_data")
+    sessions = {key: _store()().decode(data) for key, data in rows}
+    users = _users(session.get(SESSION_KEY, "") for session in sessions.values())
+    found = [_holder(key, session, users.get(session.get(SESSION_KEY, ""))) for key, session in sessions.items()]
+    return {holder.session_key: holder for holder in found if holder}
+
+
+def _holder(key: str, session: Mapping[str, Any], user: AbstractBaseUser | None) -> Holder | None:
+    if user is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
-    user = load_backend(session[BACKEND_SESSION_KEY]).get_user(user_id)
-    if user is None or lacks_second_factor(user, session) or not (audience := audience_of(user)):
+    if lacks_second_factor(user, session) or not (audience := audience_of(user)):
         return None
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-    if not any(constant_time_compare(known_hash, each) for each in hashes):
+    if not any(constant_time_compare(session.get(HASH_SESSION_KEY, ""), each) for each in hashes):
         return None
-    return Holder(user.pk, session_key, user.password, audience)
+    return Holder(user.pk, key, user.password, audience)
 
 
 def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
@@ -49,11 +60,11 @@ def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
     process, and also while the channel layer is down.
     """
     holders = set(holders)
-    users = get_user_model()._default_manager.in_bulk({holder.user_id for holder in holders})
-    sessions = _living({holder.session_key for holder in holders})
+    users = _users(str(holder.user_id) for holder in holders)
+    sessions = set(_living(holder.session_key for holder in holders).values_list("session_key", flat=True))
     ended = {}
     for holder in holders:
-        user = users.get(holder.user_id)
+        user = users.get(str(holder.user_id))
         if user is None or not user.is_active or user.password != holder.password or holder.session_key not in sessions:
             ended[holder] = SIGNED_OUT
         elif audience_of(user) != holder.audience:
@@ -61,13 +72,17 @@ def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
     return ended
 
 
-def _living(keys: set[str]) -> set[str]:
-    store = _store()
-    if not hasattr(store, "get_model_class"):  # not kept in the database: ask one by one
-        return {key for key in keys if store().exists(key)}
-    sessions = store.get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
-    return set(sessions.values_list("session_key", flat=True))
+def _living(keys: Iterable[str]) -> QuerySet[AbstractBaseSession]:
+    ours = {key for key in keys if _store()(key).session_key}
+    living: QuerySet[AbstractBaseSession] = _store().get_model_class().objects.filter(expire_date__gt=timezone.now())
+    return living.filter(session_key__in=ours)
 
 
 def _store() -> Any:
     return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def _users(keys: Iterable[str]) -> dict[str, AbstractBaseUser]:
+    """By their key as sessions bear it."""
+    found = get_user_model()._default_manager.in_bulk({key for key in keys if key})
+    return {str(key): user for key, user in found.items()}

@@ -14,11 +14,12 @@ from typing import Any
 from django.conf import settings
 
 from . import hints, holders, metrics
-from .listeners import Listeners, in_thread
+from .listeners import Listeners
 from .live import BEAT, counted, heads_of, rendered
 from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
+from .threads import Together, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,14 @@ _hubs: dict[asyncio.AbstractEventLoop, "Hub"] = {}
 def hub() -> "Hub":
     """The running event loop's hub; a server process has one loop."""
     loop = asyncio.get_running_loop()
-    return _hubs.get(loop) or Hub(loop)
+    if loop not in _hubs:
+        _hubs[loop] = Hub(loop)
+    return _hubs[loop]
 
 
 def running() -> "list[Hub]":
     """This process's hubs that have sockets, to look at from any thread."""
-    return list(_hubs.values())
+    return [each for each in list(_hubs.values()) if each.sockets()]
 
 
 class Hub:
@@ -54,8 +57,12 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ear: hints.Ear | None = None
         self.probe: Probe | None = None
-        self.lag = 0.0
-        self.tailed_at = time.monotonic()
+        self.lag = self.tailed_at = 0.0
+        self._door = Together(holders.identify)
+
+    async def holder_of(self, session_key: str) -> holders.Holder | None:
+        """Whom a session cookie speaks for: one question for all pages that come at the same time."""
+        return await self._door.ask(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
         """Tell the socket all after this number, then hello, then whatever comes. None: from now on."""
@@ -159,7 +166,7 @@ class Hub:
 
     def _start(self) -> None:
         if not self._tasks:
-            _hubs[self._loop] = self
+            self.lag, self.tailed_at = 0.0, time.monotonic()
             hints.local.add(self.hear)
             self._spawn(self._run())
             if settings.PROBE_SECONDS:
@@ -176,7 +183,6 @@ class Hub:
 
     def _stop(self) -> None:
         hints.local.discard(self.hear)
-        _hubs.pop(self._loop, None)
         for task in self._tasks:
             task.cancel()
         self._tasks, self._ear, self.probe = set(), None, None

@@ -1,11 +1,7 @@
 """The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar, cast
-
-from channels.db import database_sync_to_async
+from collections.abc import Iterable
 
 from . import metrics
 from .live import BATCH, BEAT, Batch, Frames, at_hand, frame, frames_after, frames_of
@@ -13,18 +9,9 @@ from .models import FeedEntry
 from .models.feed import STAFF
 from .seen import mark_pushed
 from .sockets import Socket
+from .threads import in_thread
 
 BREATH = 200  # sockets written to before others get their turn
-
-P = ParamSpec("P")
-R = TypeVar("R")
-_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
-
-
-async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run database work in threads of live delivery's own, so that it and the requests don't wait for each other."""
-    run = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
-    return cast(R, await run(*args, **kwargs))
 
 
 class Listeners:
@@ -36,7 +23,7 @@ class Listeners:
         self.languages = frozenset[str]()  # that have been spoken here
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
-        self._pumping = asyncio.Lock()
+        self._pumping, self._asking = asyncio.Lock(), asyncio.Lock()
         self._known: dict[int, FeedEntry] = {}  # by number: committed by this process a moment ago, or told lately
 
     @property
@@ -61,24 +48,31 @@ class Listeners:
 
     async def catch_up(self, socket: Socket) -> None:
         """Tell a socket, which has joined already, all after its number if it is of use; then hello, and it is live."""
-        while not socket.closed and (self.sent is None or socket.seq != self.sent):
-            languages = frozenset({socket.language})
-            if self.sent is not None and (lately := self._at_hand(socket.seq, self.sent)):
+        languages = frozenset({socket.language})
+        while not socket.closed and socket.seq != self.sent:
+            if lately := self._told_after(socket.seq):
                 await self._tell([socket], await self._frames(lately, languages))
                 continue
-            batch, frames = await in_thread(frames_after, self.audience, socket.seq, languages)
+            async with self._asking:
+                if self._told_after(socket.seq):
+                    continue  # another, who waited for the same, has asked
+                batch, frames = await in_thread(frames_after, self.audience, socket.seq, languages)
+                self._note_head(batch)
             await self._tell([socket], frames)
             await self._note_pushed(batch)
             socket.seq = batch.last
-            if self.sent is None:
-                self.sent, self.head = batch.head, max(self.head, batch.head)
-            elif batch.head < self.sent:  # the database was put back to an older state
-                self.sent = self.head = batch.head
-                self._known.clear()
-            if self.sent <= socket.seq == batch.head:
+            if (self.sent or 0) <= socket.seq == batch.head:
                 break
         socket.live = True
         socket.write(frame({"t": "hello", "seq": socket.seq, "hb": BEAT}))
+
+    def _note_head(self, batch: Batch) -> None:
+        if self.sent is None:
+            self.sent, self.head = batch.head, max(self.head, batch.head)
+        elif batch.head < self.sent:  # the database was put back to an older state
+            self.sent = self.head = batch.head
+            self._known.clear()
+        self._remember(batch.entries)
 
     async def pump(self) -> None:
         """Tell all live sockets what they haven't been told."""
@@ -99,11 +93,15 @@ class Listeners:
         known = self._known | {entry.seq: entry for entry in told}
         self._known = {seq: entry for seq, entry in known.items() if seq > (self.sent or 0) - BATCH}
 
+    def _told_after(self, seq: int) -> Batch | None:
+        """What the others were told after a number; None: the database must be asked."""
+        return None if self.sent is None else self._at_hand(seq, self.sent)
+
     def _at_hand(self, after: int, last: int) -> Batch | None:
         """The entries after one number up to another, BATCH at most, if none of them has to be asked for."""
         numbers = range(after + 1, min(last, after + BATCH) + 1)
         entries = [self._known[seq] for seq in numbers if seq in self._known]
-        return Batch(self.head, entries) if entries and len(entries) == len(numbers) else None
+        return Batch(self.head, entries) if after <= last and len(entries) == len(numbers) else None
 
     async def _next(self, sent: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
         if (fresh := self._at_hand(sent, self.head)) is None:

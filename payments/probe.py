@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import transaction
 
 from . import hints, metrics
-from .listeners import Listeners, in_thread
+from .listeners import Listeners
 from .models import Feed
+from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -22,14 +22,14 @@ LAYERS = (
      "payments.refunds", "payments.approvals", "payments.desk"),
     ("payments.deliveries", "payments.webhooks", "payments.recording", "payments.reconcile", "payments.sweep",
      "payments.mirror", "payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe",
-     "payments.seen", "payments.sockets", "payments.holders", "payments.wording"),
+     "payments.seen", "payments.sockets", "payments.holders", "payments.threads", "payments.wording"),
     ("*.views*", "*.admin", "*.forms", "*.templatetags*", "*.management*", "payments.consumers",
      "payments.context_processors", "payments.middleware", "payments.receipt", "payments.*"),
     ("*.apps", "payments.urls"),
     ("payments_site*",),
 )  # fmt: skip
 LIVE = {"payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.probe", "payments.seen",
-        "payments.sockets", "payments.holders"}  # fmt: skip
+        "payments.sockets", "payments.holders", "payments.threads"}  # fmt: skip
 STRIPE_IN = {
     "payments.deliveries",
     "payments.webhooks",
@@ -44,7 +44,7 @@ LIBRARIES = {
     "allauth": ("accounts*",),
     "djstripe": ("payments.recording", "payments.mirror", "payments.payers", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.stripe_client", "payments.mirror", "payments.deliveries", "payments.checks"),
-    "channels": ("payments.live", "payments.hints", "payments.hub", "payments.listeners", "payments.consumers",
+    "channels": ("payments.live", "payments.hints", "payments.hub", "payments.threads", "payments.consumers",
                  "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.facts", "payments.attempts", "payments.status", "payments.stripe_objects")
