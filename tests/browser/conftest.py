@@ -51,7 +51,7 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
 
     def make(**options: Any) -> BrowserContext:
         context = browser.new_context(**{"locale": "fr-FR", "timezone_id": "Europe/Paris", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)  # nobody waits for it but a test that fails
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
         context.tracing.start(snapshots=True)  # with screenshots a page costs twice as much

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
-from payments import desk, hints, hub
+from payments import desk, hints, hub, listeners, live
 from payments.live import BEAT
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
@@ -57,6 +58,28 @@ async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_fo
         await sync_to_async(FeedEntry.objects.all().delete)()
         async with Page(patient, "after=1&lang=en") as back:
             assert await back.told_until_hello() == [heard, {"t": "hello", "seq": 2, "hb": 10}]
+
+
+async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
+    book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def frames_after(*question: Any) -> Any:
+        asked.append(question)
+        return live.frames_after(*question)
+
+    monkeypatch.setattr(listeners, "frames_after", frames_after)
+    for _ in range(3):
+        await pay(await sync_to_async(book)(), clerk)
+    pages = [Page(patient, f"after={3 + number % 3}&lang=en") for number in range(9)]
+    await asyncio.gather(*(page.open() for page in pages))
+    for number, page in enumerate(pages):
+        *missed, hello = await page.told_until_hello()
+        assert [message["seq"] for message in missed] == list(range(4 + number % 3, 7))
+        assert hello["seq"] == 6
+        await page.socket.disconnect(timeout=5)
+    assert len(asked) <= 3, "once for each number that they knew, at most"
 
 
 async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
