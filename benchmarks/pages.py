@@ -55,7 +55,7 @@ def queries(stack: Stack, *paths: str, database: str = "site") -> list[int]:
 
 def pages(stack: Stack, name: str, size: Size, _round: int) -> Values:
     target = stack.target(name)
-    poll = POLL.format(head=target.head())
+    poll = POLL.format(head=target.heads().get("staff", 0))
     page_ms, poll_ms = milliseconds(target, DESK, size.requests), milliseconds(target, poll, size.requests)
     page_queries, poll_queries = queries(stack, DESK, poll)
     return {

@@ -105,8 +105,8 @@ class Stack:
                         site.settings, cwd=ROOT)
                 for port in ports
             ]  # fmt: skip
-        head = self._asking(database, "SELECT head FROM payments_feed WHERE audience = 'staff'")
-        self._targets[name] = Target(name, processes, numbers, SITE_PATH, head=head)
+        heads = self._asking(database, "SELECT audience, head FROM payments_feed")
+        self._targets[name] = Target(name, processes, numbers, SITE_PATH, heads=heads)
         return self._targets[name]
 
     def _make_site(self) -> None:
@@ -160,7 +160,7 @@ class Stack:
         process = Process("node", ["node", str(folder / "server.js")], port, self.folder / "node.log", env, cwd=folder)
         self._targets["node"] = Target(
             "node", [process], Numbers(self.peers_payments), NODE_PATH, marker='"payment_id":"', hello='"hello"',
-            engine_io=True, head=self._asking("node", "SELECT head FROM feeds WHERE audience = 'staff'"),
+            engine_io=True, heads=self._asking("node", "SELECT audience, head FROM feeds"),
         )  # fmt: skip
 
     def _make_floor(self) -> None:
@@ -169,10 +169,9 @@ class Stack:
         process = Process("floor", command, port, self.folder / "floor.log", {}, cwd=ROOT)
         self._targets["floor"] = Target("floor", [process], Numbers(10**9), "/", marker='"payment_id": "')
 
-    def _asking(self, database: str, query: str) -> Callable[[], int]:
-        def head() -> int:
+    def _asking(self, database: str, query: str) -> Callable[[], dict[str, int]]:
+        def heads() -> dict[str, int]:
             with psycopg.connect(self.postgres.database_url(database)) as connection:
-                row = connection.execute(query).fetchone()
-            return int(row[0]) if row else 0
+                return dict(connection.execute(query).fetchall())
 
-        return head
+        return heads

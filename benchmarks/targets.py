@@ -34,7 +34,7 @@ class Numbers:
 
 @dataclass
 class Target:
-    """`processes` serve together; `head` asks its database for the newest number of the staff's feed."""
+    """`processes` serve together; `heads` asks its database for the newest number of each feed."""
 
     name: str
     processes: list[Process]
@@ -44,7 +44,7 @@ class Target:
     marker: str = 'data-payment=\\"'
     hello: str = '"t":"hello"'
     engine_io: bool = False
-    head: Callable[[], int] = field(default=lambda: 0)
+    heads: Callable[[], dict[str, int]] = field(default=dict)
 
     @property
     def ports(self) -> list[int]:
@@ -76,15 +76,15 @@ class Target:
         return self._pages([STAFF + 1 + number % PATIENTS for number in range(count)], counts=counts)
 
     def _pages(self, people: list[int], *, counts: bool = True) -> list[load.Page]:
-        head = self.head()
-        return [self._page(person, port, head, counts) for person, port in zip(people, self._in_turn(), strict=False)]
+        heads = self.heads()
+        return [self._page(person, port, heads, counts) for person, port in zip(people, self._in_turn(), strict=False)]
 
     def _in_turn(self) -> Iterator[int]:
         return itertools.cycle(self.ports)
 
-    def _page(self, person: int, port: int, head: int, counts: bool) -> load.Page:
+    def _page(self, person: int, port: int, heads: dict[str, int], counts: bool) -> load.Page:
         audience = "staff" if person <= STAFF else f"patient.{person}"
-        path = self.socket_path.format(after=head if person <= STAFF else 0, audience=audience)
+        path = self.socket_path.format(after=heads.get(audience, 0), audience=audience)
         host = f"{HOST}:{self.ports[0]}"  # every process of a site has the same public name
         handshake = HANDSHAKE.format(path=path, host=host, session=events.session_key(person))
         return load.Page(port, handshake.encode(), counts)
