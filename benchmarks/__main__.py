@@ -74,14 +74,20 @@ class Bench:
         return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
-        """Its CPU, so that you see that it was not the bottleneck."""
-        rows = [
-            [block, target, f"{100 * max(values.values()):.0f} % of a core"]
+        """Its CPU, so that you see that it was not the bottleneck; as before for blocks that were not measured."""
+        shares = {
+            (block, target): f"{100 * max(values.values()):.0f} % of a core"
             for (block, target, metric), values in self.measured.items()
             if metric == "client"
-        ]
+        }
+        before = report.stored(self.folder).get("client", {"rows": []})["rows"]
+        rows = {(block, target): share for block, target, share in before} | shares
         about = "Its CPU in the busiest round of each block: far from a whole core, the servers are what is measured."
-        return {"about": about, "head": ["block", "target", "CPU"], "rows": rows}
+        return {
+            "about": about,
+            "head": ["block", "target", "CPU"],
+            "rows": [[*key, share] for key, share in rows.items()],
+        }
 
 
 def compare(size: Size, only: list[str], folder: Path) -> int:
