@@ -25,6 +25,7 @@ FRAME = 4600  # bytes of a frame of ours, near enough for the floor
 # As in deploy/Dockerfile.
 UVICORN = [
     *("--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
+    *("--ws-ping-interval", "60"),
     *("--backlog", "2048", "--timeout-graceful-shutdown", "20", "--proxy-headers", "--no-server-header"),
     *("--no-access-log", "--log-level", "warning"),
 ]

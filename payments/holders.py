@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -15,7 +15,7 @@ from django.utils.crypto import constant_time_compare
 
 from accounts.proof import lacks_second_factor
 
-from .live import audience_of
+from .live import audience_of, feed_of
 
 SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
 
@@ -35,14 +35,15 @@ def identify(session_keys: Iterable[str]) -> dict[str, Holder]:
 
     Unlike Django's get_user it never changes a session.
     """
-    rows = _living(session_keys).values_list("session_key", "session_data")
-    sessions = {key: _store()().decode(data) for key, data in rows}
-    users = _users(session.get(SESSION_KEY, "") for session in sessions.values())
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    keys = {key for key in session_keys if store(key).session_key}
+    sessions = {key: store().decode(data) for key, data in _living(keys).values_list("session_key", "session_data")}
+    users = {str(user.pk): user for user in _people(session.get(SESSION_KEY) for session in sessions.values())}
     found = [_holder(key, session, users.get(session.get(SESSION_KEY, ""))) for key, session in sessions.items()]
     return {holder.session_key: holder for holder in found if holder}
 
 
-def _holder(key: str, session: Mapping[str, Any], user: AbstractBaseUser | None) -> Holder | None:
+def _holder(key: str, session: Mapping[str, Any], user: AbstractUser | None) -> Holder | None:
     if user is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     if lacks_second_factor(user, session) or not (audience := audience_of(user)):
@@ -60,29 +61,25 @@ def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
     process, and also while the channel layer is down.
     """
     holders = set(holders)
-    users = _users(str(holder.user_id) for holder in holders)
-    sessions = set(_living(holder.session_key for holder in holders).values_list("session_key", flat=True))
+    sessions = set(_living({holder.session_key for holder in holders}).values_list("session_key", flat=True))
+    people = _people(holder.user_id for holder in holders).values_list("pk", "password", "is_staff")  # no 2,000 models
+    now = {key: (password, feed_of(key, is_staff=staff)) for key, password, staff in people}
     ended = {}
     for holder in holders:
-        user = users.get(str(holder.user_id))
-        if user is None or not user.is_active or user.password != holder.password or holder.session_key not in sessions:
+        password, audience = now.get(holder.user_id, (None, ""))
+        if password != holder.password or holder.session_key not in sessions:
             ended[holder] = SIGNED_OUT
-        elif audience_of(user) != holder.audience:
+        elif audience != holder.audience:
             ended[holder] = NOT_ENTITLED
     return ended
 
 
-def _living(keys: Iterable[str]) -> QuerySet[AbstractBaseSession]:
-    ours = {key for key in keys if _store()(key).session_key}
-    living: QuerySet[AbstractBaseSession] = _store().get_model_class().objects.filter(expire_date__gt=timezone.now())
-    return living.filter(session_key__in=ours)
+def _living(keys: set[str]) -> QuerySet[AbstractBaseSession]:
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    sessions: QuerySet[AbstractBaseSession] = store.get_model_class().objects.all()
+    return sessions.filter(session_key__among=keys, expire_date__gt=timezone.now())
 
 
-def _store() -> Any:
-    return import_module(settings.SESSION_ENGINE).SessionStore
-
-
-def _users(keys: Iterable[str]) -> dict[str, AbstractBaseUser]:
-    """By their key as sessions bear it."""
-    found = get_user_model()._default_manager.in_bulk({key for key in keys if key})
-    return {str(key): user for key, user in found.items()}
+def _people(keys: Iterable[Any]) -> QuerySet[AbstractUser]:
+    people: QuerySet[AbstractUser] = get_user_model()._default_manager.filter(is_active=True)
+    return people.filter(pk__among={int(key) for key in keys if key})

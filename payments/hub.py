@@ -19,7 +19,7 @@ from .live import BEAT, counted, heads_of, rendered
 from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
-from .threads import Together, in_thread
+from .threads import BatchLoader, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +58,11 @@ class Hub:
         self._ear: hints.Ear | None = None
         self.probe: Probe | None = None
         self.lag = self.tailed_at = 0.0
-        self._door = Together(holders.identify)
+        self._holders = BatchLoader(holders.identify)
 
     async def holder_of(self, session_key: str) -> holders.Holder | None:
         """Whom a session cookie speaks for: one question for all pages that come at the same time."""
-        return await self._door.ask(session_key)
+        return await self._holders.load(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
         """Tell the socket all after this number, then hello, then whatever comes. None: from now on."""

@@ -54,7 +54,11 @@ def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
     """Whose feed this user reads: all payments', their own, or none ("")."""
     if user.pk is None or not user.is_active:
         return ""
-    return STAFF if getattr(user, "is_staff", False) else patient_audience(user.pk)
+    return feed_of(user.pk, is_staff=getattr(user, "is_staff", False))
+
+
+def feed_of(user_id: int, *, is_staff: bool) -> str:
+    return STAFF if is_staff else patient_audience(user_id)
 
 
 def supported_language(code: str | None) -> str:
@@ -76,7 +80,7 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
     """The newest number of each feed that has one, in one query."""
-    return dict(Feed.objects.filter(audience__in=audiences).values_list("audience", "head"))
+    return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))
 
 
 def rendered(entry: FeedEntry, language: str) -> Rendered:

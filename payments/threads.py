@@ -17,15 +17,15 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
     return cast(R, await run(*args, **kwargs))
 
 
-class Together(Generic[R]):
-    """A question asked for many keys at once: of all who come while an answer is awaited, the next is for all."""
+class BatchLoader(Generic[R]):
+    """Answers by key. All keys that are asked for while an answer is awaited are asked for together, in the next."""
 
     def __init__(self, answers: Callable[[set[str]], Mapping[str, R]]) -> None:
         self._answers, self._keys = answers, set[str]()
         self._one_by_one = asyncio.Lock()
         self._next: asyncio.Task[Mapping[str, R]] | None = None
 
-    async def ask(self, key: str) -> R | None:
+    async def load(self, key: str) -> R | None:
         """The key's answer, None if it has none; raises what the question raised."""
         self._keys.add(key)
         if self._next is None:

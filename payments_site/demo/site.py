@@ -11,8 +11,8 @@ from payments_site.demo.process import HOST, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 ASGI = "payments_site.asgi:application"
-# Twisted's own backlog of 50 is too short for a thousand pages that return together; lost peers are dropped in 20 s.
-DAPHNE = ("--ping-interval", "10", "--ping-timeout", "10", "--websocket-max-message-size", "65536", "--no-server-name")
+# Twisted's own backlog of 50 is too short for a thousand pages that return together; who vanished is dropped in 80 s.
+DAPHNE = ("--ping-interval", "60", "--ping-timeout", "20", "--websocket-max-message-size", "65536", "--no-server-name")
 
 
 class Site:

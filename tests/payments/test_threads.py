@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from payments.threads import Together
+from payments.threads import BatchLoader
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the threads put their connections in order
 NOBODY = "nobody"
@@ -34,11 +34,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def test_those_who_come_while_an_answer_is_awaited_are_asked_for_in_one_question() -> None:
     book = Book()
-    together = Together(book)
-    first = asyncio.create_task(together.ask("ada"))
+    loader = BatchLoader(book)
+    first = asyncio.create_task(loader.load("ada"))
     await until(lambda: book.asked)
-    others = [asyncio.create_task(together.ask(name)) for name in ("ben", "cleo", "ben", NOBODY)]
-    impatient = asyncio.create_task(together.ask("dan"))
+    others = [asyncio.create_task(loader.load(name)) for name in ("ben", "cleo", "ben", NOBODY)]
+    impatient = asyncio.create_task(loader.load("dan"))
     await asyncio.sleep(0)
     impatient.cancel()
     book.opened.set()
@@ -49,9 +49,9 @@ async def test_those_who_come_while_an_answer_is_awaited_are_asked_for_in_one_qu
 async def test_a_question_that_fails_fails_for_all_who_asked_it_and_for_nobody_else() -> None:
     book = Book()
     book.opened.set()
-    together = Together(book)
-    found = await asyncio.gather(*map(together.ask, ("torn", "ada")), return_exceptions=True)
+    loader = BatchLoader(book)
+    found = await asyncio.gather(*map(loader.load, ("torn", "ada")), return_exceptions=True)
     assert [type(each) for each in found] == [LookupError, LookupError]
-    assert await together.ask("ada") == "ADA"
+    assert await loader.load("ada") == "ADA"
     with pytest.raises(LookupError, match="missing"):
-        await together.ask("torn")
+        await loader.load("torn")
