@@ -1,6 +1,7 @@
 """The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from . import metrics
@@ -12,6 +13,7 @@ from .sockets import Socket
 from .threads import in_thread
 
 BREATH = 200  # sockets written to before others get their turn
+PORTION = 10  # entries written to a socket at once: a message to the operating system costs more than its bytes
 
 
 class Listeners:
@@ -84,9 +86,13 @@ class Listeners:
                     continue  # somebody of another language came meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
                 self._remember(batch.entries)
+                started = time.monotonic()
                 await self._tell(self.live(), frames)
+                took = time.monotonic() - started
                 metrics.pushed(batch.entries, self.path)
                 await self._note_pushed(batch)
+                if self.behind:  # a burst: gather, so that it is told in few messages and webhooks go on meanwhile
+                    await asyncio.sleep(took)
 
     def _remember(self, told: Iterable[FeedEntry]) -> None:
         """For those who come back together; as many as they are told at once."""
@@ -128,13 +134,13 @@ class Listeners:
             await in_thread(mark_pushed, batch.entries)
 
     async def _tell(self, listeners: list[Socket], frames: Frames) -> None:
-        """Entry by entry, with pauses in which the server sends: a burst alone must not make a reader look slow."""
-        for position in range(max(map(len, frames.values()), default=0)):
+        """A few entries at a time, with pauses in which the server sends: a burst alone must not make readers slow."""
+        for start in range(0, max(map(len, frames.values()), default=0), PORTION):
             for number, socket in enumerate(listeners, 1):
-                seq, text = frames[socket.language][position]
-                if seq > socket.seq:
-                    socket.write(text)
-                    socket.seq = seq
+                entries = frames[socket.language][start : start + PORTION]
+                if news := [entry for entry in entries if entry[0] > socket.seq]:
+                    socket.write(*(text for _, text in news))
+                    socket.seq = news[-1][0]
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -24,6 +24,11 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 @functools.lru_cache(maxsize=64)
+def wire_frames(texts: tuple[bytes, ...]) -> bytes:
+    """What many sockets are told at once, put together once."""
+    return b"".join(map(wire_frame, texts))
+
+
 def wire_frame(text: bytes) -> bytes:
     """An unmasked text frame, https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
     size = len(text)
@@ -85,8 +90,8 @@ class Socket:
         self._waiting: deque[bytes] = deque()
         self._writer: asyncio.Task[None] | None = None
 
-    def write(self, text: bytes) -> None:
-        """Send a text message; a reader that is LIMIT bytes behind is cut instead."""
+    def write(self, *texts: bytes) -> None:
+        """Send text messages; a reader that is LIMIT bytes behind is cut instead."""
         if self.closed:
             return
         if self.unsent() > LIMIT:
@@ -94,11 +99,11 @@ class Socket:
             logger.warning("live_socket_cut", extra={"audience": self.holder.audience, "unsent": self.unsent()})
             self.abort()
         elif self._wire is None:
-            self._waiting.append(text)
+            self._waiting.extend(texts)
             if self._writer is None or self._writer.done():
                 self._writer = asyncio.create_task(self._drain())
         elif self._wire.open():
-            self._wire.write(wire_frame(text))
+            self._wire.write(wire_frames(texts))
 
     def unsent(self) -> int:
         return self._wire.unsent() if self._wire else sum(map(len, self._waiting))
