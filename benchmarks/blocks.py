@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(1, 40, 100, 5, 30, 4, 200, 120, 4, 5, 20)
+QUICK = Size(1, 20, 100, 3, 20, 3, 200, 60, 3, 4, 10)
 
 
 @dataclass(frozen=True, slots=True)
