@@ -93,7 +93,7 @@ class Bench:
 def compare(size: Size, only: list[str], folder: Path) -> int:
     chosen = [block for block in BLOCKS if not only or block.name in only]
     names = dict.fromkeys(name for block in chosen for name in block.targets if name != POSTGRES)
-    payments = (10_000, 10_000) if size is QUICK else ()
+    payments = (20_000, 20_000) if size is QUICK else ()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place), *payments) as stack:
         print(f"bench: starting PostgreSQL, Redis, {', '.join(names)}", flush=True)
         failures = stack.prepare(*names)
