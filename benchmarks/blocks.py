@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(1, 20, 100, 3, 20, 3, 200, 60, 3, 4, 10)
+QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
 def ingest(stack: Stack, name: str, size: Size, _round: int) -> Values:
     """Events a second over 32 connections, nobody listening."""
     target = stack.target(name)
-    count = size.ingest_events if name != USUAL else max(60, size.ingest_events // 6)
+    count = size.ingest_events if name != USUAL else max(20, size.ingest_events // 6)
     with target.client([], target.posts(64), conns=32, patience=120) as client:
         client.go()
     with target.client([], target.posts(count), conns=32, patience=120) as client:
@@ -133,10 +133,10 @@ def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
     target.restart()
     with target.client(target.staff_pages(40), target.posts(WARM), wait=1) as client:
         client.go()
-    time.sleep(1)
+    time.sleep(min(1, size.idle_seconds))
     before = resident_kilobytes(target.processes[0])
     with target.client(target.staff_pages(size.sockets), []) as client:
-        time.sleep(2)
+        time.sleep(min(2, size.idle_seconds))
         after = resident_kilobytes(target.processes[0])
         client.go()
     return {"kilobytes": (after - before) / size.sockets}
@@ -161,7 +161,7 @@ def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
     """Percent of a core that idle sockets cost, beats included."""
     target = stack.target(name)
     with target.client(idle_pages(target, size), []) as client:
-        time.sleep(3)
+        time.sleep(min(3, size.idle_seconds))
         before, started = cpu_seconds(target.processes[0]), time.monotonic()
         time.sleep(size.idle_seconds)
         used = (cpu_seconds(target.processes[0]) - before) / (time.monotonic() - started)
