@@ -50,10 +50,10 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     Facts whose payment isn't known yet wait for it when they may be ours, else the outcome is IGNORED_FOREIGN.
     """
     with transaction.atomic(savepoint=False):
-        payment = linking.payment_of(facts)
+        payment, kept = linking.payment_of(facts)
         if payment is None:
             return Recorded(linking.keep_waiting(facts, cause.actor))
-        rows = linking.absorb(facts, payment, cause.actor)
+        rows = linking.absorb(facts, payment, kept, cause.actor)
         change = _settle(payment, rows, replace(cause, actor=cause.actor or _requester(facts, rows)))
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
 
@@ -72,7 +72,8 @@ def follow_appointment(appointment: Appointment, actor: User | None = None) -> P
         payment.booking = now
         update(payment, ["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
         cause = Cause(Source.APPOINTMENT, actor=actor)
-        _settle(payment, linking.absorb([], payment), cause, news)
+        rows = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
+        _settle(payment, rows, cause, news)
         return payment
 
 

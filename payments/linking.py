@@ -1,6 +1,7 @@
 """Which payment a Stripe object belongs to, and the facts kept about it, or kept until its payment is known."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -15,17 +16,25 @@ Outcome = EventReceipt.Outcome
 MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
-def payment_of(facts: Sequence[StripeFact]) -> Payment | None:
-    """By the id in the metadata, else by what earlier facts say of the same Stripe objects; locked."""
+def payment_of(facts: Sequence[StripeFact]) -> tuple[Payment | None, list[Fact]]:
+    """By the id in the metadata, else by what earlier facts say of the same Stripe objects; locked.
+
+    With its facts, and those that were waiting for it or for these.
+    """
     if named := next((fact.payment_id for fact in facts if fact.payment_id), ""):
         _take_turns(facts)
-        if payment := Payment.objects.lock_named(named):
-            return payment
+        locked = Payment.objects.lock_named(uuid.UUID(named))
+        known = Fact.objects.belonging_to(uuid.UUID(named), facts)
+        if payment := locked():
+            return payment, known()
     linked = _linked(facts)
     if linked is None and not named:
         _take_turns(facts)
         linked = _linked(facts)  # somebody may have linked it while we waited
-    return Payment.objects.locked().get(pk=linked) if linked else None
+    if linked is None:
+        return None, []
+    payment = Payment.objects.locked().get(pk=linked)
+    return payment, Fact.objects.belonging_to(payment.public_id, facts)()
 
 
 def _linked(facts: Sequence[StripeFact]) -> int | None:
@@ -55,9 +64,11 @@ def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceip
     return Outcome.DEFERRED
 
 
-def absorb(facts: Sequence[StripeFact], payment: Payment, actor: User | None = None) -> list[Fact]:
-    """All of the payment's facts after merging these, and those that were waiting for them."""
-    known = {row.stripe_id: row for row in Fact.objects.belonging_to(payment, facts)}
+def absorb(
+    facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: User | None = None
+) -> list[Fact]:
+    """All of the payment's facts after merging these into those that were kept; some may have waited for it."""
+    known = {row.stripe_id: row for row in kept}
     for row in known.values():
         if row.payment_id is None:
             row.payment = payment

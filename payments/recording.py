@@ -3,6 +3,7 @@
 import datetime
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -66,6 +67,9 @@ def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
 def default_endpoint() -> WebhookEndpoint:
     """The row whose secrets are in settings, for the URL without a UUID."""
     return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
+
+
+known_endpoint = cache(default_endpoint)  # asked for once in a process; not in a transaction, which may be undone
 
 
 def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:

@@ -43,10 +43,10 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
 @metrics.timed
 def answer(delivery: Delivery) -> HttpResponse:
     """Check, record, apply once. 2xx only when all is committed; raises when sending the same again may work."""
-    endpoint = recording.endpoint_of(delivery.endpoint) if delivery.endpoint else None
-    if delivery.endpoint and not endpoint:
+    named = recording.endpoint_of(delivery.endpoint) if delivery.endpoint else None
+    if delivery.endpoint and not named:
         return refusal(404)
-    secrets = [endpoint.secret] if endpoint else settings.STRIPE_WEBHOOK_SECRETS
+    secrets = [named.secret] if named else settings.STRIPE_WEBHOOK_SECRETS
     try:
         body = verified_body(delivery, secrets)
         event = parse_event(body)
@@ -55,7 +55,7 @@ def answer(delivery: Delivery) -> HttpResponse:
         return refusal(400, str(error))
     if event is None:
         return HttpResponse(Outcome.IGNORED_TYPE, content_type="text/plain")
-    endpoint = endpoint or recording.default_endpoint()
+    endpoint = named or recording.known_endpoint()
     try:
         with transaction.atomic(), together():
             receipt = _receive(event, endpoint.djstripe_owner_account_id, Source.WEBHOOK)
@@ -64,6 +64,8 @@ def answer(delivery: Delivery) -> HttpResponse:
                 recording.store_trigger(endpoint, body, delivery.remote_ip, event_id=event_id)
     except Exception as error:
         fail(event, error)
+        recording.known_endpoint.cache_clear()  # somebody may have deleted it
+        endpoint = named or recording.known_endpoint()
         recording.store_trigger(endpoint, body, delivery.remote_ip, error=type(error).__name__)
         raise
     received = {"stripe_event_id": event["id"], "type": event["type"], "outcome": receipt.outcome}

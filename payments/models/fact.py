@@ -1,6 +1,7 @@
 """One row per Stripe object that we heard of, and per desk payment."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Self
 
@@ -32,7 +33,8 @@ COLUMNS = (
 
 # Asked of every webhook, and dear to compile anew.
 BELONGING = """
-SELECT {columns} FROM payments_fact WHERE payment_id = %s OR payment_id IS NULL AND (
+SELECT {columns} FROM payments_fact
+WHERE payment_id = (SELECT id FROM payments_payment WHERE public_id = %s) OR payment_id IS NULL AND (
     claimed_payment = %s OR stripe_id IN ({}) OR payment_intent_id IN ({}) OR charge_id IN ({})
 ) ORDER BY created, id
 """
@@ -51,12 +53,12 @@ class FactQuerySet(models.QuerySet["Fact"]):
         ids, intents, charges = _ids(facts)
         return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
-    def belonging_to(self, payment: Payment, facts: Iterable[StripeFact]) -> "list[Fact]":
-        """A payment's own, and those that were waiting for it or for these facts about it."""
+    def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
+        """A payment's own, and those that were waiting for it or for these facts about it; asked as `rows.ask` does."""
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
         sql = BELONGING.format(*places, columns="{columns}")
-        return rows.read(sql, [payment.pk, payment.public_id, *chain(*groups)], Fact)
+        return rows.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

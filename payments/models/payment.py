@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -54,13 +55,18 @@ class PaymentQuerySet(SearchQuerySet):
         """For update, until the transaction ends; the appointment comes along unlocked."""
         return self.select_for_update(of=("self",)).select_related("appointment")
 
-    def lock_named(self, public_id: str) -> "Payment | None":
-        """As `locked`, the one with this public id."""
+    def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
+        """As `locked`, the one with this public id; asked as `rows.ask` does."""
         lock = "FOR UPDATE OF payments_payment" if connection.features.has_select_for_update else ""
-        payment: Payment | None = None
-        for payment, appointment in rows.read(NAMED + lock, [uuid.UUID(public_id)], Payment, Appointment):
-            payment.appointment = appointment
-        return payment
+        found = rows.ask(NAMED + lock, [public_id], Payment, Appointment)
+
+        def locked() -> Payment | None:
+            payment: Payment | None = None
+            for payment, appointment in found():
+                payment.appointment = appointment
+            return payment
+
+        return locked
 
     def with_appointment(self) -> Self:
         return self.select_related("appointment", "appointment__patient", "appointment__practitioner")

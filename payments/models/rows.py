@@ -66,17 +66,27 @@ def flush() -> None:
         waiting.send()
 
 
-def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
-    """The rows that a statement returns, where its {columns} stands for all columns of these models.
+def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[], list[Any]]:
+    """A question that may share its message with the next ones; the answer is had by calling what is returned.
 
-    Instances of one model, or tuples of several models' instances.
+    The rows that a statement returns, where its {columns} stands for all columns of these models: instances of one
+    model, or tuples of several models' instances.
     """
     names, plan = _reading(of, connection.vendor)
     answer: list[Any] = []
     tell(sql.replace("{columns}", names), map(_adapted, params), answer.extend)
-    flush()
-    found = [_instances(plan, iter(row)) for row in answer]
-    return [instances[0] for instances in found] if len(of) == 1 else found
+
+    def answered() -> list[Any]:
+        flush()
+        found = [_instances(plan, iter(row)) for row in answer]
+        return [instances[0] for instances in found] if len(of) == 1 else found
+
+    return answered
+
+
+def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
+    """The answer of `ask` at once."""
+    return ask(sql, params, *of)()
 
 
 def insert(*rows: models.Model) -> None:

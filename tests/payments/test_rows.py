@@ -55,13 +55,13 @@ def test_an_update_writes_the_named_fields_alone_and_the_time(payment: Payment) 
 
 
 def test_what_is_read_is_what_the_orm_reads(payment: Payment) -> None:
-    found = Payment.objects.lock_named(str(payment.public_id))
+    found = Payment.objects.lock_named(payment.public_id)()
     assert found is not None
     assert columns(found) == columns(Payment.objects.get(pk=payment.pk))
     assert isinstance(found.public_id, uuid.UUID)
     assert columns(found.appointment) == columns(Appointment.objects.get(pk=payment.appointment_id))
     assert isinstance(found.appointment.start, datetime.datetime)
-    assert Payment.objects.lock_named(str(uuid.uuid4())) is None
+    assert Payment.objects.lock_named(uuid.uuid4())() is None
 
 
 def test_a_change_keeps_its_json(payment: Payment) -> None:
@@ -88,7 +88,7 @@ def test_together_they_are_sent_with_what_is_read_next(payment: Payment) -> None
         rows.insert(second)
         payment.method = "card"
         rows.update(payment, ["method"])
-        found = Fact.objects.belonging_to(payment, [])
+        found = Fact.objects.belonging_to(payment.public_id, [])()
         assert [row.pk for row in found] == [first.pk, second.pk]
     assert messages(queries) == (1 if connection.vendor == "postgresql" else 4)
     assert Payment.objects.get(pk=payment.pk).method == "card"
@@ -131,7 +131,7 @@ def test_facts_wait_for_their_objects_and_for_nobody_elses(payment: Payment) -> 
     waiting = fact_about(payment, "re_1")
     waiting.payment, waiting.claimed_payment, waiting.payment_intent_id = None, None, ""
     rows.insert(waiting)
-    assert Fact.objects.belonging_to(payment, []) == []
+    assert Fact.objects.belonging_to(payment.public_id, [])() == []
     about_it = StripeFact(Kind.REFUND, "re_1", "pending", 1)
-    assert Fact.objects.belonging_to(payment, [about_it]) == [waiting]
+    assert Fact.objects.belonging_to(payment.public_id, [about_it])() == [waiting]
     assert EventReceipt.objects.count() == 0

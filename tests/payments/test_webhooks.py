@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings as site_settings
 from django.test import Client
 from djstripe.models import Event as DjstripeEvent
-from djstripe.models import WebhookEventTrigger
+from djstripe.models import WebhookEndpoint, WebhookEventTrigger
 from pytest_django.fixtures import Settings
 
 from payments import recording
@@ -61,6 +61,16 @@ def test_a_failed_delivery_is_recorded_with_its_error(story: Story, monkeypatch:
     assert response.status_code == 500
     trigger = WebhookEventTrigger.objects.get()
     assert (trigger.processed, trigger.exception, trigger.event) == (False, "ZeroDivisionError", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deleted_endpoint_is_made_anew(story: Story) -> None:
+    event = story.completed()
+    recording.known_endpoint()
+    WebhookEndpoint.objects.all().delete()
+    assert deliver(event, Client(raise_request_exception=False)).status_code == 500
+    assert deliver(event).content == b"applied"
+    assert WebhookEventTrigger.objects.filter(webhook_endpoint=recording.known_endpoint()).count() == 1
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
