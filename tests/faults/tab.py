@@ -26,12 +26,15 @@ Statuses = dict[str, tuple[str, int]]  # by public id: the status, and the payme
 
 
 class Tab:
-    """`cursor` is the number that it has reached, `greeted_at` when it last got live (0: it isn't)."""
+    """`cursor` is the number that it has reached, `greeted_at` when it last got live (0: it isn't).
+
+    `asked_at` is when it last began to open a socket.
+    """
 
     def __init__(self, url: str, person: Person, cursor: int = 0) -> None:
         self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
         self.cookie = f"sessionid={person.session}"
-        self.greeted_at = self._heard_at = 0.0
+        self.asked_at = self.greeted_at = self._heard_at = 0.0
         self.tries = self.resets = self._in_vain = 0  # reconnects in all, and those since the last hello
         self.told: list[int] = []  # every entry's number, in the order in which it was applied
         self.statuses: Statuses = {}
@@ -53,6 +56,7 @@ class Tab:
         socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
         options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
         headers = {"Cookie": self.cookie}
+        self.asked_at = time.monotonic()
         async with connect(socket, origin=Origin(self.url), additional_headers=headers, **options) as page:
             with suppress(TimeoutError):
                 self._heard_at = asyncio.get_running_loop().time()

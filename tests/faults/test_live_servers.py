@@ -116,6 +116,6 @@ def test_readers_who_do_not_read_are_cut_and_disturb_nobody(served: tuple[LiveSi
         while process.log().count("live_socket_cut audience=staff") < SLOW:
             assert time.monotonic() < deadline, process.tail()
             time.sleep(0.1)
-        assert resident(process) < before + 40
+        assert resident(process) < before + 80  # without a limit they would hold 200
         with pytest.raises(ConnectionClosed):
             list(stalled)
