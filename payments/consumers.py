@@ -11,9 +11,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
+from . import metrics
 from .holders import NOT_ENTITLED, SIGNED_OUT, Holder
 from .hub import Hub, hub
-from .live import counted, supported_language
+from .live import supported_language
 from .seen import Seen, mark_seen
 from .sockets import Socket
 from .threads import in_thread
@@ -107,7 +108,6 @@ def note_reconnect(query: dict[str, str], audience: str) -> None:
         return
     why = query.get("why") if query.get("why") in REASONS else "unknown"
     code = query.get("code", "") if query.get("code", "").isdecimal() else ""
-    counted["reconnects"] += 1
-    counted[f"reconnects_{why}"] += 1
+    metrics.RECONNECTS.labels(why).inc()
     fields = {"attempt": attempt[:6], "why": why, "code": code[:6], "audience": audience}
     logger.info("live_reconnect", extra=fields)

@@ -6,24 +6,11 @@ from collections.abc import Iterator
 from django.db import DatabaseError, connection
 from django.db.models import Count, Max
 from django.utils import timezone
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import hub, sweep
-from .live import counted
 from .models import EventReceipt, Payment
-
-# Those of live.counted that are told apart by a label: prefix -> metric, label, help.
-LABELLED = {
-    "reconnects_": ("payments_live_reconnects", "why", "Pages that came back, by what had cut them off"),
-    "sockets_closed_": ("payments_live_sockets_closed", "code", "Sockets closed because their holder's right ended"),
-}
-PLAIN = {
-    "polls": "Polls of pages without a socket",
-    "sockets_cut_slow": "Sockets cut because their reader was too slow",
-    "feeds_found_late": "Changes that no hint told of, found by asking the database",
-    "layer_errors": "Calls to the channel layer that failed",
-}
 
 
 class Gauges(Collector):
@@ -33,7 +20,6 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What this process knows by itself is told in any case."""
-        yield from counted_here()
         yield from sockets_here()
         yield from delays_here()
         try:
@@ -42,17 +28,6 @@ class Gauges(Collector):
             known = []
         yield GaugeMetricFamily("payments_database_up", "1 while the database answers", value=bool(known))
         yield from known
-
-
-def counted_here() -> Iterator[Metric]:
-    for name, said in PLAIN.items():
-        yield CounterMetricFamily(f"payments_live_{name}", said, value=counted[name])
-    for prefix, (metric, label, said) in LABELLED.items():
-        family = CounterMetricFamily(metric, said, labels=[label])
-        for name, count in list(counted.items()):
-            if name.startswith(prefix):
-                family.add_metric([name.removeprefix(prefix)], count)
-        yield family
 
 
 def sockets_here() -> Iterator[Metric]:

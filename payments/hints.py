@@ -13,7 +13,7 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from .live import counted
+from . import metrics
 from .models import FeedEntry
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Publisher:
                     message = {"type": "feed.moved", "audience": audience, "seq": seq}
                     await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 whatever a layer's library raises
-            counted["layer_errors"] += 1
+            metrics.LAYER_ERRORS.inc()
             logger.warning("live_hint_not_sent", extra={"error": type(error).__name__})
 
 
@@ -117,7 +117,7 @@ class Ear:
                     async with asyncio.timeout(BOUND):
                         await self._attend()
                 except Exception as error:  # noqa: BLE001 whatever a layer's library raises
-                    counted["layer_errors"] += 1
+                    metrics.LAYER_ERRORS.inc()
                     logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
                 if self.deaf:
                     await self._forget()

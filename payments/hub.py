@@ -15,7 +15,7 @@ from django.conf import settings
 
 from . import hints, holders, metrics
 from .listeners import Listeners
-from .live import BEAT, counted, heads_of, rendered
+from .live import BEAT, heads_of, rendered
 from .models import FeedEntry
 from .probe import AUDIENCE, Probe
 from .sockets import Socket
@@ -143,7 +143,7 @@ class Hub:
         heads = await in_thread(heads_of, list(self._feeds))
         for audience, feed in self._feeds.items():
             if feed.sent is not None and feed.moved(heads.get(audience, 0), metrics.TAIL):
-                counted["feeds_found_late"] += 1
+                metrics.FEEDS_FOUND_LATE.inc()
             if feed.behind:
                 self._spawn(feed.pump())
 
@@ -152,7 +152,7 @@ class Hub:
         ended = await in_thread(holders.lapsed, [socket.holder for socket in sockets])
         for socket in sockets:
             if code := ended.get(socket.holder):
-                counted[f"sockets_closed_{code}"] += 1
+                metrics.SOCKETS_CLOSED.labels(str(code)).inc()
                 socket.close(code)
                 self.leave(socket)
 

@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +23,6 @@ QUIET = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # no news: people d
 INDENTATION = re.compile(r"\s*\n\s*")
 
 Frames = dict[str, list[tuple[int, bytes]]]  # for each language (number, frame) pairs
-counted: Counter[str] = Counter()  # what this process has seen: polls, reconnects, sockets cut and so on
 _rendered: "OrderedDict[tuple[object, ...], Rendered]" = OrderedDict()
 _rendering = threading.Lock()
 

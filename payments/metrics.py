@@ -39,6 +39,14 @@ PROBE_SECONDS = Histogram(
 for path in (PUSH, TAIL):
     PUSH_SECONDS.labels(path)
     PROBE_SECONDS.labels(path)
+POLLS = Counter("payments_live_polls", "Polls of pages without a socket")
+RECONNECTS = Counter("payments_live_reconnects", "Pages that came back, by what had cut them off", ["why"])
+SOCKETS_CLOSED = Counter("payments_live_sockets_closed", "Sockets closed because their holder's right ended", ["code"])
+SOCKETS_CUT = Counter("payments_live_sockets_cut_slow", "Sockets cut because their reader was too slow")
+FEEDS_FOUND_LATE = Counter(
+    "payments_live_feeds_found_late", "Changes that no hint told of, found by asking the database"
+)
+LAYER_ERRORS = Counter("payments_live_layer_errors", "Calls to the channel layer that failed")
 READS_REFUSED = Counter("payments_reads_refused", "Pages refused to staff who open more payments than anybody reads")
 REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}
 
@@ -70,6 +78,12 @@ def received(outcome: str, deliveries: int, created: int) -> None:
     WEBHOOKS.labels(outcome if deliveries == 1 else f"{outcome}_again").inc()
     if deliveries == 1:
         EVENT_AGE.observe(max(0, time.time() - created))
+
+
+def total(counter: Counter) -> int:
+    """Return what this process has counted, summed over the counter's labels."""
+    samples = [sample for family in counter.collect() for sample in family.samples]
+    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
 
 
 def pushed(entries: Iterable[Any], path: str) -> None:

@@ -15,9 +15,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from . import hub
+from . import hub, metrics
 from .latency import Leg, legs
-from .live import counted
 from .models import EventReceipt, Payment
 from .models.feed import STAFF
 from .models.search import TAB_STATUSES, Tab
@@ -151,8 +150,8 @@ def this_process() -> Process:
         since=STARTED,
         staff=holders.count(STAFF),
         patients=len(holders) - holders.count(STAFF),
-        reconnects=sum(count for name, count in list(counted.items()) if name.startswith("reconnects_")),
-        polls=counted["polls"],
-        cut=counted["sockets_cut_slow"],
+        reconnects=metrics.total(metrics.RECONNECTS),
+        polls=metrics.total(metrics.POLLS),
+        cut=metrics.total(metrics.SOCKETS_CUT),
         deaf=any(each.deaf for each in hubs),
     )

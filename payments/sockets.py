@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from . import metrics
 from .holders import Holder
-from .live import counted
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Socket:
         if self.closed:
             return
         if self.unsent() > LIMIT:
-            counted["sockets_cut_slow"] += 1
+            metrics.SOCKETS_CUT.inc()
             logger.warning("live_socket_cut", extra={"audience": self.holder.audience, "unsent": self.unsent()})
             self.abort()
         elif self._wire is None:

@@ -4,7 +4,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
-from ..live import audience_of, counted, entries_after, rendered, supported_language
+from .. import metrics
+from ..live import audience_of, entries_after, rendered, supported_language
 from ..models import Payment
 
 
@@ -17,7 +18,7 @@ def payments_live(request: HttpRequest) -> HttpResponse:
     when `after` is too old to go on from. X-Live-Seq is the number that the page has reached then; X-Live-More says
     that there is more to ask for.
     """
-    counted["polls"] += 1
+    metrics.POLLS.inc()
     audience = audience_of(request.user)
     after = request.GET.get("after", "")
     if not audience:
