@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from payments.webhooks import answer
+    from payments.gateway.webhooks import answer
 
     deliveries = [delivery(number) for number in range(FIRST, FIRST + WARM + 1 + 2 * EVENTS)]
     for one in deliveries[:WARM]:
@@ -69,7 +69,7 @@ def measure() -> dict[str, Any]:
 
 
 def delivery(number: int) -> Any:
-    from payments.deliveries import Delivery
+    from payments.gateway.signatures import Delivery
 
     body = json.dumps(completed(payment_id(number))).encode()
     return Delivery(body, signature(body), "127.0.0.1", None)

@@ -17,27 +17,29 @@ class PaymentsConfig(AppConfig):
         from appointments.signals import appointment_saved
 
         from . import checks as checks
-        from . import recording, roles
+        from .desk import roles
+        from .gateway import djstripe
         from .signals import payment_status_changed
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
-        if not recording.disconnect_receivers():
+        if not djstripe.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"
-                " transaction. This version of dj-stripe is not supported: see payments/recording.py."
+                " transaction. This version of dj-stripe is not supported: see payments/gateway/djstripe.py."
             )
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
-    from . import checkout, ledger
+    from . import ledger
+    from .gateway import checkout
 
     payment = ledger.follow_appointment(appointment, actor)
     transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    from . import hints
+    from .live import hints
 
     hints.publish(entries)

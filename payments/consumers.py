@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from . import metrics
-from .holders import NOT_ENTITLED, SIGNED_OUT, Holder
-from .hub import Hub, hub
-from .live import supported_language
-from .seen import Seen, mark_seen
-from .sockets import Socket
-from .threads import in_thread
+from .live.feeds import supported_language
+from .live.hub import Hub, hub
+from .live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, Holder
+from .live.sockets import Socket
+from .live.threads import in_thread
+from .live.traces import Seen, mark_seen
 
 logger = logging.getLogger(__name__)
 

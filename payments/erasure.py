@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from appointments.models import Appointment
 
-from . import payers
+from .gateway import payers
 from .models import Correspondent, EventReceipt, Fact, Note, Payment
 
 

@@ -9,7 +9,8 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from . import hub, sweep
+from .gateway import sweep
+from .live import hub
 from .models import EventReceipt, Payment
 
 

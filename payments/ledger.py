@@ -12,12 +12,12 @@ from django.db import transaction
 from appointments.models import Appointment
 
 from . import linking
-from .facts import StripeFact
+from .db.statements import insert, update
+from .domain.facts import StripeFact
+from .domain.status import PaymentStatus, Standing, derive
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
-from .models.rows import insert, update
 from .signals import payment_confirmed, payment_status_changed
-from .status import PaymentStatus, Standing, derive
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from django.contrib.auth.models import User
 from django.db import connection
 
-from .facts import Kind, StripeFact, merge
-from .models import EventReceipt, Fact, Payment, rows
+from .db import statements
+from .domain.facts import Kind, StripeFact
+from .domain.precedence import merge
+from .models import EventReceipt, Fact, Payment
 from .models.fact import COLUMNS
 
 Outcome = EventReceipt.Outcome
@@ -51,7 +53,7 @@ def _take_turns(facts: Sequence[StripeFact]) -> None:
     if connection.vendor != "postgresql":
         return
     for link in sorted({fact.link for fact in facts} - {""}):
-        rows.tell("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
+        statements.tell("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceipt.Outcome:
@@ -72,7 +74,7 @@ def absorb(
     for row in known.values():
         if row.payment_id is None:
             row.payment = payment
-            rows.update(row, ["payment"])
+            statements.update(row, ["payment"])
             EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
     for fact in facts:
         _write(known, fact, payment, actor)
@@ -84,7 +86,7 @@ def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, ac
     if row is None:
         row = known[fact.stripe_id] = Fact(payment=payment, actor=actor)
         row.value = fact
-        rows.insert(row)
+        statements.insert(row)
     elif (merged := merge(row.value, fact)) != row.value:
         row.value = merged
-        rows.update(row, COLUMNS)
+        statements.update(row, COLUMNS)

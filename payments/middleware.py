@@ -12,7 +12,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from accounts.proof import lacks_second_factor
 
-from .live import audience_of
+from .live.feeds import audience_of
 from .models import Feed
 
 HEADERS = {  # beside Django's own, for every answer

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from . import webhooks
+from .gateway import webhooks
 from .views import (
     approval,
     attendance,

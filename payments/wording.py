@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from appointments.models import Appointment
 from appointments.money import format_amount
 
+from .domain.status import PaymentStatus as Status
+from .domain.status import Review
 from .models import Payment, StatusChange
-from .status import PaymentStatus as Status
-from .status import Review
 
 Words = Mapping[str, Promise]
 

@@ -16,7 +16,7 @@ from django.urls import path, re_path  # noqa: E402
 
 from payments.checks import debug_in_public  # noqa: E402
 from payments.consumers import PaymentConsumer  # noqa: E402
-from payments.webhook_app import webhook_app  # noqa: E402
+from payments.gateway.asgi import webhook_app  # noqa: E402
 
 for problem in debug_in_public(None):  # `manage.py check` says so too, but nobody has to run it
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")

@@ -71,9 +71,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(autouse=True)
 def _ask_for_the_endpoint_again() -> None:
     """It is gone with the transaction of the test that made it."""
-    from payments import recording  # models can't be imported before Django is set up
+    from payments.gateway import djstripe  # models can't be imported before Django is set up
 
-    recording.known_endpoint.cache_clear()
+    djstripe.known_endpoint.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -29,9 +29,9 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from appointments.models import Appointment, Practitioner
-from payments import holders, hub
+from payments.domain.status import PaymentStatus
+from payments.live import hub, socket_sessions
 from payments.models import Payment
-from payments.status import PaymentStatus
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
@@ -218,7 +218,7 @@ def test_staff_without_a_second_factor_are_led_to_set_one_up(strict: None, clerk
     assert "deuxième étape" in text_of(page)
     assert "live-source" not in page.content.decode()
     assert client.get("/payments/live/?after=0", headers={"HX-Request": "true"}).status_code == 403
-    assert holders.identify([client.session.session_key or ""]) == {}
+    assert socket_sessions.identify([client.session.session_key or ""]) == {}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -228,7 +228,7 @@ def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client
     answer = client.post("/two-factor/totp/activate/", {"code": code_of(form.secret)}, follow=True)
     assert "codes de récupération" in text_of(answer).lower()
     assert client.get("/desk/").status_code == 200
-    assert holders.identify([client.session.session_key or ""])
+    assert socket_sessions.identify([client.session.session_key or ""])
 
 
 def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
@@ -238,7 +238,7 @@ def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
     sign_in("desk", client=client)
     TOTP.activate(clerk, generate_totp_secret())
     assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")
-    assert holders.identify([client.session.session_key or ""]) == {}
+    assert socket_sessions.identify([client.session.session_key or ""]) == {}
 
 
 def test_a_password_alone_does_not_sign_in_once_there_is_a_code(strict: None, clerk: User, client: Client) -> None:
@@ -313,10 +313,10 @@ def test_a_page_left_open_keeps_no_session_alive(clerk: User, client: Client) ->
 
 def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
     sign_in("desk", client=client)
-    [holder] = holders.identify([client.session.session_key or ""]).values()
-    assert holders.lapsed([holder]) == {}
+    [holder] = socket_sessions.identify([client.session.session_key or ""]).values()
+    assert socket_sessions.lapsed([holder]) == {}
     with minutes_later(31):
-        assert holders.lapsed([holder]) == {holder: holders.SIGNED_OUT}
+        assert socket_sessions.lapsed([holder]) == {holder: socket_sessions.SIGNED_OUT}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -327,7 +327,7 @@ async def test_an_open_page_is_told_that_its_session_has_ended(monkeypatch: pyte
     async with Page(clerk) as page:
         await page.told_until_hello()
         await sync_to_async(Session.objects.update)(expire_date=timezone.now())
-        assert await page.close_code(12) == holders.SIGNED_OUT
+        assert await page.close_code(12) == socket_sessions.SIGNED_OUT
 
 
 def test_signing_in_gives_a_new_session_and_signing_out_ends_it(clerk: User, client: Client) -> None:

@@ -18,8 +18,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from appointments.models import Appointment, Practitioner
+from payments.desk.pay_links import token_of
 from payments.models import Payment
-from payments.pay_links import token_of
 from payments_site import asgi
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver

@@ -25,7 +25,7 @@ import pytest
 from django.utils import timezone
 
 from appointments.money import format_amount
-from payments.status import Review
+from payments.domain.status import Review
 from payments_site.demo import sample, services, stories
 from payments_site.demo.__main__ import schema, serve_in
 from payments_site.demo.cluster import Cluster

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
+from ..domain.status import derive
 from ..models import Feed, FeedEntry, Payment
-from ..status import derive
 from .finding import Verdict, error, ok, warning
 
 AT_ONCE = 500  # payments read at once

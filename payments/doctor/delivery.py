@@ -17,7 +17,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from .. import hub
+from ..live import hub
 from ..models import EventReceipt
 from .finding import Verdict, error, ok, warning
 

@@ -6,9 +6,9 @@ from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import sweep
+from ..domain.status import PaymentStatus
+from ..gateway import sweep
 from ..models import EventReceipt, Payment
-from ..status import PaymentStatus
 from .finding import Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome

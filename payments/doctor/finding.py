@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from ..charts import duration_text
+from ..dashboard.charts import duration_text
 
 
 class Level(IntEnum):

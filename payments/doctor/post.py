@@ -5,7 +5,7 @@ import datetime
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import emails
+from ..emails import outbox
 from ..models import Email
 from .events import PATIENCE
 from .finding import Verdict, age, error, ok, warning
@@ -14,7 +14,7 @@ RECENT = datetime.timedelta(days=7)
 
 
 def sent() -> Verdict:
-    if not emails.switched_on():
+    if not outbox.switched_on():
         return ok(_("E-mail is off. To send receipts, set EMAIL_URL and run `send_emails`."))
     now = timezone.now()
     if given_up := Email.objects.given_up().filter(given_up_at__gt=now - RECENT):
@@ -29,7 +29,7 @@ def sent() -> Verdict:
             % {"age": age(late.created_at), "error": late.error or _("never tried")},
             _("Look at the mail server that EMAIL_URL names, and keep `manage.py send_emails --every 10` running."),
         )
-    if emails.unread().filter(created_at__lt=now - PATIENCE).exists():
+    if outbox.unread().filter(created_at__lt=now - PATIENCE).exists():
         return warning(
             _("Nobody looks for what is to be told by e-mail."), _("Keep `manage.py send_emails --every 10` running.")
         )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import hub, recording
+from ..domain.status import PaymentStatus
+from ..gateway import djstripe
+from ..live import hub
+from ..live.traces import Trace, traces
 from ..models import EventReceipt, Payment, StatusChange, patient_audience
-from ..seen import Trace, traces
-from ..status import PaymentStatus
 from .database import agrees
 from .finding import Finding, Level, age
 
@@ -84,7 +85,7 @@ def _differing(payment: Payment) -> Iterator[Finding]:
 def _stranded(payment: Payment) -> Iterator[Finding]:
     for receipt in EventReceipt.objects.about(payment).exclude(outcome__in=ARRIVED):
         said = {"event": receipt.stripe_event_id, "type": receipt.type, "outcome": receipt.get_outcome_display()}
-        said["force"] = "" if receipt.outcome in recording.UNSETTLED else " --force"
+        said["force"] = "" if receipt.outcome in djstripe.UNSETTLED else " --force"
         yield Finding(
             "events-failed",
             Level.ERROR if receipt.outcome in (Outcome.FAILED, Outcome.DEAD) else Level.WARNING,

@@ -7,10 +7,10 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from ..checks import is_loopback
+from ..gateway.client import StripeRefusedError, StripeUnavailableError, call
+from ..gateway.lookup import PAGE, events_since
+from ..gateway.objects import EVENT_READERS
 from ..models import EventReceipt
-from ..stripe_client import StripeRefusedError, StripeUnavailableError, call
-from ..stripe_lookup import PAGE, events_since
-from ..stripe_objects import EVENT_READERS
 from .finding import Check, Verdict, error, ok, warning
 
 SPAN = 48 * 60 * 60  # seconds of Stripe's events that are compared

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import payments.facts
+import payments.domain.facts
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -163,13 +163,13 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            (payments.facts.Kind["SESSION"], payments.facts.Kind["SESSION"]),
-                            (payments.facts.Kind["INTENT"], payments.facts.Kind["INTENT"]),
-                            (payments.facts.Kind["CHARGE"], payments.facts.Kind["CHARGE"]),
-                            (payments.facts.Kind["REFUND"], payments.facts.Kind["REFUND"]),
-                            (payments.facts.Kind["DISPUTE"], payments.facts.Kind["DISPUTE"]),
-                            (payments.facts.Kind["OFFLINE"], payments.facts.Kind["OFFLINE"]),
-                            (payments.facts.Kind["OBSERVATION"], payments.facts.Kind["OBSERVATION"]),
+                            (payments.domain.facts.Kind["SESSION"], payments.domain.facts.Kind["SESSION"]),
+                            (payments.domain.facts.Kind["INTENT"], payments.domain.facts.Kind["INTENT"]),
+                            (payments.domain.facts.Kind["CHARGE"], payments.domain.facts.Kind["CHARGE"]),
+                            (payments.domain.facts.Kind["REFUND"], payments.domain.facts.Kind["REFUND"]),
+                            (payments.domain.facts.Kind["DISPUTE"], payments.domain.facts.Kind["DISPUTE"]),
+                            (payments.domain.facts.Kind["OFFLINE"], payments.domain.facts.Kind["OFFLINE"]),
+                            (payments.domain.facts.Kind["OBSERVATION"], payments.domain.facts.Kind["OBSERVATION"]),
                         ],
                         max_length=12,
                     ),

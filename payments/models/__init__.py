@@ -1,4 +1,4 @@
-from . import lookups as lookups
+from ..db import lookups as lookups
 from .change import StatusChange
 from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt

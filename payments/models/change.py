@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..status import PaymentStatus
+from ..domain.status import PaymentStatus
 from .payment import Payment
 
 

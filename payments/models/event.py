@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import rows
+from ..db import statements
 from .change import StatusChange
 from .payment import Payment
 
@@ -26,7 +26,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
         """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
         values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
-        receipt: EventReceipt = rows.read(CLAIM, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
+        receipt: EventReceipt = statements.read(CLAIM, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:

@@ -10,8 +10,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ..facts import Kind, StripeFact
-from . import rows
+from ..db import statements
+from ..domain.facts import Kind, StripeFact
 from .payment import Payment
 
 COLUMNS = (
@@ -58,7 +58,7 @@ class FactQuerySet(models.QuerySet["Fact"]):
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
         sql = BELONGING.format(*places, columns="{columns}")
-        return rows.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
+        return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
         """Those whose payment isn't known yet."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from . import rows
+from ..db import statements
 from .change import StatusChange
 from .payment import Payment
 
@@ -33,9 +33,9 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         """
         names = sorted(set(audiences))
         sql = NEXT.format(", ".join(["(%s, 1, 0)"] * len(names)), columns="{columns}")
-        feeds: list[Feed] = rows.read(sql, names, Feed)
+        feeds: list[Feed] = statements.read(sql, names, Feed)
         entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
-        rows.insert(*entries)
+        statements.insert(*entries)
         return entries
 
     def head_of(self, audience: str) -> int:

@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Appointment
 
-from ..facts import Kind, StripeFact
-from ..status import PaymentStatus, Review, Standing, Terms
-from . import rows
+from ..db import statements
+from ..domain.facts import Kind, StripeFact
+from ..domain.status import PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
 
 UNSETTLED = (
@@ -37,7 +37,7 @@ WHERE payments_payment.public_id = %s
 """
 
 
-class PaymentQuerySet(SearchQuerySet):
+class PaymentQuerySet(SearchQuerySet["Payment"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Staff see every payment, patients their own, others none."""
         if not user.is_active:
@@ -58,7 +58,7 @@ class PaymentQuerySet(SearchQuerySet):
     def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
         """As `locked`, the one with this public id; asked as `rows.ask` does."""
         lock = "FOR UPDATE OF payments_payment" if connection.features.has_select_for_update else ""
-        found = rows.ask(NAMED + lock, [public_id], Payment, Appointment)
+        found = statements.ask(NAMED + lock, [public_id], Payment, Appointment)
 
         def locked() -> Payment | None:
             payment: Payment | None = None

@@ -3,7 +3,7 @@
 import datetime
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
+from typing import Self, TypeVar
 
 from django.contrib.auth.models import User
 from django.db import models
@@ -13,11 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import THREE_DECIMAL, ZERO_DECIMAL
 
-from ..status import PaymentStatus
+from ..domain.status import PaymentStatus
 
-if TYPE_CHECKING:
-    from .payment import Payment  # noqa: F401
-
+Row = TypeVar("Row", bound=models.Model)
 DECIMALS = {
     0: Q(currency__in=ZERO_DECIMAL),
     2: ~Q(currency__in=ZERO_DECIMAL | THREE_DECIMAL),
@@ -64,7 +62,7 @@ TAB_STATUSES = {
 }
 
 
-class SearchQuerySet(models.QuerySet["Payment"]):
+class SearchQuerySet(models.QuerySet[Row]):
     def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
         """Those whose appointment starts on these calendar days, both included, in the clinic's time zone."""
         begin = timezone.make_aware(datetime.datetime.combine(first, datetime.time.min))
@@ -96,7 +94,7 @@ class SearchQuerySet(models.QuerySet["Payment"]):
         for word in text.split():
             if word.startswith(STRIPE_ID_PREFIXES):
                 same = Q(facts__stripe_id=word) | Q(facts__payment_intent_id=word) | Q(facts__charge_id=word)
-                found = found.filter(pk__in=self.model.objects.filter(same).values("pk"))
+                found = found.filter(pk__in=self.model._default_manager.filter(same).values("pk"))
             else:
                 named = Q(last_name__icontains=word) | Q(first_name__icontains=word)
                 patients = User.objects.filter(named).values("pk")  # far fewer than appointments

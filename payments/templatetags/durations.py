@@ -1,6 +1,6 @@
 from django import template
 
-from ..charts import duration_text
+from ..dashboard.charts import duration_text
 
 register = template.Library()
 register.filter("duration", duration_text)

@@ -14,10 +14,10 @@ from django.utils.translation import get_language
 
 from appointments.money import format_amount
 
-from ..live import audience_of
+from ..live.feeds import audience_of
+from ..live.traces import traces
 from ..models import Note, Payment, StatusChange
 from ..models.feed import STAFF
-from ..seen import traces
 
 register = template.Library()
 
@@ -114,7 +114,7 @@ def auto_refresh_appointments(
 
 
 def about(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
-    """The context of every fragment, as live.py gives it for pushes."""
+    """The context of every fragment, as live/rendering.py gives it for pushes."""
     request = context.get("request")
     to_staff = request is not None and audience_of(request.user) == STAFF
     return {"payment": payment, "audience": "staff" if to_staff else "patient", "oob": False}

@@ -9,12 +9,12 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.proof import proof_required
 
-from .. import approvals
-from ..approvals import Asked, OwnRefundError
+from ..desk import refund_approvals
+from ..desk.refund_approvals import Asked, OwnRefundError
+from ..desk.roles import refund_limit
+from ..gateway.client import StripeUnavailableError
+from ..gateway.refunds import NotRefundableError
 from ..models import Payment
-from ..refunds import NotRefundableError
-from ..roles import refund_limit
-from ..stripe_client import StripeUnavailableError
 from .access import Request, payment_or_404, staff_required
 
 
@@ -27,11 +27,11 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
-    asked = approvals.waiting(payment)
+    asked = refund_approvals.waiting(payment)
     if request.method == "POST":
         chosen = next((each for each in asked if each.key == request.POST.get("key")), None)
         if chosen and "decline" in request.POST:
-            approvals.decline(payment, chosen.key, request.user)
+            refund_approvals.decline(payment, chosen.key, request.user)
             messages.info(request, _("Declined: nothing is given back."))
         elif chosen:
             _approve(request, payment, chosen, limit)
@@ -45,7 +45,7 @@ def _approve(request: Request, payment: Payment, asked: Asked, limit: int) -> No
         messages.error(request, _("This is more than your account may refund. Ask an accountant or a manager."))
         return
     try:
-        approvals.approve(payment, asked.key, request.user)
+        refund_approvals.approve(payment, asked.key, request.user)
     except OwnRefundError:
         messages.error(request, _("You asked for this refund yourself: somebody else has to approve it."))
     except NotRefundableError:

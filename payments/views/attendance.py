@@ -9,8 +9,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from appointments.models import Appointment
 
+from ..domain.status import PaymentStatus
 from ..models import Payment
-from ..status import PaymentStatus
 from .access import Request, payment_or_404, staff_required
 
 Attendance = Appointment.Status

@@ -12,12 +12,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from .. import checkout, letters, reconcile
-from ..checkout import NotPayableError
+from ..domain.status import PaymentStatus
+from ..emails import message
+from ..gateway import checkout, reconcile
+from ..gateway.checkout import NotPayableError
+from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from ..status import PaymentStatus
-from ..stripe_client import StripeRefusedError, StripeUnavailableError
 from .access import Request, payment_or_404
 
 RETURNED = "returned_from_checkout"  # session key: the payment whose patient came back from Stripe last
@@ -37,7 +38,7 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
     """To Stripe's page, or to `page` with the reason why not. Stripe sends those who paid to `back`."""
     language = get_language() or "en"
     if not request.user.is_staff:
-        letters.remember_language(payment.appointment.patient, language)
+        message.remember_language(payment.appointment.patient, language)
     try:
         url = checkout.open_checkout(
             payment,

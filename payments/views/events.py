@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from .. import recording, webhooks
+from ..gateway import djstripe, webhooks
 from ..ledger import Source
 from ..models import EventReceipt, Payment
 from .access import Request, payment_or_404, staff_required
@@ -46,7 +46,7 @@ def replay_event(request: Request, reference: str, event_id: str) -> HttpRespons
     if not request.user.has_perm("payments.replay_event"):
         raise PermissionDenied
     receipt = get_object_or_404(EventReceipt.objects.about(payment), stripe_event_id=event_id)
-    event = next(iter(recording.stored_events(ids=[event_id], settled_too=True)), None)
+    event = next(iter(djstripe.stored_events(ids=[event_id], settled_too=True)), None)
     if request.method == "POST" and event:
         outcome = _apply_again(request, receipt, event)
         LogEntry.objects.log_actions(

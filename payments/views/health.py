@@ -16,9 +16,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from .. import gauges, hub
+from .. import gauges
 from ..checks import is_loopback_address
 from ..doctor.delivery import LATE
+from ..live import hub
 from ..models import Feed
 
 BOUND = 2  # seconds within which each answer comes

@@ -5,7 +5,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
 from .. import metrics
-from ..live import audience_of, entries_after, rendered, supported_language
+from ..live.feeds import audience_of, entries_after, supported_language
+from ..live.rendering import rendered
 from ..models import Payment
 
 

@@ -15,14 +15,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.proof import proof_required
 from appointments.money import format_amount
 
-from .. import approvals, desk, refunds
-from ..checkout import NotPayableError
+from ..desk import refund_approvals, till
+from ..desk.receipts import lines_of
+from ..desk.roles import refund_limit
 from ..forms import RefundForm, TakePaymentForm
+from ..gateway import refunds
+from ..gateway.checkout import NotPayableError
+from ..gateway.client import StripeUnavailableError
+from ..gateway.refunds import NotRefundableError
 from ..models import Payment
-from ..receipt import lines_of
-from ..refunds import NotRefundableError
-from ..roles import refund_limit
-from ..stripe_client import StripeUnavailableError
 from .access import Request, payment_or_404, staff_required
 
 
@@ -30,14 +31,14 @@ from .access import Request, payment_or_404, staff_required
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     payment = payment_or_404(request, appointment__reference=reference.upper())
-    if desk.was_taken(payment, _key(request)):
+    if till.was_taken(payment, _key(request)):
         return redirect("desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(request.POST or None, payment=payment)
     if not form.is_valid():
         return _dialog(request, "payments/take_payment.html", payment, form)
     amount = form.cleaned_data["amount"]
     try:
-        desk.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
+        till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
     except NotPayableError:
         payment = payment_or_404(request, pk=payment.pk)
         form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
@@ -62,8 +63,10 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
         return _dialog(request, "payments/refund.html", payment, form)
     if "confirmed" not in request.POST:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
-    if approvals.takes_two(payment, form.total):
-        approvals.ask(payment, form.total, form.cleaned_data["reason"], request.user, _key(request) or uuid.uuid4().hex)
+    if refund_approvals.takes_two(payment, form.total):
+        refund_approvals.ask(
+            payment, form.total, form.cleaned_data["reason"], request.user, _key(request) or uuid.uuid4().hex
+        )
         messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
         return redirect("desk_appointment", payment.appointment.reference)
     try:

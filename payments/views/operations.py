@@ -7,8 +7,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from .. import operations
-from ..charts import Bars, Ranges
+from ..dashboard import figures
+from ..dashboard.charts import Bars, Ranges
 from .access import Request, staff_required
 
 SPANS = (14, 30)  # days
@@ -22,7 +22,7 @@ def board(request: Request) -> HttpResponse:
     """The page; the figures alone when they ask for themselves, or 204 when they are shown already."""
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, SPANS) else SPANS[0]
-    found = operations.board(days)
+    found = figures.board(days)
     asks_itself = request.headers.get("HX-Target") == "board"
     if asks_itself and request.GET.get("shown") == found.fingerprint:
         return HttpResponse(status=204)

@@ -13,11 +13,11 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from .. import reconcile
+from ..desk.pay_links import payment_of, token_of
+from ..gateway import reconcile
+from ..gateway.client import StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from ..pay_links import payment_of, token_of
-from ..stripe_client import StripeUnavailableError
 from .access import Request, payment_or_404, staff_required
 from .checkout import is_confirming, remember_return, to_checkout
 

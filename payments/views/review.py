@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from ..cases import cases_of
+from ..desk.review import cases_of
 from ..models import EventReceipt, Payment
 from .access import Request, staff_required
 

@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from ..exports import csv_lines
-from ..filters import DayFilter
+from ..desk.exports import csv_lines
+from ..desk.filters import DayFilter
 from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from appointments.models import Appointment
-from payments import checkout, desk, refunds
+from payments.desk import till
+from payments.gateway import checkout, refunds
 from payments.models import Payment
 
 THREE_D_SECURE, DECLINED = "4000002760003184", "4000000000000002"
@@ -71,11 +72,11 @@ def debit_failed(payment: Payment, clerk: User) -> None:
 
 
 def cash(payment: Payment, clerk: User) -> None:
-    desk.take_payment(payment, payment.amount_due, "cash", clerk)
+    till.take_payment(payment, payment.amount_due, "cash", clerk)
 
 
 def terminal(payment: Payment, clerk: User) -> None:
-    desk.take_payment(payment, payment.amount_due, "terminal", clerk)
+    till.take_payment(payment, payment.amount_due, "terminal", clerk)
 
 
 def double(payment: Payment, clerk: User) -> None:

@@ -12,7 +12,7 @@ from django.core.signing import TimestampSigner, b62_encode
 from django.template.loader import render_to_string
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
-from payments import pay_links
+from payments.desk import pay_links
 from payments.models import Payment
 from tests.browser import pages
 from tests.browser.conftest import NewContext

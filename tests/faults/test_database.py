@@ -14,9 +14,9 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.test import Client
 
-from payments.deliveries import Delivery
+from payments.gateway.asgi import answered
+from payments.gateway.signatures import Delivery
 from payments.models import EventReceipt, Payment
-from payments.webhook_app import answered
 from payments_site import postgres
 from tests.payments.clients import text_of
 from tests.payments.conftest import as_clerk, book, clerk, patient, payment, practitioner, story

@@ -17,8 +17,8 @@ from django.db import connection
 from djstripe.models import Event as DjstripeEvent
 from djstripe.models import WebhookEventTrigger
 
+from payments.domain.status import PaymentStatus
 from payments.models import EventReceipt, Fact, FeedEntry, Payment, StatusChange
-from payments.status import PaymentStatus
 from payments_site.demo.site import ROOT, Site
 from tests.payments.stripe_story import Story, deliver
 

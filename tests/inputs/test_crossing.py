@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from appointments.models import Practitioner
-from payments.live import frames_after
+from payments.live.rendering import frames_after
 from payments.models import Payment
 from tests.payments.clients import client_of
 from tests.payments.stripe_story import Story, deliver

@@ -14,17 +14,17 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from payments import recording
 from payments.consumers import BAD_MESSAGE, refusal
-from payments.deliveries import NotAnEventError, parse_event
-from payments.facts import RANK_OF
-from payments.holders import NOT_ENTITLED, SIGNED_OUT, Holder
+from payments.domain.precedence import RANK_OF
+from payments.gateway import djstripe
+from payments.gateway.objects import EVENT_READERS, MalformedObjectError, from_event
+from payments.gateway.signatures import NotAnEventError, parse_event
+from payments.live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, Holder
+from payments.live.traces import Seen
 from payments.models import EventReceipt, Payment
-from payments.seen import Seen
-from payments.stripe_objects import EVENT_READERS, MalformedObjectError, from_event
+from tests.payments.domain.test_order import STEPS, NoDatabase
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
-from tests.payments.test_order import STEPS, NoDatabase
 
 pytestmark = pytest.mark.slow
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -166,7 +166,7 @@ LIVES |= {"partly refunded": refunded, "disputed": disputed, "declined, then pai
 def store(events: list[Event]) -> None:
     """As deliveries that failed before anything was applied."""
     for event in events:
-        recording.store_trigger(recording.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
+        djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.shortcuts import resolve_url
 
-from payments.exports import FORMULA
+from payments.desk.exports import FORMULA
 from payments_site.demo.site import ROOT
 from tests.clinic import Person
 from tests.inputs.target import FORM, Answer, Target

@@ -16,10 +16,10 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from payments import refunds
+from payments.gateway import refunds
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.refunds import NotRefundableError
 from payments.models import Payment
-from payments.refunds import NotRefundableError
-from payments.stripe_client import StripeUnavailableError
 from payments_site.demo.process import HOST
 from tests.payments.stripe_story import Story, deliver
 

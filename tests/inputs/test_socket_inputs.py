@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from payments import consumers, hub
+from payments import consumers
+from payments.live import hub
 from payments_site.demo.process import HOST
 from tests.clinic import Person, open_socket, told
 from tests.inputs.target import Headers, Target

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from payments.deliveries import LARGEST_BODY
+from payments.gateway.signatures import LARGEST_BODY
 from tests.inputs.target import OLD_SECRET, Answer, Target
 
 YEAR = 365 * 24 * 3600

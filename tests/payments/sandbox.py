@@ -6,7 +6,7 @@ from typing import Any
 
 from django.test import Client
 
-from payments import checkout
+from payments.gateway import checkout
 from payments.models import Payment
 from tests.payments.stripe_story import deliver
 

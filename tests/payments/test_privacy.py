@@ -20,7 +20,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from appointments.models import Appointment
-from payments import recording
+from payments.gateway import djstripe
 from payments.logs import JsonFormatter
 from payments.models import EventReceipt, Fact, Note, Payment, RecordView
 from payments.views.access import READS_A_MINUTE
@@ -218,7 +218,7 @@ def whole_database() -> str:
 def test_an_erased_patient_is_nowhere_and_their_money_still_is(
     book: Callable[..., Payment], stripe: StripeAtHome, capsys: Capture
 ) -> None:
-    recording.bootstrap()
+    djstripe.bootstrap()
     payment = planted(book)
     live_through(payment, stripe)
     Fact.objects.update(recorded_at=timezone.now() - datetime.timedelta(minutes=5))

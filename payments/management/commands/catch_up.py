@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db.models import Max
 
-from payments import webhooks
+from payments.gateway import webhooks
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.lookup import events_since
+from payments.gateway.reconcile import ask_stripe
 from payments.ledger import Source
 from payments.management.base import OperatorCommand, moment, rehearsal
 from payments.models import EventReceipt, Payment
-from payments.reconcile import ask_stripe
-from payments.stripe_client import StripeUnavailableError
-from payments.stripe_lookup import events_since
 
 KEPT = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists events
 RETRIED = datetime.timedelta(days=3).total_seconds()  # how long Stripe tries again; gaps lie before later events, too

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from payments import mirror
+from payments.gateway import mirror
 from payments.management.base import OperatorCommand, at_least
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import Max
 from django.utils import timezone
 
-from payments import recording
+from payments.gateway import djstripe
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Feed, FeedEntry, RecordView
 
@@ -32,7 +32,7 @@ class Command(OperatorCommand):
         now = timezone.now()
         looked = now - datetime.timedelta(days=views)
         with rehearsal(dry_run):
-            bodies = recording.forget_deliveries(now - datetime.timedelta(days=deliveries))
+            bodies = djstripe.forget_deliveries(now - datetime.timedelta(days=deliveries))
             entries = self.prune_feeds(now - datetime.timedelta(days=feeds))
             looks, _ = RecordView.objects.filter(at__lt=looked).delete()
         deleted = f"{bodies} deliveries, {entries} feed entries and {looks} looks at records deleted"

@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from payments import ledger
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.reconcile import facts_at_stripe
 from payments.ledger import Cause, Source
 from payments.management.base import USAGE, OperatorCommand, rehearsal
 from payments.models import Payment
-from payments.reconcile import facts_at_stripe
-from payments.stripe_client import StripeUnavailableError
 
 
 class Command(OperatorCommand):

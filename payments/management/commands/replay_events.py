@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from payments import recording, webhooks
+from payments.gateway import djstripe, webhooks
 from payments.ledger import Source
 from payments.management.base import USAGE, OperatorCommand, at_least, moment, rehearsal
 
@@ -58,8 +58,8 @@ class Command(OperatorCommand):
     ) -> list[dict[str, Any]]:
         if since and until and since >= until:
             raise CommandError(f"--since {since} is not before --until {until}.", returncode=USAGE)
-        events = recording.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)
-        missing = set(id) - {event["id"] for event in recording.stored_events(ids=id, settled_too=True)}
+        events = djstripe.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)
+        missing = set(id) - {event["id"] for event in djstripe.stored_events(ids=id, settled_too=True)}
         if missing:
             raise CommandError(
                 f"No stored event {', '.join(sorted(missing))}. catch_up asks Stripe for it.", returncode=USAGE

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from payments import emails
+from payments.emails import outbox
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Email
 
@@ -23,7 +23,7 @@ class Command(OperatorCommand):
         parser.add_argument("--failed", action="store_true", help="first take up those again that were given up")
 
     def handle(self, *args: Any, every: float | None, failed: bool, dry_run: bool, **options: Any) -> None:
-        if not emails.switched_on():
+        if not outbox.switched_on():
             self.say("EMAIL_URL is not set: no e-mail is sent.")
         if dry_run:
             self.rehearse(failed)
@@ -31,7 +31,7 @@ class Command(OperatorCommand):
         if failed:
             self.say(f"{Email.objects.revive()} e-mails taken up again")
         while True:
-            sent, missed = self.round() if emails.switched_on() else (0, 0)
+            sent, missed = self.round() if outbox.switched_on() else (0, 0)
             if every is None:
                 break
             time.sleep(every)
@@ -41,9 +41,9 @@ class Command(OperatorCommand):
 
     def round(self) -> tuple[int, int]:
         """Until nothing is due any more; how many were sent, and how many tries failed."""
-        emails.queue()
+        outbox.queue()
         sent = missed = 0
-        while any(counts := emails.send_due()):
+        while any(counts := outbox.send_due()):
             sent, missed = sent + counts[0], missed + counts[1]
         return sent, missed
 
@@ -52,7 +52,7 @@ class Command(OperatorCommand):
         with rehearsal(True):
             if failed:
                 Email.objects.revive()
-            emails.queue()
+            outbox.queue()
             due = list(Email.objects.due().select_related("change__payment"))
         for email in due:
             self.say(f"{email.change.payment} {email.kind}")

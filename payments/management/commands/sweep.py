@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from payments import sweep
-from payments.checkout import expire_open
+from payments.gateway import sweep
+from payments.gateway.checkout import expire_open
+from payments.gateway.client import StripeRefusedError, StripeUnavailableError
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Payment
-from payments.stripe_client import StripeRefusedError, StripeUnavailableError
 
 
 class Command(OperatorCommand):

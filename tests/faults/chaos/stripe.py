@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from payments.facts import StripeFact, merge
-from payments.status import Standing, Terms, derive
-from payments.stripe_objects import from_event
+from payments.domain.facts import StripeFact
+from payments.domain.precedence import merge
+from payments.domain.status import Standing, Terms, derive
+from payments.gateway.objects import from_event
 from tests.clinic import Clinic
 from tests.payments.stripe_story import Event, Story
 

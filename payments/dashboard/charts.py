@@ -1,0 +1,121 @@
+"""Where the bars and dots of a chart lie; templates/payments/_bars.html and _ranges.html draw them.
+
+Across in percent, down in pixels: a chart then fits any width, and its letters stay as large as the page's.
+"""
+
+import datetime
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from babel.units import format_unit
+from django.utils.translation import get_language, to_locale
+
+from .figures import Series
+from .latency import Leg
+
+HEIGHT = 180  # pixels of a day's highest bar
+HEADROOM = 18  # pixels above it, for its total
+FILLED = 0.7  # of a day's width
+ROW = 52  # pixels for one leg
+ROUND = (1, 2, 5)
+TICKS = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86400, 864000)  # seconds
+UNITS = ((1, "millisecond", 0.001), (60, "second", 1), (3600, "minute", 60), (172800, "hour", 3600))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    name: str
+    label: str
+    count: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    day: datetime.date
+    month: bool  # whether the month stands below it too
+    shown: bool  # whether the day stands below it
+    x: str
+    middle: str
+    width: str
+    top: float
+    total: int
+    segments: list[Segment]
+
+
+class Bars:
+    """Counts of series, stacked day by day."""
+
+    def __init__(self, days: Sequence[datetime.date], series: Sequence[Series]) -> None:
+        self.series = [one for one in series if any(one.counts)]
+        totals = [sum(counts) for counts in zip(*(one.counts for one in series), strict=True)]
+        self.total = sum(totals)
+        self.rows = [(day, [one.counts[number] for one in series]) for number, day in enumerate(days)]
+        self.step = round_step(max(totals))
+        self.most = self.step * max(1, math.ceil(max(totals) / self.step))
+        self.baseline = HEADROOM + HEIGHT
+        self.height = self.baseline + 40
+        self.ticks = [(count, self.y(count)) for count in range(0, self.most + 1, self.step)]
+        self.bars = [self.bar(number, day, totals[number], days) for number, day in enumerate(days)]
+
+    def y(self, count: int) -> float:
+        return float(self.baseline - HEIGHT * count / self.most)
+
+    def bar(self, number: int, day: datetime.date, total: int, days: Sequence[datetime.date]) -> Bar:
+        room = 100 / len(days)
+        first = number == 0 and days[min(2, len(days) - 1)].day > 2
+        tops = list(accumulate(one.counts[number] for one in self.series))
+        return Bar(
+            day=day,
+            month=first or day.day == 1,
+            shown=len(days) <= 14 or (len(days) - 1 - number) % 3 == 0,
+            x=f"{room * (number + (1 - FILLED) / 2):.2f}%",
+            middle=f"{room * (number + 0.5):.2f}%",
+            width=f"{room * FILLED:.2f}%",
+            top=self.y(total) - 5,
+            total=total,
+            segments=[
+                Segment(one.name, one.label, one.counts[number], self.y(top), HEIGHT * one.counts[number] / self.most)
+                for one, top in zip(self.series, tops, strict=True)
+                if one.counts[number]
+            ],
+        )
+
+
+class Ranges:
+    """Durations from median to 95th percentile, side by side on a logarithmic scale."""
+
+    def __init__(self, legs: Sequence[Leg]) -> None:
+        longest = max([10.0, *(leg.p95 for leg in legs)])
+        self.span = next((tick for tick in TICKS if tick >= longest), TICKS[-1])
+        self.rows = [(leg, ROW * number, self.x(leg.median), self.x(leg.p95)) for number, leg in enumerate(legs)]
+        self.baseline = ROW * len(legs)
+        self.height = self.baseline + 24
+        self.ticks = [(duration_text(tick), self.x(tick)) for tick in TICKS if tick <= self.span]
+
+    def x(self, seconds: float) -> str:
+        position = math.log(max(seconds, TICKS[0]) / TICKS[0]) / math.log(self.span / TICKS[0])
+        return f"{100 * min(1, position):.2f}%"
+
+
+def round_step(highest: int) -> int:
+    """1, 2 or 5 times a power of ten, at most five of which reach the highest."""
+    power = 1
+    while True:
+        for digit in ROUND:
+            if digit * power * 5 >= highest:
+                return digit * power
+        power *= 10
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds -> text in the active language: 0.0123 -> "12 ms", 75 -> "1 min"."""
+    locale = to_locale(get_language() or "en")
+    unit, size = next(((unit, size) for below, unit, size in UNITS if seconds < below), ("day", 86400))
+    amount = seconds / size
+    return format_unit(
+        round(amount, 1 if amount < 10 and unit != "millisecond" else None), unit, "short", locale=locale
+    )

@@ -1,0 +1,158 @@
+"""The operations board's figures: how payments stand, how soon pages are told, what failed, and who is listening.
+
+Five queries, however many payments there are. All but `this_process` holds for the whole site.
+"""
+
+import datetime
+import hashlib
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.models import Case, Count, IntegerField, Value, When
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from .. import metrics
+from ..live import hub
+from ..models import EventReceipt, Payment
+from ..models.feed import STAFF
+from ..models.search import TAB_STATUSES, Tab
+from .latency import Leg, legs
+
+Outcome = EventReceipt.Outcome
+STARTED = timezone.now()
+OUTCOMES: Mapping[str, tuple[Promise, tuple[Outcome, ...]]] = {
+    "settled": (_("Settled"), tuple(set(Outcome).difference(EventReceipt.UNAPPLIED))),
+    "pending": (_("Waiting"), EventReceipt.PENDING),
+    "helpless": (_("Failed"), EventReceipt.HELPLESS),
+}
+STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUNDED, Tab.FAILED, Tab.DISPUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """`counts` has one number for each day."""
+
+    name: str
+    label: str
+    counts: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the web process that answers knows of itself alone, since it started."""
+
+    name: str
+    since: datetime.datetime
+    staff: int
+    patients: int
+    reconnects: int
+    polls: int
+    cut: int
+    deaf: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    days: tuple[datetime.date, ...]
+    payments: tuple[Series, ...]
+    events: tuple[Series, ...]
+    legs: tuple[Leg, ...]
+    failed: int
+    deferred: int
+    deferred_since: datetime.datetime | None
+    last_event: datetime.datetime | None
+    process: Process
+
+    @property
+    def screen(self) -> Leg | None:
+        return next((leg for leg in self.legs if leg.name == "screen"), None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Two boards with one fingerprint show the same."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def board(days: int) -> Board:
+    """The figures of the last `days` days, today included."""
+    today = timezone.localdate()
+    dates = tuple(today - datetime.timedelta(days=ago) for ago in reversed(range(days)))
+    waiting = EventReceipt.objects.not_applied()
+    return Board(
+        days=dates,
+        payments=payments_by_day(dates),
+        events=events_by_day(dates),
+        legs=tuple(legs()),
+        failed=sum(waiting.get(outcome, (0,))[0] for outcome in EventReceipt.HELPLESS),
+        deferred=waiting.get(Outcome.DEFERRED, (0,))[0],
+        deferred_since=waiting.get(Outcome.DEFERRED, (0, None))[1],
+        last_event=EventReceipt.objects.order_by("-pk").values_list("received_at", flat=True).first(),
+        process=this_process(),
+    )
+
+
+def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
+    """Where these days begin and, as the last, where the last one ends, in the clinic's time zone."""
+    days = [*dates, dates[-1] + datetime.timedelta(days=1)]
+    return [timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in days]
+
+
+def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
+    """Which day a moment falls on. Databases' own functions for days are slow (SQLite) or know no time zones."""
+    days = [When(**{f"{name}__lt": end}, then=Value(number)) for number, end in enumerate(edges[1:])]
+    return Case(*days, output_field=IntegerField())
+
+
+def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
+    """Payments by their appointment's day and where they stand now; without those that nothing is due for."""
+    edges = midnights(dates)
+    found = Payment.objects.starting_between(dates[0], dates[-1]).order_by()
+    rows = found.annotate(day=day_number("appointment__start", edges)).values_list("day", "status")
+    counts = table(rows.annotate(Count("pk")))
+    return tuple(series(tab.value, tab.label, TAB_STATUSES[tab], counts, len(dates)) for tab in STACKED)
+
+
+def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
+    """Events from Stripe by the day on which they came, and what became of them."""
+    edges = midnights(dates)
+    # All outcomes are named so that the index on (outcome, received_at) is used.
+    found = EventReceipt.objects.filter(
+        outcome__in=Outcome.values, received_at__gte=edges[0], received_at__lt=edges[-1]
+    )
+    rows = found.order_by().annotate(day=day_number("received_at", edges)).values_list("day", "outcome")
+    counts = table(rows.annotate(Count("pk")))
+    return tuple(series(name, label, members, counts, len(dates)) for name, (label, members) in OUTCOMES.items())
+
+
+def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
+    return {(day, name): count for day, name, count in rows}
+
+
+def series(
+    name: str, label: str | Promise, members: Iterable[str], counts: Mapping[tuple[int, str], int], days: int
+) -> Series:
+    members = list(members)
+    return Series(name, str(label), tuple(sum(counts.get((day, one), 0) for one in members) for day in range(days)))
+
+
+def this_process() -> Process:
+    hubs = hub.running()
+    holders = [socket.holder.audience for each in hubs for socket in each.sockets()]
+    return Process(
+        name=f"{platform.node()}, {os.getpid()}",
+        since=STARTED,
+        staff=holders.count(STAFF),
+        patients=len(holders) - holders.count(STAFF),
+        reconnects=metrics.total(metrics.RECONNECTS),
+        polls=metrics.total(metrics.POLLS),
+        cut=metrics.total(metrics.SOCKETS_CUT),
+        deaf=any(each.deaf for each in hubs),
+    )

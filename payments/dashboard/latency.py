@@ -1,0 +1,62 @@
+"""How soon patients' open pages are told of what happened at Stripe, from the rows that it left."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, Subquery
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ..models import EventReceipt, FeedEntry
+
+NEWEST = 5000  # entries of feeds among which those are looked for that went to an open page
+LEGS: Mapping[str, Promise] = {
+    "received": _("From Stripe to here"),
+    "applied": _("Recorded"),
+    "pushed": _("Sent to the patient’s page"),
+    "screen": _("All the way to the page"),
+    "seen": _("Seen by the patient"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """How long one part of the way takes, in seconds, as told by `count` changes."""
+
+    name: str
+    label: str
+    count: int
+    median: float
+    p95: float
+
+
+def legs() -> Iterator[Leg]:
+    """Of the newest changes that Stripe told and that went to a patient's open page, in one query."""
+    newest = FeedEntry.objects.order_by("-pk").values("pk")[:NEWEST]
+    told = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
+    receipt = EventReceipt.objects.filter(stripe_event_id=OuterRef("change__stripe_event_id")).values("received_at")
+    moments = told.annotate(received=Subquery(receipt)).values_list(
+        "change__occurred_at", "received", "change__created_at", "pushed_at", "seen_at"
+    )
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    for created, received, applied, pushed, seen in moments:
+        for name, start, end in (
+            ("received", created, received),
+            ("applied", received, applied),
+            ("pushed", applied, pushed),
+            ("screen", created, pushed),
+            ("seen", pushed, seen),
+        ):
+            if start and end:
+                took[name].append(max(0.0, (end - start).total_seconds()))
+    for name, label in LEGS.items():
+        if took[name]:
+            yield Leg(name, str(label), len(took[name]), statistics.median(took[name]), p95(took[name]))
+
+
+def p95(values: Sequence[float]) -> float:
+    """The nearest rank: 95 of 100 are no longer than this."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -1,0 +1,62 @@
+"""The day list as a spreadsheet."""
+
+import csv
+from collections.abc import AsyncIterator, Iterator
+
+from django.utils.timezone import localtime
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext as _
+
+from appointments.money import number_text
+
+from ..models import Payment
+from ..models.payment import PaymentQuerySet
+
+BATCH = 500  # rows read from the database at once
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
+BYTE_ORDER_MARK = "\ufeff"  # Excel reads UTF-8 only with it
+
+
+class Line:
+    """What csv.writer writes to: keeps nothing, hands the line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def headings() -> list[str]:
+    amounts = [_("Due"), _("Received"), _("Refunded"), _("Lost to disputes")]
+    return [_("Reference"), _("Start"), _("Patient"), _("Practitioner"), _("Service"), _("Attendance"), _("Payment"),
+            _("Currency"), *amounts, _("Paid with"), _("To review")]  # fmt: skip
+
+
+def cells(payment: Payment) -> Iterator[str]:
+    appointment, patient = payment.appointment, payment.appointment.patient
+    yield appointment.reference
+    yield localtime(appointment.start).strftime("%Y-%m-%d %H:%M")
+    yield patient.get_full_name() or patient.get_username()
+    yield appointment.practitioner.name
+    yield appointment.service
+    yield appointment.get_status_display()
+    yield payment.get_status_display()
+    yield payment.currency.upper()
+    for amount in ("due", "received", "refunded", "lost"):
+        yield number_text(getattr(payment, f"amount_{amount}"), payment.currency)
+    yield payment.method
+    yield ", ".join(payment.review_labels)
+
+
+def harmless(cell: str) -> str:
+    """A spreadsheet runs what looks like a formula; a quote before it makes it text."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
+    """Lines in the active language's habit: semicolons and decimal commas in French, as spreadsheets expect."""
+    language = get_language()
+    writer = csv.writer(Line(), delimiter="," if (language or "en").startswith("en") else ";")
+    yield BYTE_ORDER_MARK + writer.writerow(headings())
+    async for payment in payments.aiterator(chunk_size=BATCH):
+        with override(language):
+            row = [harmless(cell) for cell in cells(payment)]
+        yield writer.writerow(row)

@@ -1,0 +1,136 @@
+"""The front desk's list: which days, whose, in which state, in which order."""
+
+import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from appointments.models import Practitioner
+from appointments.money import parse_number
+
+from ..models.payment import PaymentQuerySet
+from ..models.search import Tab
+
+# By time, the index on the start is read in order: the tie-break is the appointment's own key for that.
+SORTS = {
+    "time": ("appointment__start", "appointment_id"),
+    "-time": ("-appointment__start", "-appointment_id"),
+    "patient": ("appointment__patient__last_name", "appointment__patient__first_name", "pk"),
+    "-patient": ("-appointment__patient__last_name", "-appointment__patient__first_name", "-pk"),
+    "amount": ("amount_due", "pk"),
+    "-amount": ("-amount_due", "-pk"),
+}
+PERIODS = [("day", _("Day")), ("week", _("Week")), ("month", _("Month")), ("all", _("All dates"))]
+
+
+amount_input = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
+
+
+class DayFilter(forms.Form):
+    """The day list's filters, as they stand in its URL; what makes no sense there counts as not given.
+
+    Amounts are typed by people, in major units, so that for these it is also told what is wrong.
+    """
+
+    q = forms.CharField(label=_("Search"), max_length=80, required=False)
+    day = forms.DateField(label=_("Date"), required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
+    period = forms.ChoiceField(label=_("Period"), required=False, choices=PERIODS)
+    practitioner = forms.ModelChoiceField(
+        Practitioner.objects.all(), label=_("Practitioner"), required=False, empty_label=_("Everyone")
+    )
+    amount_min = forms.CharField(label=_("Amount from"), max_length=16, required=False, widget=amount_input)
+    amount_max = forms.CharField(label=_("to"), max_length=16, required=False, widget=amount_input)
+    status = forms.ChoiceField(required=False, choices=Tab.choices, widget=forms.HiddenInput)
+    sort = forms.ChoiceField(required=False, choices=[(name, name) for name in SORTS], widget=forms.HiddenInput)
+
+    def __init__(self, query: Any) -> None:
+        super().__init__({"day": timezone.localdate(), "period": "day", **query.dict()}, auto_id="filter-%s")
+        self.full_clean()
+        self.date: datetime.date = self.cleaned_data.get("day") or timezone.localdate()
+        self.tab = Tab(self.cleaned_data.get("status") or Tab.ALL)
+        self.text: str = self.cleaned_data.get("q") or ""
+        self.span: str = "all" if self.text else self.cleaned_data.get("period") or "day"
+        self.order: str = self.cleaned_data.get("sort") or ("-time" if self.span == "all" else "time")
+
+    def clean_amount_min(self) -> Decimal | None:
+        return self._amount("amount_min")
+
+    def clean_amount_max(self) -> Decimal | None:
+        return self._amount("amount_max")
+
+    def _amount(self, name: str) -> Decimal | None:
+        text = self.cleaned_data[name]
+        return parse_number(text) if text else None
+
+    def clean(self) -> None:
+        least, most = self.cleaned_data.get("amount_min"), self.cleaned_data.get("amount_max")
+        if least is not None and most is not None and least > most:
+            self.add_error("amount_max", _("This is less than where it starts."))
+
+    @property
+    def amount_errors(self) -> list[str]:
+        return [str(error) for name in ("amount_min", "amount_max") for error in self.errors.get(name, [])]
+
+    @property
+    def days(self) -> tuple[datetime.date, datetime.date] | None:
+        """First and last day shown; None for all dates, where a search always looks."""
+        one = datetime.timedelta(days=1)
+        if self.span == "week":
+            monday = self.date - self.date.weekday() * one
+            return monday, monday + 6 * one
+        if self.span == "month":
+            first = self.date.replace(day=1)
+            return first, (first + 31 * one).replace(day=1) - one
+        return None if self.span == "all" else (self.date, self.date)
+
+    def narrow(self, payments: PaymentQuerySet) -> PaymentQuerySet:
+        """By all filters but the tab, whose counts are over these."""
+        if self.days:
+            payments = payments.starting_between(*self.days)
+        if practitioner := self.cleaned_data.get("practitioner"):
+            payments = payments.filter(appointment__practitioner=practitioner)
+        payments = payments.due_between(self.cleaned_data.get("amount_min"), self.cleaned_data.get("amount_max"))
+        return payments.matching(self.text)
+
+    def rows(self, payments: PaymentQuerySet) -> PaymentQuerySet:
+        return self.sorted(payments.in_tab(self.tab))
+
+    def sorted(self, payments: PaymentQuerySet) -> PaymentQuerySet:
+        return payments.order_by(*SORTS[self.order])
+
+    def query(self, **changes: object) -> str:
+        """This list's query string with some filters changed; those at their default are left out."""
+        now: dict[str, object] = {
+            name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
+        }
+        defaults = {"day": str(timezone.localdate()), "period": "day"}
+        wanted = {name: str(value) for name, value in {**now, **changes}.items() if value not in (None, "")}
+        return "?" + urlencode({name: value for name, value in wanted.items() if value != defaults.get(name)})
+
+    @property
+    def shift(self) -> dict[str, str]:
+        """Query strings one step back, today, and one step on."""
+        days = self.days or (self.date, self.date)
+        one = datetime.timedelta(days=1)
+        steps = {"back": days[0] - one, "today": None, "on": days[1] + one}
+        return {name: self.query(day=day) for name, day in steps.items()}
+
+    @property
+    def columns(self) -> dict[str, tuple[str, str]]:
+        """For each column that sorts: the query string of its heading, and its aria-sort."""
+        found = {}
+        for name in ("time", "patient", "amount"):
+            turned = f"-{name}" if self.order == name else name
+            direction = {name: "ascending", f"-{name}": "descending"}.get(self.order, "none")
+            found[name] = (self.query(sort=turned), direction)
+        return found
+
+    @property
+    def file_name(self) -> str:
+        """For downloads; says which days, never whom was searched for."""
+        days = self.days
+        return "payments" if days is None else f"payments-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")

@@ -1,0 +1,56 @@
+"""What a receipt lists: each sum that came in or went back, with its date and way."""
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.utils.translation import gettext_lazy as _
+
+from ..domain.attempts import attempts_of
+from ..models import Payment
+
+# https://docs.stripe.com/api/payment_methods/object#payment_method_object-type: those that clinics meet.
+METHODS = {
+    "cash": _("Cash"),
+    "terminal": _("Card terminal"),
+    "card": _("Card"),
+    "sepa_debit": _("SEPA debit"),
+    "link": _("Link"),
+    "paypal": _("PayPal"),
+    "bancontact": _("Bancontact"),
+    "ideal": _("iDEAL"),
+    "customer_balance": _("Bank transfer"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`amount` is in minor units of the payment's currency, negative when it was given back."""
+
+    when: datetime.datetime
+    amount: int
+    method: str  # Stripe's payment method type, "cash" or "terminal"
+
+    @property
+    def method_label(self) -> str:
+        return str(METHODS.get(self.method, self.method.replace("_", " ")))
+
+
+def lines_of(payment: Payment) -> list[Line]:
+    """Oldest first; nothing that is still on its way."""
+    return sorted(_lines(payment), key=lambda line: line.when)
+
+
+def _lines(payment: Payment) -> Iterator[Line]:
+    for attempt in attempts_of([row.value for row in payment.facts.all()]):
+        if attempt.received and attempt.currency == payment.currency:
+            paid = attempt.payments()
+            yield Line(_moment(min(fact.created for fact in paid)), attempt.received, attempt.method)
+            given_back = [fact for fact in attempt.refunds if fact.status == "succeeded"]
+            yield from (Line(_moment(fact.created), -fact.amount, attempt.method) for fact in given_back)
+            if attempt.refunded and not given_back:
+                yield Line(_moment(max(fact.as_of for fact in paid)), -attempt.refunded, attempt.method)
+
+
+def _moment(seconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

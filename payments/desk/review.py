@@ -1,0 +1,94 @@
+"""What waits in the review queue: each exceptional case in words, with the one safe thing to do about it."""
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from appointments.money import format_amount
+
+from ..domain.facts import Kind
+from ..domain.status import Review
+from ..models import Payment
+
+WORDS: dict[Review, Promise] = {
+    Review.DOUBLE_PAYMENT: _("The patient paid twice: %(received)s instead of %(due)s. Give %(overpaid)s back."),
+    Review.PAID_AFTER_CANCEL: _("The appointment is canceled, yet %(received)s was received. Refund it or book again."),
+    Review.SLOT_LOST: _(
+        "%(received)s was received after the slot had been given to somebody else. Refund it or find another slot."
+    ),
+    Review.AMOUNT_MISMATCH: _("%(received)s was received for a price of %(due)s."),
+    Review.PRICE_CHANGED: _("The price was changed to %(due)s while the patient paid %(received)s."),
+    Review.CURRENCY_MISMATCH: _("Money came in another currency and is not counted. Give it back in Stripe."),
+    Review.REFUND_FAILED: _("The bank sent a refund back: the patient has not got the money. Try again."),
+    Review.REFUND_APPROVAL: _("A refund waits for a second person’s approval."),
+    Review.STUCK: _("The bank debit takes longer than it should. Ask Stripe where it is."),
+    Review.DISPUTE_DEADLINE: _("The patient’s bank disputes %(received)s. Answer in Stripe, or the money is lost."),
+}
+
+BUTTONS = {
+    Review.STUCK: "ask",
+    Review.REFUND_APPROVAL: "approve",
+    Review.DISPUTE_DEADLINE: "stripe",
+    Review.CURRENCY_MISMATCH: "stripe",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    payment: Payment
+    review: Review
+    stripe_url: str = ""
+    first: bool = False  # of its payment's cases, where the payment itself is shown
+
+    @property
+    def words(self) -> str:
+        names = ("received", "due", "overpaid")
+        amounts = {
+            name: format_amount(getattr(self.payment, f"amount_{name}"), self.payment.currency) for name in names
+        }
+        return str(WORDS[self.review]) % amounts
+
+    @property
+    def deadline(self) -> datetime.datetime | None:
+        due_by = self.payment.dispute_due_by if self.review == Review.DISPUTE_DEADLINE else None
+        return datetime.datetime.fromtimestamp(due_by, timezone.get_current_timezone()) if due_by else None
+
+    @property
+    def action(self) -> str:
+        """Which button helps: "ask", "stripe", "refund", "take" or "look"."""
+        if self.review in BUTTONS:
+            return BUTTONS[self.review]
+        if self.payment.owed:
+            return "take"
+        return "refund" if self.payment.refundable else "look"
+
+
+def cases_of(payments: Iterable[Payment]) -> list[Case]:
+    """One case for each reason, those with a deadline first, then the oldest."""
+    far = timezone.now() + datetime.timedelta(days=3650)
+    cases = sorted(_cases(payments), key=lambda case: (case.deadline or far, case.payment.updated_at))
+    first = {case.payment.pk: case for case in reversed(cases)}
+    return [replace(case, first=first[case.payment.pk] is case) for case in cases]
+
+
+def _cases(payments: Iterable[Payment]) -> Iterator[Case]:
+    for payment in payments:
+        for reason in payment.reviews:
+            yield Case(payment, Review(reason), stripe_url_of(payment, Review(reason)))
+
+
+def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
+    """The payment, or the dispute that this review is about, in Stripe's Dashboard; "" without Stripe."""
+    if settings.CHECKOUT_ORIGIN == settings.STRIPE_API_HOST:
+        return str(settings.STRIPE_API_HOST)  # a stand-in has one page for everything
+    root = "https://dashboard.stripe.com" + ("" if settings.STRIPE_LIVE_MODE else "/test")
+    facts = {row.kind: row for row in payment.facts.all()}
+    if review == Review.DISPUTE_DEADLINE and Kind.DISPUTE in facts:
+        return f"{root}/disputes/{facts[Kind.DISPUTE].stripe_id}"
+    intents = [row.payment_intent_id for row in facts.values() if row.payment_intent_id]
+    return f"{root}/payments/{intents[-1]}" if intents else ""

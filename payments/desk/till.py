@@ -1,0 +1,38 @@
+"""Money that changes hands at the desk: cash and the card terminal."""
+
+import uuid
+from typing import Literal
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from .. import ledger
+from ..domain.facts import Kind
+from ..gateway.checkout import NotPayableError, expire_superfluous
+from ..ledger import Cause, Source
+from ..models import Payment
+
+Method = Literal["cash", "terminal"]
+
+
+def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, key: str = "") -> None:
+    """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
+
+    The same `key` again, as from a form that was sent twice, records nothing more. Raises NotPayableError when that
+    much isn't due.
+    """
+    key = key or uuid.uuid4().hex
+    with transaction.atomic():
+        row = Payment.objects.locked().get(pk=payment.pk)
+        if was_taken(row, key):
+            return
+        if not 0 < amount <= row.owed:
+            raise NotPayableError
+        taken = row.own_fact(Kind.OFFLINE, f"offline_{key}", method, amount)
+        ledger.record([taken], Cause(Source.DESK, actor=actor))
+    expire_superfluous(payment)
+
+
+def was_taken(payment: Payment, key: str) -> bool:
+    """Whether `take_payment` was called with this key."""
+    return payment.facts.filter(stripe_id=f"offline_{key}").exists()

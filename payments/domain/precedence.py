@@ -1,0 +1,49 @@
+"""Which of two facts about one Stripe object wins, so that a late event changes nothing.
+
+`merge` keeps the fact with the greater `precedence`. It is commutative, associative and idempotent, so the order in
+which events arrive never matters.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from .facts import Kind, StripeFact
+
+# A later tuple outranks an earlier one. Within one tuple time decides, and within one second (Stripe's clock has no
+# finer one) the later state.
+RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
+    Kind.SESSION: (("open",), ("expired",), ("processing",), ("failed",), ("paid", "no_payment_required")),
+    # An intent moves back and forth until it succeeds or is canceled, so only time decides before that.
+    Kind.INTENT: (("idle", "requires_action", "processing", "failed"), ("canceled",), ("succeeded",)),
+    Kind.CHARGE: (("pending",), ("failed",), ("succeeded",)),
+    # A succeeded refund can still fail, days later.
+    Kind.REFUND: (("pending",), ("requires_action",), ("succeeded",), ("failed", "canceled")),
+    # A lost dispute can become won: among the closed states the newest counts.
+    Kind.DISPUTE: (
+        ("warning_needs_response", "warning_under_review", "needs_response", "under_review"),
+        ("warning_closed", "prevented", "won", "lost"),
+    ),
+    Kind.OFFLINE: (("cash", "terminal"),),
+    Kind.OBSERVATION: (("stuck", "awaiting_approval"), ("approved", "declined")),
+}
+RANK_OF = {
+    kind: {state: (rank, position) for rank, states in enumerate(ranks) for position, state in enumerate(states)}
+    for kind, ranks in RANKS.items()
+}
+
+
+def precedence(fact: StripeFact) -> tuple[Any, ...]:
+    """Return the key that orders facts about one object; the greatest wins."""
+    rank, position = RANK_OF[fact.kind][fact.status]
+    return rank, fact.as_of, position, fact.amount, fact.amount_refunded, repr(sorted(fact.details.items()))
+
+
+def merge(one: StripeFact, other: StripeFact) -> StripeFact:
+    """Merge two facts about one object; `merge(a, b) == merge(b, a)`."""
+    winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
+    links = ("payment_intent_id", "charge_id", "payment_id", "attempt")
+    return replace(
+        winner,
+        created=min(filter(None, (one.created, other.created)), default=0),
+        **{name: getattr(winner, name) or getattr(loser, name) for name in links},
+    )

@@ -1,0 +1,75 @@
+"""What an e-mail says, and in which language."""
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
+
+from appointments.money import format_amount
+
+from ..models import Correspondent, Email
+
+Kind = Email.Kind
+
+# The subject shows on a locked phone: nothing but the matter and the appointment's random reference.
+SUBJECTS = {
+    Kind.RECEIPT: _("Your receipt"),
+    Kind.REFUND: _("Your refund"),
+    Kind.DEBIT_FAILED: _("Your bank debit did not go through"),
+}
+WORDS = {
+    Kind.RECEIPT: _("We received %(amount)s. Thank you."),
+    Kind.REFUND: _("We gave %(amount)s back to you. Banks take 5 to 10 working days to show it."),
+    Kind.DEBIT_FAILED: _("The bank debit of %(amount)s did not go through, and nothing was taken. Please pay again."),
+}
+
+
+def remember_language(user: User, language: str) -> None:
+    Correspondent.objects.update_or_create(user=user, defaults={"language": language})
+
+
+def language_of(user: User) -> str:
+    found = Correspondent.objects.filter(user=user).values_list("language", flat=True).first()
+    return found if found in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+
+
+def message_of(email: Email, connection: object = None) -> EmailMultiAlternatives:
+    """In the patient's language; names nobody, no practitioner and no service."""
+    change, payment = email.change, email.change.payment
+    patient = payment.appointment.patient
+    paid = email.kind != Kind.DEBIT_FAILED
+    path = reverse("receipt", args=[payment.public_id]) if paid else reverse("appointment", args=[_reference(email)])
+    with override(language_of(patient)):
+        context = {
+            "words": str(WORDS[Kind(email.kind)]) % {"amount": format_amount(email.amount, payment.currency)},
+            "subject": SUBJECTS[Kind(email.kind)],
+            "paid": paid,
+            "standing": change.standing,
+            "payment": payment,
+            "link": settings.SITE_URL + path,
+            "clinic_name": settings.CLINIC_NAME,
+            "clinic_address": settings.CLINIC_ADDRESS,
+            "real_money": settings.STRIPE_LIVE_MODE,
+        }
+        message = EmailMultiAlternatives(
+            f"{SUBJECTS[Kind(email.kind)]} · {_reference(email)}",
+            render_to_string("emails/payment.txt", context),
+            to=[patient.email],
+            headers={"Message-ID": _message_id(email), "Auto-Submitted": "auto-generated"},
+            connection=connection,
+        )
+        message.attach_alternative(render_to_string("emails/payment.html", context), "text/html")
+    return message
+
+
+def _reference(email: Email) -> str:
+    return email.change.payment.appointment.reference
+
+
+def _message_id(email: Email) -> str:
+    """The same at every try, so that mail programs show one message."""
+    host = settings.SITE_URL.split("//")[-1].split(":")[0]
+    return f"<{email.change.payment.public_id}.{email.change.version}@{host}>"

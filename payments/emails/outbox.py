@@ -1,0 +1,118 @@
+"""Receipts and refund notices by e-mail: each once, after the commit, by a worker of its own.
+
+What happened is read off the staff feed, which is written with each move, so that a webhook waits for no mail server.
+A try that a crash cut short is made again with the same Message-ID.
+"""
+
+import datetime
+import logging
+from smtplib import SMTPException, SMTPRecipientsRefused
+
+from django.conf import settings
+from django.core.mail import BadHeaderError, get_connection
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ..domain.status import PaymentStatus
+from ..models import Email, FeedEntry, FeedReader, StatusChange
+from ..models.feed import STAFF
+from .message import message_of
+
+logger = logging.getLogger(__name__)
+Kind = Email.Kind
+
+BATCH = 100
+STALE = datetime.timedelta(days=3)  # what is older, as after a long outage of this worker, is told no more
+DUMMY = "django.core.mail.backends.dummy.EmailBackend"
+READER = "emails"
+
+
+def switched_on() -> bool:
+    return settings.EMAIL_BACKEND != DUMMY
+
+
+def unread() -> QuerySet[FeedEntry]:
+    """Moves that were not looked at yet, in the order of their commits."""
+    seq = FeedReader.objects.filter(name=READER).values_list("seq", flat=True).first() or 0
+    return FeedEntry.objects.filter(feed__audience=STAFF, seq__gt=seq).order_by("seq")
+
+
+def queue() -> list[Email]:
+    """Make a row for each move to tell of since the last call; rows and how far was read are committed together."""
+    made: list[Email] = []
+    while (found := _queue_batch()) is not None:
+        made += found
+    return made
+
+
+def _queue_batch() -> list[Email] | None:
+    """None when nothing is left to read."""
+    with transaction.atomic():
+        FeedReader.objects.get_or_create(name=READER)
+        reader = FeedReader.objects.select_for_update().get(name=READER)
+        entries = list(unread().select_related("change__payment__appointment__patient")[:BATCH])
+        if not entries:
+            return None
+        emails = [email for entry in entries if (email := email_about(entry.change))]
+        Email.objects.bulk_create(emails)
+        reader.seq = entries[-1].seq
+        reader.save(update_fields=["seq"])
+        return emails
+
+
+def email_about(change: StatusChange) -> Email | None:
+    """Unsaved; None when there is nothing to tell, nobody to tell it to, or it is too late."""
+    if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
+        return None
+    last = StatusChange.objects.filter(payment=change.payment, version=change.version - 1).first()
+    for kind, name in ((Kind.REFUND, "refunded"), (Kind.RECEIPT, "received")):
+        more = change.standing[name] - (last.standing[name] if last else 0)
+        if more > 0:
+            return Email(change=change, kind=kind, amount=more)
+    if change.from_status == PaymentStatus.PROCESSING and change.to_status == PaymentStatus.FAILED:
+        return Email(change=change, kind=Kind.DEBIT_FAILED, amount=change.payment.amount_due)
+    return None
+
+
+def send_due() -> tuple[int, int]:
+    """Try what is due, over one connection. Returns how many were sent and how many tries failed."""
+    Email.objects.unsent().filter(change__payment__appointment__patient__email="").delete()  # nobody there any more
+    due = list(Email.objects.due().select_related("change__payment__appointment__patient")[:BATCH])
+    if not due:
+        return 0, 0
+    connection = get_connection()
+    down = ""
+    try:
+        connection.open()
+    except (OSError, SMTPException) as error:
+        down = type(error).__name__
+    try:
+        outcomes = [_try(email, connection, down) for email in due if email.claim()]
+    finally:
+        connection.close()
+    return outcomes.count(True), outcomes.count(False)
+
+
+def _try(email: Email, connection: object, down: str) -> bool:
+    error, hopeless = down, False
+    if not down:
+        try:
+            message_of(email, connection).send()
+        except Exception as raised:  # noqa: BLE001 - one e-mail must not stop the others
+            error, hopeless = type(raised).__name__, _is_hopeless(raised)
+    about = {"email_id": email.pk, "payment_id": str(email.change.payment.public_id), "kind": email.kind}
+    if error:
+        email.failed(error, hopeless=hopeless)
+        logger.warning("email_failed", extra=about | {"error": error, "tries": email.tries})
+    else:
+        email.sent()
+        logger.info("email_sent", extra=about)
+    return not error
+
+
+def _is_hopeless(error: Exception) -> bool:
+    """Whether the address itself is wrong (https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1: 5yz is for good)."""
+    if isinstance(error, SMTPRecipientsRefused):
+        return all(code >= 500 for code, _said in error.recipients.values())
+    return isinstance(error, BadHeaderError)

@@ -1,0 +1,98 @@
+"""The webhook as a bare ASGI application: the same answer as the view's, without what only pages need.
+
+Django's own handler starts a thread and opens a connection for each request, and passes through all middleware. Here a
+few threads keep theirs.
+"""
+
+import asyncio
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.http import HttpResponse
+
+from ..logs import HEADER, new_id, request_id
+from .signatures import LARGEST_BODY, Delivery
+from .webhooks import answer, refusal
+
+logger = logging.getLogger(__name__)
+
+PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
+THREADS = 4
+LOCAL = "127.0.0.1"  # behind a Unix socket
+IDLE = 1.0  # seconds after which a connection is tried before it is used
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_threads = ThreadPoolExecutor(THREADS, "webhook")
+_last = threading.local()
+
+
+def webhook_app(pages: App) -> App:
+    """Posts to the webhook are answered here, all else by `pages`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        if found is None:
+            await pages(scope, receive, send)
+            return
+        response, headers = refusal(413), dict(scope["headers"])
+        request_id = new_id(headers.get(HEADER.lower().encode(), b"").decode("latin-1"))
+        if (body := await read(receive)) is not None:
+            endpoint = uuid.UUID(found["endpoint"]) if found["endpoint"] else None
+            delivery = Delivery(body, signature_of(scope), (scope.get("client") or [LOCAL])[0], endpoint)
+            response = await asyncio.get_running_loop().run_in_executor(_threads, answered, delivery, request_id)
+        await respond(response, request_id, send)
+
+    return app
+
+
+async def read(receive: Receive) -> bytes | None:
+    """The body; None when it is too large."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def signature_of(scope: Scope) -> str:
+    given = [value for name, value in scope["headers"] if name == b"stripe-signature"]
+    return b",".join(given).decode("latin-1")
+
+
+def answered(delivery: Delivery, as_request: str) -> HttpResponse:
+    """In one of the threads: the answer, or 5xx for "send it again"."""
+    request_id.set(as_request)
+    if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():
+        connection.close()
+    try:
+        return answer(delivery)
+    except DatabaseError:
+        logger.exception("stripe_webhook_failed")
+        connection.close()
+        return HttpResponse("The database is not available, send it again.", status=503, content_type="text/plain")
+    except Exception:
+        logger.exception("stripe_webhook_failed")
+        return HttpResponse("Applying it failed, send it again.", status=500, content_type="text/plain")
+    finally:
+        _last.used = time.monotonic()
+
+
+async def respond(response: HttpResponse, as_request: str, send: Send) -> None:
+    headers = {**response.headers, "Content-Length": str(len(response.content)), HEADER: as_request}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": raw})
+    await send({"type": "http.response.body", "body": response.content})

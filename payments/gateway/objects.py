@@ -1,0 +1,201 @@
+"""Stripe's JSON objects -> facts. The only reader of Stripe's shapes."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..domain.facts import Json, Kind, StripeFact
+from ..domain.precedence import RANK_OF
+
+
+class MalformedObjectError(ValueError):
+    """A Stripe object without the fields that its fact needs; the message names the field."""
+
+
+def _text(obj: Json, name: str) -> str:
+    """An id field: a string, an expanded object, or null."""
+    value = obj.get(name)
+    value = value.get("id") if isinstance(value, Mapping) else value
+    if value is not None and not isinstance(value, str):
+        raise MalformedObjectError(f"{name} is not a string")
+    if len(value or "") > (3 if name == "currency" else 255):
+        raise MalformedObjectError(f"{name} is too long")
+    return value or ""
+
+
+def _amount(obj: Json, name: str) -> int:
+    value = obj.get(name)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise MalformedObjectError(f"{name} is not an amount in minor units")
+    return value
+
+
+def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
+    if status not in RANK_OF[kind]:
+        raise MalformedObjectError(f"{kind} status {status!r} is unknown")
+    if not (stripe_id := _text(obj, "id")):
+        raise MalformedObjectError("id is missing")
+    metadata = obj.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise MalformedObjectError("metadata is not an object")
+    return {
+        "kind": kind,
+        "stripe_id": stripe_id,
+        "status": status,
+        "as_of": as_of,
+        "created": _amount(obj, "created"),
+        "currency": _text(obj, "currency").lower(),
+        "livemode": obj.get("livemode") is True,
+        "payment_intent_id": _text(obj, "payment_intent"),
+        "payment_id": our_payment_id(metadata),
+        "attempt": str(metadata.get("attempt", ""))[:40],
+    }
+
+
+def our_payment_id(metadata: Json) -> str:
+    """The payment's public id that we put into Stripe's metadata, or "" when there is none of ours."""
+    try:
+        return str(uuid.UUID(str(metadata.get("payment_id", ""))))
+    except ValueError:
+        return ""
+
+
+def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
+    """https://docs.stripe.com/api/checkout/sessions/object"""
+    status, paid = _text(obj, "status"), _text(obj, "payment_status")
+    if status == "complete":
+        intent = obj.get("payment_intent")
+        gone = isinstance(intent, Mapping) and intent.get("status") in ("requires_payment_method", "canceled")
+        status = paid if paid in ("paid", "no_payment_required") else "failed" if failed or gone else "processing"
+    details = {name: obj[name] for name in ("url", "expires_at") if obj.get(name) and status == "open"}
+    fact = StripeFact(**_common(obj, Kind.SESSION, status, as_of), amount=_amount(obj, "amount_total"), details=details)
+    return replace(fact, payment_id=fact.payment_id or our_payment_id({"payment_id": obj.get("client_reference_id")}))
+
+
+def from_intent(obj: Json, as_of: int) -> StripeFact:
+    """https://docs.stripe.com/api/payment_intents/object"""
+    status = _text(obj, "status")
+    error = obj.get("last_payment_error") or {}
+    if status in ("requires_payment_method", "requires_confirmation", "requires_capture"):
+        status = "failed" if error and status == "requires_payment_method" else "idle"
+    details = {"failure_code": code} if status == "failed" and (code := _failure_code(error)) else {}
+    return StripeFact(
+        **_common(obj, Kind.INTENT, status, as_of) | {"payment_intent_id": _text(obj, "id")},
+        amount=_amount(obj, "amount_received"),
+        charge_id=_text(obj, "latest_charge"),
+        details=details,
+    )
+
+
+def _failure_code(error: Json) -> str:
+    code = error.get("decline_code") or error.get("code") if isinstance(error, Mapping) else ""
+    return str(code or "")[:80]
+
+
+def from_charge(obj: Json, as_of: int) -> StripeFact:
+    """https://docs.stripe.com/api/charges/object"""
+    method = obj.get("payment_method_details")
+    details = {"method": str(method.get("type", ""))[:40]} if isinstance(method, Mapping) else {}
+    if obj.get("failure_code"):
+        details["failure_code"] = str(obj["failure_code"])[:80]
+    return StripeFact(
+        **_common(obj, Kind.CHARGE, _text(obj, "status"), as_of),
+        amount=_amount(obj, "amount_captured" if "amount_captured" in obj else "amount"),
+        amount_refunded=_amount(obj, "amount_refunded"),
+        charge_id=_text(obj, "id"),
+        details=details,
+    )
+
+
+def from_refund(obj: Json, as_of: int) -> StripeFact:
+    """https://docs.stripe.com/api/refunds/object"""
+    common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
+    details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
+    if request := (obj.get("metadata") or {}).get("refund_request"):
+        details["request"] = str(request)[:80]
+    return StripeFact(
+        **common,
+        amount=_amount(obj, "amount"),
+        charge_id=_text(obj, "charge"),
+        details=details,
+    )
+
+
+def from_dispute(obj: Json, as_of: int) -> StripeFact:
+    """https://docs.stripe.com/api/disputes/object"""
+    evidence = obj.get("evidence_details") or {}
+    details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
+    if isinstance(evidence, Mapping) and evidence.get("due_by"):
+        details["due_by"] = _amount(evidence, "due_by")
+    return StripeFact(
+        **_common(obj, Kind.DISPUTE, _text(obj, "status"), as_of),
+        amount=_amount(obj, "amount"),
+        charge_id=_text(obj, "charge"),
+        details=details,
+    )
+
+
+def _charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
+    """A charge, and the refunds that older API versions put inside it."""
+    inside = obj.get("refunds")
+    refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
+    if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
+        raise MalformedObjectError("refunds is not a list of objects")
+    return [from_charge(obj, as_of), *(from_refund(refund, as_of) for refund in refunds)]
+
+
+Reader = Callable[[Json, int], list[StripeFact]]
+
+
+def _one(reader: Callable[[Json, int], StripeFact]) -> Reader:
+    return lambda obj, as_of: [reader(obj, as_of)]
+
+
+# The event types listened to, each with what it yields. Also what to give to `stripe listen --events`.
+EVENT_READERS: dict[str, Reader] = {
+    "checkout.session.completed": _one(from_session),
+    "checkout.session.expired": _one(from_session),
+    "checkout.session.async_payment_succeeded": _one(from_session),
+    "checkout.session.async_payment_failed": lambda obj, as_of: [from_session(obj, as_of, failed=True)],
+    "payment_intent.succeeded": _one(from_intent),
+    "payment_intent.payment_failed": _one(from_intent),
+    "payment_intent.processing": _one(from_intent),
+    "payment_intent.requires_action": _one(from_intent),
+    "payment_intent.canceled": _one(from_intent),
+    "charge.succeeded": _charge_with_refunds,
+    "charge.refunded": _charge_with_refunds,
+    "charge.refund.updated": _one(from_refund),
+    "charge.dispute.created": _one(from_dispute),
+    "charge.dispute.updated": _one(from_dispute),
+    "charge.dispute.closed": _one(from_dispute),
+    "refund.created": _one(from_refund),
+    "refund.updated": _one(from_refund),
+    "refund.failed": _one(from_refund),
+}
+OBJECT_READERS: dict[str, Reader] = {
+    "checkout.session": _one(from_session),
+    "payment_intent": _one(from_intent),
+    "charge": _charge_with_refunds,
+    "refund": _one(from_refund),
+    "dispute": _one(from_dispute),
+}
+
+
+def from_event(event: Json) -> list[StripeFact]:
+    """Facts in a webhook event; empty for a type that is not listened to. Raises MalformedObjectError."""
+    reader = EVENT_READERS.get(str(event.get("type")))
+    if reader is None:
+        return []
+    data = event.get("data")
+    obj = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(obj, Mapping):
+        raise MalformedObjectError("data.object is missing")
+    return reader(obj, _amount(event, "created"))
+
+
+def from_object(obj: Json, as_of: int) -> list[StripeFact]:
+    """Facts in an object that Stripe's API answered at `as_of`."""
+    return OBJECT_READERS[str(obj.get("object"))](obj, as_of)

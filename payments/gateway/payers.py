@@ -1,0 +1,68 @@
+"""What dj-stripe keeps of who paid, and taking it out."""
+
+import json
+from collections.abc import Collection, Set
+from typing import Any
+
+from django.db.models import JSONField
+from djstripe.models import (
+    Charge,
+    Customer,
+    Dispute,
+    Event,
+    PaymentIntent,
+    PaymentMethod,
+    Refund,
+    Session,
+    WebhookEventTrigger,
+)
+
+from .djstripe import bodies
+
+# Field names, anywhere in Stripe's objects, whose values name or describe a person or their card.
+PERSONAL = frozenset((
+    "name", "email", "phone", "address", "receipt_email", "customer_email", "receipt_url", "description", "last4",
+    "fingerprint",
+))  # fmt: skip
+COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod, Customer)
+
+
+def forget_payers(known_ids: Collection[str]) -> int:
+    """Empty PERSONAL fields in what these ids name: copies of objects and events, the payer's, bodies; how many."""
+    ids = set(known_ids)
+    for model in (Session, PaymentIntent, Charge):
+        for data in model.objects.filter(id__in=known_ids).values_list("stripe_data", flat=True):
+            ids |= {data[name] for name in ("customer", "payment_method") if isinstance(data.get(name), str)}
+    forgotten = 0
+    for model in COPIES:
+        columns = [field.name for field in model._meta.concrete_fields if isinstance(field, JSONField)]
+        for row in model.objects.filter(id__in=ids):
+            model.objects.filter(pk=row.pk).update(**{name: without_person(getattr(row, name)) for name in columns})
+            forgotten += 1
+    forgotten += int(WebhookEventTrigger.objects.filter(event__id__in=ids).delete()[0])
+    return forgotten + _forget_in_bodies(ids)
+
+
+def _forget_in_bodies(ids: Set[str]) -> int:
+    """Of deliveries that failed, weren't understood or were refused, only the body is kept, and may be replayed."""
+    forgotten = 0
+    for events in bodies(WebhookEventTrigger.objects.all()):
+        for key, event in events.items():
+            if _mentions(event, ids):
+                WebhookEventTrigger.objects.filter(pk=key).update(body=json.dumps(without_person(event)))
+                forgotten += 1
+    return forgotten
+
+
+def _mentions(value: Any, ids: Set[str]) -> bool:
+    """Whether one of these ids stands anywhere in a Stripe object's JSON."""
+    if isinstance(value, dict | list):
+        return any(_mentions(inner, ids) for inner in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and value in ids
+
+
+def without_person(value: Any) -> Any:
+    """A Stripe object's JSON with everything personal set to null; it can still be replayed."""
+    if isinstance(value, dict):
+        return {key: None if key in PERSONAL else without_person(inner) for key, inner in value.items()}
+    return [without_person(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,42 @@
+"""Asking Stripe what it knows, and putting the answer through the same ledger as webhooks."""
+
+import contextlib
+from collections.abc import Iterator
+
+from django.contrib.auth.models import User
+
+from .. import ledger
+from ..domain.facts import Kind, StripeFact
+from ..ledger import Cause, Recorded, Source
+from ..models import EventReceipt, Payment
+from .client import StripeRefusedError
+from .lookup import everything_about, read_session
+
+
+def ask_stripe(payment: Payment, source: Source, actor: User | None = None) -> Recorded:
+    """Record everything that Stripe says now of this payment's objects. Raises StripeUnavailableError."""
+    facts = facts_at_stripe(payment)
+    if not facts:
+        return Recorded(EventReceipt.Outcome.NO_CHANGE, payment)
+    return ledger.record(facts, Cause(source, actor=actor))
+
+
+def confirm_return(payment: Payment, session_id: str) -> bool:
+    """Whether a return URL's session is one that we opened for this payment. Asks nobody."""
+    return session_id.isprintable() and payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
+
+
+def facts_at_stripe(payment: Payment) -> list[StripeFact]:
+    """This payment's objects as Stripe has them now, found from those that we know of."""
+    facts = list(_sessions(payment))
+    known = {fact.payment_intent_id for fact in facts}
+    known |= set(payment.facts.values_list("payment_intent_id", flat=True))
+    for payment_intent_id in sorted(known - {""}):
+        facts += everything_about(payment_intent_id)
+    return facts
+
+
+def _sessions(payment: Payment) -> Iterator[StripeFact]:
+    for session_id in payment.facts.filter(kind=Kind.SESSION).values_list("stripe_id", flat=True):
+        with contextlib.suppress(StripeRefusedError):  # Stripe forgets test data
+            yield from read_session(session_id)

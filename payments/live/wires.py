@@ -1,0 +1,68 @@
+"""Writes frames straight to daphne's or uvicorn's transport, so that one prepared frame serves all sockets.
+
+This is the only file that touches the servers' private attributes. Any other ASGI server, and any version of theirs
+that looks different, gets plain `send()`: `wire_of` then returns None.
+"""
+
+import functools
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+@functools.lru_cache(maxsize=64)
+def wire_frames(texts: tuple[bytes, ...]) -> bytes:
+    """What many sockets are told at once, put together once."""
+    return b"".join(map(wire_frame, texts))
+
+
+def wire_frame(text: bytes) -> bytes:
+    """An unmasked text frame, https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+    size = len(text)
+    if size < 126:
+        return struct.pack("!BB", 0x81, size) + text
+    return (struct.pack("!BBH", 0x81, 126, size) if size < 65536 else struct.pack("!BBQ", 0x81, 127, size)) + text
+
+
+class DaphneWire:
+    """autobahn's protocol on a Twisted transport."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol, self._transport = protocol, protocol.transport
+        self.write = self._transport.write
+        self.unsent()
+
+    def open(self) -> bool:
+        return bool(self._protocol.state == self._protocol.STATE_OPEN)
+
+    def unsent(self) -> int:
+        return len(self._transport.dataBuffer) + int(self._transport._tempDataLen)
+
+    def abort(self) -> None:
+        self._transport.abortConnection()
+
+
+class UvicornWire:
+    """uvicorn's sans-I/O protocol on an asyncio transport."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol, self._transport = protocol, protocol.transport
+        self.write, self.unsent = self._transport.write, self._transport.get_write_buffer_size
+        self.abort = self._transport.abort
+        self.open()
+
+    def open(self) -> bool:
+        return bool(self._protocol.handshake_complete and not self._protocol.close_sent)
+
+
+def wire_of(send: Send) -> DaphneWire | UvicornWire | None:
+    """The server's transport behind its `send`, where it is one that we know."""
+    try:
+        if isinstance(send, functools.partial) and hasattr(send.args[0], "sendPreparedMessage"):
+            return DaphneWire(send.args[0])
+        owner = getattr(send, "__self__", None)
+        return UvicornWire(owner) if type(owner).__name__ == "WebSocketsSansIOProtocol" else None
+    except (AttributeError, IndexError):
+        return None

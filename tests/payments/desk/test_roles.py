@@ -1,0 +1,66 @@
+"""Who may give how much back."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+
+from payments.desk.roles import GROUPS, make_groups
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.refunds import refund
+from payments.models import Payment
+from tests.payments.clients import desk_page_of, signed_in, text_of
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db
+FULL = {"scope": "full", "reason": "requested_by_customer"}
+
+
+@pytest.fixture
+def dear(book: Callable[..., Payment]) -> Payment:
+    """A payment above the front desk's limit of 100 €."""
+    payment = book(15000)
+    deliver(Story(payment).succeeded())
+    payment.refresh_from_db()
+    return payment
+
+
+def test_each_group_has_its_permissions() -> None:
+    for name, codenames in GROUPS.items():
+        group = Group.objects.get(name=name)
+        assert {permission.codename for permission in group.permissions.all()} == set(codenames)
+
+
+def test_what_a_manager_took_from_a_group_stays_taken() -> None:
+    group = Group.objects.get(name="front desk")
+    group.permissions.remove(Permission.objects.get(codename="refund_payment"))
+    make_groups()
+    assert not group.permissions.exists()
+
+
+def test_staff_in_no_group_refund_nothing(dear: Payment) -> None:
+    assert signed_in("temp").get(f"{desk_page_of(dear)}refund/").status_code == 403
+
+
+def test_the_front_desk_refunds_up_to_its_limit(dear: Payment) -> None:
+    desk = signed_in("desk2", "front desk")
+    answer = desk.post(f"{desk_page_of(dear)}refund/", FULL)
+    assert answer.status_code == 422
+    assert "Votre compte peut rembourser 100,00 €" in text_of(answer)
+    assert desk.post(f"{desk_page_of(dear)}refund/", {**FULL, "scope": "part", "amount": "100"}).status_code == 200
+
+
+def test_many_small_refunds_stay_within_the_limit(dear: Payment) -> None:
+    with pytest.raises(StripeUnavailableError):  # nothing answers, so it is pending
+        refund(dear, 9000, "duplicate", None)
+    answer = signed_in("desk2", "front desk").post(
+        f"{desk_page_of(dear)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
+    )
+    assert "Votre compte peut rembourser 10,00 €" in text_of(answer)
+    dear.refresh_from_db()
+    assert dear.amount_refund_pending == 9000
+
+
+def test_an_accountant_refunds_everything(dear: Payment) -> None:
+    answer = signed_in("books", "accountant").post(f"{desk_page_of(dear)}refund/", FULL)
+    assert "Rembourser 150,00 €" in text_of(answer)

@@ -1,0 +1,499 @@
+"""Each link of the chain, broken on purpose: the doctor names it and the way out."""
+
+import datetime
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone, translation
+from pytest_django.fixtures import Settings
+
+from payments import doctor
+from payments.doctor import database, delivery, events, machine
+from payments.doctor.finding import Level, Verdict, ok
+from payments.domain.status import PaymentStatus
+from payments.gateway import refunds
+from payments.gateway.client import StripeUnavailableError
+from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
+from tests.live_site import LiveSite
+from tests.payments.clients import text_of
+from tests.payments.page import Page
+from tests.payments.sandbox import StripeAtHome, open_checkout
+from tests.payments.stripe_story import Story, deliver
+from tests.services import Service
+
+pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).parents[3]
+Capture = pytest.CaptureFixture[str]
+HOUR = datetime.timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def english(settings: Settings) -> Iterator[None]:
+    """Requests leave their language active."""
+    settings.LANGUAGE_CODE = "en"
+    with translation.override("en"):
+        yield
+
+
+def says(verdict: Verdict, level: Level, what: str, fix: str = "") -> bool:
+    assert (verdict.level, what in verdict.what, fix in verdict.fix) == (level, True, True), verdict
+    assert bool(verdict.fix) == (level != Level.OK), "whatever is wrong comes with its fix"
+    return True
+
+
+def checked(name: str) -> Verdict:
+    return doctor.CHECKS[name]()
+
+
+def receipts(outcome: str, *, age: datetime.timedelta = HOUR, **fields: object) -> None:
+    row = EventReceipt(stripe_event_id=f"evt_{outcome}", type="x", livemode=False, stripe_created=0, outcome=outcome)
+    row.save()
+    EventReceipt.objects.filter(pk=row.pk).update(received_at=timezone.now() - age, **fields)
+
+
+def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> None:
+    settings.SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS, settings.SITE_URL = "aB3-x" * 12, [], "http://127.0.0.1"
+    assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRET is empty", "stripe listen")
+    settings.STRIPE_WEBHOOK_SECRETS = ["nonsense"]
+    assert says(machine.configuration(), Level.ERROR, "whsec_")
+    settings.STRIPE_WEBHOOK_SECRETS = ["whsec_1"]
+    assert says(machine.configuration(), Level.OK, "sound")
+
+
+def test_versions_below_the_floor_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert says(machine.versions(), Level.OK, "django 5.2")
+    monkeypatch.setitem(machine.FLOORS, "django", "5.2.99")
+    assert says(machine.versions(), Level.ERROR, "< 5.2.99", "requirements.lock")
+
+
+@pytest.mark.parametrize(
+    ("floor", "level", "said"),
+    [("TOO_LITTLE", Level.ERROR, "The disk is full"), ("LITTLE", Level.WARNING, "Free disk space")],
+)
+def test_a_disk_that_fills_up_is_noticed(floor: str, level: Level, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.disk().level == Level.OK
+    monkeypatch.setattr(machine, floor, 10**18)
+    assert says(machine.disk(), level, said, "room")
+
+
+def test_events_that_failed_are_counted_with_their_age(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert says(events.failed(), Level.OK, "No event came yet")
+    deliver(story.failed())
+    assert says(events.failed(), Level.OK, "Every event was applied")
+    monkeypatch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        deliver(story.completed())
+    assert says(events.failed(), Level.ERROR, "Events not applied: 1", "replay_events --failed")
+
+
+def test_an_event_that_was_never_applied_is_told() -> None:
+    receipts("received")
+    assert says(events.failed(), Level.ERROR, "for 1 hr", "--failed")
+
+
+def test_no_event_is_given_up_in_silence() -> None:
+    receipts("dead")
+    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
+    assert "--failed" not in events.failed().fix
+    receipts("failed")
+    assert says(events.failed(), Level.ERROR, "not applied: 1", "--failed")
+    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
+
+
+def test_an_event_that_is_not_understood_is_set_aside(story: Story) -> None:
+    event = story.completed()
+    event["data"]["object"]["amount_total"] = "a lot"
+    deliver(event)
+    assert says(events.quarantined(), Level.WARNING, "set aside: 1", "reconcile")
+
+
+def test_a_refund_that_waits_for_its_payment_is_told_after_a_while(story: Story) -> None:
+    deliver(story.refund(1000))
+    assert events.waiting().level == Level.OK
+    EventReceipt.objects.update(received_at=timezone.now() - HOUR)
+    assert says(events.waiting(), Level.WARNING, "not known yet: 1", "sweep")
+
+
+def test_events_of_the_other_mode_are_told(story: Story) -> None:
+    deliver(Story(story.payment, livemode=True).completed())
+    assert says(events.other_mode(), Level.WARNING, "refused within a day: 1", "STRIPE_LIVE_MODE")
+
+
+def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    stripe.do("pay", session=open_checkout(payment))
+    stripe.tell()
+    payment.refresh_from_db()
+    stripe.do("api", mode="error500")
+    with pytest.raises(StripeUnavailableError):
+        refunds.refund(payment, 1000, "", clerk)
+    assert events.unanswered_refunds().level == Level.OK  # it may still come
+    Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - 2 * HOUR / 60)
+    assert says(events.unanswered_refunds(), Level.WARNING, "answer: 1", "sweep")
+    Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - HOUR)
+    assert says(events.unanswered_refunds(), Level.ERROR, "answer: 1", "sweep")
+
+
+def test_work_that_a_sweep_would_have_done(payment: Payment, stripe: StripeAtHome) -> None:
+    open_checkout(payment)
+    Payment.objects.update(status=PaymentStatus.VOID, updated_at=timezone.now() - HOUR)
+    assert says(events.sweep_work(), Level.WARNING, "any more: 1.", "--every 60")
+
+
+def test_a_bank_debit_that_nobody_asked_about(payment: Payment) -> None:
+    long_ago = timezone.now() - datetime.timedelta(days=12)
+    Payment.objects.update(status=PaymentStatus.PROCESSING, updated_at=long_ago)
+    assert says(events.sweep_work(), Level.WARNING, "debits: 1.", "sweep")
+
+
+def test_a_mirror_that_does_not_run(story: Story) -> None:
+    deliver(story.completed())
+    assert events.mirror_lag().level == Level.OK
+    EventReceipt.objects.update(received_at=timezone.now() - HOUR)
+    assert says(events.mirror_lag(), Level.WARNING, "not copied: 1", "mirror")
+
+
+@pytest.mark.postgres
+def test_a_healthy_database_is_healthy(database: str, story: Story) -> None:
+    assert connection.vendor.startswith(database)
+    deliver(story.completed())
+    for name in ("database-settings", "migrations", "database-integrity", "standings", "history", "feeds", "prune"):
+        assert doctor.CHECKS[name]().level == Level.OK, doctor.CHECKS[name]()
+
+
+@pytest.mark.postgres(only=True)
+def test_postgresql_without_time_outs_is_told(database: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")
+    assert says(doctor.CHECKS["database-settings"](), Level.WARNING, "no lock_timeout", "options")
+
+
+def test_a_row_that_refers_to_nothing_is_damage(story: Story) -> None:
+    deliver(story.completed())
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE payments_feedentry SET change_id = 99999 WHERE seq = 2")
+        assert says(database.integrity(), Level.ERROR, "payments_feedentry row", "catch_up")
+        cursor.execute(
+            "UPDATE payments_feedentry SET change_id = (SELECT MAX(id) FROM payments_statuschange) WHERE seq = 2"
+        )
+
+
+def test_a_payment_that_somebody_changed_past_the_ledger(story: Story, book: Callable[..., Payment]) -> None:
+    deliver(story.completed())
+    book()
+    assert database.standings().level == Level.OK
+    Payment.objects.filter(pk=story.payment.pk).update(status=PaymentStatus.UNPAID)
+    assert says(
+        database.standings(),
+        Level.ERROR,
+        f"their facts say: 1 ({story.payment.public_id})",
+        "reconcile --fix",
+    )
+
+
+def test_a_timeline_with_a_line_torn_out(story: Story) -> None:
+    deliver(story.completed())
+    FeedEntry.objects.all().delete()
+    StatusChange.objects.all()[:1].get().delete()
+    assert says(database.history(), Level.ERROR, "gaps: 1", "look for who wrote")
+
+
+@pytest.mark.parametrize("torn", [1, 2, 4])
+def test_a_feed_with_a_hole_anywhere(torn: int, story: Story) -> None:
+    for event in (story.failed(), story.completed(), story.refund(1000)):
+        deliver(event)
+    assert database.feeds().level == Level.OK
+    assert Feed.objects.head_of("staff") == 4
+    FeedEntry.objects.filter(feed__audience="staff", seq=torn).delete()
+    assert says(database.feeds(), Level.ERROR, "have holes: staff", "prune")
+
+
+def test_a_pruned_feed_has_no_holes(story: Story) -> None:
+    for event in (story.failed(), story.completed()):
+        deliver(event)
+    FeedEntry.objects.filter(seq=1).update(created_at=timezone.now() - 20 * 24 * HOUR)
+    assert says(database.prunable(), Level.WARNING, "prune", "daily")
+    call_command("prune")
+    assert (database.feeds().level, database.prunable().level) == (Level.OK, Level.OK)
+    FeedEntry.objects.update(created_at=timezone.now() - 20 * 24 * HOUR)
+    call_command("prune")
+    assert database.feeds().level == Level.OK
+
+
+def test_stripe_knows_the_account(stripe: StripeAtHome, settings: Settings) -> None:
+    assert says(checked("stripe-account"), Level.ERROR, "but STRIPE_ACCOUNT_ID is acct_1Tests", "that account")
+    settings.STRIPE_ACCOUNT_ID = "acct_1SandboxTestAccount"
+    assert says(checked("stripe-account"), Level.OK, "acct_1SandboxTestAccount")
+
+
+def test_stripe_out_of_reach_is_told_as_such(stripe: StripeAtHome) -> None:
+    stripe.do("api", mode="error500")
+    for name in ("stripe-account", "stripe-endpoint", "clock", "events-missed"):
+        assert says(checked(name), Level.ERROR, "does not answer", "status.stripe.com")
+
+
+def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome, settings: Settings) -> None:
+    import stripe as sdk
+
+    client = sdk.StripeClient(settings.STRIPE_SECRET_KEY, base_addresses={"api": stripe.url})
+    assert says(checked("stripe-endpoint"), Level.ERROR, "sends no events to http://testserver", "catch_up")
+    made = client.v1.webhook_endpoints.create(
+        {"url": "http://testserver/stripe/webhook/", "enabled_events": ["charge.succeeded"]}
+    )
+    assert says(checked("stripe-endpoint"), Level.ERROR, "does not send: charge.dispute.closed", "Add these")
+    client.v1.webhook_endpoints.update(made.id, {"enabled_events": ["*"]})
+    assert checked("stripe-endpoint").level == Level.OK
+    client.v1.webhook_endpoints.update(made.id, {"disabled": True})
+    assert says(checked("stripe-endpoint"), Level.ERROR, "switched off", "Switch it on")
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0, Level.OK), (60, Level.WARNING), (-290, Level.ERROR)])
+def test_a_wrong_clock_is_measured(ahead: int, level: Level, stripe: StripeAtHome) -> None:
+    with time_machine.travel(timezone.now() + datetime.timedelta(seconds=ahead)):
+        verdict = checked("clock")
+    assert verdict.level == level
+    measured = int(re.findall(r"-?\d+", verdict.what)[0])
+    assert abs(measured - ahead) <= 2
+
+
+def test_events_that_never_came_are_found_without_applying_them(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("clock", offset=-3600)
+    stripe.do("pay", session=open_checkout(payment))
+    stripe.do("clock", offset=0)
+    before = StatusChange.objects.count()
+    sent = len(stripe.events())
+    verdict = checked("events-missed")
+    assert says(verdict, Level.ERROR, "some never came", "catch_up")
+    assert int(re.findall(r"\d+", verdict.what)[1]) <= sent
+    assert (StatusChange.objects.count(), EventReceipt.objects.count()) == (before, 0)
+    stripe.tell()
+    assert says(checked("events-missed"), Level.OK, "events of two days came")
+
+
+@pytest.mark.redis
+def test_the_channel_layer_is_spoken_through(redis_server: Service, settings: Settings) -> None:
+    assert says(delivery.channel_layer(), Level.OK, "right for one process")
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [redis_server.url]}}}
+    assert says(delivery.channel_layer(), Level.OK, "ms")
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}}
+    assert says(delivery.channel_layer(), Level.WARNING, "does not answer", "REDIS_URL")
+
+
+def test_a_site_that_is_not_there(settings: Settings) -> None:
+    settings.SITE_URL = "http://127.0.0.1:1"
+    assert says(delivery.webhook(), Level.ERROR, "does not answer", "SITE_URL")
+    assert says(delivery.socket(), Level.ERROR, "does not answer", "proxy")
+
+
+def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSite]) -> None:
+    site = make_site(postgres=True, redis=True)
+    rows = json.loads(site.manage("payments_doctor", "--json"))  # raises unless it exits with 0
+    assert [row["name"] for row in rows if row["level"] == "ok"] == list(doctor.CHECKS)
+    assert site.manage("payments_doctor", "channel-layer").startswith(
+        "ok       channel-layer: The channel layer answers in"
+    )
+
+
+def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., LiveSite]) -> None:
+    """The command, in a process of its own, against a real server and sandbox; then with another secret."""
+    site = make_site()
+
+    def run(**settings: str) -> tuple[int, dict[str, dict[str, str]]]:
+        site.settings |= settings
+        try:
+            text, status = site.manage("payments_doctor", "--json"), 0
+        except subprocess.CalledProcessError as failure:
+            text, status = failure.stdout, failure.returncode
+        return status, {row["name"]: row for row in json.loads(text)}
+
+    status, rows = run()
+    assert {name: row for name, row in rows.items() if row["level"] != "ok"} == {}
+    assert (status, list(rows)) == (0, list(doctor.CHECKS))
+    with sqlite3.connect(site.database_file) as file:
+        assert file.execute("SELECT COUNT(*) FROM payments_eventreceipt").fetchone() == (0,)
+
+    status, rows = run(STRIPE_WEBHOOK_SECRET="whsec_" + "1" * 32, WEB_PROCESSES="2")
+    assert status == 2
+    assert rows["webhook"]["level"] == "error"
+    assert "same STRIPE_WEBHOOK_SECRET" in rows["webhook"]["fix"]
+    assert rows["configuration"]["level"] == "warning"
+    site.server.kill()
+    _status, rows = run()
+    assert {name for name in ("webhook", "socket") if rows[name]["level"] == "error"} == {"webhook", "socket"}
+
+
+def test_the_command_prints_the_fix_beneath_each_problem(capsys: Capture) -> None:
+    receipts("quarantined")
+    with pytest.raises(SystemExit) as ended:
+        call_command("payments_doctor", "events-quarantined", "feeds")
+    assert ended.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"warning +events-quarantined: Events not understood", lines[0])
+    assert "-> Compare with Stripe: `manage.py reconcile`" in lines[1]
+    assert re.match(r"ok +feeds: ", lines[2])
+
+
+def test_the_command_ends_with_2_for_errors_and_for_a_wrong_name() -> None:
+    receipts("dead")
+    with pytest.raises(SystemExit) as ended:
+        call_command("payments_doctor", "events-failed")
+    assert ended.value.code == 2
+    with pytest.raises(CommandError, match="No check x; there are configuration") as refused:
+        call_command("payments_doctor", "x")
+    assert refused.value.returncode == 2
+
+
+def test_the_command_ends_with_0_when_all_is_well(capsys: Capture) -> None:
+    call_command("payments_doctor", "feeds", "history", "--json")
+    assert [(row["name"], row["level"], row["fix"]) for row in json.loads(capsys.readouterr().out)] == [
+        ("feeds", "ok", ""),
+        ("history", "ok", ""),
+    ]
+
+
+def test_a_check_that_fails_itself_is_a_finding_and_the_others_go_on() -> None:
+    found = list(doctor.examine({"broken": lambda: Verdict(1 / 0, ""), "fine": lambda: ok("yes")}))  # type: ignore[arg-type]
+    assert [(finding.name, finding.level) for finding in found] == [("broken", Level.ERROR), ("fine", Level.OK)]
+    assert "ZeroDivisionError" in found[0].what
+
+
+def test_the_doctor_changes_nothing(story: Story, stripe: StripeAtHome) -> None:
+    deliver(story.completed())
+    before = [list(model.objects.values()) for model in (Payment, Fact, StatusChange, FeedEntry, EventReceipt, Feed)]
+    list(doctor.examine(doctor.CHECKS))
+    assert before == [
+        list(model.objects.values()) for model in (Payment, Fact, StatusChange, FeedEntry, EventReceipt, Feed)
+    ]
+
+
+def test_staff_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Client, settings: Settings) -> None:
+    settings.SECRET_KEY = "aB3-x" * 12
+    receipts("dead")
+    client.force_login(clerk)
+    with translation.override("fr"):
+        page = client.get("/desk/why/")
+    assert page.status_code == 200
+    assert page.context["findings"][0].name == "events-failed"
+    assert "manage.py replay_events --id evt_... --force" in text_of(page)
+    assert page.content.decode().index('id="events-failed"') < page.content.decode().index('id="feeds"')
+
+
+def test_the_page_asks_little_of_the_database(
+    clerk: User, client: Client, django_assert_max_num_queries: Callable[..., object]
+) -> None:
+    client.force_login(clerk)
+    with django_assert_max_num_queries(30):  # type: ignore[attr-defined]
+        client.get("/desk/why/")
+
+
+@pytest.mark.parametrize("path", ["/desk/why/", "/desk/{reference}/why/"])
+def test_patients_and_visitors_are_not_told(path: str, client: Client, patient: User, payment: Payment) -> None:
+    path = path.format(reference=payment.appointment.reference)
+    assert client.get(path).status_code == 302
+    client.force_login(patient)
+    assert client.get(path).status_code == 403
+
+
+@pytest.fixture
+def as_clerk(clerk: User) -> Client:
+    client = Client(headers={"Accept-Language": "en"})
+    client.force_login(clerk)
+    return client
+
+
+def why(client: Client, payment: Payment) -> str:
+    page = client.get(f"/desk/{payment.appointment.reference}/why/")
+    assert page.status_code == 200
+    return text_of(page)
+
+
+def test_one_payments_way_from_stripe_is_told_with_times(as_clerk: Client, story: Story) -> None:
+    event = story.completed()
+    deliver(event)
+    page = why(as_clerk, story.payment)
+    for word in (event["id"], "Created at Stripe", "Received", "Applied", "Pushed", "Seen"):
+        assert word in page
+    assert "No page of the patient was open" in page
+    assert "is not in order" not in page
+
+
+def test_a_payment_that_was_only_booked_has_nothing_to_explain(as_clerk: Client, payment: Payment) -> None:
+    page = why(as_clerk, payment)
+    assert "Appointment booked · €50.00" in page
+    assert "is not in order" not in page
+
+
+def test_the_desks_own_changes_say_that_stripe_has_no_part_in_them(
+    as_clerk: Client, payment: Payment, clerk: User
+) -> None:
+    from payments.desk import till
+
+    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    assert "Recorded at the front desk, without Stripe" in why(as_clerk, payment)
+
+
+def test_an_event_that_did_not_arrive_is_named(as_clerk: Client, story: Story) -> None:
+    refund = story.refund(1000)
+    deliver(refund)
+    deliver(story.completed())
+    EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="failed", payment=None)
+    Fact.objects.filter(kind="refund").update(payment=story.payment)
+    page = why(as_clerk, story.payment)
+    assert f"The event {refund['id']} ({refund['type']}) did not arrive: Failed" in page
+    assert f"replay_events --id {refund['id']}" in page
+    assert "--force" not in page
+    EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="quarantined")
+    assert f"replay_events --id {refund['id']} --force" in why(as_clerk, story.payment)
+
+
+def test_a_payment_that_stands_still_says_since_when(as_clerk: Client, payment: Payment, stripe: StripeAtHome) -> None:
+    open_checkout(payment)
+    StatusChange.objects.update(created_at=timezone.now() - HOUR)
+    assert "Stripe has told nothing new for 1 hr" in why(as_clerk, payment)
+    assert "Stripe answered our own request" in why(as_clerk, payment)
+
+
+def test_a_row_changed_past_the_ledger_is_seen_on_its_page(as_clerk: Client, story: Story) -> None:
+    deliver(story.completed())
+    Payment.objects.update(amount_received=1)
+    assert "This page shows something else than what is known of the payment" in why(as_clerk, story.payment)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_pages_that_are_open_are_counted(clerk: User, story: Story) -> None:
+    from asgiref.sync import sync_to_async
+
+    client = Client(headers={"Accept-Language": "en"})
+    await sync_to_async(client.force_login)(clerk)
+    async with Page(story.payment.appointment.patient) as page:
+        await page.told_until_hello()
+        assert "Pages of the patient that are connected now: 1" in await sync_to_async(why)(client, story.payment)
+
+
+def test_every_check_has_its_section_in_the_troubleshooting_guide() -> None:
+    guide = (ROOT / "docs" / "troubleshooting.md").read_text()
+    sections = re.findall(r"^### `([a-z-]+)`$", guide, re.MULTILINE)
+    assert sections == [*doctor.IN_PROCESS, *doctor.CHECKS]
+    for name, text in zip(sections, re.split(r"^### .*$", guide, flags=re.MULTILINE)[1:], strict=True):
+        assert "**Do:**" in text, name
+
+
+def test_every_command_that_a_fix_names_exists() -> None:
+    texts = [path.read_text() for path in (ROOT / "payments" / "doctor").glob("*.py")]
+    texts += [
+        (ROOT / "docs" / "troubleshooting.md").read_text(),
+        (ROOT / "deploy" / "prometheus-alerts.yml").read_text(),
+    ]
+    named = {name for text in texts for name in re.findall(r"manage\.py ([a-z_]+)", text)}
+    ours = {path.stem for path in (ROOT / "payments" / "management" / "commands").glob("[a-z]*.py")}
+    assert named <= ours | {"migrate", "check"}

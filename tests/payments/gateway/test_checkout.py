@@ -1,0 +1,146 @@
+"""Opening and expiring Checkout Sessions, against the sandbox at its real HTTP interface."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+from payments.desk import till
+from payments.domain.status import PaymentStatus as S
+from payments.gateway import checkout, client
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.reconcile import ask_stripe, confirm_return
+from payments.ledger import Source
+from payments.models import Payment
+from tests.payments.sandbox import StripeAtHome, open_checkout
+
+pytestmark = pytest.mark.django_db
+
+
+def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(
+    payment: Payment, stripe: StripeAtHome
+) -> None:
+    session_id = open_checkout(payment)
+    session = stripe.session(session_id)
+    assert (session["amount_total"], session["currency"], session["locale"]) == (5000, "eur", "fr")
+    assert session["metadata"] == {"payment_id": str(payment.public_id), "attempt": "1"}
+    assert payment.status == S.CHECKOUT_OPEN
+    sent = str(session)
+    patient = payment.appointment.patient
+    for secret in (
+        patient.last_name,
+        patient.email,
+        payment.appointment.service,
+        payment.appointment.practitioner.name,
+    ):
+        assert secret not in sent
+
+
+def test_paying_there_marks_the_payment_paid_once(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    stripe.do("pay", session=session_id)
+    assert set(stripe.tell()) <= {"applied", "no_change", "ignored_type"}
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_received, payment.method) == (S.PAID, 5000, "card")
+    assert [change.to_status for change in payment.changes.all() if change.moved] == [S.CHECKOUT_OPEN, S.PAID]
+
+
+def test_a_declined_card_leaves_the_page_open_and_says_so(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    stripe.do("pay", session=session_id, outcome="declined")
+    stripe.tell()
+    payment.refresh_from_db()
+    assert (payment.status, payment.attempt, payment.failure_code) == (S.CHECKOUT_OPEN, "failed", "generic_decline")
+    stripe.do("pay", session=session_id)
+    stripe.tell()
+    payment.refresh_from_db()
+    assert (payment.status, payment.failure_code) == (S.PAID, "")
+
+
+def test_the_older_page_is_expired_before_a_new_one_is_shown(payment: Payment, stripe: StripeAtHome) -> None:
+    first, second = open_checkout(payment), open_checkout(payment)
+    assert [stripe.session(session_id)["status"] for session_id in (first, second)] == ["expired", "open"]
+    assert payment.status == S.CHECKOUT_OPEN
+
+
+def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
+    payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls: list[str] = []
+    create = client.call
+
+    def overtaken(request: Callable) -> tuple:  # type: ignore[type-arg]
+        monkeypatch.setattr(checkout, "call", create)
+        urls.append(open_checkout(payment))  # the other click, while ours waits for Stripe
+        return create(request)
+
+    monkeypatch.setattr(checkout, "call", overtaken)
+    urls.append(open_checkout(payment))
+    assert urls[0] == urls[1]
+    assert payment.facts.filter(kind="session", status="open").count() == 1
+
+
+def test_a_paid_payment_cannot_be_paid_again(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("pay", session=open_checkout(payment))
+    with pytest.raises(checkout.NotPayableError):  # although no webhook has arrived yet
+        open_checkout(payment)
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+
+
+def test_stripe_out_of_reach_is_said_and_leaves_the_payment_payable(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("api", mode="error500")
+    with pytest.raises(StripeUnavailableError):
+        open_checkout(payment)
+    stripe.do("api", mode="ok")
+    assert open_checkout(payment)
+
+
+def test_cash_at_the_desk_expires_the_open_page(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    session_id = open_checkout(payment)
+    till.take_payment(payment, 5000, "cash", clerk)
+    assert stripe.session(session_id)["status"] == "expired"
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    with pytest.raises(checkout.NotPayableError):
+        till.take_payment(payment, 5000, "cash", clerk)
+
+
+def test_the_same_form_sent_twice_takes_cash_once(payment: Payment, clerk: User) -> None:
+    for _ in range(2):
+        till.take_payment(payment, 2000, "cash", clerk, key="c0ffee")
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_received, payment.owed) == (S.UNDERPAID, 2000, 3000)
+
+
+def test_nobody_is_sent_to_checkout_while_a_bank_debit_is_under_way(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("pay", session=open_checkout(payment), outcome="processing")
+    stripe.tell()
+    with pytest.raises(checkout.NotPayableError):
+        open_checkout(payment)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_canceling_the_appointment_expires_the_open_page(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    payment.appointment.status = "canceled"
+    payment.appointment.save()
+    assert stripe.session(session_id)["status"] == "expired"
+    payment.refresh_from_db()
+    assert payment.status == S.VOID
+
+
+def test_the_return_page_asks_stripe_when_no_webhook_came(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    stripe.do("pay", session=session_id)
+    assert confirm_return(payment, session_id)
+    ask_stripe(payment, Source.RETURN_PAGE)
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    assert payment.changes.filter(to_status=S.PAID, source="return_page").count() == 1
+    assert set(stripe.tell()) <= {"no_change", "ignored_type"}
+
+
+def test_a_return_with_somebody_elses_session_is_not_ours(book: Callable[..., Payment], stripe: StripeAtHome) -> None:
+    mine, other = book(), book()
+    assert not confirm_return(mine, open_checkout(other))

@@ -1,0 +1,101 @@
+"""Giving money back through the sandbox."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from payments.domain.status import PaymentStatus as S
+from payments.domain.status import Review
+from payments.gateway import refunds, sweep
+from payments.gateway.client import StripeUnavailableError
+from payments.gateway.reconcile import ask_stripe
+from payments.gateway.refunds import NotRefundableError
+from payments.ledger import Source
+from payments.models import Fact, Payment
+from tests.payments.sandbox import StripeAtHome, open_checkout
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_refund_is_one_row_and_bears_the_name_of_who_asked(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    refunds.refund(paid, 5000, "requested_by_customer", clerk)
+    stripe.tell()
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded, paid.refundable) == (S.REFUNDED, 5000, 0)
+    assert {change.actor for change in paid.changes.filter(to_status__in=[S.REFUNDED, S.REFUND_PENDING])} == {clerk}
+    assert Fact.objects.filter(kind="refund").exclude(stripe_id__startswith="request_").count() == 1
+
+
+def test_part_of_it_then_the_rest(paid: Payment, clerk: User) -> None:
+    refunds.refund(paid, 1500, "", clerk)
+    paid.refresh_from_db()
+    assert (paid.status, paid.refundable) == (S.PARTIALLY_REFUNDED, 3500)
+    refunds.refund(paid, 3500, "", clerk)
+    paid.refresh_from_db()
+    assert paid.status == S.REFUNDED
+
+
+@pytest.mark.parametrize("amount", [0, -1, 5001])
+def test_more_than_what_is_left_is_refused(paid: Payment, clerk: User, amount: int) -> None:
+    with pytest.raises(NotRefundableError) as refused:
+        refunds.refund(paid, amount, "", clerk)
+    assert refused.value.remaining == 5000
+
+
+def test_the_second_of_two_clicks_finds_nothing_left(paid: Payment, clerk: User) -> None:
+    same = Payment.objects.get(pk=paid.pk)
+    refunds.refund(paid, 5000, "", clerk)
+    with pytest.raises(NotRefundableError) as refused:
+        refunds.refund(same, 5000, "", clerk)
+    assert refused.value.remaining == 0
+
+
+def test_the_same_form_sent_twice_is_one_refund(paid: Payment, clerk: User) -> None:
+    for _ in range(2):
+        refunds.refund(paid, 1000, "", clerk, key="c0ffee")
+    paid.refresh_from_db()
+    assert paid.amount_refunded == 1000
+
+
+@pytest.mark.parametrize("processed", [True, False])
+def test_a_refund_without_an_answer_stays_pending_until_the_sweep_settles_it(
+    paid: Payment, stripe: StripeAtHome, clerk: User, processed: bool
+) -> None:
+    stripe.do("api", mode="error500", processed=processed, match="/v1/refunds")
+    with pytest.raises(StripeUnavailableError):
+        refunds.refund(paid, 5000, "", clerk)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (S.REFUND_PENDING, 5000)
+    stripe.do("api", mode="ok")
+    request = Fact.objects.get(stripe_id__startswith="request_")
+    sweep.resend(request)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded) == (S.REFUNDED, 5000)
+    ask_stripe(paid, Source.RECONCILE)
+    assert Fact.objects.filter(kind="refund").exclude(stripe_id__startswith="request_").count() == 1
+
+
+def test_money_already_returned_on_the_dashboard_is_no_error_state(
+    paid: Payment, stripe: StripeAtHome, clerk: User
+) -> None:
+    intent = paid.facts.get(kind="intent").stripe_id
+    stripe.do("refund", payment_intent=intent)
+    refunds.refund(paid, 5000, "", clerk)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (S.REFUNDED, 0)
+
+
+def test_of_a_double_payment_the_later_one_is_given_back(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    first = open_checkout(payment)
+    stripe.do("pay", session=first)
+    payment.facts.filter(kind="session").update(status="expired")  # as if we had never heard that it was paid
+    Payment.objects.update(status="expired")
+    second = open_checkout(payment)
+    stripe.do("pay", session=second)
+    stripe.tell()
+    payment.refresh_from_db()
+    assert (payment.amount_overpaid, payment.reviews) == (5000, [Review.DOUBLE_PAYMENT])
+    refunds.refund(payment, 5000, "duplicate", clerk)
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_overpaid, payment.reviews) == (S.PAID, 0, [])
+    later = payment.facts.get(kind="intent", attempt="2")
+    assert Fact.objects.filter(kind="refund", payment_intent_id=later.stripe_id).exists()

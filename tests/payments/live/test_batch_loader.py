@@ -1,0 +1,57 @@
+"""Many questions at the same time."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from payments.live.batch_loader import BatchLoader
+
+pytestmark = pytest.mark.django_db(transaction=True)  # the threads put their connections in order
+NOBODY = "nobody"
+
+
+class Book:
+    """Answers with capitals, once it is opened."""
+
+    def __init__(self) -> None:
+        self.opened, self.asked = threading.Event(), list[set[str]]()
+
+    def __call__(self, keys: set[str]) -> dict[str, str]:
+        self.asked.append(keys)
+        assert self.opened.wait(10)
+        if "torn" in keys:
+            raise LookupError("this page is missing")
+        return {key: key.upper() for key in keys if key != NOBODY}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 a thread's
+            await asyncio.sleep(0.005)
+
+
+async def test_those_who_come_while_an_answer_is_awaited_are_asked_for_in_one_question() -> None:
+    book = Book()
+    loader = BatchLoader(book)
+    first = asyncio.create_task(loader.load("ada"))
+    await until(lambda: book.asked)
+    others = [asyncio.create_task(loader.load(name)) for name in ("ben", "cleo", "ben", NOBODY)]
+    impatient = asyncio.create_task(loader.load("dan"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    book.opened.set()
+    assert await asyncio.gather(first, *others) == ["ADA", "BEN", "CLEO", "BEN", None]
+    assert book.asked == [{"ada"}, {"ben", "cleo", "dan", NOBODY}]
+
+
+async def test_a_question_that_fails_fails_for_all_who_asked_it_and_for_nobody_else() -> None:
+    book = Book()
+    book.opened.set()
+    loader = BatchLoader(book)
+    found = await asyncio.gather(*map(loader.load, ("torn", "ada")), return_exceptions=True)
+    assert [type(each) for each in found] == [LookupError, LookupError]
+    assert await loader.load("ada") == "ADA"
+    with pytest.raises(LookupError, match="missing"):
+        await loader.load("torn")

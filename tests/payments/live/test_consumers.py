@@ -1,0 +1,246 @@
+"""The socket: what it is told and in what order. What it may not ask or say is in tests/inputs."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
+
+from payments.desk import till
+from payments.live import fanout, hints, hub, rendering
+from payments.live.feeds import BEAT
+from payments.logs import fields_of
+from payments.models import Feed, FeedEntry, Payment
+from tests.payments.page import Page
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Book = Callable[..., Payment]
+
+
+@pytest.fixture
+def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does each two or four seconds, it does ten times a second."""
+    monkeypatch.setattr(hub, "TAIL", 0.1)
+    monkeypatch.setattr(hub, "RECHECK", 0.1)
+
+
+@sync_to_async
+def pay(payment: Payment, clerk: User) -> None:
+    till.take_payment(payment, payment.amount_due, "cash", clerk)
+
+
+async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Book, patient: User, clerk: User) -> None:
+    first, second = await sync_to_async(book)(), await sync_to_async(book)()
+    await pay(first, clerk)
+    async with Page(patient, "after=2&lang=en") as page:
+        missed, hello = await page.told_until_hello()
+        assert (missed["seq"], missed["prev"]) == (3, 2)
+        assert f'id="payment-{first.public_id}"' in missed["html"]
+        assert "Paid" in missed["html"]
+        assert hello == {"t": "hello", "seq": 3, "hb": 10}
+        await pay(second, clerk)
+        coming = await page.told()
+        assert coming["seq"] == 4
+        assert f'id="payment-{second.public_id}"' in coming["html"]
+
+
+async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_for_it(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    async with Page(patient, "after=1&lang=en") as page:
+        await page.told_until_hello()
+        await pay(payment, clerk)
+        heard = await page.told()
+        await sync_to_async(FeedEntry.objects.all().delete)()
+        async with Page(patient, "after=1&lang=en") as back:
+            assert await back.told_until_hello() == [heard, {"t": "hello", "seq": 2, "hb": 10}]
+
+
+async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
+    book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def frames_after(*question: Any) -> Any:
+        asked.append(question)
+        return rendering.frames_after(*question)
+
+    monkeypatch.setattr(fanout, "frames_after", frames_after)
+    for _ in range(3):
+        await pay(await sync_to_async(book)(), clerk)
+    pages = [Page(patient, f"after={3 + number % 3}&lang=en") for number in range(9)]
+    await asyncio.gather(*(page.open() for page in pages))
+    for number, page in enumerate(pages):
+        *missed, hello = await page.told_until_hello()
+        assert [message["seq"] for message in missed] == list(range(4 + number % 3, 7))
+        assert hello["seq"] == 6
+        await page.socket.disconnect(timeout=5)
+    assert len(asked) <= 3, "once for each number that they knew, at most"
+
+
+async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
+    await pay(payment, clerk)
+    async with Page(patient, "after=2") as page:
+        assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
+
+
+async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    await pay(payment, clerk)
+    await sync_to_async(Feed.objects.update)(pruned=2)
+    await sync_to_async(FeedEntry.objects.all().delete)()
+    for after in (0, 900):
+        async with Page(patient, f"after={after}") as page:
+            assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
+
+
+async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
+    payment: Payment, patient: User, clerk: User
+) -> None:
+    story = Story(payment)
+    async with Page(patient, "after=0&lang=fr") as mine, Page(clerk, "after=0&lang=en") as theirs:
+        await mine.told_until_hello()
+        await theirs.told_until_hello()
+        response = await sync_to_async(deliver)(story.completed())
+        assert response.status_code == 200
+        patients, staffs = await mine.told(), await theirs.told()
+    assert f"/appointments/{payment.appointment.reference}/" in patients["html"]
+    assert f"/desk/{payment.appointment.reference}/" in staffs["html"]
+    assert "data-confirmed" in patients["html"]
+    assert "Paid" in staffs["html"]
+    for frame in (patients, staffs):
+        for secret in (patient.first_name, patient.last_name, patient.email, "csrf", payment.appointment.service):
+            assert secret not in frame["html"]
+
+
+async def test_a_page_hears_nothing_of_other_patients(
+    book: Book, patient: User, clerk: User, hurried_hub: None
+) -> None:
+    other = await sync_to_async(User.objects.create_user)("lou")
+    theirs = await sync_to_async(book)(patient=other)
+    async with Page(patient, f"after=0&feed=patient.{patient.pk}") as page:
+        await page.told_until_hello()
+        await pay(theirs, clerk)
+        assert await page.socket.receive_nothing(10 * hub.TAIL)
+
+
+async def test_a_hint_that_was_lost_is_found_by_the_tail(
+    payment: Payment, patient: User, clerk: User, hurried_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        monkeypatch.setattr(hints, "publish", lambda entries: None)
+        await pay(payment, clerk)
+        assert (await page.told())["seq"] == 2
+
+
+async def test_what_a_broken_template_keeps_back_is_told_once_it_is_mended(
+    payment: Payment, patient: User, clerk: User, hurried_hub: None, settings: Settings, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (tmp_path / "payments").mkdir()
+    (tmp_path / "payments" / "_entry.html").write_text("{% nonsense %}")
+    whole = settings.TEMPLATES
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        settings.TEMPLATES = [whole[0] | {"DIRS": [tmp_path, *whole[0]["DIRS"]]}]
+        await pay(payment, clerk)
+        assert await page.socket.receive_nothing(0.5)
+        settings.TEMPLATES = whole
+        assert (await page.told())["seq"] == 2
+    assert "live_rendering_failed" in {record.message for record in caplog.records}
+    assert "payment_status_changed" in {record.message for record in caplog.records}
+
+
+async def test_a_beat_says_the_newest_number(
+    payment: Payment, patient: User, clerk: User, hurried_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "BEAT", 0.3)
+    await pay(payment, clerk)
+    async with Page(patient, "after=2") as page:
+        await page.told_until_hello()
+        assert await page.told() == {"t": "hb", "seq": 2}
+
+
+async def test_a_ping_is_answered(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await page.socket.send_to("ping")
+        assert await page.told() == {"t": "hb", "seq": 0}
+
+
+async def test_a_ping_is_not_answered_while_the_database_is_silent(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        [running] = hub.running()
+        running.tailed_at -= BEAT
+        await page.socket.send_to("ping")
+        assert await page.socket.receive_nothing(0.5)
+
+
+async def sign_out(page: Page) -> None:
+    await sync_to_async(page.client.logout)()
+
+
+async def deactivate(page: Page) -> None:
+    await User.objects.filter(pk=page.user.pk).aupdate(is_active=False)  # type: ignore[union-attr]
+
+
+async def change_password(page: Page) -> None:
+    page.user.set_password("another")  # type: ignore[union-attr]
+    await page.user.asave()  # type: ignore[union-attr]
+
+
+async def take_staff_rights(page: Page) -> None:
+    await User.objects.filter(pk=page.user.pk).aupdate(is_staff=False)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(sign_out, 4401), (deactivate, 4401), (change_password, 4401), (take_staff_rights, 4403)],
+)
+async def test_a_socket_closes_at_the_end_of_its_right(
+    clerk: User, ending: Callable[[Page], object], code: int, hurried_hub: None
+) -> None:
+    """Within five seconds: tests/inputs/test_socket_inputs.py waits for it."""
+    async with Page(clerk) as page:
+        await page.told_until_hello()
+        await ending(page)  # type: ignore[misc]
+        assert await page.close_code() == code
+
+
+async def test_a_comeback_is_logged_with_its_cause(patient: User, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="payments.consumers"):
+        async with Page(patient, "after=0&try=3&why=closed&code=1006") as page:
+            await page.told_until_hello()
+        async with Page(patient, "after=0&try=1&why=%0Aforged&code=x") as page:
+            await page.told_until_hello()
+    assert [fields_of(record) for record in caplog.records if record.message == "live_reconnect"] == [
+        {"attempt": "3", "why": "closed", "code": "1006", "audience": f"patient.{patient.pk}"},
+        {"attempt": "1", "why": "unknown", "code": "", "audience": f"patient.{patient.pk}"},
+    ]
+
+
+async def test_changes_while_a_page_joins_are_told_once_and_in_order(book: Book, patient: User, clerk: User) -> None:
+    payments = [await sync_to_async(book)() for _ in range(12)]
+    async with Page(patient, "after=12") as settled:
+        await settled.told_until_hello()
+        paying = asyncio.create_task(asyncio.wait([asyncio.create_task(pay(payment, clerk)) for payment in payments]))
+        pages = [Page(patient, f"after=12&lang={lang}") for lang in ("fr", "en", "fr")]
+        for page in pages:
+            assert await page.open()
+        await paying
+        for page in (settled, *pages):
+            seen = []
+            while 24 not in seen:
+                message = await page.told()
+                seen += [message["seq"]] if "html" in message else []
+            assert seen == list(range(13, 25))
+        for page in pages:
+            await page.__aexit__()

@@ -1,0 +1,185 @@
+"""What pages are told, and the poll that tells those without a socket."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+
+from appointments.models import Appointment
+from payments.desk import till
+from payments.live import feeds, rendering
+from payments.models import Feed, FeedEntry, Payment
+from payments.templatetags import payments as tags
+from tests.payments.clients import client_of
+
+pytestmark = pytest.mark.django_db
+Book = Callable[..., Payment]
+
+
+@pytest.fixture
+def paid(payment: Payment, clerk: User) -> Payment:
+    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    return payment
+
+
+def poll(client: Client, **query: str | int) -> Any:
+    return client.get("/payments/live/", query)
+
+
+def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) -> None:
+    response = poll(client_of(patient), after=1, feed=f"patient.{patient.pk}", lang="en")
+    assert response.status_code == 200
+    assert response["X-Live-Seq"] == "2"
+    assert "no-store" in response["Cache-Control"]
+    html = response.content.decode()
+    assert f'id="payment-{paid.public_id}"' in html
+    assert 'id="live-cursor" name="after" value="2"' in html
+    assert "Paid" in html
+    assert "csrf" not in html
+
+
+def test_a_poll_with_nothing_new_is_204_and_one_query_for_the_feed(paid: Payment, patient: User) -> None:
+    client = client_of(patient)
+    with CaptureQueriesContext(connection) as queries:
+        response = poll(client, after=2)
+    assert response.status_code == 204
+    assert response["X-Live-Seq"] == "2"
+    assert [query["sql"].count("payments_") > 0 for query in queries].count(True) == 1
+
+
+def test_a_poll_signed_out_is_401_and_no_page(client: Client, paid: Payment) -> None:
+    response = poll(client, after=0)
+    assert response.status_code == 401
+    assert b"<" not in response.content
+
+
+def test_a_poll_of_a_page_made_for_somebody_else_is_403(patient: User, clerk: User) -> None:
+    for feed in ("staff", "patient.0", f"patient.{clerk.pk}", "*"):
+        assert poll(client_of(patient), after=0, feed=feed).status_code == 403
+
+
+@pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "٣", "9" * 30])
+def test_a_poll_without_a_number_is_400(patient: User, after: str) -> None:
+    assert poll(client_of(patient), after=after).status_code == 400
+
+
+def test_only_get_polls(patient: User) -> None:
+    assert client_of(patient).post("/payments/live/", {"after": 0}).status_code == 405
+
+
+def test_a_number_that_is_pruned_or_ahead_asks_for_a_new_page(paid: Payment, patient: User) -> None:
+    Feed.objects.update(pruned=1)
+    client = client_of(patient)
+    for after in (0, 3):
+        response = poll(client, after=after)
+        assert (response.status_code, response["X-Live-Reset"], response["X-Live-Seq"]) == (200, "1", "2")
+    assert poll(client, after=2).status_code == 204
+
+
+def test_a_page_far_behind_is_told_in_portions(book: Book, patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "BATCH", 2)
+    for _ in range(3):
+        book()
+    client = client_of(patient)
+    first, second = poll(client, after=0), poll(client, after=2)
+    assert (first["X-Live-Seq"], first["X-Live-More"]) == ("2", "1")
+    assert second["X-Live-Seq"] == "3"
+    assert "X-Live-More" not in second
+
+
+def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    render = rendering._render
+
+    def counted(entry: FeedEntry, language: str) -> rendering.Rendered:
+        made.append(language)
+        return render(entry, language)
+
+    monkeypatch.setattr(rendering, "_render", counted)
+    entry = feeds.entries_after("staff", 1).entries[0]
+    texts = {rendering.rendered(entry, language).html for language in ("fr", "en") * 50}
+    assert len(made) == len(texts) == 2
+
+
+def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "CACHED", 3)
+    monkeypatch.setattr(rendering, "_rendered", OrderedDict())
+    for _ in range(5):
+        book()
+    for entry in feeds.entries_after("staff", 0).entries:
+        rendering.rendered(entry, "fr")
+    assert [seq for _, seq, *_ in rendering._rendered] == [3, 4, 5]
+
+
+def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
+    entry = feeds.entries_after("staff", 0).entries[-1]
+    assert "payment-toast" in rendering.rendered(entry, "fr").html
+    entry.seq += 1  # another rendering
+    entry.change.to_status = "checkout_open"
+    assert "payment-toast" not in rendering.rendered(entry, "fr").html
+
+
+def told(audience: str, after: int) -> list[str]:
+    return [rendering.rendered(entry, "en").html for entry in feeds.entries_after(audience, after).entries]
+
+
+def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, patient: User, clerk: User) -> None:
+    assert "Appointment booked · €50.00" in told(f"patient.{patient.pk}", 0)[0]
+    appointment = payment.appointment
+    appointment.save()
+    assert not told("staff", 1)  # nothing new, nothing told
+    appointment.price_amount = 6000
+    appointment.save()
+    appointment.start = appointment.end - timedelta(minutes=10)
+    appointment.save()
+    appointment.status = Appointment.Status.NO_SHOW
+    appointment.save(actor=clerk)
+    price, moved, no_show = told("staff", 1)
+    assert "Price now €60.00" in price
+    assert "€60.00</span>" in price
+    assert "data-rebooked" in moved
+    assert "Moved to" in moved
+    assert "No-show</span>" in no_show
+    assert not any("data-rebooked" in html or "payment-toast" in html for html in (price, no_show))
+    assert [change.booking for change in payment.changes.filter(version__in=(2, 4))] == [
+        {"price": [6000, "eur"]},
+        {"attendance": "no_show"},
+    ]
+
+
+def test_the_cursor_is_read_before_the_view_reads_rows(
+    client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change between cursor and rows is told again rather than missed."""
+    read = Payment.objects.visible_to
+
+    def meanwhile(user: User) -> Any:
+        if not Feed.objects.filter(head__gt=1).exists():
+            till.take_payment(payment, payment.amount_due, "cash", clerk)
+        return read(user)
+
+    client.force_login(patient)
+    monkeypatch.setattr(type(Payment.objects), "visible_to", lambda self, user: meanwhile(user))
+    html = client.get(f"/appointments/{payment.appointment.reference}/").content.decode()
+    assert 'id="live-cursor" name="after" value="1"' in html
+
+
+def test_a_fragment_bears_its_number_and_an_anonymous_page_none(client: Client, paid: Payment, patient: User) -> None:
+    assert "X-Live-Seq" not in client.get("/", headers={"HX-Request": "true"})
+    client.force_login(patient)
+    assert client.get("/", headers={"HX-Request": "true"})["X-Live-Seq"] == "2"
+    assert "X-Live-Seq" not in client.get("/")
+
+
+def test_money_is_shown_in_the_readers_language() -> None:
+    with translation.override("en"):
+        assert tags.money(123450, "eur") == "€1,234.50"
+    with translation.override("fr"):
+        assert tags.money(123450, "eur") == "1\u202f234,50\u00a0€"

@@ -1,0 +1,116 @@
+"""The round trip that each process makes while it holds sockets, and what it shows of the ways to a page."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from pytest_django.fixtures import Settings
+
+from payments import metrics
+from payments.doctor import database, delivery
+from payments.doctor.finding import Level
+from payments.live import hub, probe
+from payments.models import Feed, FeedEntry
+from tests.payments.page import Page
+from tests.payments.views.test_health import scrape
+from tests.services import Service
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def often(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PROBE_SECONDS = 0.1
+    monkeypatch.setattr(hub, "TAIL", 0.3)
+
+
+@pytest.fixture
+def layer(settings: Settings, redis_server: Service) -> None:
+    """Hints go through Redis, also to ourselves."""
+    host = {"address": redis_server.url, "socket_timeout": 15}
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host], "prefix": "probed"}}}
+
+
+def returned(path: str) -> int:
+    """How many probes came back by this path."""
+    (histogram,) = metrics.PROBE_SECONDS.collect()
+    return int(sum(s.value for s in histogram.samples if s.name.endswith("_count") and s.labels["path"] == path))
+
+
+async def within(seconds: float, done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(seconds):
+        while not done():  # noqa: ASYNC110 it is counted elsewhere
+            await asyncio.sleep(0.01)
+
+
+async def test_a_probe_comes_back_by_a_hint_and_no_page_hears_of_it(patient: User) -> None:
+    before = returned(metrics.PUSH)
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await within(5, lambda: returned(metrics.PUSH) >= before + 2)
+        assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] < 5
+        assert await page.socket.receive_nothing(0.3)
+    assert not hub.running()
+
+
+async def test_a_probe_goes_through_the_layer_where_there_is_one(layer: None, patient: User) -> None:
+    before = returned(metrics.PUSH)
+    async with Page(patient):
+        await within(5, lambda: returned(metrics.PUSH) > before)
+    await within(5, lambda: "Ear.run" not in str(asyncio.all_tasks()))  # nobody listens for pages that are gone
+
+
+async def test_a_probe_whose_hint_is_lost_comes_back_by_the_tail(
+    patient: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe.Probe, "_hint", lambda self, seq: None)
+    before = returned(metrics.TAIL)
+    async with Page(patient):
+        await within(5, lambda: returned(metrics.TAIL) > before)
+
+
+async def test_a_probe_that_cannot_be_written_is_missed_and_told(
+    patient: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> tuple[int, float]:
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(probe, "write", full)
+    with caplog.at_level(logging.ERROR, logger="payments.live.probe"):
+        async with Page(patient):
+            await within(5, lambda: "live_probe_failed" in caplog.text)
+            (running,) = hub.running()
+            assert running.probe
+            running.probe.returned_at -= 300
+            assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] > 300
+            verdict = delivery.live()
+    assert verdict.level == Level.WARNING
+    assert "live_probe_failed" in verdict.fix
+
+
+async def test_it_can_be_switched_off(patient: User, settings: Settings) -> None:
+    settings.PROBE_SECONDS = 0
+    async with Page(patient):
+        await asyncio.sleep(0.3)
+        assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] == 0
+    assert not await Feed.objects.aexists()
+
+
+async def test_a_loop_that_is_held_up_is_seen(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        time.sleep(0.6)  # noqa: ASYNC251 that is the fault
+        await asyncio.sleep(0.05)
+        assert (await sync_to_async(scrape)())["payments_live_loop_lag_seconds", ""] > 0.2
+
+
+def test_the_feed_of_probes_is_numbered_as_any_pruned_one() -> None:
+    assert [probe.write()[0] for _ in range(3)] == [1, 2, 3]
+    assert not FeedEntry.objects.exists()
+    assert database.feeds().level == Level.OK

@@ -1,0 +1,322 @@
+"""The operator's commands, against the sandbox."""
+
+import datetime
+import json
+from collections.abc import Callable
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from djstripe.models import Charge, PaymentIntent, Refund, Session, WebhookEventTrigger
+
+from payments.domain.status import PaymentStatus as S
+from payments.domain.status import Review
+from payments.gateway import djstripe, sweep
+from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
+from tests.payments.sandbox import StripeAtHome, open_checkout
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db
+DAY = 24 * 3600
+Capture = pytest.CaptureFixture[str]
+
+
+def counts() -> tuple[int, ...]:
+    return tuple(model.objects.count() for model in (Fact, StatusChange, FeedEntry, EventReceipt))
+
+
+def paid_unheard(payment: Payment, stripe: StripeAtHome) -> None:
+    """Paid at Stripe while every webhook was lost."""
+    stripe.do("pay", session=open_checkout(payment))
+
+
+def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
+    paid_unheard(payment, stripe)
+    before = counts()
+    call_command("catch_up", "--dry-run")
+    assert f"{payment.public_id} checkout_open -> paid" in capsys.readouterr().out
+    assert counts() == before
+    call_command("catch_up")
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    assert payment.changes.filter(to_status=S.PAID).get().source == "catch_up"
+    before = counts()
+    call_command("catch_up")
+    assert counts() == before
+    assert "0 payments moved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("days", [2, 10])
+def test_catch_up_fills_a_gap_also_before_a_later_event(
+    payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, days: int
+) -> None:
+    """Of two days, after which an event came; and of ten, since when none did."""
+    stripe.do("clock", offset=-days * DAY)
+    with time_machine.travel(timezone.now() - datetime.timedelta(days=days)):
+        paid_unheard(book(), stripe)
+        stripe.tell()
+        paid_unheard(payment, stripe)
+    stripe.do("clock", offset=0)
+    if days < 3:
+        paid_unheard(book(), stripe)
+        deliver(stripe.events()[-1])
+    call_command("catch_up")
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+
+
+def test_catch_up_past_thirty_days_asks_object_by_object(
+    payment: Payment, stripe: StripeAtHome, capsys: Capture
+) -> None:
+    stripe.do("clock", offset=-40 * DAY)
+    with time_machine.travel(timezone.now() - datetime.timedelta(days=40)):
+        paid_unheard(payment, stripe)
+    stripe.do("clock", offset=0)
+    call_command("catch_up", "--since", (timezone.now() - datetime.timedelta(days=45)).strftime("%Y-%m-%d"))
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    assert "30 days" in capsys.readouterr().out
+
+
+def test_catch_up_says_when_stripe_is_out_of_reach(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("api", mode="error500")
+    with pytest.raises(CommandError, match="run it again"):
+        call_command("catch_up")
+
+
+def test_reconcile_prints_differences_and_fixes_them_when_told(
+    payment: Payment, stripe: StripeAtHome, capsys: Capture
+) -> None:
+    paid_unheard(payment, stripe)
+    before = counts()
+    with pytest.raises(CommandError, match="--fix"):
+        call_command("reconcile")
+    assert f"{payment.public_id} ours: checkout_open 0" in capsys.readouterr().out
+    assert counts() == before
+    call_command("reconcile", "--fix")
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    call_command("reconcile", str(payment.public_id))
+    assert "1 compared, 0 differed" in capsys.readouterr().out
+
+
+def test_replay_leaves_applied_events_alone_unless_forced(story: Story, capsys: Capture) -> None:
+    events = [story.failed(), story.charged()]
+    for event in events:
+        deliver(event)
+    before = counts()
+    call_command("replay_events")
+    assert "0 replayed" in capsys.readouterr().out
+    call_command("replay_events", "--force", "--type", "charge.*")
+    out = capsys.readouterr().out
+    assert f"{events[1]['id']} charge.succeeded no_change" in out
+    assert "1 replayed, 0 moved, 0 failed" in out
+    assert counts() == before
+
+
+def test_replay_applies_a_failed_delivery(story: Story, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    event = story.completed()
+    with monkeypatch.context() as crash:
+        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deliver(event)
+        with pytest.raises(CommandError, match="1 events failed again"):
+            call_command("replay_events", "--failed")
+    call_command("replay_events", "--failed", "--dry-run")
+    assert "unpaid -> paid" in capsys.readouterr().out
+    story.payment.refresh_from_db()
+    assert story.payment.status == S.UNPAID
+    call_command("replay_events", "--failed")
+    story.payment.refresh_from_db()
+    assert story.payment.status == S.PAID
+
+
+def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
+    paid_unheard(payment, stripe)
+    call_command("sweep", "--quiet-for", "10")
+    payment.refresh_from_db()
+    assert payment.status == S.CHECKOUT_OPEN  # too fresh to ask about
+    before = counts()
+    call_command("sweep", "--quiet-for", "0", "--dry-run")
+    assert f"{payment.public_id} checkout_open -> paid" in capsys.readouterr().out
+    assert counts() == before
+    call_command("sweep", "--quiet-for", "0")
+    payment.refresh_from_db()
+    assert (payment.status, payment.changes.get(to_status=S.PAID).source) == (S.PAID, "sweep")
+
+
+def test_sweep_sends_an_overdue_bank_debit_to_review(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("pay", session=open_checkout(payment), outcome="processing")
+    stripe.tell()
+    StatusChange.objects.update(created_at=timezone.now() - datetime.timedelta(days=11))
+    call_command("sweep")
+    payment.refresh_from_db()
+    assert (payment.status, payment.reviews) == (S.PROCESSING, [Review.STUCK])
+
+
+def test_sweep_finds_the_payment_of_a_refund_that_came_first(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    stripe.do("pay", session=session_id)
+    stripe.do("refund", session=session_id, amount=1000)
+    refund_events = [event for event in stripe.events() if event["type"] == "refund.created"]
+    assert [deliver(event).content for event in refund_events] == [b"deferred"]
+    call_command("sweep")
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_refunded) == (S.PARTIALLY_REFUNDED, 1000)
+    assert EventReceipt.objects.get(type="refund.created").outcome == "applied"
+
+
+def test_sweep_drops_a_waiting_refund_of_somebody_else(story: Story, stripe: StripeAtHome) -> None:
+    deliver(story.refund(1000))
+    call_command("sweep")
+    assert EventReceipt.objects.get().outcome == "ignored_foreign"
+    assert not Fact.objects.exists()
+
+
+def test_sweep_expires_a_page_that_must_not_be_paid_any_more(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    Payment.objects.update(status=S.VOID)
+    call_command("sweep")
+    assert stripe.session(session_id)["status"] == "expired"
+    assert not sweep.superfluous().exists()
+
+
+def test_sweep_expires_a_page_that_asks_for_an_earlier_price(payment: Payment, stripe: StripeAtHome) -> None:
+    session_id = open_checkout(payment)
+    assert not sweep.superfluous().exists()
+    Payment.objects.update(amount_due=4000)
+    call_command("sweep")
+    assert stripe.session(session_id)["status"] == "expired"
+    assert not sweep.superfluous().exists()
+
+
+def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    from payments.gateway import refunds
+
+    djstripe.bootstrap()
+    paid_unheard(payment, stripe)
+    stripe.tell()
+    payment.refresh_from_db()
+    refunds.refund(payment, 1000, "", clerk)
+    stripe.tell()
+    call_command("mirror", "--once")
+    assert Session.objects.get().id.startswith("cs_")
+    assert PaymentIntent.objects.get().id.startswith("pi_")
+    assert Charge.objects.get().stripe_data["amount_refunded"] == 1000
+    assert Refund.objects.get().stripe_data["amount"] == 1000
+    assert not EventReceipt.objects.unmirrored().exists()
+
+
+def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
+    payment: Payment, stripe: StripeAtHome, capsys: Capture
+) -> None:
+    djstripe.bootstrap()
+    paid_unheard(payment, stripe)
+    events = stripe.events()
+    stripe.do("api", mode="error500")
+    for event in events:
+        deliver(event)
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+    with pytest.raises(CommandError, match="stay waiting"):
+        call_command("mirror", "--once")
+    call_command("mirror", "--dry-run")
+    assert "3 objects wait" in capsys.readouterr().out
+    stripe.do("api", mode="ok")
+    call_command("mirror", "--once")
+    assert PaymentIntent.objects.exists()
+
+
+def test_prune_marks_pruned_feeds(story: Story) -> None:
+    deliver(story.failed())
+    deliver(story.charged())
+    FeedEntry.objects.filter(seq__lte=2).update(created_at=timezone.now() - datetime.timedelta(days=8))
+    call_command("prune")
+    assert set(Feed.objects.values_list("pruned", "head")) == {(2, 3)}
+    assert set(FeedEntry.objects.values_list("seq", flat=True)) == {3}
+
+
+def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(
+    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    stored, healed, failed, strange = story.requires_action(), story.charged(), story.completed(), story.succeeded()
+    strange["data"]["object"]["amount_received"] = "much"
+    other_mode = story.failed() | {"livemode": True}
+    with monkeypatch.context() as crash:
+        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        for event in (healed, failed):
+            deliver(event, Client(raise_request_exception=False))
+    for event in (stored, healed, strange, other_mode):
+        deliver(event)
+    assert dict(EventReceipt.objects.values_list("stripe_event_id", "outcome")) == {
+        stored["id"]: "applied",
+        healed["id"]: "applied",
+        failed["id"]: "failed",
+        strange["id"]: "quarantined",
+        other_mode["id"]: "rejected_livemode",
+    }
+    assert WebhookEventTrigger.objects.count() == 5
+    call_command("prune")
+    assert WebhookEventTrigger.objects.count() == 5
+    WebhookEventTrigger.objects.update(created=timezone.now() - datetime.timedelta(days=8))
+    call_command("prune", "--dry-run")
+    assert WebhookEventTrigger.objects.count() == 5
+    call_command("prune")
+    assert {trigger.json_body["id"] for trigger in WebhookEventTrigger.objects.all()} == {failed["id"], strange["id"]}
+    capsys.readouterr()
+    call_command("replay_events", "--force")
+    assert "4 replayed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", ["replay_events", "catch_up", "reconcile", "sweep", "mirror", "prune", "erase_patient"]
+)
+def test_each_command_explains_itself(command: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        call_command(command, "--help")
+    assert len(capsys.readouterr().out) > 200
+
+
+def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    """Declined, 3-D Secure, paid, part refund that fails days later, dispute opened and won."""
+    from payments.gateway import refunds
+
+    session_id = open_checkout(payment)
+    stripe.do("pay", session=session_id, outcome="declined")
+    stripe.tell()
+    stripe.do("pay", session=session_id, card="4000002760003184")
+    stripe.tell()
+    stripe.do("authenticate", session=session_id)
+    stripe.tell()
+    payment.refresh_from_db()
+    refunds.refund(payment, 1000, "requested_by_customer", clerk)
+    stripe.do("clock", offset=4 * DAY)
+    refund = Fact.objects.filter(kind="refund").exclude(stripe_id__startswith="request_").get()
+    stripe.do("refund_status", refund=refund.stripe_id, status="failed")
+    stripe.tell()
+    dispute = stripe.do("dispute", session=session_id)
+    stripe.tell()
+    stripe.do("dispute_status", dispute=dispute["id"], status="won")
+    stripe.tell()
+    payment.refresh_from_db()
+    changes = list(payment.changes.all())
+    assert [change.to_status for change in changes if change.moved] == [
+        S.CHECKOUT_OPEN,
+        S.PAID,
+        S.REFUND_PENDING,
+        S.PARTIALLY_REFUNDED,
+        S.PAID,
+        S.DISPUTED,
+        S.PAID,
+    ]
+    assert payment.reviews == [Review.REFUND_FAILED]
+    for change in changes:
+        assert change.source
+        assert change.stripe_event_id or change.source in ("appointment", "checkout", "refund")
+        assert (change.actor == clerk) == (
+            change.to_status in (S.REFUND_PENDING, S.PARTIALLY_REFUNDED) and change.moved
+        )
+        assert json.dumps(change.standing)

@@ -1,0 +1,220 @@
+"""What watches the site: probes and counted things, as they are asked for."""
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
+from django.test import Client
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django.fixtures import Settings
+
+from payments import gauges
+from payments.live import hub
+from payments.models import Feed
+from tests.payments.page import Page
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROOT = Path(__file__).parents[3]
+Samples = dict[tuple[str, str], float]
+
+
+def scrape(client: Client | None = None) -> Samples:
+    """(name, its labels' values) -> value."""
+    answer = (client or Client()).get("/metrics")
+    assert answer.status_code == 200
+    families = text_string_to_metric_families(answer.content.decode())
+    return {(each.name, " ".join(each.labels.values())): each.value for family in families for each in family.samples}
+
+
+def test_livez_answers_without_the_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: object) -> None:
+        raise OperationalError("the database is gone")
+
+    monkeypatch.setattr(connection, "ensure_connection", gone)
+    answer = client.get("/livez")
+    assert (answer.status_code, answer.content) == (200, b"ok")
+
+
+@pytest.mark.postgres
+def test_readyz_writes_and_takes_it_back(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["database"]) == (200, "ok")
+    assert not Feed.objects.exists()
+
+
+def test_readyz_is_503_within_two_seconds_while_nothing_can_be_written(client: Client) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():  # SQLite begins IMMEDIATE: nobody else can write
+            held.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    started = time.monotonic()
+    try:
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["database"] == "no answer in 2 s"
+        assert time.monotonic() - started < 3
+    finally:
+        done.set()
+        holder.join()
+
+
+def test_readyz_is_503_without_a_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(Feed.objects, "create", broken)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["database"]) == (503, "OperationalError")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_probes_only_read(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+
+
+async def test_open_pages_show_in_readyz_and_metrics(patient: User) -> None:
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        assert (await sync_to_async(Client().get)("/readyz")).json() == {"database": "ok", "tail": "ok", "layer": "ok"}
+        assert (await sync_to_async(scrape)())["payments_live_sockets", ""] == 1
+        (running,) = hub.running()
+        running.tailed_at -= 60
+        assert (await sync_to_async(Client().get)("/readyz")).status_code == 503
+        assert (await sync_to_async(scrape)())["payments_live_tail_age_seconds", ""] > 60
+
+
+async def test_a_push_is_timed_from_commit_to_frame(patient: User, story: Story) -> None:
+    before = await sync_to_async(scrape)()
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        await sync_to_async(deliver)(story.completed())
+        assert (await page.told())["seq"] == 2
+        after = await sync_to_async(scrape)()
+    name = "payments_push_seconds_count", "push"
+    assert after[name] == before[name] + 1
+
+
+def test_deliveries_are_counted_by_what_became_of_them(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = scrape()
+    paid, foreign = story.completed(), Story(story.payment, livemode=True).completed()
+    for event in (paid, paid, foreign):
+        deliver(event)
+    deliver(paid, secret="whsec_wrong")
+    deliver("x" * 300_000)
+    with monkeypatch.context() as crash:
+        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deliver(story.charged())
+    after = scrape()
+    found = {
+        labels: after[name, labels] - before.get((name, labels), 0)
+        for name, labels in after
+        if name == "payments_webhooks_total"
+    }
+    assert {label: count for label, count in found.items() if count} == {
+        "applied": 1,
+        "applied_again": 1,
+        "rejected_livemode": 1,
+        "refused": 1,
+        "too_large": 1,
+        "error": 1,
+    }
+    assert after["payments_webhook_seconds_count", ""] - before["payments_webhook_seconds_count", ""] == 5
+    assert after["payments_event_age_seconds_count", ""] - before["payments_event_age_seconds_count", ""] == 2
+    assert after["payments_receipts", "failed"] == 1
+    assert after["payments_by_status", "paid"] == 1
+    assert after["payments_last_event_timestamp_seconds", ""] == pytest.approx(time.time(), abs=30)
+
+
+def test_metrics_tell_what_the_process_knows_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> Any:
+        raise OperationalError("the database is gone")
+
+    assert scrape()["payments_database_up", ""] == 1
+    monkeypatch.setattr(gauges, "payments", away)
+    found = scrape()
+    assert (found["payments_database_up", ""], found["payments_live_sockets", ""]) == (0, 0)
+    assert not [name for name, _labels in found if name in ("payments_receipts", "payments_by_status")]
+
+
+@pytest.mark.postgres(only=True)
+def test_who_waits_for_a_connection_is_counted(database: str) -> None:
+    def waiting() -> float:
+        return next(each.samples[0].value for each in gauges.delays_here() if each.name.endswith("pool_waiting"))
+
+    connection.ensure_connection()
+    pool = connection.pool  # type: ignore[attr-defined]
+    taken = [pool.getconn() for _ in range(pool.max_size - 1)]
+    assert waiting() == 0
+    late = threading.Thread(target=lambda: taken.append(pool.getconn()))
+    late.start()
+    while waiting() == 0:
+        time.sleep(0.01)
+    pool.putconn(taken.pop())
+    late.join()
+    for each in taken:
+        pool.putconn(each)
+
+
+def test_polls_are_counted(client: Client, patient: User) -> None:
+    client.force_login(patient)
+    before = scrape()
+    client.get("/payments/live/?after=0")
+    assert scrape()["payments_live_polls_total", ""] == before["payments_live_polls_total", ""] + 1
+
+
+def test_metrics_name_nobody(story: Story) -> None:
+    deliver(story.completed())
+    text = Client().get("/metrics").content.decode()
+    person, payment = story.payment.appointment.patient, story.payment
+    planted = (person.last_name, person.username, str(payment.public_id), payment.appointment.reference, story.tag)
+    assert not [secret for secret in planted if secret in text]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"REMOTE_ADDR": "127.0.0.1"}, 200),
+        ({"REMOTE_ADDR": "::1"}, 200),
+        ({"REMOTE_ADDR": "203.0.113.9"}, 403),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "203.0.113.9"}, 403),
+        ({"REMOTE_ADDR": "203.0.113.9", "HTTP_AUTHORIZATION": "Bearer t0ken"}, 200),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_AUTHORIZATION": "Bearer wrong"}, 403),
+        ({"REMOTE_ADDR": "203.0.113.9", "HTTP_AUTHORIZATION": "Bearer "}, 403),
+    ],
+)
+def test_metrics_are_for_this_machine_or_the_tokens_bearer(
+    client: Client, settings: Settings, asked: dict[str, Any], status: int
+) -> None:
+    settings.METRICS_TOKEN = "t0ken"
+    assert client.get("/metrics", **asked).status_code == status
+
+
+def test_without_a_token_none_is_right(client: Client) -> None:
+    asked: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.9", "HTTP_AUTHORIZATION": "Bearer "}
+    assert client.get("/metrics", **asked).status_code == 403
+
+
+def test_every_alert_asks_for_a_metric_that_there_is(story: Story) -> None:
+    deliver(story.completed())
+    rules = re.findall(r"expr: (.+)", (ROOT / "deploy" / "prometheus-alerts.yml").read_text())
+    asked = {name for rule in rules for name in re.findall(r"\bpayments_[a-z_]+", rule)}
+    known = {name for name, _labels in scrape()}
+    known |= {f"{family.name}_total" for family in REGISTRY.collect() if family.type == "counter"}
+    assert len(asked) > 8
+    assert asked - known == set()

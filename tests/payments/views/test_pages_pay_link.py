@@ -1,0 +1,73 @@
+"""Paying through a link, without an account."""
+
+import datetime
+from collections.abc import Callable
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from payments.desk.pay_links import VALID, payment_of, token_of
+from payments.models import Payment
+from tests.payments.clients import desk_page_of, text_of
+from tests.payments.stripe_story import Story, deliver
+
+pytestmark = pytest.mark.django_db
+
+
+def link_of(payment: Payment) -> str:
+    return f"/p/{token_of(payment)}/"
+
+
+def test_a_link_opens_one_payment_and_names_nobody(client: Client, payment: Payment) -> None:
+    page = client.get(link_of(payment))
+    assert "50,00 €" in text_of(page)
+    assert "Roux" not in text_of(page)
+    assert "Consultation" not in text_of(page)
+    assert page.headers["X-Robots-Tag"] == "noindex"
+
+
+def test_a_link_says_when_it_is_paid_and_asks_for_nothing_more(client: Client, payment: Payment, story: Story) -> None:
+    deliver(story.completed())
+    page = client.get(link_of(payment))
+    assert "Merci, votre paiement est confirmé." in text_of(page)
+    assert "pay/" not in page.content.decode()
+
+
+@pytest.mark.parametrize("change", [lambda token: token[:-1], lambda token: f"x{token}", lambda token: "a:b:c"])
+def test_a_forged_link_opens_nothing(client: Client, payment: Payment, change: Callable[[str], str]) -> None:
+    assert client.get(f"/p/{change(token_of(payment))}/").status_code == 404
+
+
+def test_a_link_expires_with_a_way_out(client: Client, payment: Payment) -> None:
+    link = link_of(payment)
+    with time_machine.travel(timezone.now() + VALID + datetime.timedelta(minutes=1)):
+        answer = client.get(link)
+    assert answer.status_code == 410
+    assert "Ce lien a expiré" in text_of(answer)
+
+
+def test_a_links_token_is_told_to_no_other_host(client: Client, payment: Payment, story: Story) -> None:
+    link = link_of(payment)
+    deliver(story.completed())
+    answers = [client.get(link), client.post(f"{link}pay/"), client.post(f"{link}confirm/")]
+    with time_machine.travel(timezone.now() + VALID + datetime.timedelta(minutes=1)):
+        answers.append(client.get(link))
+    assert [answer.status_code for answer in answers] == [200, 302, 302, 410]
+    assert {answer.headers["Referrer-Policy"] for answer in answers} == {"same-origin"}
+
+
+def test_a_link_takes_back_no_session_of_another_payment(
+    client: Client, book: Callable[..., Payment], payment: Payment
+) -> None:
+    other = Story(book())
+    deliver(other.completed())
+    session = {"session_id": other.session("A", "complete", "paid")["id"]}
+    assert client.get(link_of(payment), session).status_code == 404
+
+
+def test_the_desk_shows_the_link_as_a_qr_code(as_clerk: Client, payment: Payment) -> None:
+    page = as_clerk.get(f"{desk_page_of(payment)}collect/")
+    assert '<svg viewBox="0 0 ' in page.content.decode()
+    assert payment_of(page.context["link"].rstrip("/").rpartition("/")[2]) == payment
