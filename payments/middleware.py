@@ -49,7 +49,7 @@ def live_cursor(
 
 def wants_cursor(request: HttpRequest) -> bool:
     """Whether a signed-in person may get something that shows payments. The poll reads the number by itself."""
-    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.path != reverse("payments_live")
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.path != reverse("clinic:payments_live")
 
 
 def read_cursor(request: HttpRequest) -> None:

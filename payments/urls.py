@@ -17,6 +17,7 @@ from .views import (
     staff,
 )
 
+app_name = "clinic"  # `payments` would clash with django-payments' URLs
 urlpatterns = [
     path("", patients.home, name="home"),
     path("appointments/", patients.appointment_list, name="appointments"),

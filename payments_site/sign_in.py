@@ -22,7 +22,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_RESET_TIMEOUT = 60 * 60
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "home"
+LOGIN_REDIRECT_URL = "clinic:home"
 LOGOUT_REDIRECT_URL = "account_login"
 REQUIRE_MFA = env.bool("REQUIRE_MFA", not env.bool("DEBUG", False))  # of staff: a second factor, or a passkey
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_MINUTES", 30) * 60  # without its owner doing anything

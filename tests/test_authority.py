@@ -58,44 +58,44 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_reset_password_from_key", "POST", EVERYBODY, 0, 0),
     ("account_reset_password_from_key_done", "GET", EVERYBODY, 0, 0),
     ("set_language", "POST", EVERYBODY, 0, 0),
-    ("home", "GET", SIGNED_IN, 0, 302),
-    ("appointments", "GET", SIGNED_IN, 0, 302),
-    ("appointment", "GET", OWNER | DESK, HIDDEN, 302),
-    ("appointment_calendar", "GET", OWNER | DESK, HIDDEN, 302),
-    ("review_queue", "GET", DESK, FORBIDDEN, 302),
-    ("desk", "GET", DESK, FORBIDDEN, 302),
-    ("desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
-    ("why", "GET", DESK, FORBIDDEN, 302),
-    ("desk_appointment", "GET", DESK, FORBIDDEN, 302),
-    ("why_payment", "GET", DESK, FORBIDDEN, 302),
-    ("set_attendance", "POST", DESK, FORBIDDEN, 302),
-    ("cancel_appointment", "GET", DESK, FORBIDDEN, 302),
-    ("cancel_appointment", "POST", DESK, FORBIDDEN, 302),
-    ("take_payment", "GET", DESK, FORBIDDEN, 302),
-    ("take_payment", "POST", DESK, FORBIDDEN, 302),
-    ("refund_payment", "GET", REFUNDERS, FORBIDDEN, 302),
-    ("refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
-    ("approve_refund", "GET", REFUNDERS, FORBIDDEN, 302),
-    ("approve_refund", "POST", REFUNDERS, FORBIDDEN, 302),
-    ("add_note", "POST", DESK, FORBIDDEN, 302),
-    ("replay_event", "GET", EXPORTERS, FORBIDDEN, 302),
-    ("replay_event", "POST", EXPORTERS, FORBIDDEN, 302),
-    ("collect", "GET", DESK, FORBIDDEN, 302),
-    ("pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
-    ("pay_by_link", "POST", EVERYBODY, 0, 0),
-    ("confirm_by_link", "POST", EVERYBODY, 0, 0),
-    ("pay", "POST", OWNER | DESK, HIDDEN, 302),
-    ("checkout_return", "GET", OWNER | DESK, HIDDEN, 302),
-    ("confirm_payment", "POST", OWNER | DESK, HIDDEN, 302),
-    ("receipt", "GET", OWNER | DESK, HIDDEN, 302),
-    ("payments_live", "GET", SIGNED_IN, 0, 401),
-    ("components", "GET", SIGNED_IN, 0, 302),
-    ("livez", "GET", EVERYBODY, 0, 0),
-    ("readyz", "GET", EVERYBODY, 0, 0),
-    ("metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/test_health.py
-    ("stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/test_webhooks.py
-    ("stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # of an endpoint that isn't
-    ("operations", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:home", "GET", SIGNED_IN, 0, 302),
+    ("clinic:appointments", "GET", SIGNED_IN, 0, 302),
+    ("clinic:appointment", "GET", OWNER | DESK, HIDDEN, 302),
+    ("clinic:appointment_calendar", "GET", OWNER | DESK, HIDDEN, 302),
+    ("clinic:review_queue", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:desk", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:why", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:set_attendance", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:cancel_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:cancel_appointment", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:take_payment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:take_payment", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:refund_payment", "GET", REFUNDERS, FORBIDDEN, 302),
+    ("clinic:refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("clinic:approve_refund", "GET", REFUNDERS, FORBIDDEN, 302),
+    ("clinic:approve_refund", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("clinic:add_note", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:replay_event", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:replay_event", "POST", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:collect", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
+    ("clinic:pay_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:confirm_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:pay", "POST", OWNER | DESK, HIDDEN, 302),
+    ("clinic:checkout_return", "GET", OWNER | DESK, HIDDEN, 302),
+    ("clinic:confirm_payment", "POST", OWNER | DESK, HIDDEN, 302),
+    ("clinic:receipt", "GET", OWNER | DESK, HIDDEN, 302),
+    ("clinic:payments_live", "GET", SIGNED_IN, 0, 401),
+    ("clinic:components", "GET", SIGNED_IN, 0, 302),
+    ("clinic:livez", "GET", EVERYBODY, 0, 0),
+    ("clinic:readyz", "GET", EVERYBODY, 0, 0),
+    ("clinic:metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/test_health.py
+    ("clinic:stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/test_webhooks.py
+    ("clinic:stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # of an endpoint that isn't
+    ("clinic:operations", "GET", EXPORTERS, FORBIDDEN, 302),
     ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # between password and code; else back to the start
     ("mfa_authenticate", "POST", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "GET", EVERYBODY, 0, 0),
@@ -106,7 +106,7 @@ OWN = ("mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_t
        "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
        "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn")  # fmt: skip
 RULES: dict[tuple[str, str], tuple[Roles, int, int]] = {(row[0], row[1]): (row[2], row[3], row[4]) for row in TABLE}
-PROBES = ("livez", "readyz", "metrics")  # don't look at who asks
+PROBES = ("clinic:livez", "clinic:readyz", "clinic:metrics")  # don't look at who asks
 STAGES = ("mfa_authenticate", "mfa_login_webauthn", "account_logout")  # may end at the sign-in page
 RULES |= {(view, method): (SIGNED_IN, 0, 302) for view in OWN for method in ("GET", "POST")}
 
@@ -214,9 +214,9 @@ class World:
             "content_type_id": 1,
         }
         path = reverse(view, kwargs={name: values[name] for name in PATTERNS[view]})
-        if view == "checkout_return":
+        if view == "clinic:checkout_return":
             path += "?session_id=" + payment.facts.get().stripe_id
-        return path + ("?after=0" if view == "payments_live" else "")
+        return path + ("?after=0" if view == "clinic:payments_live" else "")
 
 
 def patterns(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, list[str]]]:
@@ -233,9 +233,12 @@ def patterns(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, 
 
 
 PATTERNS = dict(patterns(get_resolver()))
-NAMELESS = {"None": "stripe_webhook_endpoint without its last slash", "admin:None": "Django's older change addresses"}
+NAMELESS = {
+    "clinic:None": "stripe_webhook_endpoint without its last slash",
+    "admin:None": "Django's older change addresses",
+}
 ADMIN = sorted(name.removeprefix("admin:") for name in PATTERNS if name.startswith("admin:") and name not in NAMELESS)
-OURS = sorted(name for name in PATTERNS if ":" not in name and name not in NAMELESS)
+OURS = sorted(name for name in PATTERNS if not name.startswith("admin:") and name not in NAMELESS)
 
 
 @pytest.fixture
@@ -272,7 +275,11 @@ def asking(view: str) -> list[str]:
 def as_told(view: str, method: str, role: str, answer: Any) -> bool:
     allowed, refusal, stranger = RULES[view, method]
     if role in allowed:
-        fine = {200, 204, 302, 422} | ({404, 405} if view in OWN else set()) | ({503} if view == "readyz" else set())
+        fine = (
+            {200, 204, 302, 422}
+            | ({404, 405} if view in OWN else set())
+            | ({503} if view == "clinic:readyz" else set())
+        )
         return answer.status_code in fine and (role in ANONYMOUS or view in STAGES or not is_sign_in(answer))
     if role in ANONYMOUS:
         return is_sign_in(answer) if stranger == 302 else bool(answer.status_code == stranger)
@@ -327,7 +334,7 @@ def test_every_page_of_the_admin_is_one_that_the_table_knows() -> None:
 
 def test_a_change_without_the_forms_token_is_refused(world: World) -> None:
     for view, method in RULES:
-        if method == "POST" and not view.startswith("stripe_webhook"):
+        if method == "POST" and not view.startswith("clinic:stripe_webhook"):
             client = Client(enforce_csrf_checks=True)
             client.force_login(world.person("superuser"))
             assert client.post(world.path(view)).status_code == 403, view

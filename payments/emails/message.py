@@ -41,7 +41,11 @@ def message_of(email: Email, connection: object = None) -> EmailMultiAlternative
     change, payment = email.change, email.change.payment
     patient = payment.appointment.patient
     paid = email.kind != Kind.DEBIT_FAILED
-    path = reverse("receipt", args=[payment.public_id]) if paid else reverse("appointment", args=[_reference(email)])
+    path = (
+        reverse("clinic:receipt", args=[payment.public_id])
+        if paid
+        else reverse("clinic:appointment", args=[_reference(email)])
+    )
     with override(language_of(patient)):
         context = {
             "words": str(WORDS[Kind(email.kind)]) % {"amount": format_amount(email.amount, payment.currency)},

@@ -44,7 +44,7 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
         return {}
     query = QueryDict(mutable=True)
     query.update({"feed": feed, "lang": get_language() or ""})
-    poll, socket = f"{reverse('payments_live')}?{query.urlencode()}", f"/ws/payments/?{query.urlencode()}"
+    poll, socket = f"{reverse('clinic:payments_live')}?{query.urlencode()}", f"/ws/payments/?{query.urlencode()}"
     return {"feed": feed, "cursor": request.live_cursor, "poll": poll, "socket": socket}
 
 

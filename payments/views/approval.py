@@ -35,7 +35,7 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
             messages.info(request, _("Declined: nothing is given back."))
         elif chosen:
             _approve(request, payment, chosen, limit)
-        return redirect("desk_appointment", payment.appointment.reference)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     context = {"payment": payment, "appointment": payment.appointment, "asked": asked, "section": "desk"}
     return render(request, "payments/approve_refund.html", context)
 

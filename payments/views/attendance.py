@@ -23,7 +23,7 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if request.POST.get("status") in SETTABLE:
         _move(request, payment.appointment, Attendance(request.POST["status"]))
-    return redirect("desk_appointment", payment.appointment.reference)
+    return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -34,7 +34,9 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
     if request.method == "POST":
         _move(request, payment.appointment, Attendance.CANCELED)
         payment.refresh_from_db()
-        return redirect("refund_payment" if payment.refundable else "desk_appointment", payment.appointment.reference)
+        return redirect(
+            "clinic:refund_payment" if payment.refundable else "clinic:desk_appointment", payment.appointment.reference
+        )
     context = {"payment": payment, "appointment": payment.appointment, "consequence": consequence_of(payment)}
     return render(request, "appointments/cancel.html", context)
 

@@ -30,7 +30,7 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     payment = payment_or_404(request, public_id=public_id)
     page = request.build_absolute_uri(page_of(request, payment))
     return to_checkout(
-        request, payment, page, back=request.build_absolute_uri(reverse("checkout_return", args=[public_id]))
+        request, payment, page, back=request.build_absolute_uri(reverse("clinic:checkout_return", args=[public_id]))
     )
 
 
@@ -102,4 +102,4 @@ def is_confirming(request: HttpRequest, payment: Payment) -> bool:
 def page_of(request: Request, payment: Payment) -> str:
     """Path of the page where this person sees this payment."""
     staff = request.user.is_staff
-    return reverse("desk_appointment" if staff else "appointment", args=[payment.appointment.reference])
+    return reverse("clinic:desk_appointment" if staff else "clinic:appointment", args=[payment.appointment.reference])

@@ -52,7 +52,7 @@ def replay_event(request: Request, reference: str, event_id: str) -> HttpRespons
         LogEntry.objects.log_actions(
             request.user.pk, [receipt], CHANGE, change_message=f"replay: {outcome.value}", single_object=True
         )
-        return redirect("desk_appointment", payment.appointment.reference)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     context = {"payment": payment, "appointment": payment.appointment, "receipt": receipt, "kept": bool(event)}
     return render(request, "payments/replay.html", context, status=409 if request.method == "POST" else 200)
 

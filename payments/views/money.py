@@ -32,7 +32,7 @@ from .access import Request, payment_or_404, staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if till.was_taken(payment, _key(request)):
-        return redirect("desk_appointment", payment.appointment.reference)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(request.POST or None, payment=payment)
     if not form.is_valid():
         return _dialog(request, "payments/take_payment.html", payment, form)
@@ -44,7 +44,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
         form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
         return _dialog(request, "payments/take_payment.html", payment, form, 409)
     messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
-    return redirect("desk_appointment", payment.appointment.reference)
+    return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -57,7 +57,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     if not limit:
         raise PermissionDenied
     if refunds.was_asked(payment, _key(request)):
-        return redirect("desk_appointment", payment.appointment.reference)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = RefundForm(request.POST or None, payment=payment, limit=limit)
     if not form.is_valid():
         return _dialog(request, "payments/refund.html", payment, form)
@@ -68,7 +68,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
             payment, form.total, form.cleaned_data["reason"], request.user, _key(request) or uuid.uuid4().hex
         )
         messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
-        return redirect("desk_appointment", payment.appointment.reference)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     try:
         refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
     except NotRefundableError as error:
@@ -80,7 +80,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     else:
         amount = format_amount(form.total, payment.currency)
         messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
-    return redirect("desk_appointment", payment.appointment.reference)
+    return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
 def _refusal(error: NotRefundableError, payment: Payment) -> str:

@@ -19,7 +19,7 @@ PAST = 100  # appointments shown; nobody pays for older ones
 @require_safe
 @login_required
 def home(request: Request) -> HttpResponseBase:
-    return redirect("desk" if request.user.is_staff else "appointments")
+    return redirect("clinic:desk" if request.user.is_staff else "clinic:appointments")
 
 
 @require_safe

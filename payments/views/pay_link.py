@@ -50,14 +50,14 @@ def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponse
         if not reconcile.confirm_return(payment, session_id):
             raise Http404
         remember_return(request, payment)
-        return redirect("pay_link", token)
+        return redirect("clinic:pay_link", token)
     return render(request, "payments/pay_link.html", context_of(request, token, payment))
 
 
 @require_POST
 @with_payment
 def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    page = request.build_absolute_uri(reverse("pay_link", args=[token]))
+    page = request.build_absolute_uri(reverse("clinic:pay_link", args=[token]))
     return to_checkout(request, payment, page=page, back=page)
 
 
@@ -71,7 +71,7 @@ def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpR
         payment.refresh_from_db()
     if getattr(request, "htmx", False):
         return render(request, "payments/_pay_link_state.html", context_of(request, token, payment))
-    return redirect("pay_link", token)
+    return redirect("clinic:pay_link", token)
 
 
 def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, object]:
@@ -88,7 +88,7 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
 def collect(request: Request, reference: str) -> HttpResponse:
     """The desk's screen while a patient pays on their own phone."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
-    link = request.build_absolute_uri(reverse("pay_link", args=[token_of(payment)]))
+    link = request.build_absolute_uri(reverse("clinic:pay_link", args=[token_of(payment)]))
     code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
     context = {
         "payment": payment,

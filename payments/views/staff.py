@@ -62,7 +62,7 @@ def add_note(request: Request, reference: str) -> HttpResponseBase:
         return _detail(request, payment, form, status=422)
     written = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
     Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=written)
-    return redirect(f"{reverse('desk_appointment', args=[payment.appointment.reference])}#timeline-title")
+    return redirect(f"{reverse('clinic:desk_appointment', args=[payment.appointment.reference])}#timeline-title")
 
 
 def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 200) -> HttpResponse:
