@@ -28,7 +28,7 @@ AT_ONCE = 4
 
 
 class Bank:
-    """Stripe's refunds as one that never refuses: what goes back twice is seen to. One answer in ten is lost."""
+    """Stripe's refunds as one that never refuses: what goes back twice is seen to. Each seventh answer is lost."""
 
     def __init__(self) -> None:
         self.given: dict[str, int] = defaultdict(int)  # by PaymentIntent
@@ -46,7 +46,7 @@ class Bank:
                     "currency": "eur", "payment_intent": intent, "charge": None, "created": 1,
                     "metadata": {"refund_request": asked["metadata[refund_request]"]},
                 }  # fmt: skip
-                if random.random() < 0.1:
+                if len(self.by_key) % 7 == 0:
                     self.lost.add(key)
                     return 500, {"error": {"type": "api_error"}}
             return 200, self.by_key[key]
