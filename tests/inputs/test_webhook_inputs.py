@@ -69,7 +69,7 @@ def test_a_body_changed_after_signing_is_refused(target: Target, body: str, agai
         assert target.webhook(again(body).encode(), target.signature(body)).status == 400
 
 
-@pytest.mark.parametrize("age", [301, YEAR, -301, -YEAR])
+@pytest.mark.parametrize("age", [301, YEAR, -400, -YEAR])  # the exact bound: test_sequences, with a clock that stands
 def test_a_signature_of_another_time_is_refused_whether_old_or_ahead(target: Target, body: str, age: int) -> None:
     with target.unmoved():
         answer = target.signed(body, at=time.time() - age)
@@ -77,7 +77,7 @@ def test_a_signature_of_another_time_is_refused_whether_old_or_ahead(target: Tar
     assert "clock" in answer.text
 
 
-@pytest.mark.parametrize("age", [299, -295])
+@pytest.mark.parametrize("age", [240, -299])
 def test_a_signature_of_almost_another_time_is_taken(target: Target, body: str, age: int) -> None:
     answer = target.signed(body, at=time.time() - age)
     assert (answer.status, answer.body in TAKEN) == (200, True)
