@@ -1,7 +1,6 @@
 """People, appointments and signed-in sessions on a live site, and what Stripe says of their payments."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -16,6 +15,7 @@ from payments.models import Payment
 from tests.live_site import LiveSite
 from tests.payments.stripe_story import Event, Story, sign
 from tests.people import Made
+from tests.waits import PATIENCE, wait_until
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Clinic:
     def story(self, patient: int = 0, payment: int = 0) -> Story:
         return Story(self.patients[patient].payments[payment])
 
-    def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = 15) -> int:
+    def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = PATIENCE) -> int:
         """POST a signed event as Stripe does; the answer's status, 0 when the server can't be reached."""
         body = json.dumps(event)
         headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
@@ -73,19 +73,15 @@ class Clinic:
         except OSError:
             return 0
 
-    def tell_until_taken(self, event: Event, tries: int = 40) -> None:
+    def tell_until_taken(self, event: Event) -> None:
         """As Stripe does, again and again until somebody says 2xx."""
-        for _ in range(tries):
-            if self.tell(event) == 200:
-                return
-            time.sleep(0.25)
-        raise AssertionError("nobody took the event")
+        wait_until(lambda: self.tell(event) == 200, "somebody takes the event")
 
     def get(self, path: str, person: Person, url: str = "", **headers: str) -> HTTPResponse:
         request = urllib.request.Request(
             f"{url or self.site.url}{path}", headers={"Cookie": f"sessionid={person.session}", **headers}
         )
-        answer: HTTPResponse = urllib.request.urlopen(request, timeout=10)
+        answer: HTTPResponse = urllib.request.urlopen(request, timeout=PATIENCE)
         return answer
 
     def head(self, person: Person, url: str = "") -> int:
@@ -104,5 +100,5 @@ def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", *
     return page
 
 
-def told(page: ClientConnection, seconds: float = 8) -> dict[str, Any]:
+def told(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, Any]:
     return dict(json.loads(page.recv(seconds)))

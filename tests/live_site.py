@@ -8,6 +8,7 @@ from typing import Any
 
 from payments_site.demo.process import Process, free_port
 from payments_site.demo.site import Site
+from tests.waits import PATIENCE
 
 
 class LiveSite(Site):
@@ -43,7 +44,7 @@ class LiveSite(Site):
     def _ask_sandbox(self, path: str, body: bytes | None = None) -> dict[str, Any]:
         address = f"{self.sandbox_url}/_sandbox/{path}"
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             answered: dict[str, Any] = json.load(answer)
         return answered
 

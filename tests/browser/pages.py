@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import time
 from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -11,6 +10,7 @@ from payments.models import Payment
 from tests.browser.conftest import NewContext
 from tests.clinic import Clinic, Person
 from tests.live_site import LiveSite
+from tests.waits import wait_until
 
 PAID, DECLINED = "4242 4242 4242 4242", "4000 0000 0000 0002"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -115,9 +115,6 @@ def pay_by_card(page: Page, number: str) -> None:
     page.get_by_role("button", name="Payer").click()
 
 
-def wait_until_told(site: LiveSite, seconds: float = 20) -> None:
+def wait_until_told(site: LiveSite) -> None:
     """Until the site has taken every webhook."""
-    deadline = time.monotonic() + seconds
-    while waiting := [delivery for delivery in site.deliveries() if delivery["state"] != "delivered"]:
-        assert time.monotonic() < deadline, waiting
-        time.sleep(0.05)
+    wait_until(lambda: all(each["state"] == "delivered" for each in site.deliveries()), "the site takes every webhook")

@@ -1,4 +1,5 @@
-"""daphne on a machine whose clock is moved while it runs: SIGUSR1 puts it as many seconds ahead as a file says.
+"""daphne on a machine whose clock is moved while it runs: SIGUSR1 puts it as many seconds ahead as a file says,
+and takes the file away.
 
 python -m tests.faults.moved_clock FILE [daphne's arguments]
 """
@@ -24,6 +25,7 @@ def move(*_: object) -> None:
         then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
         moved.append(time_machine.travel(then, tick=True))
         moved[0].start()
+    shift.unlink()
 
 
 if __name__ == "__main__":

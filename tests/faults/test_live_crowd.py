@@ -13,18 +13,13 @@ import pytest
 from tests.clinic import Clinic, open_socket, told
 from tests.faults.tab import Tab
 from tests.live_site import LiveSite
+from tests.waits import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 MakeSite = Callable[..., LiveSite]
 
 CROWD = 1000
 BACK_WITHIN = 60.0  # seconds after the server listens again, also on a busy machine; quiet ones need far less
-
-
-async def until(condition: Callable[[], bool], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 the conditions are of many tasks
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.nightly
@@ -41,15 +36,16 @@ async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_ne
     for tab in tabs:
         running.append(asyncio.create_task(tab.live()))
         await asyncio.sleep(0.01)
-    await until(lambda: all(tab.greeted_at for tab in tabs), 60)
+    await until(lambda: all(tab.greeted_at for tab in tabs), "all pages are greeted", 120)
     site.kill()
-    await until(lambda: not any(tab.greeted_at for tab in tabs), 30)
+    await until(lambda: not any(tab.greeted_at for tab in tabs), "all pages notice the end")
     for tab in tabs:
         tab.tries = 0
     await asyncio.to_thread(site.server.start)
     listening = time.monotonic()
     await asyncio.to_thread(clinic.tell_until_taken, clinic.story().completed())
-    await until(lambda: all(tab.told == [head + 1] and tab.greeted_at for tab in tabs), 60)
+    back = lambda: all(tab.told == [head + 1] and tab.greeted_at for tab in tabs)  # noqa: E731
+    await until(back, "all pages are back with the newest number", 120)
     returned = sorted(tab.greeted_at - listening for tab in tabs)
     print(  # noqa: T201 a figure to read
         f"{CROWD} pages back: median {statistics.median(returned):.1f} s, last {returned[-1]:.1f} s; "

@@ -11,6 +11,7 @@ from django.test import Client
 
 from payments_site.asgi import application
 from tests.payments.clients import client_of
+from tests.waits import PATIENCE
 
 Message = dict[str, Any]
 
@@ -31,7 +32,7 @@ class Page:
         cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in self.client.cookies.items())
         headers = [(b"cookie", cookies.encode())] + ([(b"origin", self.origin.encode())] if self.origin else [])
         self.socket = WebsocketCommunicator(application, self.url, headers)
-        connected, _ = await self.socket.connect(timeout=5)
+        connected, _ = await self.socket.connect(timeout=PATIENCE)
         return bool(connected)
 
     async def __aenter__(self) -> "Page":
@@ -39,9 +40,9 @@ class Page:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.socket.disconnect(timeout=5)
+        await self.socket.disconnect(timeout=PATIENCE)
 
-    async def told(self, seconds: float = 15) -> Message:
+    async def told(self, seconds: float = PATIENCE) -> Message:
         return dict(json.loads(await self.socket.receive_from(seconds)))
 
     async def told_until_hello(self) -> list[Message]:
@@ -50,7 +51,7 @@ class Page:
             messages.append(await self.told())
         return messages
 
-    async def close_code(self, seconds: float = 5) -> int:
+    async def close_code(self, seconds: float = PATIENCE) -> int:
         """Raises AssertionError if anything but the close comes."""
         output = await self.socket.receive_output(seconds)
         assert output["type"] == "websocket.close", output

@@ -39,7 +39,7 @@ class StripeAtHome:
     def _send(self, url: str, body: bytes | None) -> dict[str, Any]:
         headers = {"Authorization": "Bearer sk_test_000000000000000000000000", "Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answered: dict[str, Any] = json.load(answer)
         return answered
 

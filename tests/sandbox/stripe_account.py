@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +15,10 @@ from typing import Any
 
 import stripe
 
+from tests.waits import wait_until
+
 SECRET = "whsec_sandbox_tests"
 KEY = "sk_test_" + "a" * 24
-PATIENCE = 8.0  # seconds
 
 Json = dict[str, Any]
 
@@ -50,13 +50,6 @@ class Receiver:
 
     def of(self, event_type: str) -> list[Any]:
         return [event.data.object for event in list(self.events) if event.type == event_type]
-
-
-def eventually(holds: Callable[[], object], what: str = "") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, what or "it did not happen in time"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -94,7 +87,7 @@ def running(*options: str) -> Iterator[str]:
             yield process.stdout.readline().split()[1]
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 class Refused(Exception):
@@ -121,7 +114,7 @@ class StripeAccount:
     def control(self, act: str, **body: Any) -> Json:
         request = urllib.request.Request(f"{self.url}/_sandbox/{act}", json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 found: Json = json.load(answer)
                 return found
         except urllib.error.HTTPError as error:
@@ -129,14 +122,14 @@ class StripeAccount:
 
     def deliveries(self, **wanted: str) -> list[Json]:
         query = urllib.parse.urlencode(wanted)
-        with urllib.request.urlopen(f"{self.url}/_sandbox/deliveries?{query}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/_sandbox/deliveries?{query}", timeout=60) as answer:
             found: list[Json] = json.load(answer)["data"]
             return found
 
     def get(self, path: str) -> Json:
         """The API's own JSON, before the SDK makes objects of it."""
         request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"Authorization": f"Bearer {KEY}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             found: Json = json.load(answer)
             return found
 
@@ -162,4 +155,4 @@ class StripeAccount:
 
     def heard(self, *types: str) -> None:
         """Wait until each of these has been delivered."""
-        eventually(lambda: set(types) <= set(self.receiver.types), f"missing {set(types) - set(self.receiver.types)}")
+        wait_until(lambda: set(types) <= set(self.receiver.types), f"{', '.join(types)} are delivered")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.stripe_account import KEY, eventually
+from tests.sandbox.stripe_account import KEY
+from tests.waits import wait_until
 
 VERSION = "1.52.0"
 CACHE = Path(__file__).resolve().parents[2] / ".tools" / "stripe-cli" / VERSION
@@ -74,7 +75,7 @@ class StripeCli:
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
         try:
-            eventually(lambda: "Ready!" in log.read_text(), "stripe listen did not get ready")
+            wait_until(lambda: "Ready!" in log.read_text(), "stripe listen gets ready")
             yield
         finally:
             process.terminate()

@@ -17,7 +17,7 @@ from tests.sandbox.stripe_account import KEY, Json, StripeAccount, running
 def get(url: str, authorization: str | None = None) -> tuple[int, Json]:
     headers = {"Authorization": authorization} if authorization else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

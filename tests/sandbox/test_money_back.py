@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe_account import Json, StripeAccount, eventually
+from tests.sandbox.stripe_account import Json, StripeAccount
+from tests.waits import wait_until
 
 VISA, REFUND_FAILS, REFUND_PENDING = "4242424242424242", "4000000000005126", "4000000000007726"
 
@@ -19,7 +20,7 @@ def test_partial_refunds_add_up_on_the_charge(account: StripeAccount) -> None:
     for amount in (1000, 500):
         account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": amount})
     account.heard("refund.created", "refund.updated", "charge.refund.updated")
-    eventually(lambda: account.receiver.types.count("charge.refunded") == 2)
+    wait_until(lambda: account.receiver.types.count("charge.refunded") == 2, "both refunds are told")
     charge = charge_of(account, paid)
     assert (charge.amount_refunded, charge.refunded) == (1500, True)
     assert sorted(found.amount_refunded for found in account.receiver.of("charge.refunded")) == [1000, 1500]

@@ -29,7 +29,7 @@ class _Stay(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcesso
 def ask(url: str, form: dict[str, str] | None = None, language: str = "en", **headers: str) -> tuple[int, str, Any]:
     data = urllib.parse.urlencode(form).encode() if form is not None else None
     request = urllib.request.Request(url, data, {"Accept-Language": language, **headers})
-    with urllib.request.build_opener(_Stay).open(request, timeout=10) as answer:
+    with urllib.request.build_opener(_Stay).open(request, timeout=60) as answer:
         return answer.status, answer.read().decode(), answer.headers
 
 

@@ -5,7 +5,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 import stripe
 
-from tests.sandbox.stripe_account import Refused, StripeAccount, eventually
+from tests.sandbox.stripe_account import Refused, StripeAccount
+from tests.waits import wait_until
 
 
 def test_a_paid_session_tells_the_site_in_stripes_four_events(account: StripeAccount) -> None:
@@ -141,7 +142,7 @@ def test_the_clock_moves_what_stripe_says_was_created(account: StripeAccount) ->
     yesterday = account.paid()["session"]
     account.control("clock", offset=0)
     today = account.session()
-    assert abs(yesterday["created"] - (now - 86_400)) < 5
+    assert 0 <= yesterday["created"] - (now - 86_400) < 600
     assert [found.id for found in account.v1.checkout.sessions.list().data] == [today.id, yesterday["id"]]
 
 
@@ -154,7 +155,9 @@ def test_every_answer_is_dated_by_stripes_clock(account: StripeAccount, offset: 
         intents.retrieve("pi_none")
     for headers in (made.last_response.headers, refused.value.headers):
         assert headers
-        assert 0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 5
+        assert (
+            0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 600
+        )  # an hour is the least that the clock is moved
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5000), ("kwd", 12_340), ("xof", 12_000)])
@@ -178,4 +181,4 @@ def test_too_small_an_amount_is_refused(account: StripeAccount) -> None:
 def test_a_disputed_card_pays_and_is_disputed(account: StripeAccount) -> None:
     account.paid(card="4000000000000259")
     account.heard("checkout.session.completed", "charge.dispute.created", "charge.dispute.funds_withdrawn")
-    eventually(lambda: account.v1.charges.list().data[0].disputed)
+    wait_until(lambda: account.v1.charges.list().data[0].disputed, "the charge is disputed")

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.live_site import LiveSite
-from tests.sandbox.stripe_account import KEY, SECRET, Json, Receiver, StripeAccount, eventually, receiving
+from tests.sandbox.stripe_account import KEY, SECRET, Json, Receiver, StripeAccount, receiving
 from tests.sandbox.stripe_cli import TRIGGERS, StripeCli
+from tests.waits import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 SYNCED = {  # dj-stripe's models, and how many objects of each there are
@@ -39,7 +40,7 @@ class Gate(Receiver):
         verified = super().take(body, headers)
         if verified != 200:
             return verified
-        with closing(HTTPConnection(urlsplit(self.site_url).netloc, timeout=20)) as site:
+        with closing(HTTPConnection(urlsplit(self.site_url).netloc, timeout=60)) as site:
             site.request("POST", "/stripe/webhook/", body, headers)
             return site.getresponse().status
 
@@ -72,7 +73,7 @@ def answers(account: StripeAccount) -> list[tuple[str, str, list[int | None]]]:
     def log() -> list[Json]:
         return account.deliveries(limit="5000")
 
-    eventually(lambda: not any(found["state"] in ("pending", "retrying") for found in log()), "still delivering")
+    wait_until(lambda: not any(found["state"] in ("pending", "retrying") for found in log()), "everything is delivered")
     return [(found["type"], found["state"], [attempt["status"] for attempt in found["attempts"]]) for found in log()]
 
 
@@ -104,7 +105,7 @@ def test_listen_forwards_to_a_site_that_knows_its_secret_too(
     site.server.start()
     with cli.listening(f"{site.url}/stripe/webhook/"):
         account.paid()
-        eventually(lambda: len(account.deliveries(endpoint="stripe listen")) == 4, "the site did not answer")
+        wait_until(lambda: len(account.deliveries(endpoint="stripe listen")) == 4, "the site answers all four")
     found = answers(account)
     assert len(found) == 8  # the endpoint's four, and the same four again
     assert [answer for answer in found if answer[1:] != ("delivered", [200])] == []

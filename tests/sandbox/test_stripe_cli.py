@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.stripe_account import Receiver, StripeAccount, eventually, receiving
+from tests.sandbox.stripe_account import Receiver, StripeAccount, receiving
 from tests.sandbox.stripe_cli import TRIGGERS, StripeCli
+from tests.waits import wait_until
 
 
 @pytest.mark.parametrize("event_type", TRIGGERS)
@@ -21,7 +22,7 @@ def test_events_are_resent(account: StripeAccount, cli: StripeCli) -> None:
     event = account.v1.events.list({"type": "checkout.session.completed"}).data[0]
     endpoint = account.v1.webhook_endpoints.list().data[0]
     cli.run("events", "resend", event.id, "--webhook-endpoint", endpoint.id)
-    eventually(lambda: account.receiver.types.count("checkout.session.completed") == 2)
+    wait_until(lambda: account.receiver.types.count("checkout.session.completed") == 2, "it is told twice")
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def forwarded(cli: StripeCli) -> Iterator[Receiver]:
 
 def test_listen_forwards_and_its_answers_are_recorded(account: StripeAccount, forwarded: Receiver) -> None:
     account.paid()
-    eventually(lambda: "checkout.session.completed" in forwarded.types)
+    wait_until(lambda: "checkout.session.completed" in forwarded.types, "it is forwarded")
     assert forwarded.forged == []
-    eventually(lambda: account.deliveries(endpoint="stripe listen", type="checkout.session.completed"))
+    wait_until(lambda: account.deliveries(endpoint="stripe listen", type="checkout.session.completed"), "it is told")
     answer = account.deliveries(endpoint="stripe listen", type="checkout.session.completed")[0]
     assert (answer["state"], answer["url"], answer["attempts"][0]["status"]) == ("delivered", forwarded.url, 200)
 

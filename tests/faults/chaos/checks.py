@@ -98,7 +98,7 @@ def walls(world: World) -> Iterator[str]:
                 yield f"{name_of(tab)} was told of another patient"
 
 
-def left_behind(world: World, within: float = 30) -> Iterator[str]:
+def left_behind(world: World, within: float = 60) -> Iterator[str]:
     """Sockets that a process still holds for pages that gave them up long ago."""
     deadline = time.monotonic() + within
     while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):

@@ -19,6 +19,7 @@ from tests.faults.chaos.screen import Screen
 from tests.faults.chaos.stripe import Life, Stripe
 from tests.faults.tab import Statuses, Tab
 from tests.live_site import LiveSite
+from tests.waits import wait_until
 
 Watcher = Tab | Screen
 NewContext = Callable[..., BrowserContext]
@@ -85,7 +86,7 @@ class World:
         self.tabs = [Tab(self.site.url, person, heads.get(person.feed, 0)) for person in people]
         for tab in self.tabs:
             self._background.start(tab.live())
-        self.wait_until(lambda: all(tab.greeted_at for tab in self.tabs), 20)
+        wait_until(lambda: all(tab.greeted_at for tab in self.tabs), "every tab is greeted")
 
     def open_screens(self, new_context: NewContext) -> None:
         """In Chromium: the desk, and both patients' pages, of which the first's go to sleep now and then."""
@@ -115,7 +116,7 @@ class World:
 
     def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """From the database, as soon as it answers."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 with psycopg.connect(self.database_url, connect_timeout=3) as connection:
@@ -133,12 +134,6 @@ class World:
             last, behind = behind, [watcher for watcher in behind if watcher.cursor < heads[feed_of(watcher)]]
             time.sleep(0.05)
         return Truth(time.monotonic() - began, behind, name_of(last[-1]))
-
-    def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it never came"
-            time.sleep(0.05)
 
 
 def feed_of(watcher: Watcher) -> str:

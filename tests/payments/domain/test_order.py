@@ -3,7 +3,6 @@
 import itertools
 import random
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +19,7 @@ from payments.domain.status import PaymentStatus, Standing, Terms, derive
 from payments.gateway.objects import from_event
 from payments.models import EventReceipt, Fact, FeedEntry, Payment
 from tests.payments.stripe_story import Event, Story, deliver
+from tests.waits import wait_until
 
 TERMS = Terms(5000, "eur")
 STEPS: dict[str, Callable[[Story, str], Event]] = {
@@ -175,12 +175,12 @@ def test_a_shuffled_history_from_eight_threads_ends_as_in_order(story: Story, se
 
 def wait_for_waiting(count: int) -> None:
     with connection.cursor() as cursor:
-        for _ in range(500):
+
+        def waiting() -> bool:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0] >= count:
-                return
-            time.sleep(0.02)
-    raise AssertionError(f"{count} transactions never waited")
+            return bool(cursor.fetchone()[0] >= count)
+
+        wait_until(waiting, f"{count} transactions wait for a lock")
 
 
 @pytest.mark.postgres(only=True)

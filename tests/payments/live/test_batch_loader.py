@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from payments.live.batch_loader import BatchLoader
+from tests.waits import until
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the threads put their connections in order
 NOBODY = "nobody"
@@ -20,23 +20,17 @@ class Book:
 
     def __call__(self, keys: set[str]) -> dict[str, str]:
         self.asked.append(keys)
-        assert self.opened.wait(10)
+        assert self.opened.wait(60)
         if "torn" in keys:
             raise LookupError("this page is missing")
         return {key: key.upper() for key in keys if key != NOBODY}
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 a thread's
-            await asyncio.sleep(0.005)
 
 
 async def test_those_who_come_while_an_answer_is_awaited_are_asked_for_in_one_question() -> None:
     book = Book()
     loader = BatchLoader(book)
     first = asyncio.create_task(loader.load("ada"))
-    await until(lambda: book.asked)
+    await until(lambda: book.asked, "the first question is asked")
     others = [asyncio.create_task(loader.load(name)) for name in ("ben", "cleo", "ben", NOBODY)]
     impatient = asyncio.create_task(loader.load("dan"))
     await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
+from tests.waits import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Book = Callable[..., Payment]
@@ -122,12 +123,14 @@ async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
 async def test_a_page_hears_nothing_of_other_patients(
     book: Book, patient: User, clerk: User, hurried_hub: None
 ) -> None:
+    mine = await sync_to_async(book)()
     other = await sync_to_async(User.objects.create_user)("lou")
     theirs = await sync_to_async(book)(patient=other)
-    async with Page(patient, f"after=0&feed=patient.{patient.pk}") as page:
+    async with Page(patient, f"after=1&feed=patient.{patient.pk}") as page:
         await page.told_until_hello()
         await pay(theirs, clerk)
-        assert await page.socket.receive_nothing(10 * hub.TAIL)
+        await pay(mine, clerk)
+        assert str(mine.public_id) in (await page.told())["html"]  # the first that it hears of
 
 
 async def test_a_hint_that_was_lost_is_found_by_the_tail(
@@ -151,7 +154,7 @@ async def test_what_a_broken_template_keeps_back_is_told_once_it_is_mended(
         await page.told_until_hello()
         settings.TEMPLATES = [whole[0] | {"DIRS": [tmp_path, *whole[0]["DIRS"]]}]
         await pay(payment, clerk)
-        assert await page.socket.receive_nothing(0.5)
+        await until(lambda: "live_task_failed" in caplog.text, "the page's turn has come")
         settings.TEMPLATES = whole
         assert (await page.told())["seq"] == 2
     assert "live_rendering_failed" in {record.message for record in caplog.records}
@@ -175,13 +178,20 @@ async def test_a_ping_is_answered(patient: User) -> None:
         assert await page.told() == {"t": "hb", "seq": 0}
 
 
-async def test_a_ping_is_not_answered_while_the_database_is_silent(patient: User) -> None:
-    async with Page(patient) as page:
+async def test_a_ping_is_not_answered_while_the_database_is_silent(
+    payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TAIL", 600)  # or the database would be asked meanwhile, and answer
+    pings, prove = [], hub.Hub.prove
+    monkeypatch.setattr(hub.Hub, "prove", lambda *asked: pings.append(prove(*asked)))
+    async with Page(patient, "after=1") as page:
         await page.told_until_hello()
         [running] = hub.running()
         running.tailed_at -= BEAT
         await page.socket.send_to("ping")
-        assert await page.socket.receive_nothing(0.5)
+        await until(lambda: pings, "the ping is heard")
+        await pay(payment, clerk)
+        assert (await page.told())["seq"] == 2  # an answer would have come before it
 
 
 async def sign_out(page: Page) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -19,6 +18,7 @@ from payments.models import Feed, FeedEntry
 from tests.payments.page import Page
 from tests.payments.views.test_health import scrape
 from tests.services import Service
+from tests.waits import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,27 +43,22 @@ def returned(path: str) -> int:
     return int(sum(s.value for s in histogram.samples if s.name.endswith("_count") and s.labels["path"] == path))
 
 
-async def within(seconds: float, done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(seconds):
-        while not done():  # noqa: ASYNC110 it is counted elsewhere
-            await asyncio.sleep(0.01)
-
-
 async def test_a_probe_comes_back_by_a_hint_and_no_page_hears_of_it(patient: User) -> None:
     before = returned(metrics.PUSH)
     async with Page(patient) as page:
         await page.told_until_hello()
-        await within(5, lambda: returned(metrics.PUSH) >= before + 2)
-        assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] < 5
-        assert await page.socket.receive_nothing(0.3)
+        await until(lambda: returned(metrics.PUSH) >= before + 2, "two probes come back")
+        assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] < 60
+        await page.socket.send_to("ping")
+        assert (await page.told())["t"] == "hb"  # and nothing came before the answer
     assert not hub.running()
 
 
 async def test_a_probe_goes_through_the_layer_where_there_is_one(layer: None, patient: User) -> None:
     before = returned(metrics.PUSH)
     async with Page(patient):
-        await within(5, lambda: returned(metrics.PUSH) > before)
-    await within(5, lambda: "Ear.run" not in str(asyncio.all_tasks()))  # nobody listens for pages that are gone
+        await until(lambda: returned(metrics.PUSH) > before, "a probe comes back")
+    await until(lambda: "Ear.run" not in str(asyncio.all_tasks()), "nobody listens for pages that are gone")
 
 
 async def test_a_probe_whose_hint_is_lost_comes_back_by_the_tail(
@@ -72,7 +67,7 @@ async def test_a_probe_whose_hint_is_lost_comes_back_by_the_tail(
     monkeypatch.setattr(probe.Probe, "_hint", lambda self, seq: None)
     before = returned(metrics.TAIL)
     async with Page(patient):
-        await within(5, lambda: returned(metrics.TAIL) > before)
+        await until(lambda: returned(metrics.TAIL) > before, "a probe comes back by the tail")
 
 
 async def test_a_probe_that_cannot_be_written_is_missed_and_told(
@@ -84,7 +79,7 @@ async def test_a_probe_that_cannot_be_written_is_missed_and_told(
     monkeypatch.setattr(probe, "write", full)
     with caplog.at_level(logging.ERROR, logger="payments.live.probe"):
         async with Page(patient):
-            await within(5, lambda: "live_probe_failed" in caplog.text)
+            await until(lambda: "live_probe_failed" in caplog.text, "the failure is logged")
             (running,) = hub.running()
             assert running.probe
             running.probe.returned_at -= 300
@@ -96,17 +91,22 @@ async def test_a_probe_that_cannot_be_written_is_missed_and_told(
 
 async def test_it_can_be_switched_off(patient: User, settings: Settings) -> None:
     settings.PROBE_SECONDS = 0
-    async with Page(patient):
-        await asyncio.sleep(0.3)
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        (running,) = hub.running()
+        began = running.tailed_at
+        await until(lambda: running.tailed_at > began, "the hub looks at the database, which a probe would do sooner")
         assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] == 0
     assert not await Feed.objects.aexists()
 
 
-async def test_a_loop_that_is_held_up_is_seen(patient: User) -> None:
+async def test_a_loop_that_is_held_up_is_seen(patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Page(patient) as page:
         await page.told_until_hello()
+        monkeypatch.setattr(hub, "TAIL", 600)  # what the next wake measures stays
         time.sleep(0.6)  # noqa: ASYNC251 that is the fault
-        await asyncio.sleep(0.05)
+        (running,) = hub.running()
+        await until(lambda: running.lag > 0.2, "the loop notices that it woke late")
         assert (await sync_to_async(scrape)())["payments_live_loop_lag_seconds", ""] > 0.2
 
 

@@ -1,6 +1,5 @@
 """How far each change came: applied, pushed to the patient, seen by the patient; and what a page may claim of it."""
 
-import asyncio
 import json
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from payments.models import EventReceipt, FeedEntry, Payment
 from tests.payments.clients import client_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
+from tests.waits import wait_until
 
 Book = Callable[..., Payment]
 
@@ -41,9 +41,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
         await page.socket.send_to(seen(5, shown, later))
         await until_answered(page)
     entries = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=3).order_by("seq")
-    async with asyncio.timeout(10):
-        while await entries.filter(pushed_at=None).aexists():  # noqa: ASYNC110 another thread writes it
-            await asyncio.sleep(0.05)
+    await sync_to_async(wait_until)(lambda: not entries.filter(pushed_at=None).exists(), "the pushes are noted")
     assert [row.seen_at is not None async for row in entries] == [True, False, False]
     assert not await FeedEntry.objects.filter(feed__audience="staff", pushed_at__isnull=False).aexists()
 
@@ -69,7 +67,8 @@ async def test_the_staffs_timeline_tells_the_whole_way(payment: Payment, patient
         await page.told()
         await page.socket.send_to(seen(2, payment))
         await until_answered(page)
-        await asyncio.sleep(0.2)
+        pushed = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq=2, pushed_at__isnull=False)
+        await sync_to_async(wait_until)(pushed.exists, "the push is noted")
     change = await payment.changes.alatest("version")
     trace = (await sync_to_async(traces)([change]))[change.pk]
     receipt = await EventReceipt.objects.aget(stripe_event_id=event["id"])
