@@ -21,7 +21,7 @@ import datetime, json
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from appointments.models import Appointment, Practitioner
-from payments.recording import bootstrap
+from payments.gateway.djstripe import bootstrap
 
 bootstrap()
 for name, group in (("staff0", "front desk"), ("staff1", "accountant")):

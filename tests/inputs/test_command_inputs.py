@@ -130,7 +130,7 @@ import datetime, json
 from django.contrib.auth.models import User
 from django.utils import timezone
 from appointments.models import Appointment, Practitioner
-from payments import recording
+from payments.gateway import djstripe
 from tests.payments.stripe_story import Story
 
 start = timezone.now()
@@ -139,7 +139,7 @@ visit = Appointment.objects.create(
     start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000)
 story = Story(visit.payment)
 for event in [*(story.failed(name) for name in "ABCDEFGHIJ"), story.completed("A"), story.charged("A")]:
-    recording.store_trigger(recording.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
+    djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
 """
 
 
