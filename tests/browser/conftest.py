@@ -3,6 +3,8 @@
 A failed test leaves a screenshot of each page and a trace (`playwright show-trace`) in .test-failures/.
 """
 
+import datetime
+import functools
 import re
 import secrets
 import shutil
@@ -14,7 +16,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, sync_playwright
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from payments.models import Payment
@@ -27,6 +30,8 @@ from tests.live_site import LiveSite
 from tests.people import Made
 
 NewContext = Callable[..., BrowserContext]
+PATIENCE_MS = 60_000  # nobody waits for it but a test that fails
+expect.set_options(timeout=PATIENCE_MS)
 PASSWORD = "sesame, said aloud"
 
 
@@ -51,7 +56,7 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
 
     def make(**options: Any) -> BrowserContext:
         context = browser.new_context(**{"locale": "fr-FR", "timezone_id": "Europe/Paris", **options})
-        context.set_default_timeout(30_000)  # nobody waits for it but a test that fails
+        context.set_default_timeout(PATIENCE_MS)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
         context.tracing.start(snapshots=True)  # with screenshots a page costs twice as much
@@ -79,22 +84,30 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def clinic_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Clinic:
-    """A clinic whose people have a password, made once for each test process, on a site that never starts."""
-    site = LiveSite(tmp_path_factory.mktemp("clinic"))
-    shutil.copyfile(sqlite_template, site.database_file)
-    return Clinic(site, staff=1, patients=2, each=3, password=PASSWORD)
+def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Callable[[datetime.date], Clinic]:
+    """A clinic of a day, on a site that never starts: made once for each test process, and again after midnight."""
+
+    @functools.cache
+    def make(day: datetime.date) -> Clinic:
+        site = LiveSite(tmp_path_factory.mktemp("clinic"))
+        shutil.copyfile(sqlite_template, site.database_file)
+        return Clinic(site, staff=1, patients=2, each=3, password=PASSWORD)
+
+    return make
 
 
 @pytest.fixture
-def make_clinic(make_site: Callable[..., LiveSite], clinic_template: Clinic) -> Callable[..., Clinic]:
+def make_clinic(
+    make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]
+) -> Callable[..., Clinic]:
     """make_clinic(**make_site's options): the clinic on another fresh site, started."""
 
     def make(**options: Any) -> Clinic:
-        clinic = copy(clinic_template)
-        kept = clinic_template.site.settings["SECRET_KEY"]  # sessions are signed with it
+        template = clinic_of(timezone.localdate())
+        clinic = copy(template)
+        kept = template.site.settings["SECRET_KEY"]  # sessions are signed with it
         clinic.site = make_site(start=False, SECRET_KEY=kept, **options)
-        shutil.copyfile(clinic_template.site.database_file, clinic.site.database_file)
+        shutil.copyfile(template.site.database_file, clinic.site.database_file)
         clinic.site.start()
         return clinic
 

@@ -28,7 +28,13 @@ SHIFTS = """() => {
   window.shifts = [];
   const note = (list) => list.getEntries().forEach((shift) => window.shifts.push(
     ...shift.sources.map(({ node }) => `${shift.value.toFixed(4)} ${node?.id || node?.className || node?.nodeName}`)));
-  new PerformanceObserver(note).observe({ type: "layout-shift", buffered: false });
+  const observer = new PerformanceObserver(note);
+  observer.observe({ type: "layout-shift", buffered: false });
+  window.shiftsAfter = async (count) => {
+    for (let frame = 0; frame < count; frame += 1) await new Promise(requestAnimationFrame);
+    note({ getEntries: () => observer.takeRecords() });
+    return window.shifts;
+  };
 }"""
 
 
@@ -181,8 +187,7 @@ def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None
         assert clinic.tell(event) == 200
     for page in (desk, mine):
         pages.expect_status(page, patient.payments[0], "partially_refunded")
-        page.wait_for_timeout(300)  # a shift is told a frame later
-        assert page.evaluate("window.shifts") == [], page.url
+        assert page.evaluate("shiftsAfter(3)") == [], page.url  # a shift is told a frame later
 
 
 def test_stripes_page(clinic: Clinic, enter: Enter, complaints: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Staff sign in with a second factor, in a real browser with a passkey in it."""
 
+import datetime
 import re
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD, NewContext
@@ -18,12 +20,12 @@ from tests.live_site import LiveSite
 
 
 @pytest.fixture
-def strict_site(make_site: Callable[..., LiveSite], clinic_template: Clinic) -> str:
+def strict_site(make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]) -> str:
     """A site whose staff need a second factor; its address. Browsers know no passkeys for 127.0.0.1."""
     site = make_site(start=False, REQUIRE_MFA="1", ALLOWED_HOSTS="127.0.0.1,localhost")
     address = f"http://localhost:{urlsplit(site.url).port}"
     site.server.env["SITE_URL"] = address
-    shutil.copyfile(clinic_template.site.database_file, site.database_file)
+    shutil.copyfile(clinic_of(timezone.localdate()).site.database_file, site.database_file)
     site.start()
     return address
 
