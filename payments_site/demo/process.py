@@ -17,17 +17,30 @@ class ProcessDied(Exception):
     """The process ended, or never listened; the message holds the end of its log."""
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port(preferred: int = 0) -> int:
-    """The preferred port or the next free one; 0 takes any below the range that outgoing connections use."""
+    """Return the preferred port or the next free one; 0 takes any below the range that outgoing connections use.
+
+    A port that was taken for 0 is reserved until this process ends: a socket stays bound to it without listening,
+    which keeps out whoever looks for a free port, and lets a server in that sets SO_REUSEADDR, as servers do.
+    """
     start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 no secret
     for port in range(start, start + 1000):
-        with socket.socket() as probe:
+        probe = socket.socket()
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(preferred))
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            probe.close()
+            continue
+        if preferred:
+            probe.close()
+        else:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
+            _reserved.append(probe)
+        return port
     raise OSError(f"no free port on {HOST} from {start} to {start + 999}")
 
 
@@ -74,7 +87,7 @@ class Process:
                 **self.options,
             )
 
-    def wait_until_listening(self, seconds: float = 30) -> None:
+    def wait_until_listening(self, seconds: float = 60) -> None:
         """Raises ProcessDied when the port does not answer in time."""
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
