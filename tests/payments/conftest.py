@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -16,6 +17,13 @@ from payments_site.demo.process import HOST, Process, free_port
 from tests.payments.clients import client_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """Let the test run from today's noon on, so that "today" is one day from its first line to its last."""
+    with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):
+        yield
 
 
 @pytest.fixture

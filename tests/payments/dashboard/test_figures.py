@@ -19,7 +19,7 @@ from tests.payments.clients import text_of
 from tests.payments.stripe_story import Story, deliver
 from tests.payments.views.test_pages_desk import book_many
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.usefixtures("noon"), pytest.mark.django_db]
 Book = Callable[..., Payment]
 
 

@@ -15,7 +15,7 @@ from payments.wording import TO_PATIENT, TO_STAFF
 from tests.payments.clients import desk_page_of, page_of, text_of
 from tests.payments.stripe_story import Story, deliver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.usefixtures("noon"), pytest.mark.django_db]
 Book = Callable[..., Payment]
 
 

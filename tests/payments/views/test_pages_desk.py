@@ -23,7 +23,7 @@ from payments.models import EventReceipt, FeedEntry, Payment
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.stripe_story import Story, deliver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.usefixtures("noon"), pytest.mark.django_db]
 Book = Callable[..., Payment]
 
 
