@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from payments_site.demo.site import Site
@@ -20,6 +21,8 @@ from tests.live_site import LiveSite
 
 FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # a busy machine is no defect
 SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}  # not in ./run test fast
 
 

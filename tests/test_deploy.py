@@ -128,7 +128,7 @@ class Nginx:
             return answer, answer.read()
 
     def socket(self) -> socket.socket:
-        return socket.create_connection((HOST, self.https), timeout=10)
+        return socket.create_connection((HOST, self.https), timeout=60)
 
 
 @contextmanager
@@ -309,7 +309,7 @@ def signed_out_pages_are_secure(nginx: Nginx) -> None:
     assert "; Secure" in answer.headers["Set-Cookie"]
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
     assert f"wss://{NAME}" in answer.headers["Content-Security-Policy"]
-    plain = http.client.HTTPConnection(HOST, nginx.http, timeout=10)
+    plain = http.client.HTTPConnection(HOST, nginx.http, timeout=60)
     plain.request("GET", "/login/", headers={"Host": NAME})
     redirect = plain.getresponse()
     assert (redirect.status, redirect.headers["Location"]) == (301, f"https://{NAME}/login/")
@@ -320,8 +320,8 @@ def sockets_reach_the_site(nginx: Nginx) -> None:
     def open_socket(origin: str) -> None:
         url = f"wss://{NAME}/ws/payments/"
         here = Origin(origin)
-        with nginx.socket() as at, connect(url, sock=at, ssl=nginx.tls, origin=here, open_timeout=30) as client:
-            client.recv(10)
+        with nginx.socket() as at, connect(url, sock=at, ssl=nginx.tls, origin=here, open_timeout=60) as client:
+            client.recv(60)
 
     with pytest.raises(ConnectionClosed) as signed_out:
         open_socket(f"https://{NAME}")

@@ -15,7 +15,7 @@ def web_server(folder: Path) -> Process:
 
 
 def status(process: Process) -> int:
-    with urllib.request.urlopen(f"http://{HOST}:{process.port}/", timeout=2) as response:
+    with urllib.request.urlopen(f"http://{HOST}:{process.port}/", timeout=60) as response:
         return int(response.status)
 
 

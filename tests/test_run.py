@@ -16,7 +16,7 @@ from payments_site.demo.site import ROOT
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([ROOT / "run", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([ROOT / "run", *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_run_alone_prints_help() -> None:

@@ -35,7 +35,7 @@ def answering(request: pytest.FixtureRequest, settings: Settings) -> Iterator[No
         def handle(self) -> None:
             self.request.recv(65536)
             if answer is None:
-                over.wait(30)
+                over.wait(100)
             else:
                 self.request.sendall(answer.encode())
 
@@ -52,8 +52,9 @@ def answering(request: pytest.FixtureRequest, settings: Settings) -> Iterator[No
 
 
 @pytest.mark.usefixtures("answering")
-def test_whatever_stripe_answers_it_is_unavailable_within_12_seconds() -> None:
+def test_whatever_stripe_answers_it_is_unavailable_in_time() -> None:
+    """A silent Stripe is asked twice, five seconds each time: far less than the 80 s of the SDK's own time-out."""
     began = time.monotonic()
     with pytest.raises(client.StripeUnavailableError):
         client.call(lambda client: client.v1.refunds.create({"payment_intent": "pi_1", "amount": 1}))
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30  # also on a loaded machine

@@ -16,6 +16,7 @@ from payments_site.demo.process import HOST
 from tests.clinic import Clinic, Person
 from tests.live_site import LiveSite
 from tests.payments.stripe_story import Story, sign
+from tests.waits import PATIENCE
 
 Headers = Iterable[tuple[str, str]]
 OLD_SECRET = "whsec_before_the_rotation_000000"  # still accepted beside the new one
@@ -71,7 +72,7 @@ class Target:
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = (), *, host: str = "") -> Answer:
         """One request, its headers as given: several of one name are sent as several."""
-        connection = http.client.HTTPConnection(HOST, self.site.server.port, timeout=10)
+        connection = http.client.HTTPConnection(HOST, self.site.server.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             given = list(headers)

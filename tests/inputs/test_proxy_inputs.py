@@ -2,20 +2,21 @@
 
 import itertools
 import socket
-import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from payments_site.demo.process import free_ports
 from tests.test_deploy import NAME, Nginx, echoing, needs, running
+from tests.waits import PATIENCE, wait_until
 
 __all__ = ["echoing"]
 pytestmark = needs("nginx", "nginx-light")
 
 
-def said(nginx: Nginx, sent: str, seconds: float = 3) -> bytes:
+def said(nginx: Nginx, sent: str, seconds: float = PATIENCE) -> bytes:
     """The first bytes of what nginx answers over TLS; empty when it hangs up."""
     with nginx.socket() as plain, nginx.tls.wrap_socket(plain, server_hostname=NAME) as line:
         line.settimeout(seconds)
@@ -104,19 +105,20 @@ def test_a_silent_or_slow_client_is_cut(impatient: Nginx) -> None:
             line = impatient.tls.wrap_socket(impatient.socket(), server_hostname=NAME)
             line.sendall(sent.encode())
             lines.append(line)
-        started = time.monotonic()
-        for _ in range(3):  # a byte now and then doesn't help
-            time.sleep(0.4)
-            for line in lines[2:]:
-                with suppress(OSError):
-                    line.sendall(b"X")
-        for line in lines:
-            line.settimeout(3)
-            assert hung_up(line)
+            line.settimeout(0.1)
+        for line in lines[:2]:
+            wait_until(partial(hung_up, line), "a client that says nothing is cut")
+        for line in lines[2:]:  # a byte now and then doesn't help
+            wait_until(partial(hung_up_on_a_byte, line), "a slow client is cut")
             line.close()
-        assert time.monotonic() - started < 4
     finally:
         impatient.process.stop()
+
+
+def hung_up_on_a_byte(line: socket.socket) -> bool:
+    with suppress(OSError):
+        line.sendall(b"X")
+    return hung_up(line)
 
 
 def hung_up(line: socket.socket) -> bool:

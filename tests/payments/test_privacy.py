@@ -141,7 +141,7 @@ async def test_no_name_is_in_frames_or_in_redis(
     payment = await sync_to_async(planted)(book)
     clerk = await sync_to_async(User.objects.get)(username="clerk")
     frames: list[Any] = []
-    with redis.Redis.from_url(redis_server.url, socket_timeout=3).monitor() as monitor:  # type: ignore[no-untyped-call]
+    with redis.Redis.from_url(redis_server.url, socket_timeout=60).monitor() as monitor:  # type: ignore[no-untyped-call]
         async with Page(payment.appointment.patient) as patient, Page(clerk) as desk:
             for page in (patient, desk):
                 frames += await page.told_until_hello()

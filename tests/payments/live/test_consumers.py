@@ -182,7 +182,8 @@ async def test_a_ping_is_not_answered_while_the_database_is_silent(
     payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "TAIL", 600)  # or the database would be asked meanwhile, and answer
-    pings, prove = [], hub.Hub.prove
+    pings: list[None] = []
+    prove = hub.Hub.prove
     monkeypatch.setattr(hub.Hub, "prove", lambda *asked: pings.append(prove(*asked)))
     async with Page(patient, "after=1") as page:
         await page.told_until_hello()
