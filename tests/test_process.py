@@ -56,3 +56,9 @@ def test_a_taken_port_gives_the_next_one() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         assert free_port(port) > port
+
+
+def test_a_free_port_is_given_once_even_while_nobody_listens_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr("random.randrange", lambda *_: port)
+    assert free_port() > port

@@ -48,7 +48,7 @@ def free_ports(first: int = 0) -> Iterator[int]:
     """Each another one."""
     while True:
         yield (port := free_port(first))
-        first = port + 1
+        first = first and port + 1
 
 
 class Process:
