@@ -80,8 +80,14 @@ def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -
 # nginx
 
 
+def knows_http2_directive() -> bool:
+    """Return whether this nginx takes `http2 on;` (1.25.1 or newer) and warns of `listen ... http2`."""
+    told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
+    return [int(part) for part in re.findall(r"\d+", told)[:3]] >= [1, 25, 1]
+
+
 class Nginx:
-    """The shipped nginx.conf with its paths, ports and servers put here."""
+    """The shipped nginx.conf with its paths, ports and servers put here, and http2.conf where nginx knows it."""
 
     def __init__(self, folder: Path, *servers: int) -> None:
         self.folder, self.http, self.https = folder, free_port(), free_port()
@@ -98,6 +104,8 @@ class Nginx:
         for old, new in zip((8001, 8002), servers or (8001, 8002), strict=True):
             upstream = upstream.replace(f"127.0.0.1:{old}", f"{HOST}:{new}")
         (folder / "upstream.conf").write_text(upstream)
+        if knows_http2_directive():
+            shutil.copy(DEPLOY / "nginx/http2.conf", folder)
         user = "user root; " if os.geteuid() == 0 else ""
         self.command = ["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")]
         self.options = f"{user}daemon off; pid {folder / 'pid'};"
@@ -146,6 +154,13 @@ def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
     done = subprocess.run([*nginx.command, "-t", "-g", nginx.options], capture_output=True, text=True, check=False)
     assert "test is successful" in done.stderr
     assert "[warn]" not in done.stderr
+
+
+@needs("nginx", "nginx-light")
+def test_browsers_are_offered_http2_where_nginx_has_the_directive(echoing: Nginx) -> None:
+    echoing.tls.set_alpn_protocols(["h2", "http/1.1"])
+    with echoing.socket() as plain, echoing.tls.wrap_socket(plain, server_hostname=NAME) as secure:
+        assert secure.selected_alpn_protocol() == ("h2" if knows_http2_directive() else "http/1.1")
 
 
 class Echo(BaseHTTPRequestHandler):
