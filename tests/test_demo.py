@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -60,9 +61,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 @contextmanager
-def demo(folder: Path, *arguments: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """The running launcher and its banner: the rest of each line by the line's first word."""
-    command = [str(ROOT / "run"), "demo", "--port", str(port), "--folder", str(folder), *arguments]
+def demo(
+    folder: Path, *arguments: str, port: int = 0, tree: Path = ROOT
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Yield the running launcher of `tree` and its banner: the rest of each line by the line's first word."""
+    command = [str(tree / "run"), "demo", "--port", str(port), "--folder", str(folder), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
         assert launcher.stdout
         banner: dict[str, str] = {}
@@ -217,6 +220,68 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="not a demo's"):
         serve_in(tmp_path, 0, reset=True, workers=1)
     assert (tmp_path / "letter").exists()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a copy of the working tree that a test may edit; it shares the installed packages."""
+    copy = Path(shutil.copytree(ROOT, tmp_path / "tree", ignore=shutil.ignore_patterns(".*", "__pycache__", "tests")))
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    return copy
+
+
+def page_at(url: str) -> tuple[int, str]:
+    """Return the status and the page as a browser gets them, or 0 while nothing listens."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "text/html"}), timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def edit(path: Path, old: str, new: str, url: str, *words: str) -> int:
+    """Edit a file, wait until the page at `url` holds all words, and return its status."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status, page = page_at(url)
+        if all(word in page for word in words):
+            return status
+        if status:  # the server sees no change of a file that it looks at for the first time after the edit
+            path.touch()
+        time.sleep(1)
+    raise AssertionError(f"{url} did not show {words}; it answers {status}:\n{page[:2000]}")
+
+
+MODULE = "static/js/live-source.js"
+
+
+def test_a_watched_demo_shows_changed_files_and_what_is_broken(lived: Path, tree: Path) -> None:
+    with demo(lived, "--watch", tree=tree) as (launcher, banner):
+        site = banner["site"]
+        status, page = page_at(f"{site}/nowhere/")
+        assert status == 404
+        assert "Using the URLconf defined in" in page
+        assert page_at(f"{site}/login/")[0] == 200
+        base, module, urls = (tree / name for name in ("templates/base.html", MODULE, "payments_site/urls.py"))
+        assert edit(base, "</main>", "a changed template</main>", f"{site}/login/", "a changed template") == 200
+        assert edit(module, "class ", "// a changed module\nclass ", f"{site}/{MODULE}", "a changed module") == 200
+        broken = 'urlpatterns = [\n    path("broken/", lambda _: 1 / 0),'
+        assert edit(urls, "urlpatterns = [", broken, f"{site}/broken/", "ZeroDivisionError", "Traceback") == 500
+        assert edit(base, "</main>", "{% no_such_tag %}</main>", f"{site}/login/", "TemplateSyntaxError") == 500
+    assert launcher.returncode == 0
+    assert not is_listening(site)
+
+
+def test_watching_is_for_one_web_process() -> None:
+    command = [str(ROOT / "run"), "demo", "--workers", "2", "--watch"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "leave --workers out" in refused.stderr
 
 
 @pytest.mark.nightly

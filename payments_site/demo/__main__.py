@@ -18,7 +18,7 @@ from types import FrameType
 from payments_site.demo.cluster import RESTART, Cluster, Revival
 from payments_site.demo.process import Process, ProcessDied, free_ports
 from payments_site.demo.services import NotInstalled, NotReachable
-from payments_site.demo.site import ROOT, Site
+from payments_site.demo.site import ROOT, Site, WatchedSite
 
 BANNER = """\
 payments-live demo: no real money moves, Stripe is a sandbox on this machine.
@@ -47,12 +47,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where data is kept; default .demo, or .demo-workers")
     several = "this many web processes, on PostgreSQL and Redis; 1 to 8, default 1"
     parser.add_argument("--workers", type=int, choices=range(1, 9), metavar="N", default=1, help=several)
+    watch = "load changed code, templates and static files at once, and show Django's debug pages"
+    parser.add_argument("--watch", action="store_true", help=watch)
     parser.add_argument("--reset", action="store_true", help="start from fresh sample data")
     command = "manage and a command of manage.py, with its options: run it on the demo that is running"
     parser.add_argument("command", nargs=argparse.REMAINDER, help=command)
     options = parser.parse_args()
     if options.command[:1] not in ([], ["manage"]):
         parser.error(f"no such command: {options.command[0]}")
+    if options.watch and options.workers > 1:
+        parser.error("--watch is for one web process; leave --workers out")
     return options
 
 
@@ -148,7 +152,14 @@ def serve(site: Site) -> None:
         site.stop()
 
 
-def serve_in(folder: Path, first_port: int, reset: bool, workers: int) -> None:
+def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> Site:
+    """Return the site that the options ask for, not started yet."""
+    if workers > 1:
+        return Cluster(folder, ports, workers)
+    return (WatchedSite if watch else Site)(folder, next(ports), next(ports))
+
+
+def serve_in(folder: Path, first_port: int, reset: bool, workers: int, watch: bool = False) -> None:
     with locked(folder):
         made = folder / "schema"
         if reset or not (folder / "logins.txt").exists():
@@ -157,8 +168,7 @@ def serve_in(folder: Path, first_port: int, reset: bool, workers: int) -> None:
             print("demo: the tables or the database are others now, so it starts from fresh sample data", flush=True)
             clear(folder)
         made.write_text(schema(workers))
-        ports = free_ports(first_port)
-        serve(Cluster(folder, ports, workers) if workers > 1 else Site(folder, next(ports), next(ports)))
+        serve(new_site(folder, free_ports(first_port), workers, watch))
 
 
 def manage(folder: Path, arguments: Sequence[str]) -> int:
@@ -179,7 +189,7 @@ def main() -> int:
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(stop, end)
     try:
-        serve_in(folder, options.port, options.reset, options.workers)
+        serve_in(folder, options.port, options.reset, options.workers, options.watch)
     except KeyboardInterrupt:
         print("\ndemo: stopped; ./run demo goes on from here")
         return 0

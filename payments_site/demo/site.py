@@ -127,3 +127,14 @@ class Site:
     def stop(self) -> None:
         self.server.stop()
         self.sandbox.stop()
+
+
+class WatchedSite(Site):
+    """A site to edit: Django's server loads changed code, templates and static files, and shows its debug pages."""
+
+    def __init__(self, folder: Path, port: int, sandbox_port: int) -> None:
+        super().__init__(folder, port, sandbox_port, DEBUG="1")
+
+    def new_server(self, name: str, port: int) -> Process:
+        """Return a `runserver` on daphne. servestatic serves the static files, because it forbids browsers to cache."""
+        return self._process(name, port, "django", "runserver", f"{HOST}:{port}", "--nostatic")
