@@ -1,12 +1,13 @@
 """./run check [NAME ...]: what can be said about the code without running it. All checks run, then it fails."""
 
-import ast
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +26,7 @@ PRODUCTION = {
     "STRIPE_WEBHOOK_SECRET": "whsec_" + "0" * 32,
     "SKIP_MIGRATIONS": "0",
 }
-MODULE_LINES, FUNCTION_LINES = 200, 40
+NO_NETWORK = re.compile(r"^\S*(?:ConnectionError|ProxyError|Timeout)\b")
 # The brackets keep this line from finding itself.
 REGISTRIES = re.compile(
     r"py[p]i\.org|python[h]osted\.org|registry\.np[m]js|np[m]js\.(?:org|com)|deb\.deb[i]an\.org|un[p]kg\.com"
@@ -33,6 +34,10 @@ REGISTRIES = re.compile(
 
 Problems = str  # lines to print; empty when the check passed
 Check = Callable[[], Problems]
+
+
+class Skipped(Exception):
+    """A check could not run here; the message says why."""
 
 
 def command(*arguments: str, **environment: str) -> Check:
@@ -63,22 +68,41 @@ def tree() -> list[Path]:
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def long_ones(path: Path) -> Iterator[str]:
-    source, name = path.read_text(), path.relative_to(ROOT)
-    lines = source.count("\n")
-    if lines > MODULE_LINES:
-        yield f"{name}: {lines} lines, {MODULE_LINES} at most; split it by ability"
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or 0) - node.lineno + 1
-            if lines > FUNCTION_LINES:
-                yield f"{name}:{node.lineno}: {node.name}() has {lines} lines, {FUNCTION_LINES} at most"
+def spelling() -> Problems:
+    """Return misspelt words; pyproject.toml says which files and words are left out."""
+    return command("-m", "codespell_lib", *map(str, tree()))()
 
 
-def lengths() -> Problems:
-    python = [path for path in tree() if path.suffix == ".py" or path == ROOT / "run"]
-    ours = [path for path in python if "tests" not in path.parts and "migrations" not in path.parts]
-    return "\n".join(problem for path in ours for problem in long_ones(path))
+def audit() -> Problems:
+    """Return the known vulnerabilities of all pinned packages, as pip-audit's service tells them."""
+    arguments = ["-r", "requirements-dev.lock", "--disable-pip", "--no-deps", "-f", "json", "--progress-spinner", "off"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip_audit", *arguments, "--timeout", "10"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found_by_audit(done.stdout, done.stderr)
+
+
+def found_by_audit(report: str, errors: str) -> Problems:
+    """Return what pip-audit reported, or raise Skipped when its service was out of reach.
+
+    A mirror of the package index that knows no vulnerabilities says of every package that it isn't there.
+    """
+    if not report:
+        last = errors.strip().rpartition("\n")[2]
+        if NO_NETWORK.search(last):
+            raise Skipped(f"no network: {last[:160]}")
+        return errors.strip() or "pip-audit said nothing"
+    packages = json.loads(report)["dependencies"]
+    unknown = [package["skip_reason"] for package in packages if "skip_reason" in package]
+    if len(unknown) == len(packages):
+        raise Skipped("no network: the package index that is reached here tells nothing about vulnerabilities")
+    found = [
+        f"{package['name']} {package['version']}: {weakness['id']}, mended in {', '.join(weakness['fix_versions'])}"
+        for package in packages
+        for weakness in package.get("vulns", [])
+    ]
+    return "\n".join([*found, *unknown])
 
 
 def registries() -> Problems:
@@ -100,21 +124,26 @@ CHECKS: dict[str, Check] = {
     "migrations": command("manage.py", "makemigrations", "--check", "--dry-run", DEBUG="1", SKIP_MIGRATIONS="0"),
     "deployment": command("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "messages": command(".ci/messages.py", "--check"),
-    "lengths": lengths,
+    "spelling": spelling,
     "registries": registries,
+    "audit": audit,
 }
 
 
-def run(name: str) -> bool:
-    """Print one check's result with its seconds; whether it passed."""
-    started = time.monotonic()
+def run(name: str) -> str:
+    """Print one check's result with its seconds, and return it: "ok", "skipped" or "FAILED"."""
+    started, result, told = time.monotonic(), "ok", ""
     try:
-        problems = CHECKS[name]()
+        told = CHECKS[name]()
+    except Skipped as reason:
+        result, told = "skipped", str(reason)
     except (OSError, subprocess.CalledProcessError) as error:  # e.g. no git here
-        problems = f"could not run: {error}"
-    seconds = f"{time.monotonic() - started:5.1f} s"
-    print(f"FAILED {name:12} {seconds}\n{problems}\n" if problems else f"ok     {name:12} {seconds}", flush=True)
-    return not problems
+        told = f"could not run: {error}"
+    if told and result == "ok":
+        result = "FAILED"
+    head = f"{result:7} {name:12} {time.monotonic() - started:5.1f} s"
+    print(f"{head}\n{told}\n" if result == "FAILED" else f"{head}  {told}".rstrip(), flush=True)
+    return result
 
 
 def main(names: list[str]) -> int:
@@ -123,9 +152,9 @@ def main(names: list[str]) -> int:
         return 2
     slowest_first = sorted(names or CHECKS, key=lambda name: name != "mypy")
     with ThreadPoolExecutor(2) as pool:
-        passed = list(pool.map(run, slowest_first))
-    print(f"{passed.count(True)} of {len(passed)} checks passed")
-    return int(not all(passed))
+        results = list(pool.map(run, slowest_first))
+    print(", ".join(f"{number} {result}" for result, number in Counter(results).items()))
+    return int("FAILED" in results)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import runpy
 import subprocess
 import tomllib
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,19 +30,19 @@ def test_an_unknown_command_prints_help_and_fails() -> None:
     assert "usage: ./run" in done.stdout
 
 
-def requirements(*extras: str) -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
-    return [Requirement(line) for line in lines]
+def requirements(*groups: str) -> list[Requirement]:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = [line for group in groups for line in pyproject["dependency-groups"][group] if isinstance(line, str)]
+    return [Requirement(line) for line in [*pyproject["project"]["dependencies"], *lines]]
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("requirements.lock", ["sandbox"]), ("requirements-dev.lock", ["sandbox", "test", "dev"])]
+    ("lock", "groups"), [("requirements.lock", ["sandbox"]), ("requirements-dev.lock", ["sandbox", "test", "dev"])]
 )
-def test_the_lock_pins_every_requirement_with_a_hash(lock: str, extras: list[str]) -> None:
+def test_the_lock_pins_every_requirement_with_a_hash(lock: str, groups: list[str]) -> None:
     entries = re.findall(r"^([\w.-]+)==(\S+)(.*\n(?:    --hash=sha256:\w{64}.*\n?)+)", (ROOT / lock).read_text(), re.M)
     pinned = {canonicalize_name(name): version for name, version, _hashes in entries}
-    for requirement in requirements(*extras):
+    for requirement in requirements(*groups):
         version = pinned.get(canonicalize_name(requirement.name), "nothing")
         assert version in requirement.specifier, f"{lock} has {version} for {requirement}; ./run lock"
 
@@ -89,18 +88,6 @@ def test_texts_of_templates_are_found_on_their_lines() -> None:
         (3, "ngettext", ("One payment", "%(n)s payments", None)),
         (4, "pgettext", ("month", "May")),
     ]
-
-
-def test_a_long_function_and_a_long_module_are_reported(tmp_path: Path) -> None:
-    check = script("check.py")
-    long_one = ROOT / ".tools" / "long.py"
-    long_one.write_text("def endless():\n" + "    pass\n" * 250)
-    try:
-        module, function = check["long_ones"](long_one)
-    finally:
-        long_one.unlink()
-    assert "251 lines, 200 at most" in module
-    assert "endless() has 251 lines, 40 at most" in function
 
 
 @pytest.mark.parametrize("host", ["files.python-hosted.org", "registry.npm-js.org", "py-pi.org", "deb.debi-an.org"])

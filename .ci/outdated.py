@@ -1,0 +1,86 @@
+"""./run outdated: newer releases of what is pinned, held back by nothing, and what holds them."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.M)
+VENDORED = re.compile(r"(\S+) (\d[\w.]+)\s+\S+\s+npm ([^,\s]+)")
+
+Pins = dict[str, dict[str, str]]  # name → version → marker
+
+
+def pins(lock: str) -> Pins:
+    found: Pins = {}
+    for name, version, marker in PIN.findall(lock):
+        found.setdefault(name, {})[version] = marker
+    return found
+
+
+def newest(uv: str, names: str) -> Pins:
+    """Return the newest releases for every Python and machine: several of a package that left an old Python behind."""
+    options = ["-q", "--universal", "--no-deps", "--no-header", "--python-version", "3.11"]
+    done = subprocess.run(
+        [uv, "pip", "compile", *options, "-"], input=names, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return pins(done.stdout)
+
+
+def asked_for() -> dict[str, Requirement]:
+    """Return what pyproject.toml asks for by name."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [line for group in pyproject["dependency-groups"].values() for line in group if isinstance(line, str)]
+    found = map(Requirement, [*pyproject["project"]["dependencies"], *groups])
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tuple[str, str, str, str]]:
+    """Return name, pinned version, newer version and what holds it back, for each newer release."""
+    found = []
+    for name, versions in latest.items():
+        for version, marker in versions.items():
+            if version not in locked[name]:
+                requirement = asked.get(canonicalize_name(name))
+                held = requirement and version not in requirement.specifier
+                why = [f"pyproject.toml has {requirement}"] if held else []
+                why += [f"only where {marker}"] if marker else []
+                found.append((name, ", ".join(locked[name]), version, "; ".join(why)))
+    return found
+
+
+def vendored(versions: str) -> list[tuple[str, str, str, str]]:
+    """Return the same for the files that were copied from npm's packages."""
+    found = []
+    for title, version, package in VENDORED.findall(versions):
+        told = subprocess.run(["npm", "view", package, "version"], stdout=subprocess.PIPE, text=True, check=True)
+        if (latest := told.stdout.strip()) != version:
+            found.append((f"{title} ({package})", version, latest, "static/vendor/VERSIONS"))
+    return found
+
+
+def table(found: list[tuple[str, str, str, str]]) -> None:
+    rows = [("package", "pinned", "newest", "held back by"), *found]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for *cells, why in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), why]).rstrip())
+
+
+def main(uv: str) -> None:
+    locked = pins((ROOT / "requirements-dev.lock").read_text())
+    found = rows(locked, newest(uv, "\n".join(locked)), asked_for())
+    if shutil.which("npm"):
+        found += vendored((ROOT / "static/vendor/VERSIONS").read_text())
+    table(found)
+    if not shutil.which("npm"):
+        print("npm is not here: the files that static/vendor/VERSIONS lists were not compared.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
