@@ -1,7 +1,10 @@
-"""Finds a Chromium for the browser tests, or installs one: `python -m tests.chromium`."""
+"""The Chromium of the browser tests: the machine's own, or the one that Playwright downloaded."""
 
-import ctypes
+import importlib.util
 import os
+import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,58 +20,69 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
 
 
 def executable() -> str | None:
-    """$CHROMIUM, or the machine's own; None leaves the choice to Playwright, which may have installed one."""
+    """Return $CHROMIUM or the machine's own; None leaves the choice to Playwright, which may have downloaded one."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def playwright_has_one() -> bool:
-    cache = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    return any(cache.glob("chromium*/INSTALLATION_COMPLETE"))
+def possible() -> bool:
+    """Return whether this machine can have a browser: Playwright is installed wherever it has a wheel."""
+    return importlib.util.find_spec("playwright") is not None
 
 
-def missing_packages() -> list[str]:
-    """Debian packages that the browser tests need and this machine lacks."""
-    missing = [] if executable() or playwright_has_one() else ["chromium-headless-shell", "fonts-liberation"]
+def downloaded() -> str | None:
+    """Return the Chromium of the release that Playwright would start, if it was downloaded."""
+    told = subprocess.run([*PLAYWRIGHT_INSTALL, "--dry-run"], check=False, capture_output=True, text=True).stdout
+    folders = [Path(line.strip()) for line in re.findall(r"Install location:(.*)", told)]
+    return next((str(path) for folder in folders for path in folder.rglob("*headless*shell") if path.is_file()), None)
+
+
+def refusal(program: str | Path) -> str:
+    """Return why a program doesn't start, e.g. a missing library; empty when it starts."""
     try:
-        ctypes.CDLL("libatomic.so.1")
-    except OSError:
-        missing.append("libatomic1")  # Playwright's driver is linked with it
-    return missing
+        ran = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
+    return said[-1] if ran.returncode else ""
 
 
-def apt_get_install(packages: list[str]) -> bool:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+def lacking() -> dict[str, str]:
+    """Return the Debian packages without which no browser can be driven here, each with what goes wrong."""
+    from playwright._impl._driver import compute_driver_executable  # Playwright has no build for some machines
+
+    lacks = {}
+    if wrong := refusal(compute_driver_executable()[0]):
+        lacks["libatomic1"] = f"Playwright's driver doesn't start: {wrong}"
+    found = executable() or (None if lacks else downloaded())
+    if found is None:
+        lacks["chromium-headless-shell"] = "no Chromium"
+    elif wrong := refusal(found):
+        lacks["chromium-headless-shell"] = f"Chromium doesn't start: {wrong}"
+    return lacks
+
+
+def is_debian() -> bool:
+    """Return whether apt-get has Debian's Chromium; Ubuntu packages it as a snap, which Playwright can't start."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:  # not Linux
         return False
-    print(f"tests: installing {' '.join(packages)} with apt-get, half a minute", flush=True)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends", *packages]
-    return all(
-        subprocess.run(command, check=False, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        .returncode == 0
-        for command in (["apt-get", "update", "-qq"], install)
-    )  # fmt: skip
+    kinds = f"{release['ID']} {release.get('ID_LIKE', '')}".split()
+    return "debian" in kinds and "ubuntu" not in kinds
 
 
-def playwright_install() -> bool:
-    print("tests: installing Chromium with Playwright", flush=True)
-    command = [sys.executable, "-m", "playwright", "install", "chromium"]
-    return subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode == 0
-
-
-def main() -> int:
-    missing = missing_packages()
-    if not missing or apt_get_install(missing) or ("fonts-liberation" in missing and playwright_install()):
-        return 0
-    print(
-        f"tests: the browser tests need {', '.join(missing)}. As root: apt-get install {' '.join(missing)}; "
-        "or set CHROMIUM to a Chromium or Chrome; or leave them out with ./run test fast.",
-        file=sys.stderr,
-    )
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def problem() -> str:
+    """Return why no browser can be driven here, with the line that mends it; empty when one can."""
+    if not possible():
+        return f"Playwright has no build for this machine ({sys.platform} on {platform.machine()})"
+    lacks = lacking()
+    if not lacks:
+        return ""
+    mend = shlex.join([sys.executable, "-m", "playwright", "install-deps", "chromium"])
+    if is_debian():
+        mend = f"apt-get install {' '.join([*lacks, 'fonts-liberation'])}"
+    return f"{'; '.join(lacks.values())}. As root: {mend}"

@@ -19,6 +19,7 @@ from tests import services
 from tests.databases import default_database
 from tests.live_site import LiveSite
 
+pytest_plugins = ["tests.left_out"]
 FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,14 +25,11 @@ from websockets.typing import Origin
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
 from tests.live_site import LiveSite
+from tests.machine import needs
 
 DEPLOY = ROOT / "deploy"
 NAME = "clinic.example"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
-
-
-def needs(program: str, package: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not shutil.which(program), reason=f"no {program} here: apt-get install {package}")
 
 
 # Configuration: one list of variables, told in three places

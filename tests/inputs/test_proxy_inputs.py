@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from payments_site.demo.process import free_ports
-from tests.test_deploy import NAME, Nginx, echoing, needs, running
+from tests.machine import needs
+from tests.test_deploy import NAME, Nginx, echoing, running
 from tests.waits import PATIENCE, wait_until
 
 __all__ = ["echoing"]

@@ -47,6 +47,8 @@ def said(held: Usage) -> str:
 
 def main() -> int:
     options = parse()
+    if problem := chromium.problem():
+        sys.exit(f"chaos: {problem}")
     began = time.monotonic()
     say(f"chaos: seed {options.seed}; starting PostgreSQL, Redis, two web processes and Chromium\n")
     with ExitStack() as stack:

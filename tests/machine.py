@@ -1,0 +1,57 @@
+"""Install what the tests need of the machine, as far as this user may: `python -m tests.machine [--without-browser]`.
+
+As root on Debian: Chromium, and in CI nginx. Elsewhere: Playwright's Chromium. What stays missing is listed at the end
+of the tests.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests import chromium
+
+
+def needs(program: str, package: str) -> pytest.MarkDecorator:
+    """Return the mark that skips a test where `program` of the Debian `package` is missing."""
+    return pytest.mark.skipif(not shutil.which(program), reason=f"no {program}. As root: apt-get install {package}")
+
+
+def missing_packages(*, browser: bool) -> list[str]:
+    """Return the Debian packages to install: the browser's, and in CI nginx.
+
+    Debian starts nginx on port 80 once it is installed, which nobody who runs tests on their own machine expects.
+    """
+    packages = ["nginx-light"] if os.environ.get("CI") and not shutil.which("nginx") else []
+    if browser and (lacks := chromium.lacking()):
+        packages += [*lacks, "fonts-liberation"]
+    return packages
+
+
+def apt_get_install(packages: list[str]) -> None:
+    print(f"tests: installing {' '.join(packages)} with apt-get, half a minute", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--no-install-recommends", *packages]):
+        subprocess.run(["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", *command], check=False, env=environment,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # fmt: skip
+
+
+def playwright_install(*options: str) -> None:
+    print("tests: downloading Chromium with Playwright", flush=True)
+    command = [*chromium.PLAYWRIGHT_INSTALL, *options]
+    if subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode:
+        print("tests: Playwright could not download it", flush=True)
+
+
+def main(*arguments: str) -> None:
+    browser, root = "--without-browser" not in arguments and chromium.possible(), os.geteuid() == 0
+    if root and chromium.is_debian() and (packages := missing_packages(browser=browser)):
+        apt_get_install(packages)
+    if browser and not chromium.executable() and chromium.lacking():
+        playwright_install(*["--with-deps"] * root)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
