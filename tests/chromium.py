@@ -20,6 +20,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PACKAGE = "chromium-headless-shell"  # in Debian
 PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
 
 
@@ -59,9 +60,9 @@ def lacking() -> dict[str, str]:
         lacks["libatomic1"] = f"Playwright's driver doesn't start: {wrong}"
     found = executable() or (None if lacks else downloaded())
     if found is None:
-        lacks["chromium-headless-shell"] = "no Chromium"
+        lacks[PACKAGE] = "no Chromium"
     elif wrong := refusal(found):
-        lacks["chromium-headless-shell"] = f"Chromium doesn't start: {wrong}"
+        lacks[PACKAGE] = f"Chromium doesn't start: {wrong}"
     return lacks
 
 

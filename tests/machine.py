@@ -49,7 +49,7 @@ def main(*arguments: str) -> None:
     browser, root = "--without-browser" not in arguments and chromium.possible(), os.geteuid() == 0
     if root and chromium.is_debian() and (packages := missing_packages(browser=browser)):
         apt_get_install(packages)
-    if browser and not chromium.executable() and chromium.lacking():
+    if browser and not chromium.executable() and list(chromium.lacking()) == [chromium.PACKAGE]:  # the driver starts
         playwright_install(*["--with-deps"] * root)
 
 

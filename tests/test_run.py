@@ -1,10 +1,15 @@
 """The command line for people, the locks it installs and the checks it runs."""
 
+import json
+import os
 import re
 import runpy
+import shutil
 import subprocess
+import sys
 import tomllib
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from payments_site.demo.site import ROOT
+from tests import chromium
+from tests import left_out as left_out_plugin
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,3 +100,146 @@ def test_texts_of_templates_are_found_on_their_lines() -> None:
 @pytest.mark.parametrize("host", ["files.python-hosted.org", "registry.npm-js.org", "py-pi.org", "deb.debi-an.org"])
 def test_package_registry_hosts_are_recognised(host: str) -> None:
     assert script("check.py")["REGISTRIES"].search(f"see https://{host.replace('-', '')}/simple")
+
+
+def test_windows_is_told_to_use_wsl_before_anything_else() -> None:
+    pretend = "import runpy, sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; sys.argv = ['run', 'demo']"
+    start = f"{pretend}; runpy.run_path({str(ROOT / 'run')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "run: Windows is not supported; run this inside WSL, where everything works as on Linux\n"
+
+
+@pytest.mark.parametrize(
+    ("programs", "mend"), [(["apt-get"], "sudo apt-get install python3-pip"), ([], "-m ensurepip")]
+)
+def test_without_pip_the_line_that_installs_it_is_printed(programs: list[str], mend: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "run", tmp_path)
+    (tmp_path / "requirements.lock").write_text("# packages\n")
+    (tmp_path / "requirements-dev.lock").write_text("# more packages\n")
+    for program in programs:
+        (tmp_path / program).symlink_to("/bin/true")
+    command = [sys.executable, "-S", tmp_path / "run", "demo"]  # -S: without site-packages, where pip is
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert mend in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+PYTEST = ["-m", "pytest"]
+EVERYWHERE = ["-n", "logical", "--maxprocesses", "4"]
+COVERAGE = ["--cov", "--cov-report=term:skip-covered"]
+
+
+@pytest.mark.parametrize(
+    ("words", "started", "prepared"),
+    [
+        ("", [*PYTEST, *EVERYWHERE, "-m", "not nightly"], []),
+        ("--without-browser", [*PYTEST, "--without-browser", *EVERYWHERE, "-m", "not nightly"], ["--without-browser"]),
+        ("--coverage", [*PYTEST, *COVERAGE, *EVERYWHERE, "-m", "not nightly"], []),
+        ("fast -k a", [*PYTEST, *EVERYWHERE, "-m", "not (browser or faults or slow or nightly)", "-k", "a"], None),
+        ("nightly --without-browser", [*PYTEST, "--without-browser", "-m", "nightly"], ["--without-browser"]),
+        ("tests/js --coverage -x", [*PYTEST, *COVERAGE, "tests/js", "-x"], []),
+    ],
+)
+def test_words_after_test_become_arguments_of_pytest(
+    words: str, started: list[str], prepared: list[str] | None
+) -> None:
+    run = runpy.run_path(str(ROOT / "run"))
+    calls: list[list[str]] = []
+    run["pytest"].__globals__["call"] = lambda *command: calls.append([str(part) for part in command])
+    assert run["pytest"](words.split()) == started
+    assert calls == ([] if prepared is None else [[str(run["PYTHON"]), "-m", "tests.machine", *prepared]])
+
+
+NO_CHROMIUM = "browser tests: no Chromium"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "ci", "asked", "possible", "fails"),
+    [
+        ([], "true", False, True, False),
+        (["needs a C compiler"], "true", False, True, False),
+        ([NO_CHROMIUM], "", False, True, True),
+        ([NO_CHROMIUM], "", True, True, False),
+        ([NO_CHROMIUM], "", False, False, False),
+        ([NO_CHROMIUM], "true", False, False, True),
+        (["no nginx. As root: apt-get install nginx-light"], "", False, True, False),
+        (["no nginx. As root: apt-get install nginx-light"], "true", True, True, True),
+    ],
+)
+def test_which_missing_things_fail_a_run(
+    left_out: list[str], ci: str, asked: bool, possible: bool, fails: bool
+) -> None:
+    counts = dict.fromkeys(left_out, 1)
+    assert bool(left_out_plugin.failure(counts, {"CI": ci}, asked=asked, possible=possible)) is fails
+
+
+ONE_TEST = "tests/browser/test_browser.py::test_two_people_have_two_sessions"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "status"), [([], 1), (["--without-browser"], 0), (["-n", "1"], 1)])
+def test_without_a_browser_the_list_says_what_was_left_out(options: list[str], status: int) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", ONE_TEST, *options]
+    environment = {**os.environ, "CHROMIUM": "/nowhere/chromium"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == status, done.stdout
+    *_, listed = done.stdout.partition("LEFT OUT: 1 tests")
+    assert "1  browser tests: " in listed
+    assert ("apt-get install" in listed or "install-deps" in listed) is bool(status)
+    assert ("or say --without-browser" in listed) is bool(status)
+
+
+def test_a_program_that_does_not_start_is_told_from_one_that_does(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'error while loading shared libraries: libnss3.so' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    assert chromium.refusal(broken) == "error while loading shared libraries: libnss3.so"
+    assert "No such file" in chromium.refusal(tmp_path / "none")
+    assert chromium.refusal(sys.executable) == ""
+
+
+NEWEST = (
+    "django==5.2.19 ; python_full_version < '3.12'\ndjango==6.1.3 ; python_full_version >= '3.12'\nstripe==16.1.0\n"
+)
+
+
+def test_outdated_tells_what_holds_a_release_back() -> None:
+    outdated = script("outdated.py")
+    locked = outdated["pins"]("django==5.2.19 \\\n    --hash=sha256:0\nstripe==15.6.2 \\\n")
+    asked = {"stripe": Requirement("stripe~=15.6.2")}
+    assert outdated["rows"](locked, outdated["pins"](NEWEST), asked) == [
+        ("django", "5.2.19", "6.1.3", "only where python_full_version >= '3.12'"),
+        ("stripe", "15.6.2", "16.1.0", "pyproject.toml has stripe~=15.6.2"),
+    ]
+
+
+def test_outdated_compares_each_vendored_library() -> None:
+    vendored = script("outdated.py")["VENDORED"].findall((ROOT / "static/vendor/VERSIONS").read_text())
+    assert {package for _title, _version, package in vendored} == {"@picocss/pico", "lucide-static"}
+
+
+AUDITED = {"name": "django", "version": "5.2.1", "vulns": [{"id": "CVE-1", "fix_versions": ["5.2.2"]}]}
+UNKNOWN = {"name": "tqdm", "skip_reason": "not found"}
+
+
+def test_the_audit_reports_findings_and_packages_that_it_could_not_ask_about() -> None:
+    check = script("check.py")
+    report = json.dumps({"dependencies": [AUDITED, UNKNOWN, {"name": "babel", "version": "2", "vulns": []}]})
+    assert check["found_by_audit"](report, "") == "django 5.2.1: CVE-1, mended in 5.2.2\nnot found"
+    assert check["found_by_audit"]("", "Traceback\nKeyError: 'vulns'") == "Traceback\nKeyError: 'vulns'"
+
+
+@pytest.mark.parametrize(
+    ("report", "errors"),
+    [
+        ("", "Traceback\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(...)"),
+        ("", "Traceback\nrequests.exceptions.ProxyError: unable"),
+        (json.dumps({"dependencies": [UNKNOWN, UNKNOWN]}), ""),
+    ],
+)
+def test_the_audit_is_skipped_only_without_a_network(report: str, errors: str) -> None:
+    check = script("check.py")
+    with pytest.raises(check["Skipped"], match="no network"):
+        check["found_by_audit"](report, errors)
