@@ -121,8 +121,8 @@ def end(_signal: int, _frame: FrameType | None) -> None:
 
 def about(site: Site, logins: str) -> str:
     pids = "\n".join(f"{process.name} {process.pid} on port {process.port}" for process in site.mortal)
-    mortal = MORTAL.format(pids=pids, seconds=RESTART) if pids else ""
-    several = f"--workers {len(site.mortal)} " if site.mortal else ""
+    mortal = MORTAL.format(pids=pids, seconds=RESTART) if site.workers else ""
+    several = f"--workers {len(site.workers)} " if site.workers else ""
     return BANNER.format(site=site, logins=logins, mortal=mortal, several=several)
 
 

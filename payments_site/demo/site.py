@@ -18,10 +18,12 @@ DAPHNE = ("--ping-interval", "60", "--ping-timeout", "20", "--websocket-max-mess
 class Site:
     """The sandbox and daphne as processes; `settings` is the environment of all that is started for it.
 
-    A folder that holds a database and a sandbox state goes on from there. `mortal`: processes that it outlives.
+    A folder that holds a database and a sandbox state goes on from there. `mortal`: processes that it outlives;
+    `workers`: its web processes when they are several.
     """
 
     mortal: Sequence[Process] = ()
+    workers: Sequence[Process] = ()
 
     def __init__(
         self, folder: Path, port: int, sandbox_port: int, sandbox_options: Sequence[str] = (), **settings: str
