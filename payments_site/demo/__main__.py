@@ -15,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
-from payments_site.demo.cluster import RESTART, Cluster, Revival
+from payments_site.demo.cluster import RESTART, Revival, new_site
 from payments_site.demo.process import Process, ProcessDied, free_ports
 from payments_site.demo.services import NotInstalled, NotReachable
-from payments_site.demo.site import ROOT, Site, WatchedSite
+from payments_site.demo.site import ROOT, Site
 
 BANNER = """\
 payments-live demo: no real money moves, Stripe is a sandbox on this machine.
@@ -141,7 +141,8 @@ def serve(site: Site) -> None:
         print(about(site, logins), end="", flush=True)
         for command in commands:
             command.spawn()
-        needed, others = [site.server, site.sandbox], [*site.mortal, *commands]
+        needed = [process for process in (site.server, site.sandbox) if process not in site.mortal]
+        others = [*site.mortal, *commands]
         dead = first_dead(needed, others) if site.mortal else first_dead([*needed, *commands], [])
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
@@ -150,13 +151,6 @@ def serve(site: Site) -> None:
         for command in commands:
             command.stop()
         site.stop()
-
-
-def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> Site:
-    """Return the site that the options ask for, not started yet."""
-    if workers > 1:
-        return Cluster(folder, ports, workers)
-    return (WatchedSite if watch else Site)(folder, next(ports), next(ports))
 
 
 def serve_in(folder: Path, first_port: int, reset: bool, workers: int, watch: bool = False) -> None:

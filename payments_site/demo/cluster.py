@@ -7,7 +7,7 @@ from pathlib import Path
 from payments_site.demo.front import front
 from payments_site.demo.process import Process
 from payments_site.demo.services import PostgresServer, RedisServer
-from payments_site.demo.site import Site
+from payments_site.demo.site import Site, WatchedSite
 
 RESTART = 5.0  # seconds that a killed process stays dead, for people to see what its pages do
 
@@ -45,6 +45,13 @@ class Cluster(Site):
             process.stop()
 
 
+def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> Site:
+    """Return the site that the options ask for, not started yet."""
+    if workers > 1:
+        return Cluster(folder, ports, workers)
+    return (WatchedSite if watch else Site)(folder, next(ports), next(ports))
+
+
 class Revival:
     """Starts the dead again, RESTART seconds later."""
 
@@ -59,7 +66,7 @@ class Revival:
                 continue
             if process not in self._since:
                 self._since[process] = time.monotonic()
-                yield f"{process.name} {process.pid} died; it returns in {RESTART:g} s"
+                yield f"{process.name} {process.pid} died ({process.log_path} says why); it returns in {RESTART:g} s"
             elif time.monotonic() - self._since[process] > RESTART:
                 del self._since[process]
                 process.spawn()

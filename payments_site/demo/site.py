@@ -136,6 +136,7 @@ class WatchedSite(Site):
 
     def __init__(self, folder: Path, port: int, sandbox_port: int) -> None:
         super().__init__(folder, port, sandbox_port, DEBUG="1")
+        self.mortal = [self.server]  # Django's server ends when what it reloads can't be imported
 
     def new_server(self, name: str, port: int) -> Process:
         """Return a `runserver` on daphne. servestatic serves the static files, because it forbids browsers to cache."""
