@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount, number_text, parse_amount
 
+from .domain.methods import Method
 from .models import Payment
 
 
@@ -43,10 +44,11 @@ class NoteForm(forms.Form):
 
 
 class TakePaymentForm(forms.Form):
-    method = forms.ChoiceField(
+    method = forms.TypedChoiceField(
         label=_("Paid with"),
-        choices=[("cash", _("Cash")), ("terminal", _("Card terminal"))],
-        initial="cash",
+        choices=Method.choices,
+        coerce=Method,
+        initial=Method.CASH,
         widget=forms.RadioSelect,
     )
 

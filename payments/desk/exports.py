@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from appointments.money import number_text
 
+from ..domain.methods import method_label
 from ..models import Payment
 from ..models.payment import PaymentQuerySet
 
@@ -42,7 +43,7 @@ def cells(payment: Payment) -> Iterator[str]:
     yield payment.currency.upper()
     for amount in ("due", "received", "refunded", "lost"):
         yield number_text(getattr(payment, f"amount_{amount}"), payment.currency)
-    yield payment.method
+    yield method_label(payment.method)
     yield ", ".join(payment.review_labels)
 
 

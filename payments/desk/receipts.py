@@ -4,23 +4,9 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.utils.translation import gettext_lazy as _
-
 from ..domain.attempts import attempts_of
+from ..domain.methods import method_label
 from ..models import Payment
-
-# https://docs.stripe.com/api/payment_methods/object#payment_method_object-type: those that clinics meet.
-METHODS = {
-    "cash": _("Cash"),
-    "terminal": _("Card terminal"),
-    "card": _("Card"),
-    "sepa_debit": _("SEPA debit"),
-    "link": _("Link"),
-    "paypal": _("PayPal"),
-    "bancontact": _("Bancontact"),
-    "ideal": _("iDEAL"),
-    "customer_balance": _("Bank transfer"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +15,11 @@ class Line:
 
     when: datetime.datetime
     amount: int
-    method: str  # Stripe's payment method type, "cash" or "terminal"
+    method: str  # a desk `Method` or Stripe's payment method type
 
     @property
     def method_label(self) -> str:
-        return str(METHODS.get(self.method, self.method.replace("_", " ")))
+        return method_label(self.method)
 
 
 def lines_of(payment: Payment) -> list[Line]:

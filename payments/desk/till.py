@@ -1,18 +1,16 @@
-"""Money that changes hands at the desk: cash and the card terminal."""
+"""Money that changes hands at the desk, without Stripe."""
 
 import uuid
-from typing import Literal
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from .. import ledger
 from ..domain.facts import Kind
+from ..domain.methods import Method
 from ..gateway.checkout import NotPayableError, expire_superfluous
 from ..ledger import Cause, Source
 from ..models import Payment
-
-Method = Literal["cash", "terminal"]
 
 
 def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, key: str = "") -> None:

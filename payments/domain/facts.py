@@ -14,7 +14,7 @@ class Kind(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
     DISPUTE = "dispute"
-    OFFLINE = "offline"  # cash or card terminal, taken at the desk
+    OFFLINE = "offline"  # taken at the desk; its status is a `Method`
     OBSERVATION = "observation"  # what the sweeper saw, such as "still processing after ten days"
 
 

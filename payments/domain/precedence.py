@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .facts import Kind, StripeFact
+from .methods import Method
 
 # A later tuple outranks an earlier one. Within one tuple time decides, and within one second (Stripe's clock has no
 # finer one) the later state.
@@ -23,7 +24,7 @@ RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
         ("warning_needs_response", "warning_under_review", "needs_response", "under_review"),
         ("warning_closed", "prevented", "won", "lost"),
     ),
-    Kind.OFFLINE: (("cash", "terminal"),),
+    Kind.OFFLINE: (tuple(Method),),
     Kind.OBSERVATION: (("stuck", "awaiting_approval"), ("approved", "declined")),
 }
 RANK_OF = {

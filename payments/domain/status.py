@@ -66,7 +66,7 @@ class Standing:
     overpaid: int = 0
     attempt: str = ""  # how the open attempt goes: "", "requires_action" or "failed"
     failure_code: str = ""  # Stripe's decline or error code of the last failed attempt
-    method: str = ""  # Stripe's payment method type, or "cash" or "terminal"
+    method: str = ""  # a desk `Method` or Stripe's payment method type
     dispute_due_by: int | None = None  # Unix seconds
     reviews: tuple[Review, ...] = ()
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 
 from appointments.models import Appointment
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.gateway import checkout, refunds
 from payments.models import Payment
 
@@ -72,11 +73,11 @@ def debit_failed(payment: Payment, clerk: User) -> None:
 
 
 def cash(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
 
 
 def terminal(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, "terminal", clerk)
+    till.take_payment(payment, payment.amount_due, Method.TERMINAL, clerk)
 
 
 def double(payment: Payment, clerk: User) -> None:

@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from payments import doctor
 from payments.doctor import database, delivery, events, machine
 from payments.doctor.finding import Level, Verdict, ok
+from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
 from payments.gateway import refunds
 from payments.gateway.client import StripeUnavailableError
@@ -438,7 +439,7 @@ def test_the_desks_own_changes_say_that_stripe_has_no_part_in_them(
 ) -> None:
     from payments.desk import till
 
-    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
     assert "Recorded at the front desk, without Stripe" in why(as_clerk, payment)
 
 

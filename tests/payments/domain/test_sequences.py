@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.models import EventReceipt, Fact, FeedEntry, Payment
@@ -220,7 +221,7 @@ def test_26_canceled_with_an_open_session(story: Story) -> None:
 
 def test_27_cash_while_a_session_is_open_then_paid_as_well(story: Story, clerk: User) -> None:
     record_opened(story, "A")
-    till.take_payment(story.payment, DUE, "cash", clerk)
+    till.take_payment(story.payment, DUE, Method.CASH, clerk)
     payment = standing_of(story.payment)
     assert (payment.status, payment.method, payment.reviews) == (S.PAID, "cash", [])
     assert payment.changes.filter(actor=clerk).count() == 1

@@ -21,6 +21,7 @@ from payments import ledger
 from payments.desk import till
 from payments.doctor import post
 from payments.doctor.finding import Level
+from payments.domain.methods import Method
 from payments.emails import outbox
 from payments.gateway.objects import from_event
 from payments.ledger import Cause, Source
@@ -103,7 +104,7 @@ def test_a_bank_debit_that_fails_is_told_and_a_declined_card_is_not(story: Story
 
 
 def test_cash_taken_at_the_desk_is_receipted_too(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, 2000, "cash", clerk)
+    till.take_payment(payment, 2000, Method.CASH, clerk)
     (message,) = send()
     assert "20,00 €" in body_of(message)
 

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.gateway import checkout, client
 from payments.gateway.client import StripeUnavailableError
@@ -98,17 +99,17 @@ def test_stripe_out_of_reach_is_said_and_leaves_the_payment_payable(payment: Pay
 
 def test_cash_at_the_desk_expires_the_open_page(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
     session_id = open_checkout(payment)
-    till.take_payment(payment, 5000, "cash", clerk)
+    till.take_payment(payment, 5000, Method.CASH, clerk)
     assert stripe.session(session_id)["status"] == "expired"
     payment.refresh_from_db()
     assert payment.status == S.PAID
     with pytest.raises(checkout.NotPayableError):
-        till.take_payment(payment, 5000, "cash", clerk)
+        till.take_payment(payment, 5000, Method.CASH, clerk)
 
 
 def test_the_same_form_sent_twice_takes_cash_once(payment: Payment, clerk: User) -> None:
     for _ in range(2):
-        till.take_payment(payment, 2000, "cash", clerk, key="c0ffee")
+        till.take_payment(payment, 2000, Method.CASH, clerk, key="c0ffee")
     payment.refresh_from_db()
     assert (payment.status, payment.amount_received, payment.owed) == (S.UNDERPAID, 2000, 3000)
 

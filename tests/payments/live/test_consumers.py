@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.live import fanout, hints, hub, rendering
 from payments.live.feeds import BEAT
 from payments.logs import fields_of
@@ -32,7 +33,7 @@ def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @sync_to_async
 def pay(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
 
 
 async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Book, patient: User, clerk: User) -> None:

@@ -14,6 +14,7 @@ from django.utils import translation
 
 from appointments.models import Appointment
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.live import feeds, rendering
 from payments.models import Feed, FeedEntry, Payment
 from payments.templatetags import payments as tags
@@ -25,7 +26,7 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def paid(payment: Payment, clerk: User) -> Payment:
-    till.take_payment(payment, payment.amount_due, "cash", clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
     return payment
 
 
@@ -162,7 +163,7 @@ def test_the_cursor_is_read_before_the_view_reads_rows(
 
     def meanwhile(user: User) -> Any:
         if not Feed.objects.filter(head__gt=1).exists():
-            till.take_payment(payment, payment.amount_due, "cash", clerk)
+            till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
         return read(user)
 
     client.force_login(patient)

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from payments.desk import till
+from payments.domain.methods import Method
 from payments.live.traces import AT_ONCE, Seen, traces
 from payments.models import EventReceipt, FeedEntry, Payment
 from tests.payments.clients import client_of
@@ -36,7 +37,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
     async with Page(patient) as page:
         await page.told_until_hello()
         for payment in (shown, elsewhere, later):
-            await sync_to_async(till.take_payment)(payment, 5000, "cash", clerk)
+            await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk)
             await page.told()
         await page.socket.send_to(seen(5, shown, later))
         await until_answered(page)
@@ -48,7 +49,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
 
 @pytest.mark.django_db(transaction=True)
 async def test_nobody_sees_for_somebody_else(book: Book, payment: Payment, patient: User, clerk: User) -> None:
-    await sync_to_async(till.take_payment)(payment, 5000, "cash", clerk)
+    await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk)
     other = await sync_to_async(User.objects.create_user)("lou")
     for somebody in (other, clerk):
         async with Page(somebody) as page:

@@ -1,0 +1,33 @@
+"""A desk method is one line of `Method`: forms, the ledger, receipts and exports read it there."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils.translation import override
+
+from payments.desk import till
+from payments.desk.exports import cells
+from payments.desk.receipts import lines_of
+from payments.domain.methods import Method, method_label
+from payments.forms import TakePaymentForm
+from payments.models import Payment
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", Method)
+def test_each_desk_method_is_offered_recorded_printed_and_exported(
+    method: Method, payment: Payment, clerk: User
+) -> None:
+    form = TakePaymentForm({"method": method.value, "amount": "50,00"}, payment=payment)
+    assert form.is_valid()
+    assert form.cleaned_data["method"] is method
+    till.take_payment(payment, payment.amount_due, method, clerk)
+    payment.refresh_from_db()
+    assert payment.method == method
+    assert [line.method_label for line in lines_of(payment)] == [method.label]
+    assert method.label in list(cells(payment))
+
+
+@pytest.mark.parametrize(("method", "label"), [("sepa_debit", "SEPA debit"), ("new_kind", "new kind"), ("", "")])
+def test_a_stripe_method_has_a_label_even_when_it_is_new(method: str, label: str) -> None:
+    with override("en"):
+        assert method_label(method) == label
