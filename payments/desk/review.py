@@ -84,7 +84,7 @@ def _cases(payments: Iterable[Payment]) -> Iterator[Case]:
 
 def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
     """The payment, or the dispute that this review is about, in Stripe's Dashboard; "" without Stripe."""
-    if settings.CHECKOUT_ORIGIN == settings.STRIPE_API_HOST:
+    if not settings.REAL_STRIPE:
         return str(settings.STRIPE_API_HOST)  # a stand-in has one page for everything
     root = "https://dashboard.stripe.com" + ("" if settings.STRIPE_LIVE_MODE else "/test")
     facts = {row.kind: row for row in payment.facts.all()}
