@@ -61,7 +61,7 @@ def _render(entry: FeedEntry, language: str) -> Rendered:
         "rebooked": {"start", "practitioner"} & change.booking.keys(),
     }
     with translation.override(language):
-        html = INDENTATION.sub("\n", render_to_string("payments/_entry.html", context).strip())
+        html = INDENTATION.sub("\n", render_to_string("payments/_live_entry.html", context).strip())
     return Rendered(html, frame({"seq": entry.seq, "prev": entry.seq - 1, "html": html}))
 
 

@@ -149,7 +149,7 @@ async def test_what_a_broken_template_keeps_back_is_told_once_it_is_mended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     (tmp_path / "payments").mkdir()
-    (tmp_path / "payments" / "_entry.html").write_text("{% nonsense %}")
+    (tmp_path / "payments" / "_live_entry.html").write_text("{% nonsense %}")
     whole = settings.TEMPLATES
     async with Page(patient) as page:
         await page.told_until_hello()
