@@ -10,12 +10,12 @@ from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import override
 
+from .models import User
 from .proof import proved_recently
 
 TOLD_AGAIN_AFTER = 60 * 60  # seconds

@@ -1,18 +1,23 @@
-"""People, as those who may change them see them."""
+"""Accounts in the admin, so that nobody gains rights by changing an account."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-admin.site.unregister(User)
+from .models import User
+
+CONTACT = ("phone", "preferred_language")
 
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django lets whoever may change users make a superuser, or take one's password; here only a superuser does."""
+
+    fieldsets: Any = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
+    add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))
+    search_fields = (*UserAdmin.search_fields, "phone")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)

@@ -1,12 +1,16 @@
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
+    label = "clinic_accounts"
+    verbose_name = _("accounts")
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from allauth.account.decorators import secure_admin_login
@@ -16,8 +20,7 @@ class AccountsConfig(AppConfig):
 
         from . import middleware, second_factor, sessions
 
-        with_models = apps.get_app_config("auth")  # for an app without, as this one, the signal is never sent
-        post_migrate.connect(make_cache_table, sender=with_models)
+        post_migrate.connect(make_cache_table, sender=self)
         user_logged_in.connect(sessions.begin)
         user_logged_out.connect(middleware.signed_out)
         authenticator_added.connect(second_factor.added)

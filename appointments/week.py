@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -39,7 +40,7 @@ class Line:
     number: int
     text: str
     start: datetime.datetime | None = None
-    patient: User | None = None
+    patient: AbstractUser | None = None
     problem: str = ""
     there: str = ""  # the reference
 
@@ -106,7 +107,7 @@ def _day(text: str) -> datetime.date | None:
     return None
 
 
-def patients_called(name: str) -> QuerySet[User]:
+def patients_called(name: str) -> QuerySet[AbstractUser]:
     """By login, e-mail address, or first and last name in either order."""
     words = name.split()
     wanted = Q(username__iexact=name) | Q(email__iexact=name)
@@ -114,7 +115,7 @@ def patients_called(name: str) -> QuerySet[User]:
         one, other = " ".join(words[:cut]), " ".join(words[cut:])
         wanted |= Q(first_name__iexact=one, last_name__iexact=other)
         wanted |= Q(first_name__iexact=other, last_name__iexact=one)
-    return User.objects.filter(wanted, is_active=True).order_by("pk")
+    return get_user_model().objects.filter(wanted, is_active=True).order_by("pk")
 
 
 def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
@@ -142,14 +143,14 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
     return line
 
 
-def book(line: Line, terms: Terms, actor: User) -> Appointment | None:
+def book(line: Line, terms: Terms, actor: AbstractUser) -> Appointment | None:
     """None when it can't be booked any more. One transaction each, so that live feeds are locked only briefly."""
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)
         if line.start is None or not _compared(line, line.start, terms).bookable:
             return None
         appointment = Appointment(
-            patient=line.patient,
+            patient=line.patient,  # type: ignore[misc]
             practitioner=terms.practitioner,
             service=terms.service,
             start=line.start,

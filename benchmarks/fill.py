@@ -54,10 +54,11 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 def make_people(staff: int, patients: int) -> None:
     """Staff are the users 1 to `staff`, patients those after them; staff and the first patients are signed in."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.auth.models import User
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
     from django.utils import timezone
+
+    from accounts.models import User
 
     people = [
         User(

@@ -11,7 +11,7 @@ from benchmarks.stack import Stack
 from benchmarks.targets import Target
 
 DESK, POLL = "/desk/", "/payments/live/?feed=staff&lang=fr&after={head}"
-WHO_ASKS = ("django_session", "auth_user")
+WHO_ASKS = ("django_session", "clinic_accounts_user")
 COUNT = """
 import django, json, sys
 django.setup()

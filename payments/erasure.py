@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -14,25 +15,27 @@ from appointments.models import Appointment
 from .gateway import payers
 from .models import Correspondent, EventReceipt, Fact, Note, Payment
 
+PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  # fields of an account
+
 
 class NotErasableError(Exception):
     """Somebody still needs this person's name; the message says who."""
 
 
-def reason_against(user: User) -> str:
+def reason_against(user: AbstractUser) -> str:
     """Why this person can't be forgotten yet; "" when they can."""
     payments = _payments(user)
     if user.is_staff or user.is_superuser:
         return "is staff: their name stands for what they did. Deactivate the account instead."
     if count := payments.unsettled().count():
         return f"has {count} payments on their way. Wait until they are settled, or run reconcile --fix."
-    if count := Appointment.objects.upcoming().filter(patient=user).exclude(status="canceled").count():
+    if count := Appointment.objects.upcoming().filter(patient=user.pk).exclude(status="canceled").count():
         return f"has {count} appointments to come. Cancel them first."
     return ""
 
 
-def erase(user: User) -> dict[str, int]:
-    """Drop name, e-mail, login, services, notes and what Stripe told of the payer; how many of each were there.
+def erase(user: AbstractUser) -> dict[str, int]:
+    """Drop name, e-mail, phone, login, services, notes and what Stripe told of the payer; how many of each were there.
 
     Raises NotErasableError. Backups, e-mails that were sent and Stripe's own records are not reached.
     """
@@ -40,7 +43,7 @@ def erase(user: User) -> dict[str, int]:
         raise NotErasableError(reason)
     with transaction.atomic():
         payments = _payments(user)
-        appointments = Appointment.objects.filter(patient=user)
+        appointments = Appointment.objects.filter(patient=user.pk)
         done = {
             "payments made anonymous": payments.count(),
             "copies of Stripe's objects": payers.forget_payers(_known_ids(payments)),
@@ -49,13 +52,13 @@ def erase(user: User) -> dict[str, int]:
             "log lines": _forget_log_lines(user, appointments),
             "sessions": _sign_out(user),
         }
-        Correspondent.objects.filter(user=user).delete()
+        Correspondent.objects.filter(user=user.pk).delete()
         _forget_login(user)
     return done
 
 
-def _payments(user: User) -> Any:
-    return Payment.objects.filter(appointment__patient=user)
+def _payments(user: AbstractUser) -> Any:
+    return Payment.objects.filter(appointment__patient=user.pk)
 
 
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
@@ -67,26 +70,28 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
     return {each for row in rows for each in row if each} | set(events) | ours
 
 
-def _forget_log_lines(user: User, appointments: "QuerySet[Appointment]") -> int:
+def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
     """The admin's log quotes names as they were."""
-    of_user, of_appointment = ContentType.objects.get_for_models(User, Appointment).values()
+    of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]
     lines |= LogEntry.objects.filter(content_type=of_appointment, object_id__in=numbers)
     return lines.update(object_repr="–")
 
 
-def _sign_out(user: User) -> int:
+def _sign_out(user: AbstractUser) -> int:
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)
 
 
-def _forget_login(user: User) -> None:
+def _forget_login(user: AbstractUser) -> None:
     """The row stays, because appointments point at it; the e-mail addresses and second factors of the account go."""
     for related in ("emailaddress_set", "authenticator_set"):
         getattr(user, related).all().delete()
-    user.username, user.email, user.first_name, user.last_name = f"erased-{user.pk}", "", "", ""
+    user.username = f"erased-{user.pk}"
+    for name in PERSONAL:
+        setattr(user, name, "")
     user.is_active = False
     user.set_unusable_password()
     user.save()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from appointments.models import Appointment
@@ -33,7 +33,7 @@ class Cause:
 
     source: StatusChange.Source
     stripe_event_id: str = ""
-    actor: User | None = None
+    actor: AbstractUser | None = None
     occurred_at: datetime.datetime | None = None
 
 
@@ -58,7 +58,7 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
 
 
-def follow_appointment(appointment: Appointment, actor: User | None = None) -> Payment:
+def follow_appointment(appointment: Appointment, actor: AbstractUser | None = None) -> Payment:
     """Bill an appointment: make its payment if there is none, and tell what is new about price, time or attendance."""
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
@@ -87,7 +87,7 @@ def _booking(appointment: Appointment) -> dict[str, object]:
     }
 
 
-def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> User | None:
+def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
     """Who asked for the refund that Stripe now makes; that it failed is nobody's doing."""
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
@@ -113,7 +113,7 @@ def _settle(
         booking=dict(booking or {}),
         source=cause.source,
         stripe_event_id=cause.stripe_event_id,
-        actor=cause.actor,
+        actor=cause.actor,  # type: ignore[misc]
         occurred_at=cause.occurred_at,
     )
     insert(change)

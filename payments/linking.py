@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import connection
 
 from .db import statements
@@ -56,7 +56,7 @@ def _take_turns(facts: Sequence[StripeFact]) -> None:
         statements.tell("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
 
 
-def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceipt.Outcome:
+def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
     """Keep facts for a payment to come, unless they can't be ours."""
     if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
         return Outcome.IGNORED_FOREIGN
@@ -67,7 +67,7 @@ def keep_waiting(facts: Sequence[StripeFact], actor: User | None) -> EventReceip
 
 
 def absorb(
-    facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: User | None = None
+    facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
 ) -> list[Fact]:
     """All of the payment's facts after merging these into those that were kept; some may have waited for it."""
     known = {row.stripe_id: row for row in kept}
@@ -81,10 +81,10 @@ def absorb(
     return list(known.values())
 
 
-def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: User | None) -> None:
+def _write(known: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
     row = known.get(fact.stripe_id)
     if row is None:
-        row = known[fact.stripe_id] = Fact(payment=payment, actor=actor)
+        row = known[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]
         row.value = fact
         statements.insert(row)
     elif (merged := merge(row.value, fact)) != row.value:

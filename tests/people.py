@@ -6,10 +6,10 @@ from typing import TypedDict
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
-from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 
 

@@ -20,14 +20,16 @@ from allauth.mfa.totp.internal.auth import (
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
+from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.domain.status import PaymentStatus
 from payments.live import hub, socket_sessions
@@ -384,3 +386,40 @@ def test_within_five_minutes_of_signing_in_a_refund_asks_for_nothing(
     with minutes_later(4):
         answer = client.post(f"{desk_page_of(paid)}refund/", {"scope": "full", "reason": "duplicate"})
         assert "Rembourser 50,00" in text_of(answer)
+
+
+# Accounts
+
+
+def new_account(**fields: str) -> dict[str, str]:
+    """The admin's form for a new account, filled in."""
+    return {"username": "someone", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"} | fields
+
+
+@pytest.fixture
+def admin_client(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("owner"))
+    return client
+
+
+def test_an_account_is_made_with_what_the_clinic_needs_to_reach_the_person(admin_client: Client) -> None:
+    form = new_account(email="Some@clinic.example", phone="+33 6 12 34 56 78", preferred_language="en")
+    answer = admin_client.post("/admin/clinic_accounts/user/add/", form)
+    made = User.objects.get(username="someone")
+    assert answer.status_code == 302
+    assert (made.email, made.phone, made.preferred_language) == ("Some@clinic.example", "+33 6 12 34 56 78", "en")
+
+
+def test_an_address_belongs_to_one_account_however_it_is_written(admin_client: Client, clerk: User) -> None:
+    answer = admin_client.post("/admin/clinic_accounts/user/add/", new_account(email="DESK@Clinic.example"))
+    assert "Un autre compte a cette adresse e-mail." in answer.content.decode()
+    assert not User.objects.filter(username="someone").exists()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.create_user("someone", "Desk@clinic.example")
+
+
+def test_several_accounts_may_have_no_address(admin_client: Client) -> None:
+    for name in ("someone", "another"):
+        assert admin_client.post("/admin/clinic_accounts/user/add/", new_account(username=name)).status_code == 302
+    assert User.objects.filter(username__in=("someone", "another"), email="").count() == 2

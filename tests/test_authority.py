@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk.pay_links import token_of
 from payments.models import Payment
@@ -123,7 +124,7 @@ MANAGED = {
     "payments_recordview": {"view"},
     "appointments_appointment": {"view", "add", "change"},
     "appointments_practitioner": {"view", "add", "change"},
-    "auth_user": {"view", "add", "change"},
+    "clinic_accounts_user": {"view", "add", "change"},
 }
 PAGE_NEEDS = {
     "changelist": "view",
@@ -388,7 +389,7 @@ def test_there_is_one_socket_and_everything_else_is_refused() -> None:
 def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
     """Django's own form would let whoever may change users make themself a superuser."""
     client = world.clients["manager"]
-    change: Callable[[str], str] = lambda role: f"/admin/auth/user/{world.person(role).pk}/change/"  # noqa: E731
+    change: Callable[[str], str] = lambda role: f"/admin/clinic_accounts/user/{world.person(role).pk}/change/"  # noqa: E731
     form = {"username": "temp", "is_active": "on", "is_staff": "on", "is_superuser": "on", "user_permissions": "1"}
     form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
     assert client.post(change("temp"), form).status_code == 302
@@ -396,4 +397,4 @@ def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
     assert not temp.is_superuser
     assert not temp.user_permissions.exists()
     assert client.post(change("superuser"), form | {"username": "superuser"}).status_code == 403
-    assert client.post(f"/admin/auth/user/{world.person('superuser').pk}/password/", {}).status_code == 403
+    assert client.post(f"/admin/clinic_accounts/user/{world.person('superuser').pk}/password/", {}).status_code == 403

@@ -22,7 +22,7 @@ def status(url: str) -> int:
 
 def users(site: LiveSite) -> int:
     with sqlite3.connect(site.database_file) as database:
-        return int(database.execute("SELECT count(*) FROM auth_user").fetchone()[0])
+        return int(database.execute("SELECT count(*) FROM clinic_accounts_user").fetchone()[0])
 
 
 @pytest.mark.faults

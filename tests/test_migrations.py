@@ -12,7 +12,7 @@ from tests import services
 
 PROBE = """
 from datetime import timedelta
-from django.contrib.auth.models import User
+from accounts.models import User
 from django.utils import timezone
 from appointments.models import Appointment, Practitioner
 now = timezone.now()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from .. import ledger
@@ -40,7 +40,7 @@ class Asked:
         return str(self.fact.details.get("reason", ""))
 
     @property
-    def by(self) -> User | None:
+    def by(self) -> AbstractUser | None:
         return self.fact.actor
 
 
@@ -56,13 +56,13 @@ def waiting(payment: Payment) -> list[Asked]:
     return [Asked(fact) for fact in facts]
 
 
-def ask(payment: Payment, amount: int, reason: str, actor: User, key: str) -> None:
+def ask(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
     """Record that somebody asks for a refund; the same `key` again records nothing more."""
     wish = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
     ledger.record([wish], Cause(Source.REFUND, actor=actor))
 
 
-def approve(payment: Payment, key: str, actor: User) -> None:
+def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
     """Refund what was asked for, once, whoever else approves at the same moment.
 
     Raises OwnRefundError, and what `refunds.refund` raises: NotRefundableError leaves it waiting.
@@ -80,7 +80,7 @@ def approve(payment: Payment, key: str, actor: User) -> None:
         refunds.send(payment, request, actor)
 
 
-def decline(payment: Payment, key: str, actor: User) -> None:
+def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
     """Give nothing back. Whoever asked may do so too: they changed their mind."""
     with transaction.atomic():
         _, asked = _locked(payment, key)
@@ -93,6 +93,6 @@ def _locked(payment: Payment, key: str) -> tuple[Payment, Asked | None]:
     return row, next((asked for asked in waiting(row) if asked.key == key), None)
 
 
-def _settle(asked: Asked, status: str, actor: User) -> None:
+def _settle(asked: Asked, status: str, actor: AbstractUser) -> None:
     decided = replace(asked.fact.value, status=status, as_of=int(time.time()))
     ledger.record([decided], Cause(Source.REFUND, actor=actor))

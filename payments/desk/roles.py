@@ -35,7 +35,7 @@ def make_groups(**kwargs: Any) -> None:
     from django.contrib.auth.models import Group, Permission
     from django.contrib.contenttypes.models import ContentType
 
-    for label in ("payments", "appointments", "auth"):  # later apps' own turn comes only after this one
+    for label in ("payments", "appointments", "clinic_accounts"):  # later apps' own turn comes only after this one
         create_permissions(apps.get_app_config(label), verbosity=0)
     content_type = ContentType.objects.get_for_model(Payment)
     for codename, name in PERMISSIONS.items():

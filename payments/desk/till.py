@@ -2,7 +2,7 @@
 
 import uuid
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from .. import ledger
@@ -13,7 +13,7 @@ from ..ledger import Cause, Source
 from ..models import Payment
 
 
-def take_payment(payment: Payment, amount: int, method: Method, actor: User, *, key: str = "") -> None:
+def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str = "") -> None:
     """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
 
     The same `key` again, as from a form that was sent twice, records nothing more. Raises NotPayableError when that

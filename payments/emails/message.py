@@ -1,7 +1,7 @@
 """What an e-mail says, and in which language."""
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -27,12 +27,15 @@ WORDS = {
 }
 
 
-def remember_language(user: User, language: str) -> None:
-    Correspondent.objects.update_or_create(user=user, defaults={"language": language})
+def remember_language(user: AbstractUser, language: str) -> None:
+    Correspondent.objects.update_or_create(user_id=user.pk, defaults={"language": language})
 
 
-def language_of(user: User) -> str:
-    found = Correspondent.objects.filter(user=user).values_list("language", flat=True).first()
+def language_of(user: AbstractUser) -> str:
+    """Return the language to write to `user` in: the preferred one, else that of the page on which they last paid."""
+    if preferred := getattr(user, "preferred_language", ""):
+        return str(preferred)
+    found = Correspondent.objects.filter(user=user.pk).values_list("language", flat=True).first()
     return found if found in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 

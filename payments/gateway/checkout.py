@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -25,7 +25,7 @@ class NotPayableError(Exception):
 
 
 def open_checkout(
-    payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: User | None = None
+    payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
 ) -> str:
     """Open a Checkout Session for what is due and return the hosted page's URL; older open sessions expire first.
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 
 from .. import ledger
 from ..domain.facts import Kind, StripeFact
@@ -13,7 +13,7 @@ from .client import StripeRefusedError
 from .lookup import everything_about, read_session
 
 
-def ask_stripe(payment: Payment, source: Source, actor: User | None = None) -> Recorded:
+def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
     """Record everything that Stripe says now of this payment's objects. Raises StripeUnavailableError."""
     facts = facts_at_stripe(payment)
     if not facts:

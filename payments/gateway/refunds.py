@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from .. import ledger
@@ -30,7 +30,7 @@ class NotRefundableError(Exception):
         self.code = code
 
 
-def refund(payment: Payment, amount: int, reason: str, actor: User | None, *, key: str = "") -> None:
+def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str = "") -> None:
     """Refund `amount` minor units to the way they came by, newest payment first.
 
     The same `key` again, as from a form that was sent twice, asks for nothing more.
@@ -47,12 +47,12 @@ def was_asked(payment: Payment, key: str) -> bool:
     return payment.facts.filter(stripe_id=f"request_{key}").exists()
 
 
-def _request(payment: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
+def _request(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
     with transaction.atomic():
         return reserve(Payment.objects.locked().get(pk=payment.pk), amount, reason, actor, key)
 
 
-def reserve(row: Payment, amount: int, reason: str, actor: User | None, key: str) -> list[StripeFact]:
+def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
     """Set the amount aside on a locked payment, so that two clicks never give back the same money.
 
     The requests to `send` once this is committed; none when the same `key` asked before.
@@ -98,7 +98,7 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
     )
 
 
-def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
+def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
     """Ask Stripe for a reserved refund; asking twice gives one refund. Raises as `refund` does."""
     params: Any = {
         "payment_intent": request.payment_intent_id,
@@ -123,7 +123,7 @@ def send(payment: Payment, request: StripeFact, actor: User | None) -> None:
     ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
 
 
-def _withdraw(payment: Payment, request: StripeFact, actor: User | None) -> None:
+def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
     """Stripe said no: the reserved amount is free again, and Stripe tells what it knows that we didn't."""
     known = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *known], Cause(Source.REFUND, actor=actor))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -82,7 +82,7 @@ def refusal(status: int, text: str = "") -> HttpResponse:
 
 
 def receive(
-    event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: User | None = None
+    event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
     """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay, by `actor`)."""
     with transaction.atomic(), together():
@@ -91,7 +91,12 @@ def receive(
 
 
 def _receive(
-    event: Mapping[str, Any], account_id: str | None, source: Source, *, again: bool = False, actor: User | None = None
+    event: Mapping[str, Any],
+    account_id: str | None,
+    source: Source,
+    *,
+    again: bool = False,
+    actor: AbstractUser | None = None,
 ) -> EventReceipt:
     receipt = EventReceipt.objects.claim(event)
     if not receipt.done or again:
@@ -101,7 +106,7 @@ def _receive(
 
 
 def _apply(
-    event: Mapping[str, Any], receipt: EventReceipt, account_id: str | None, source: Source, actor: User | None
+    event: Mapping[str, Any], receipt: EventReceipt, account_id: str | None, source: Source, actor: AbstractUser | None
 ) -> None:
     receipt.detail = ""
     if event["livemode"] != settings.STRIPE_LIVE_MODE:

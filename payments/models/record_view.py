@@ -3,7 +3,7 @@
 import datetime
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -14,10 +14,10 @@ AGAIN_AFTER = datetime.timedelta(minutes=15)  # one row for each look, not for e
 
 
 class RecordViewQuerySet(models.QuerySet["RecordView"]):
-    def note(self, payment: Payment, user: User) -> None:
-        recent = self.filter(payment=payment, user=user, at__gt=timezone.now() - AGAIN_AFTER)
+    def note(self, payment: Payment, user: AbstractUser) -> None:
+        recent = self.filter(payment=payment, user=user.pk, at__gt=timezone.now() - AGAIN_AFTER)
         if not recent.exists():
-            self.create(payment=payment, user=user)
+            self.create(payment=payment, user_id=user.pk)
 
 
 class RecordView(models.Model):

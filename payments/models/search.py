@@ -5,7 +5,7 @@ import math
 from decimal import Decimal
 from typing import Self, TypeVar
 
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models import Count, Q
 from django.utils import timezone
@@ -97,7 +97,7 @@ class SearchQuerySet(models.QuerySet[Row]):
                 found = found.filter(pk__in=self.model._default_manager.filter(same).values("pk"))
             else:
                 named = Q(last_name__icontains=word) | Q(first_name__icontains=word)
-                patients = User.objects.filter(named).values("pk")  # far fewer than appointments
+                patients = get_user_model().objects.filter(named).values("pk")  # far fewer than appointments
                 found = found.filter(Q(appointment__patient__in=patients) | Q(appointment__reference__istartswith=word))
         return found
 

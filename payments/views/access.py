@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
@@ -30,7 +30,7 @@ class TooManyReads(SuspiciousOperation):
 class Request(HttpRequest):
     """A request of somebody who has signed in."""
 
-    user: User
+    user: AbstractUser  # type: ignore[assignment]
 
 
 def staff_required(view: View) -> View:
@@ -51,7 +51,7 @@ def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
     Raises Http404, and TooManyReads, which is answered 429.
     """
     payment = get_object_or_404(Payment.objects.visible_to(request.user).with_appointment(), **lookup)
-    if isinstance(request.user, User) and request.user.is_staff:
+    if isinstance(request.user, AbstractUser) and request.user.is_staff:
         try:
             RecordView.objects.note(payment, request.user)
         except DatabaseError:  # one that is full or read-only can still be read
@@ -60,8 +60,8 @@ def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
     return payment
 
 
-def refuse_copying(user: User) -> None:
-    newest = RecordView.objects.filter(user=user).order_by("-pk").values_list("at", flat=True)
+def refuse_copying(user: AbstractUser) -> None:
+    newest = RecordView.objects.filter(user=user.pk).order_by("-pk").values_list("at", flat=True)
     before = newest[READS_A_MINUTE : READS_A_MINUTE + 1].first()
     if before and before > timezone.now() - datetime.timedelta(minutes=1):
         metrics.READS_REFUSED.inc()

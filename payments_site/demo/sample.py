@@ -12,9 +12,10 @@ if __name__ == "__main__":
     django.setup()
 
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo import stories

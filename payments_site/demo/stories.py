@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 
+from accounts.models import User
 from appointments.models import Appointment
 from payments.desk import till
 from payments.domain.methods import Method

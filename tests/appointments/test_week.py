@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from appointments import week
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment

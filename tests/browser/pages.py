@@ -15,7 +15,7 @@ from tests.waits import wait_until
 PAID, DECLINED = "4242 4242 4242 4242", "4000 0000 0000 0002"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 POLL = "/payments/live/"
-JOIN = "INSERT INTO auth_user_groups (user_id, group_id) SELECT ?, id FROM auth_group WHERE name = ?"
+JOIN = "INSERT INTO clinic_accounts_user_groups (user_id, group_id) SELECT ?, id FROM auth_group WHERE name = ?"
 
 
 def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:

@@ -12,10 +12,10 @@ if __name__ == "__main__":
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
 
-from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo import stories

@@ -18,7 +18,8 @@ __all__ = ["book", "clerk", "patient", "payment", "practitioner", "sandbox_proce
 
 PREPARE = """
 import datetime, json
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
+from accounts.models import User
 from django.utils import timezone
 from appointments.models import Appointment, Practitioner
 from payments.gateway.djstripe import bootstrap

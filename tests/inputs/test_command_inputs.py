@@ -127,7 +127,7 @@ class Shell:
 
 MAKE = """
 import datetime, json
-from django.contrib.auth.models import User
+from accounts.models import User
 from django.utils import timezone
 from appointments.models import Appointment, Practitioner
 from payments.gateway import djstripe

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from accounts.models import User
 from appointments.models import Practitioner
 from payments.live.rendering import frames_after
 from payments.models import Payment

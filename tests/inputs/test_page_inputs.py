@@ -321,7 +321,7 @@ HOSTILE = ["<script>alert(1)</script>", "{{7*7}}", "{% debug %}", '" onmouseover
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:16])
 def test_a_name_is_text_everywhere(target: Target, name: str) -> None:
-    change = "UPDATE auth_user SET last_name = %s, first_name = '' WHERE id = %s"
+    change = "UPDATE clinic_accounts_user SET last_name = %s, first_name = '' WHERE id = %s"
     third, visit = target.clinic.patients[2], desk_page_of(target, 2, 5)
     target.database.execute(change, [name, third.id])
     service = "UPDATE appointments_appointment SET service = %s WHERE reference = %s"

@@ -150,7 +150,7 @@ def test_nobody_is_let_in_without_a_cookie_or_with_an_expired_one(target: Target
 
 
 def test_a_person_who_was_deactivated_is_not_let_in(target: Target) -> None:
-    change = "UPDATE auth_user SET is_active = %s WHERE id = %s"
+    change = "UPDATE clinic_accounts_user SET is_active = %s WHERE id = %s"
     target.database.execute(change, [False, target.other.id])
     try:
         with open_socket(target.site, target.other) as connection:
@@ -299,9 +299,9 @@ def test_the_oldest_socket_of_a_person_makes_room(target: Target) -> None:
 
 ENDINGS = {
     "signed out": ("DELETE FROM django_session WHERE session_key = %(session)s", 4401),
-    "deactivated": ("UPDATE auth_user SET is_active = false WHERE id = %(id)s", 4401),
-    "no longer staff": ("UPDATE auth_user SET is_staff = false WHERE id = %(id)s", 4403),
-    "another password": ("UPDATE auth_user SET password = 'x' WHERE id = %(id)s", 4401),
+    "deactivated": ("UPDATE clinic_accounts_user SET is_active = false WHERE id = %(id)s", 4401),
+    "no longer staff": ("UPDATE clinic_accounts_user SET is_staff = false WHERE id = %(id)s", 4403),
+    "another password": ("UPDATE clinic_accounts_user SET password = 'x' WHERE id = %(id)s", 4401),
 }
 
 

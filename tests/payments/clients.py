@@ -4,9 +4,10 @@ import re
 from html import unescape
 from typing import Any
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.test import Client
 
+from accounts.models import User
 from payments.models import Payment
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo.process import HOST, Process, free_port

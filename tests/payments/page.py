@@ -6,9 +6,9 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.test import Client
 
+from accounts.models import User
 from payments_site.asgi import application
 from tests.payments.clients import client_of
 from tests.waits import PATIENCE

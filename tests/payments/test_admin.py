@@ -1,8 +1,8 @@
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import User
 from django.test import Client
 
+from accounts.models import User
 from appointments.models import Appointment
 from payments.models import Payment, StatusChange
 from tests.payments.stripe_story import Story, deliver

@@ -11,7 +11,6 @@ import redis
 import time_machine
 from asgiref.sync import sync_to_async
 from channels.layers import channel_layers
-from django.contrib.auth.models import User
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -19,6 +18,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from appointments.models import Appointment
 from payments.gateway import djstripe
 from payments.logs import JsonFormatter
@@ -37,6 +37,7 @@ CANARIES = {
     "last name": "Zyxwvutsky",
     "login": "quokka4711",
     "e-mail": "marmoset@canary.example",
+    "phone": "+33 6 47 11 47 11",
     "service": "Xenotransplantation",
     "note": "Wolpertinger",
     "practitioner": "Dr Ornithorhynchus",
@@ -46,7 +47,12 @@ PAYER = {"name": "Bandicootius Potoroo", "email": "potoroo@payer.example"}  # ty
 
 def planted(book: Callable[..., Payment]) -> Payment:
     patient = User.objects.create_user(
-        CANARIES["login"], CANARIES["e-mail"], first_name=CANARIES["first name"], last_name=CANARIES["last name"]
+        CANARIES["login"],
+        CANARIES["e-mail"],
+        first_name=CANARIES["first name"],
+        last_name=CANARIES["last name"],
+        phone=CANARIES["phone"],
+        preferred_language="fr",
     )
     yesterday = timezone.now() - datetime.timedelta(days=1)
     payment = book(patient=patient, service=CANARIES["service"], start=yesterday, end=timezone.now())
@@ -237,6 +243,8 @@ def test_an_erased_patient_is_nowhere_and_their_money_still_is(
     before = (payment.status, payment.amount_received, payment.amount_refunded, payment.changes.count())
     call_command("erase_patient", CANARIES["login"], "--yes")
     assert found_in(whole_database()) == []
+    patient = User.objects.get(pk=payment.appointment.patient_id)
+    assert (patient.email, patient.phone, patient.preferred_language) == ("", "", "")
     call_command("replay_events", "--force")
     payment.refresh_from_db()
     assert (payment.status, payment.amount_received, payment.amount_refunded, payment.changes.count()) == before

@@ -1,7 +1,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
 from payments import erasure
@@ -21,7 +21,7 @@ class Command(OperatorCommand):
         parser.add_argument("--yes", action="store_true", help="do it; this cannot be undone")
 
     def handle(self, *args: Any, user: str, yes: bool, dry_run: bool, **options: Any) -> None:
-        person = User.objects.filter(username=user).first()
+        person = get_user_model().objects.filter(username=user).first()
         if person is None:
             raise CommandError(
                 f"Nobody has the user name {user!r}. The admin lists them under Users.", returncode=USAGE

@@ -4,12 +4,12 @@ import datetime
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from accounts.models import User
 from appointments.models import Practitioner
 from payments.dashboard.charts import Bars, Ranges, duration_text
 from payments.dashboard.figures import Series, board

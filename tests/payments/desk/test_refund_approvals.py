@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments.desk import refund_approvals
 from payments.desk.refund_approvals import OwnRefundError
 from payments.domain.status import PaymentStatus, Review

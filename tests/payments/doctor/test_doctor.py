@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments import doctor
 from payments.doctor import database, delivery, events, machine
 from payments.doctor.finding import Level, Verdict, ok

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import time_machine
 from django.conf import settings as site_settings
-from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S

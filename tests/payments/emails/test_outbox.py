@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail import get_connection
 from django.core.management import CommandError, call_command
@@ -17,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments import ledger
 from payments.desk import till
 from payments.doctor import post
@@ -45,6 +45,17 @@ def body_of(message: Any) -> str:
     """Text and HTML together, with plain spaces."""
     html = str(message.alternatives[0][0])
     return f"{message.body}\n{html}".replace("\xa0", " ").replace("\u202f", " ")
+
+
+@pytest.mark.parametrize(("preferred", "subject"), [("en", "Your receipt"), ("", "Votre reçu")])
+def test_an_email_is_in_the_language_that_the_patient_prefers(
+    preferred: str, subject: str, patient: User, payment: Payment, story: Story
+) -> None:
+    patient.preferred_language = preferred
+    patient.save()
+    deliver(story.completed())
+    (message,) = send()
+    assert message.subject == f"{subject} · {payment.appointment.reference}"
 
 
 def test_who_has_paid_gets_a_receipt_in_french_that_names_nobody(patient: User, payment: Payment, story: Story) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
 
+from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S

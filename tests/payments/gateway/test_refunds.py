@@ -1,8 +1,8 @@
 """Giving money back through the sandbox."""
 
 import pytest
-from django.contrib.auth.models import User
 
+from accounts.models import User
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway import refunds, sweep

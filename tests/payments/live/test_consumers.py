@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import fanout, hints, hub, rendering

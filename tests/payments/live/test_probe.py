@@ -6,10 +6,10 @@ import time
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments import metrics
 from payments.doctor import database, delivery
 from payments.doctor.finding import Level

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from django.utils import timezone
 
+from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live.traces import AT_ONCE, Seen, traces

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from djstripe.models import Charge, PaymentIntent, Refund, Session, WebhookEventTrigger
 
+from accounts.models import User
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway import djstripe, sweep

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from payments import gauges
 from payments.live import hub
 from payments.models import Feed

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone, translation
 
+from accounts.models import User
 from payments.domain.status import PaymentStatus
 from payments.models import Payment
 from payments.wording import TO_PATIENT, TO_STAFF

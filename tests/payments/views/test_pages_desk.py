@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk.exports import harmless
 from payments.domain.status import PaymentStatus, Review

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.test import Client
 from djstripe.models import Event, WebhookEventTrigger
 
+from accounts.models import User
 from payments.domain.status import PaymentStatus
 from payments.live.feeds import entries_after
 from payments.live.rendering import rendered

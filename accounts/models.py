@@ -1,0 +1,37 @@
+"""The account of a person: the clinic's staff and its patients alike."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+
+def languages() -> list[tuple[str, Any]]:
+    """Return the site's languages, so that a new one needs no migration."""
+    return list(settings.LANGUAGES)
+
+
+class User(AbstractUser):
+    """A login with what the clinic needs to reach the person. At most one account has a given e-mail address."""
+
+    phone = models.CharField(_("phone"), max_length=32, blank=True)
+    preferred_language = models.CharField(
+        _("preferred language"),
+        max_length=7,
+        choices=languages,
+        blank=True,
+        help_text=_("E-mails are written in it. When empty: in the language in which the person last paid."),
+    )
+
+    class Meta(AbstractUser.Meta):
+        constraints = (
+            models.UniqueConstraint(
+                Lower("email"),
+                name="one_account_per_email",
+                condition=~models.Q(email=""),
+                violation_error_message=_("Another account has this e-mail address."),
+            ),
+        )
