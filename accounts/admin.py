@@ -1,6 +1,6 @@
 """Accounts in the admin, so that nobody gains rights by changing an account."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -15,7 +15,7 @@ CONTACT = ("phone", "preferred_language")
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django lets whoever may change users make a superuser, or take one's password; here only a superuser does."""
 
-    fieldsets: Any = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
+    fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
     add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))
     search_fields = (*UserAdmin.search_fields, "phone")
 

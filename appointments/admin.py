@@ -40,7 +40,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.book_week)
-        return [path("week/", view, name="appointments_appointment_week"), *super().get_urls()]
+        return [path("week/", view, name="clinic_appointments_appointment_week"), *super().get_urls()]
 
     def book_week(self, request: HttpRequest) -> HttpResponseBase:
         """Propose free times, show what the lines mean, and book them; each step is a button of the same form."""
@@ -55,7 +55,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 lines = week.read(form.cleaned_data["lines"], form.terms)
             if "book" in request.POST and lines and not any(line.problem for line in lines):
                 self._book(request, form, lines)
-                return redirect("admin:appointments_appointment_changelist")
+                return redirect("admin:clinic_appointments_appointment_changelist")
         context = {
             **self.admin_site.each_context(request),
             "title": _("Book a week"),
@@ -65,7 +65,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "problems": sum(bool(line.problem) for line in lines),
             "bookable": sum(line.bookable for line in lines),
         }
-        return TemplateResponse(request, "admin/appointments/appointment/week.html", context)
+        return TemplateResponse(request, "admin/clinic_appointments/appointment/week.html", context)
 
     def _book(self, request: HttpRequest, form: WeekForm, lines: Sequence[Line]) -> None:
         booked = 0

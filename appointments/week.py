@@ -137,7 +137,7 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
         return replace(line, problem=_("This time is over."))
     if taken := near.filter(practitioner=terms.practitioner).first():
         return replace(line, problem=_("Taken by the appointment %(reference)s.") % {"reference": taken.reference})
-    if elsewhere := near.filter(patient=line.patient).first():
+    if elsewhere := near.filter(patient=line.patient).first():  # type: ignore[misc]
         said = _("This patient is elsewhere then: %(reference)s.") % {"reference": elsewhere.reference}
         return replace(line, problem=said)
     return line

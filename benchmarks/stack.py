@@ -106,7 +106,7 @@ class Stack:
                         site.settings, cwd=ROOT)
                 for port in ports
             ]  # fmt: skip
-        heads = self._asking(database, "SELECT audience, head FROM payments_feed")
+        heads = self._asking(database, "SELECT audience, head FROM clinic_payments_feed")
         self._targets[name] = Target(name, processes, numbers, SITE_PATH, heads=heads)
         return self._targets[name]
 

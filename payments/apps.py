@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 class PaymentsConfig(AppConfig):
     name = "payments"
+    label = "clinic_payments"  # django-payments has the label "payments"
     verbose_name = _("payments")
     default_auto_field = "django.db.models.BigAutoField"
 

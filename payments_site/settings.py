@@ -96,8 +96,9 @@ else:
     given = DATABASES["default"].get("OPTIONS", {})  # from the URL: ?sslmode=require
     bounds = postgres.options(env.int("DATABASE_POOL", 12), bounded="migrate" not in sys.argv)
     DATABASES["default"]["OPTIONS"] = given | bounds
+OWN_LABELS = ("clinic_payments", "clinic_appointments", "clinic_accounts")
 if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
-    MIGRATION_MODULES = {app.rpartition(".")[2]: None for app in [*INSTALLED_APPS, "clinic_accounts"]}
+    MIGRATION_MODULES = {app.rpartition(".")[2]: None for app in (*INSTALLED_APPS, *OWN_LABELS)}
 
 WEB_PROCESSES = env.int("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
 PROBE_SECONDS = env.int("PROBE_SECONDS", 60)  # between two trials of live delivery in each of them; 0: none

@@ -114,16 +114,16 @@ RULES |= {(view, method): (SIGNED_IN, 0, 302) for view in OWN for method in ("GE
 # The admin: which of a model's pages a manager has, in Django's words. A superuser has all, others on the staff only
 # the pages that name no model; patients are led to sign in as somebody else.
 MANAGED = {
-    "payments_payment": {"view"},
-    "payments_fact": {"view"},
-    "payments_statuschange": {"view"},
-    "payments_eventreceipt": {"view"},
-    "payments_feed": {"view"},
-    "payments_email": {"view"},
-    "payments_note": {"view"},
-    "payments_recordview": {"view"},
-    "appointments_appointment": {"view", "add", "change"},
-    "appointments_practitioner": {"view", "add", "change"},
+    "clinic_payments_payment": {"view"},
+    "clinic_payments_fact": {"view"},
+    "clinic_payments_statuschange": {"view"},
+    "clinic_payments_eventreceipt": {"view"},
+    "clinic_payments_feed": {"view"},
+    "clinic_payments_email": {"view"},
+    "clinic_payments_note": {"view"},
+    "clinic_payments_recordview": {"view"},
+    "clinic_appointments_appointment": {"view", "add", "change"},
+    "clinic_appointments_practitioner": {"view", "add", "change"},
     "clinic_accounts_user": {"view", "add", "change"},
 }
 PAGE_NEEDS = {
@@ -206,7 +206,7 @@ class World:
             "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,
             "object_id": payment.pk,
             "id": payment.pk,
-            "app_label": "payments",
+            "app_label": "clinic_payments",
             "uidb36": "1",
             "key": "forged",
             "pk": 1,
@@ -324,7 +324,7 @@ def test_the_admin_s_pages_follow_those_rights(role: str, world: World) -> None:
 
 
 def test_nobody_adds_or_deletes_what_is_known_of_payments(world: World) -> None:
-    for model in (name for name in MANAGED if name.startswith("payments_")):
+    for model in (name for name in MANAGED if name.startswith("clinic_payments_")):
         for page in ("add", "delete"):
             assert world.clients["superuser"].get(world.path(f"admin:{model}_{page}")).status_code == 403, model
 

@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="appointments",
-                        to="appointments.practitioner",
+                        to="clinic_appointments.practitioner",
                         verbose_name="practitioner",
                     ),
                 ),

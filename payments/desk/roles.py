@@ -35,7 +35,11 @@ def make_groups(**kwargs: Any) -> None:
     from django.contrib.auth.models import Group, Permission
     from django.contrib.contenttypes.models import ContentType
 
-    for label in ("payments", "appointments", "clinic_accounts"):  # later apps' own turn comes only after this one
+    for label in (
+        "clinic_payments",
+        "clinic_appointments",
+        "clinic_accounts",
+    ):  # later apps' own turn comes only after this one
         create_permissions(apps.get_app_config(label), verbosity=0)
     content_type = ContentType.objects.get_for_model(Payment)
     for codename, name in PERMISSIONS.items():
@@ -48,8 +52,8 @@ def make_groups(**kwargs: Any) -> None:
 
 def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:
     """How much of this payment the user may have given back in all, in minor units; 0 for no refunds."""
-    if not isinstance(user, PermissionsMixin) or not user.has_perm("payments.refund_payment"):
+    if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0
-    if user.has_perm("payments.refund_any_amount"):
+    if user.has_perm("clinic_payments.refund_any_amount"):
         return payment.amount_received
     return min(settings.FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0), payment.amount_received)

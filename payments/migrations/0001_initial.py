@@ -10,8 +10,8 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("appointments", "0001_initial"),
         ("clinic_accounts", "0001_initial"),
+        ("clinic_appointments", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="payment",
-                        to="appointments.appointment",
+                        to="clinic_appointments.appointment",
                         verbose_name="appointment",
                     ),
                 ),
@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
                 (
                     "payment",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="notes", to="payments.payment"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="notes", to="clinic_payments.payment"
                     ),
                 ),
             ],
@@ -202,7 +202,7 @@ class Migration(migrations.Migration):
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="facts",
-                        to="payments.payment",
+                        to="clinic_payments.payment",
                     ),
                 ),
             ],
@@ -252,7 +252,7 @@ class Migration(migrations.Migration):
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="receipts",
-                        to="payments.payment",
+                        to="clinic_payments.payment",
                     ),
                 ),
             ],
@@ -270,7 +270,7 @@ class Migration(migrations.Migration):
                 (
                     "payment",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="views", to="payments.payment"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="views", to="clinic_payments.payment"
                     ),
                 ),
                 (
@@ -372,7 +372,9 @@ class Migration(migrations.Migration):
                 (
                     "payment",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="changes", to="payments.payment"
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="changes",
+                        to="clinic_payments.payment",
                     ),
                 ),
             ],
@@ -393,19 +395,21 @@ class Migration(migrations.Migration):
                 (
                     "feed",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="entries", to="payments.feed"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="entries", to="clinic_payments.feed"
                     ),
                 ),
                 (
                     "payment",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="payments.payment"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="clinic_payments.payment"
                     ),
                 ),
                 (
                     "change",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="payments.statuschange"
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="clinic_payments.statuschange",
                     ),
                 ),
             ],
@@ -436,7 +440,9 @@ class Migration(migrations.Migration):
                 (
                     "change",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="email", to="payments.statuschange"
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="email",
+                        to="clinic_payments.statuschange",
                     ),
                 ),
             ],

@@ -14,10 +14,10 @@ from .payment import Payment
 
 # Django's own upsert says nothing of a row that was there. One statement instead of two on every webhook.
 CLAIM = """
-INSERT INTO payments_eventreceipt
+INSERT INTO {table}
     (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
 VALUES (%s, %s, %s, %s, %s, %s, '', '', 1)
-ON CONFLICT (stripe_event_id) DO UPDATE SET deliveries = payments_eventreceipt.deliveries + 1
+ON CONFLICT (stripe_event_id) DO UPDATE SET deliveries = {table}.deliveries + 1
 RETURNING {columns}
 """
 
@@ -26,7 +26,8 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
         """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
         values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
-        receipt: EventReceipt = statements.read(CLAIM, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
+        sql = CLAIM.format(table=EventReceipt._meta.db_table, columns="{columns}")
+        receipt: EventReceipt = statements.read(sql, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:

@@ -33,8 +33,8 @@ COLUMNS = (
 
 # Asked of every webhook, and dear to compile anew.
 BELONGING = """
-SELECT {columns} FROM payments_fact
-WHERE payment_id = (SELECT id FROM payments_payment WHERE public_id = %s) OR payment_id IS NULL AND (
+SELECT {columns} FROM {fact}
+WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id IS NULL AND (
     claimed_payment = %s OR stripe_id IN ({}) OR payment_intent_id IN ({}) OR charge_id IN ({})
 ) ORDER BY created, id
 """
@@ -57,7 +57,8 @@ class FactQuerySet(models.QuerySet["Fact"]):
         """A payment's own, and those that were waiting for it or for these facts about it; asked as `rows.ask` does."""
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
-        sql = BELONGING.format(*places, columns="{columns}")
+        tables = {"fact": Fact._meta.db_table, "payment": Payment._meta.db_table}
+        sql = BELONGING.format(*places, columns="{columns}", **tables)
         return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:

@@ -18,8 +18,8 @@ def patient_audience(user_id: int) -> str:
 
 # Locks, counts and reads in one statement, row by row in the order given.
 NEXT = """
-INSERT INTO payments_feed (audience, head, pruned) VALUES {}
-ON CONFLICT (audience) DO UPDATE SET head = payments_feed.head + 1
+INSERT INTO {table} (audience, head, pruned) VALUES {rows}
+ON CONFLICT (audience) DO UPDATE SET head = {table}.head + 1
 RETURNING {columns}
 """
 
@@ -32,7 +32,8 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         taken in sorted order, so that two calls never deadlock.
         """
         names = sorted(set(audiences))
-        sql = NEXT.format(", ".join(["(%s, 1, 0)"] * len(names)), columns="{columns}")
+        rows = ", ".join(["(%s, 1, 0)"] * len(names))
+        sql = NEXT.format(table=Feed._meta.db_table, rows=rows, columns="{columns}")
         feeds: list[Feed] = statements.read(sql, names, Feed)
         entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
         statements.insert(*entries)

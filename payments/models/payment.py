@@ -31,9 +31,9 @@ PAYABLE = (
 
 # Asked of every webhook, and dear to compile anew.
 NAMED = """
-SELECT {columns} FROM payments_payment
-JOIN appointments_appointment ON appointments_appointment.id = payments_payment.appointment_id
-WHERE payments_payment.public_id = %s
+SELECT {columns} FROM {payment}
+JOIN {appointment} ON {appointment}.id = {payment}.appointment_id
+WHERE {payment}.public_id = %s
 """
 
 
@@ -57,8 +57,10 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
 
     def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
         """As `locked`, the one with this public id; asked as `rows.ask` does."""
-        lock = "FOR UPDATE OF payments_payment" if connection.features.has_select_for_update else ""
-        found = statements.ask(NAMED + lock, [public_id], Payment, Appointment)
+        lock = "FOR UPDATE OF {payment}" if connection.features.has_select_for_update else ""
+        tables = {"payment": Payment._meta.db_table, "appointment": Appointment._meta.db_table}
+        sql = (NAMED + lock).format(columns="{columns}", **tables)
+        found = statements.ask(sql, [public_id], Payment, Appointment)
 
         def locked() -> Payment | None:
             payment: Payment | None = None

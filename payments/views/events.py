@@ -43,7 +43,7 @@ def events_of(payment: Payment) -> list[EventReceipt]:
 def replay_event(request: Request, reference: str, event_id: str) -> HttpResponseBase:
     """A page that says what it does, then the event goes the way that `replay_events` sends it."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
-    if not request.user.has_perm("payments.replay_event"):
+    if not request.user.has_perm("clinic_payments.replay_event"):
         raise PermissionDenied
     receipt = get_object_or_404(EventReceipt.objects.about(payment), stripe_event_id=event_id)
     event = next(iter(djstripe.stored_events(ids=[event_id], settled_too=True)), None)

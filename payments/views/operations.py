@@ -17,7 +17,7 @@ SPANS = (14, 30)  # days
 @require_safe
 @never_cache
 @staff_required
-@permission_required("payments.view_operations", raise_exception=True)
+@permission_required("clinic_payments.view_operations", raise_exception=True)
 def board(request: Request) -> HttpResponse:
     """The page; the figures alone when they ask for themselves, or 204 when they are shown already."""
     asked = request.GET.get("days", "")

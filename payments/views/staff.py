@@ -74,7 +74,7 @@ def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 20
 @staff_required
 def export(request: Request) -> HttpResponseBase:
     """The day list's current filter as CSV, all pages of it."""
-    if not request.user.has_perm("payments.export_payments"):
+    if not request.user.has_perm("clinic_payments.export_payments"):
         raise PermissionDenied
     chosen = DayFilter(request.GET)
     if chosen.amount_errors:

@@ -18,7 +18,7 @@ from tests.payments.conftest import book, patient, practitioner
 
 __all__ = ["book", "patient", "practitioner"]
 pytestmark = pytest.mark.django_db
-URL = "/admin/appointments/appointment/week/"
+URL = "/admin/clinic_appointments/appointment/week/"
 Book = Callable[..., Payment]
 
 
@@ -145,7 +145,7 @@ def test_what_is_filled_in_wrongly_is_marked(
 
 
 def test_only_who_may_add_appointments_books_a_week(client: Client, as_manager: Client) -> None:
-    assert URL in as_manager.get("/admin/appointments/appointment/").content.decode()
+    assert URL in as_manager.get("/admin/clinic_appointments/appointment/").content.decode()
     clerk = User.objects.create_user("desk", is_staff=True)
     clerk.groups.add(Group.objects.get(name="front desk"))
     client.force_login(clerk)

@@ -75,7 +75,7 @@ class Database:
         wait_until(lambda: self.ask(f"SELECT {condition}"), condition)
 
     def changes(self) -> int:
-        return int(self.ask("SELECT count(*) FROM payments_statuschange WHERE source = 'webhook'"))
+        return int(self.ask("SELECT count(*) FROM clinic_payments_statuschange WHERE source = 'webhook'"))
 
 
 def next_entry(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, Any]:
@@ -101,11 +101,11 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
     other = site.start_another_server()
     clinic = Clinic(site, each=2)
     first, second = clinic.story(payment=0).completed(), clinic.story(payment=1).completed()
-    head = database.ask("SELECT head FROM payments_feed WHERE audience = 'staff'")
+    head = database.ask("SELECT head FROM clinic_payments_feed WHERE audience = 'staff'")
     with open_socket(site, clinic.staff[0], head, url=other) as page:
         assert told(page)["t"] == "hello"
         # Inside the transaction, at its last step: the feeds' rows.
-        with database.holding("LOCK TABLE payments_feed IN EXCLUSIVE MODE"):
+        with database.holding("LOCK TABLE clinic_payments_feed IN EXCLUSIVE MODE"):
             sent = threading.Thread(target=clinic.tell, args=(first,))
             sent.start()
             database.wait_for("EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
@@ -162,7 +162,7 @@ def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
     locked, free, later, last = (clinic.story(payment=number).completed() for number in range(4))
     head = clinic.head(clinic.staff[0])
     with open_socket(site, clinic.staff[0], head) as page:
-        with database.holding("SELECT 1 FROM payments_payment ORDER BY id LIMIT 1 FOR UPDATE"):
+        with database.holding("SELECT 1 FROM clinic_payments_payment ORDER BY id LIMIT 1 FOR UPDATE"):
             answers: list[int] = []
             sent = threading.Thread(target=lambda: answers.append(clinic.tell(locked)))
             sent.start()

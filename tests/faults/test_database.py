@@ -58,7 +58,7 @@ def sqlite_locked() -> Iterator[None]:
 def postgres_locked() -> Iterator[None]:
     given = connection.settings_dict
     with psycopg.connect(f"postgres://{given['USER']}@{given['HOST']}:{given['PORT']}/{given['NAME']}") as other:
-        other.execute("LOCK TABLE appointments_appointment, payments_payment IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE clinic_appointments_appointment, clinic_payments_payment IN ACCESS EXCLUSIVE MODE")
         yield
         other.rollback()
 

@@ -35,7 +35,7 @@ from tests.payments.stripe_story import sign  # noqa: E402
 EVENTS, FORGED = 20, 200  # a second
 Answers = list[tuple[int, float]]  # status and seconds
 Sign = Callable[[str], str]
-ROWS = "SELECT (SELECT count(*) FROM payments_eventreceipt), (SELECT count(*) FROM djstripe_webhookeventtrigger)"
+ROWS = "SELECT (SELECT count(*) FROM clinic_payments_eventreceipt), (SELECT count(*) FROM djstripe_webhookeventtrigger)"
 
 
 class Load:

@@ -49,14 +49,16 @@ class Target:
     def _count_of_every_table(self) -> sql.Composed:
         found = self.database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         one = sql.SQL("SELECT {}, count(*) FROM {}")
-        names = {name for (name,) in found} - {"payments_recordview"}  # who looked is noted, whatever they sent
+        names = {name for (name,) in found} - {"clinic_payments_recordview"}  # who looked is noted, whatever they sent
         parts = [one.format(sql.Literal(name), sql.Identifier(name)) for name in sorted(names)]
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
         """The number of rows of every table, and where every payment stands."""
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
-        standing = "SELECT public_id, status, version, amount_due, amount_received FROM payments_payment ORDER BY id"
+        standing = (
+            "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
+        )
         return counts | {"standing": self.database.execute(standing).fetchall()}
 
     def logged(self) -> str:

@@ -119,7 +119,7 @@ class Shell:
     def status(self) -> tuple[str, int]:
         """The payment's, and how often it moved."""
         with sqlite3.connect(self.site.database_file) as database:
-            rows = "SELECT status, version, (SELECT count(*) FROM payments_statuschange) FROM payments_payment"
+            rows = "SELECT status, version, (SELECT count(*) FROM clinic_payments_statuschange) FROM clinic_payments_payment"
             status, version, changes = database.execute(rows).fetchone()
         assert version == changes
         return status, changes

@@ -123,9 +123,9 @@ def test_the_desk_is_closed_to_patients(target: Target, path: str) -> None:
 
 
 def test_the_admin_is_closed_to_patients_and_to_staff_without_rights(target: Target) -> None:
-    for path in ("/admin/", "/admin/payments/payment/", "/admin/auth/user/"):
+    for path in ("/admin/", "/admin/clinic_payments/payment/", "/admin/clinic_accounts/user/"):
         assert target.as_person(target.patient, "GET", path).status in (302, 403, 404)
-    for path in ("/admin/payments/payment/", "/admin/auth/user/", "/admin/djstripe/apikey/"):
+    for path in ("/admin/clinic_payments/payment/", "/admin/clinic_accounts/user/", "/admin/djstripe/apikey/"):
         assert target.as_person(target.clerk, "GET", path).status in (302, 403)
 
 
@@ -192,7 +192,7 @@ def test_the_price_is_the_server_s_whatever_a_form_says(target: Target) -> None:
     payment = target.patient.payments[3]
     answer = target.post(target.patient, payment_page(target, 0, "pay", 3), form(**MODEL_FIELDS))
     assert answer.status == 302
-    row = "SELECT status, amount_due, amount_received, currency, checkout_attempts FROM payments_payment"
+    row = "SELECT status, amount_due, amount_received, currency, checkout_attempts FROM clinic_payments_payment"
     found = target.database.execute(f"{row} WHERE public_id = %s", [str(payment.public_id)]).fetchall()
     assert found == [("checkout_open", payment.amount_due, 0, "eur", 1)]
     session = location(answer).split("?")[0].rstrip("/").rpartition("/")[2]
@@ -207,7 +207,7 @@ def stripe_says(target: Target, path: str) -> Any:
 
 def test_forms_at_the_desk_change_only_what_they_are_for(target: Target) -> None:
     def standing() -> list[Any]:
-        rows = "SELECT public_id, status, currency, amount_due, amount_received, amount_refunded FROM payments_payment"
+        rows = "SELECT public_id, status, currency, amount_due, amount_received, amount_refunded FROM clinic_payments_payment"
         return target.database.execute(f"{rows} ORDER BY id").fetchall()
 
     before = standing()
@@ -324,7 +324,7 @@ def test_a_name_is_text_everywhere(target: Target, name: str) -> None:
     change = "UPDATE clinic_accounts_user SET last_name = %s, first_name = '' WHERE id = %s"
     third, visit = target.clinic.patients[2], desk_page_of(target, 2, 5)
     target.database.execute(change, [name, third.id])
-    service = "UPDATE appointments_appointment SET service = %s WHERE reference = %s"
+    service = "UPDATE clinic_appointments_appointment SET service = %s WHERE reference = %s"
     target.database.execute(service, [name[:120], third.references[5]])
     for person, path in (
         (target.clerk, "/desk/"),
@@ -349,7 +349,7 @@ SEARCHES = [
     "%FF%FE",
     "x" * 10_000,
     "%F0%9F%92%A9",
-    "'; DROP TABLE payments_payment;--",
+    "'; DROP TABLE clinic_payments_payment;--",
     "\\",
     "%25%25",
     "pi_%00",

@@ -215,7 +215,7 @@ def test_seeing_what_is_another_s_changes_nothing(target: Target) -> None:
         connection.send(f'{{"seen": 1000, "payments": [{theirs}]}}')
         connection.send("ping")
         assert told(connection)["t"] == "hb"
-    seen = "SELECT count(*) FROM payments_feedentry WHERE seen_at IS NOT NULL"
+    seen = "SELECT count(*) FROM clinic_payments_feedentry WHERE seen_at IS NOT NULL"
     assert target.database.execute(seen).fetchall() == [(0,)]
 
 

@@ -190,10 +190,13 @@ def test_a_nonsensical_length_is_refused(target: Target, body: str, length: str)
 def quarantined(target: Target, answer: Answer, event: dict[str, Any], outcome: str, before: dict[str, Any]) -> None:
     """Kept for a person to look at; no payment moved."""
     assert (answer.status, answer.text) == (200, outcome)
-    row = "SELECT outcome FROM payments_eventreceipt WHERE stripe_event_id = %s"
+    row = "SELECT outcome FROM clinic_payments_eventreceipt WHERE stripe_event_id = %s"
     assert target.database.execute(row, [event["id"]]).fetchall() == [(outcome,)]
     after = target.rows()
-    assert (after["standing"], after["payments_statuschange"]) == (before["standing"], before["payments_statuschange"])
+    assert (after["standing"], after["clinic_payments_statuschange"]) == (
+        before["standing"],
+        before["clinic_payments_statuschange"],
+    )
 
 
 UNUSABLE: list[Any] = [
@@ -283,7 +286,7 @@ def test_more_given_back_than_came_in_never_shows(target: Target) -> None:
     story = target.clinic.story(2, 1)
     for event in (story.completed(), story.charged(), story.charge_refunded(story.amount * 3), story.refund(2**52)):
         assert target.signed(event).status == 200
-    shown = "SELECT amount_received, amount_refunded FROM payments_payment WHERE public_id = %s"
+    shown = "SELECT amount_received, amount_refunded FROM clinic_payments_payment WHERE public_id = %s"
     received, refunded = target.database.execute(shown, [str(story.payment.public_id)]).fetchall()[0]
     assert received == story.amount
     assert refunded <= received
@@ -301,7 +304,9 @@ def test_a_secret_of_the_senders_choice_is_not_asked(target: Target, body: str) 
     assert answer.status == 400
 
 
-@pytest.mark.parametrize("forwarded", ["not-an-ip", ", ".join(["10.0.0.1"] * 300), "'; DROP TABLE payments_payment;--"])
+@pytest.mark.parametrize(
+    "forwarded", ["not-an-ip", ", ".join(["10.0.0.1"] * 300), "'; DROP TABLE clinic_payments_payment;--"]
+)
 def test_a_forwarded_address_is_not_asked(target: Target, body: str, forwarded: str) -> None:
     assert target.signed(body, ("X-Forwarded-For", forwarded), ("X_Forwarded_For", forwarded)).body in TAKEN
 

@@ -37,7 +37,7 @@ def test_everything_about_a_payment_can_be_read(admin_client: Client, payment: P
         "feed": "staff",
     }
     for page, content in pages.items():
-        assert content in admin_client.get(f"/admin/payments/{page}/", follow=True).content.decode(), page
+        assert content in admin_client.get(f"/admin/clinic_payments/{page}/", follow=True).content.decode(), page
 
 
 @pytest.mark.parametrize("model", ["payment", "fact", "statuschange", "eventreceipt", "feed"])
@@ -45,8 +45,8 @@ def test_nobody_changes_a_payment_here(admin_client: Client, payment: Payment, s
     deliver(story.completed())
     some = apps.get_model("payments", model).objects.earliest("pk")
     for path in ("add/", f"{some.pk}/delete/"):
-        assert admin_client.get(f"/admin/payments/{model}/{path}").status_code == 403
-    change = f"/admin/payments/payment/{payment.pk}/change/"
+        assert admin_client.get(f"/admin/clinic_payments/{model}/{path}").status_code == 403
+    change = f"/admin/clinic_payments/payment/{payment.pk}/change/"
     assert admin_client.post(change, {"status": "unpaid"}).status_code == 403
 
 
@@ -60,7 +60,8 @@ def test_canceling_an_appointment_here_says_who_did_it(admin_client: Client, man
     }
     people = {"patient": appointment.patient_id, "practitioner": appointment.practitioner_id}
     answer = admin_client.post(
-        f"/admin/appointments/appointment/{appointment.pk}/change/", {**fields, **times, **people, "status": "canceled"}
+        f"/admin/clinic_appointments/appointment/{appointment.pk}/change/",
+        {**fields, **times, **people, "status": "canceled"},
     )
     assert answer.status_code == 302
     assert Appointment.objects.get(pk=appointment.pk).canceled

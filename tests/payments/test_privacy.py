@@ -172,8 +172,8 @@ def test_that_staff_looked_at_a_record_is_noted_once_and_seen_by_the_manager(pay
         desk.get(desk_page_of(payment))
     (look,) = RecordView.objects.all()
     assert (look.payment, look.user.username) == (payment, "desk2")
-    assert "desk2" in manager.get("/admin/payments/recordview/").content.decode()
-    assert desk.get("/admin/payments/recordview/").status_code == 403
+    assert "desk2" in manager.get("/admin/clinic_payments/recordview/").content.decode()
+    assert desk.get("/admin/clinic_payments/recordview/").status_code == 403
 
 
 def test_that_patients_look_at_their_own_is_nobodys_business(payment: Payment, patient: User) -> None:

@@ -24,7 +24,8 @@ def problems(world: World) -> list[str]:
 def lost(world: World) -> set[str]:
     """Events that were acknowledged and are not on record as applied."""
     applied = {
-        row[0] for row in world.rows("SELECT stripe_event_id FROM payments_eventreceipt WHERE outcome = 'applied'")
+        row[0]
+        for row in world.rows("SELECT stripe_event_id FROM clinic_payments_eventreceipt WHERE outcome = 'applied'")
     }
     return {event.event_id for event in world.stripe.acknowledged} - applied
 
@@ -35,8 +36,8 @@ def nothing_lost(world: World) -> Iterator[str]:
 
 def true_to_stripe(world: World) -> Iterator[str]:
     """The database says of every payment what its events add up to, in as many steps."""
-    query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM payments_payment p
-               LEFT JOIN payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
+    query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM clinic_payments_payment p
+               LEFT JOIN clinic_payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
     found = {row[0]: row[1:] for row in world.rows(query)}
     for life in world.lives:
         wanted = (life.standing.status, life.standing.refunded, life.changes)
@@ -77,8 +78,8 @@ def nothing_twice(world: World) -> Iterator[str]:
 
 def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
     """The page of one payment lists every one of its changes."""
-    query = """SELECT 'change-' || c.id FROM payments_statuschange c JOIN payments_payment p ON p.id = c.payment_id
-               JOIN appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
+    query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c JOIN clinic_payments_payment p ON p.id = c.payment_id
+               JOIN clinic_appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
     if screen.reference and shown != [row[0] for row in world.rows(query, screen.reference)]:
         yield f"{screen.path} lists {shown}"
 

@@ -166,7 +166,7 @@ def row_locked(world: World) -> Iterator[None]:
     with ExitStack() as held:
         with suppress(psycopg.OperationalError):  # it may be down or frozen too: then nothing is locked
             connection = held.enter_context(closing(psycopg.connect(world.database_url, connect_timeout=2)))
-            connection.execute("SELECT 1 FROM payments_payment WHERE public_id = %s FOR UPDATE", [locked])
+            connection.execute("SELECT 1 FROM clinic_payments_payment WHERE public_id = %s FOR UPDATE", [locked])
         yield
 
 

@@ -107,11 +107,11 @@ class World:
         return [*self.tabs, *self.screens]
 
     def heads(self) -> dict[str, int]:
-        return dict(self.rows("SELECT audience, head FROM payments_feed"))
+        return dict(self.rows("SELECT audience, head FROM clinic_payments_feed"))
 
     def statuses(self) -> Statuses:
         """What is true."""
-        rows = self.rows("SELECT public_id::text, status, version FROM payments_payment")
+        rows = self.rows("SELECT public_id::text, status, version FROM clinic_payments_payment")
         return {public_id: (status, version) for public_id, status, version in rows}
 
     def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:

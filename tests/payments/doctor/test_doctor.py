@@ -181,10 +181,10 @@ def test_postgresql_without_time_outs_is_told(database: str) -> None:
 def test_a_row_that_refers_to_nothing_is_damage(story: Story) -> None:
     deliver(story.completed())
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE payments_feedentry SET change_id = 99999 WHERE seq = 2")
-        assert says(database.integrity(), Level.ERROR, "payments_feedentry row", "catch_up")
+        cursor.execute("UPDATE clinic_payments_feedentry SET change_id = 99999 WHERE seq = 2")
+        assert says(database.integrity(), Level.ERROR, "clinic_payments_feedentry row", "catch_up")
         cursor.execute(
-            "UPDATE payments_feedentry SET change_id = (SELECT MAX(id) FROM payments_statuschange) WHERE seq = 2"
+            "UPDATE clinic_payments_feedentry SET change_id = (SELECT MAX(id) FROM clinic_payments_statuschange) WHERE seq = 2"
         )
 
 
@@ -321,7 +321,7 @@ def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., Li
     assert {name: row for name, row in rows.items() if row["level"] != "ok"} == {}
     assert (status, list(rows)) == (0, list(doctor.CHECKS))
     with sqlite3.connect(site.database_file) as file:
-        assert file.execute("SELECT COUNT(*) FROM payments_eventreceipt").fetchone() == (0,)
+        assert file.execute("SELECT COUNT(*) FROM clinic_payments_eventreceipt").fetchone() == (0,)
 
     status, rows = run(STRIPE_WEBHOOK_SECRET="whsec_" + "1" * 32, WEB_PROCESSES="2")
     assert status == 2

@@ -83,7 +83,7 @@ def test_nobody_changes_a_note_in_the_admin(as_clerk: Client, payment: Payment) 
     write(as_clerk, payment)
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
-    note = f"/admin/payments/note/{Note.objects.get().pk}/change/"
+    note = f"/admin/clinic_payments/note/{Note.objects.get().pk}/change/"
     assert "Maman" in client.get(note).content.decode()
     assert client.post(note, {"text": "other"}).status_code == 403
     assert client.post(note.replace("change", "delete")).status_code == 403
