@@ -1,4 +1,7 @@
-"""Facts grouped by attempt: one Checkout Session with its PaymentIntent, charges and refunds, or one desk payment."""
+"""Groups facts by attempt at paying.
+
+An attempt is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +12,9 @@ from .facts import Kind, StripeFact
 from .precedence import precedence
 
 
-class Outcome(StrEnum):
+class AttemptState(StrEnum):
+    """How an attempt goes, or how it ended."""
+
     IDLE = "idle"
     OPEN = "open"
     REQUIRES_ACTION = "requires_action"
@@ -22,11 +27,12 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at paying. Amounts are minor units of `currency`."""
+    """The facts of one attempt at paying. Amounts are minor units of `currency`."""
 
     facts: list[StripeFact] = field(default_factory=list)
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
+        """Return the attempt's facts of this kind, in one of these states if any are given."""
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
     @property
@@ -34,7 +40,10 @@ class Attempt:
         return next((fact.currency for fact in self.payments() if fact.currency), "")
 
     def payments(self) -> list[StripeFact]:
-        """The best evidence of money received: charges, else the intent, the session, or what was given back of it."""
+        """Return the best evidence of money received: a desk payment, charges, the PaymentIntent or the session.
+
+        With none of them known, refunds prove that at least their amount was received.
+        """
         return (
             self.of(Kind.OFFLINE)
             or self.of(Kind.CHARGE, "succeeded")
@@ -49,7 +58,7 @@ class Attempt:
 
     @property
     def refunded(self) -> int:
-        """Refund objects say it best; a charge's cumulative amount counts only while none of its own is known."""
+        """Return the sum of succeeded refunds; while no refund is known, of what the charges say was refunded."""
         total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
         if not self.refunds:
             total = sum(charge.amount_refunded for charge in self.of(Kind.CHARGE, "succeeded"))
@@ -57,7 +66,7 @@ class Attempt:
 
     @property
     def refunds(self) -> list[StripeFact]:
-        """Refund objects, and our requests for one that Stripe hasn't answered yet."""
+        """Return Stripe's refunds, and our requests for a refund that Stripe hasn't answered yet."""
         answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
 
@@ -67,51 +76,52 @@ class Attempt:
 
     @property
     def refund_failed(self) -> bool:
-        """Whether a refund failed and no later one has taken its place."""
+        """Return whether a refund failed and no later one was made."""
         failed = max((fact.created for fact in self.of(Kind.REFUND, "failed")), default=None)
         retried = self.of(Kind.REFUND, "pending", "requires_action", "succeeded")
         return failed is not None and not any(fact.created > failed for fact in retried)
 
     @property
     def method(self) -> str:
+        """Return the desk `Method` or Stripe's payment method type; call it on paid attempts only."""
         best = self.payments()[0]
         return best.status if best.kind == Kind.OFFLINE else str(best.details.get("method", ""))
 
     @property
     def failure_code(self) -> str:
-        """Stripe's code of the last failure, unless something newer is known of the intent."""
+        """Return Stripe's code of the last failure, or "" if the PaymentIntent moved on since."""
         intents = self.of(Kind.INTENT)
         failing = intents if intents else self.of(Kind.CHARGE, "failed")
         return str(failing[-1].details.get("failure_code", "")) if failing else ""
 
     @property
-    def outcome(self) -> Outcome:
+    def state(self) -> AttemptState:
         if self.received:
-            return Outcome.PAID
+            return AttemptState.PAID
         session = max(self.of(Kind.SESSION), key=precedence, default=None)
         intent = max(self.of(Kind.INTENT), key=precedence, default=None)
-        if session and session.status in SESSION_OUTCOMES:
-            return SESSION_OUTCOMES[session.status]
+        if session and session.status in SESSION_STATES:
+            return SESSION_STATES[session.status]
         if session and session.status == "processing":
             gave_up = intent and intent.status in ("failed", "canceled") and intent.as_of > session.as_of
-            return Outcome.FAILED if gave_up else Outcome.PROCESSING
+            return AttemptState.FAILED if gave_up else AttemptState.PROCESSING
         if intent and intent.status in ("processing", "requires_action"):
-            return Outcome(intent.status)
+            return AttemptState(intent.status)
         if session:
-            return Outcome.OPEN
-        return Outcome.FAILED if intent and intent.status == "failed" else Outcome.IDLE
+            return AttemptState.OPEN
+        return AttemptState.FAILED if intent and intent.status == "failed" else AttemptState.IDLE
 
 
-SESSION_OUTCOMES = {
-    "no_payment_required": Outcome.FREE,
-    "paid": Outcome.PAID,
-    "failed": Outcome.FAILED,
-    "expired": Outcome.EXPIRED,
+SESSION_STATES = {
+    "no_payment_required": AttemptState.FREE,
+    "paid": AttemptState.PAID,
+    "failed": AttemptState.FAILED,
+    "expired": AttemptState.EXPIRED,
 }
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Attempts in the order in which they were begun. Disputes and observations stay outside."""
+    """Return attempts, the oldest first. Disputes and observations belong to none."""
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}
@@ -122,10 +132,10 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
         intent = fact.payment_intent_id or intent_of_charge.get(fact.charge_id, "")
         attempt = fact.attempt or attempt_of_intent.get(intent, "")
         groups[attempt or intent or fact.charge_id or fact.stripe_id].facts.append(fact)
-    return sorted(groups.values(), key=_begun)
+    return sorted(groups.values(), key=_started)
 
 
-def _begun(attempt: Attempt) -> tuple[int, str, str]:
-    """Stripe's clock has seconds only; our attempts are numbered."""
+def _started(attempt: Attempt) -> tuple[int, str, str]:
+    """Return a sort key: when the attempt started, then its number, because Stripe's clock has no fractions."""
     first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
     return first.created or first.as_of, first.attempt.zfill(8), first.stripe_id

@@ -1,4 +1,4 @@
-"""What one Stripe object, or one payment at the desk, said of itself at one moment."""
+"""A fact: the state of one Stripe object, or of one payment at the desk, at one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,14 @@ class Kind(StrEnum):
     REFUND = "refund"
     DISPUTE = "dispute"
     OFFLINE = "offline"  # taken at the desk; its status is a `Method`
-    OBSERVATION = "observation"  # what the sweeper saw, such as "still processing after ten days"
+    OBSERVATION = (
+        "observation"  # what this site found itself: a bank debit that is overdue, a refund that waits for approval
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """What one Stripe object said of itself at `as_of` (Unix seconds). Amounts are minor units of `currency`."""
+    """The state of one Stripe object at `as_of` (Unix seconds). Amounts are minor units of `currency`."""
 
     kind: Kind
     stripe_id: str
@@ -34,10 +36,10 @@ class StripeFact:
     payment_intent_id: str = ""
     charge_id: str = ""
     payment_id: str = ""  # our payment's public id, from the object's metadata
-    attempt: str = ""  # which of our Checkout attempts, from the metadata
+    attempt: str = ""  # the number of our Checkout attempt, from the metadata
     details: Json = field(default_factory=dict)
 
     @property
     def link(self) -> str:
-        """The Stripe id that ties objects of one attempt together."""
+        """Return the Stripe id that the objects of one attempt share, or "" if none is known."""
         return self.payment_intent_id or self.charge_id

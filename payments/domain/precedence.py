@@ -10,8 +10,8 @@ from typing import Any
 from .facts import Kind, StripeFact
 from .methods import Method
 
-# A later tuple outranks an earlier one. Within one tuple time decides, and within one second (Stripe's clock has no
-# finer one) the later state.
+# A state in a later tuple wins. Within one tuple the newer fact wins, and within one second, the finest that Stripe's
+# clock has, the state that stands later.
 RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.SESSION: (("open",), ("expired",), ("processing",), ("failed",), ("paid", "no_payment_required")),
     # An intent moves back and forth until it succeeds or is canceled, so only time decides before that.
