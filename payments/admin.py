@@ -2,7 +2,6 @@
 
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
@@ -14,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from appointments.money import format_amount
 
 from .models import Email, EventReceipt, Fact, Feed, Note, Payment, RecordView, StatusChange
-
-admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
 
 Row = TypeVar("Row", bound=Model)
 

@@ -2,10 +2,12 @@ from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+from prometheus_client import REGISTRY
 
 
 class PaymentsConfig(AppConfig):
@@ -15,16 +17,22 @@ class PaymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.contrib import admin
+
         from appointments.signals import appointment_saved
 
         from . import checks as checks
+        from . import gauges
         from .desk import roles
-        from .gateway import djstripe
+        from .gateway import client, djstripe
         from .signals import payment_status_changed
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
+        admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
+        REGISTRY.register(gauges.Gauges())
+        client.limit_module_calls()
         if not djstripe.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"

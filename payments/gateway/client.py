@@ -1,4 +1,4 @@
-"""The Stripe SDK's client as this site uses it: short time-outs, one retry, every failure in two kinds."""
+"""The Stripe SDK's client with short time-outs and one retry; every failure is one of two exceptions."""
 
 import datetime
 import email.utils
@@ -15,15 +15,20 @@ RETRIES = 1
 
 
 class StripeUnavailableError(Exception):
-    """Stripe didn't answer, or not usefully: what was asked may or may not have happened."""
+    """Stripe didn't answer, or with an error of its own; it may have done what was requested or not."""
 
 
 class StripeRefusedError(Exception):
-    """Stripe understood and said no. `code` is Stripe's error code, such as "charge_already_refunded"."""
+    """Stripe refused the request and did nothing. `code` is Stripe's error code, such as "charge_already_refunded"."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+def limit_module_calls() -> None:
+    """Give calls through the SDK's module, as dj-stripe makes them, the time-outs and retries of our own client."""
+    stripe.default_http_client, stripe.max_network_retries = HTTP, RETRIES
 
 
 @functools.cache
@@ -37,7 +42,7 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
 
 
 def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple[dict[str, Any], int]:
-    """Ask Stripe: its answer as plain JSON, and when it was true (Unix seconds by Stripe's clock).
+    """Send a request to Stripe. Return its answer as JSON, and when it was made, in Unix seconds by Stripe's clock.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
@@ -47,13 +52,13 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
         raise StripeRefusedError(error.code or "invalid_request") from error
     except stripe.StripeError as error:
         raise StripeUnavailableError(type(error).__name__) from error
-    if not isinstance(answer, stripe.StripeObject):  # something in between has answered
+    if not isinstance(answer, stripe.StripeObject):  # a proxy on the way has answered
         raise StripeUnavailableError("not an object")
     return answer.to_dict(), _answered_at(answer)
 
 
 def _answered_at(answer: stripe.StripeObject) -> int:
-    """Stripe's clock, not ours, because events are ordered by it."""
+    """Return the answer's time by Stripe's clock, because Stripe's events are ordered by it; else by ours."""
     headers = getattr(answer.last_response, "headers", {})
     try:
         date = email.utils.parsedate_to_datetime(headers["Date"])

@@ -1,4 +1,4 @@
-"""dj-stripe's copies of Stripe's objects, brought up to date by a worker of their own, never in Stripe's request."""
+"""Updates dj-stripe's copies of Stripe's objects, in a worker of its own instead of in the webhook."""
 
 import contextlib
 import logging
@@ -12,13 +12,11 @@ from django.utils import timezone
 from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
 from ..models import EventReceipt
-from .client import HTTP, RETRIES
 
 logger = logging.getLogger(__name__)
 BATCH = 100
-stripe.default_http_client, stripe.max_network_retries = HTTP, RETRIES  # dj-stripe calls through the SDK's module
 
-MODELS = {  # by the id's prefix
+MODELS = {  # by the prefix of the Stripe id
     "cs": Session,
     "pi": PaymentIntent,
     "ch": Charge,
@@ -31,12 +29,12 @@ MODELS = {  # by the id's prefix
 
 
 def waiting() -> QuerySet[EventReceipt, str]:
-    """Ids of the objects that events told of since they were last copied."""
+    """Return the Stripe ids of objects that an event was about since they were last copied."""
     return EventReceipt.objects.unmirrored().order_by().values_list("object_id", flat=True).distinct()
 
 
 def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Copy what is waiting. Returns how many succeeded and failed."""
+    """Copy up to `limit` waiting objects. Return how many copies succeeded and how many failed."""
     done = failed = 0
     for object_id in list(waiting()[:limit]):
         try:
@@ -49,22 +47,22 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
 
 
 def copy(object_id: str) -> None:
-    """Bring dj-stripe's copy of one object up to date. Raises stripe.StripeError.
+    """Fetch one object from Stripe and update dj-stripe's copy. Raises stripe.StripeError.
 
-    The lock is taken before the fetch, so that of two workers the later writes what it fetched later.
+    The lock is taken before the fetch, so that an older answer never overwrites a newer one.
     """
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):
-        seen = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))
+        receipts = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))
         if model is not None:
             key = settings.STRIPE_SECRET_KEY
             model.sync_from_stripe_data(model(id=object_id).api_retrieve(api_key=key), api_key=key)
-        EventReceipt.objects.filter(pk__in=seen).update(mirrored_at=timezone.now())
+        EventReceipt.objects.filter(pk__in=receipts).update(mirrored_at=timezone.now())
 
 
 @contextlib.contextmanager
 def locked(object_id: str) -> Iterator[None]:
-    """One worker at a time for one object, on PostgreSQL; with SQLite run a single worker."""
+    """Let one worker at a time copy an object. On SQLite there is no such lock: run a single worker."""
     if connection.vendor != "postgresql":
         yield
         return

@@ -16,7 +16,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from .. import gauges
 from ..checks import is_loopback_address
 from ..doctor.delivery import LATE
 from ..live import hub
@@ -26,7 +25,6 @@ BOUND = 2  # seconds within which each answer comes
 
 # One thread of its own: a frozen database then holds up one probe at a time, and never a page.
 _probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readyz")
-REGISTRY.register(gauges.Gauges())
 
 
 @require_safe
