@@ -1,14 +1,12 @@
-"""What this process counts and times, for Prometheus. /metrics adds what the database knows (views/health.py).
+"""This process's counters and histograms for Prometheus; /metrics adds the gauges of gauges.py.
 
 https://prometheus.io/docs/practices/naming/. Nothing here names a person, a payment or an event.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from typing import Any
 
-from django.http import HttpResponse
 from prometheus_client import Counter, Histogram
 
 WEBHOOKS = Counter("payments_webhooks", "Deliveries from Stripe, by what became of them", ["outcome"])
@@ -22,7 +20,7 @@ EVENT_AGE = Histogram(
     "Seconds from an event's creation at Stripe (whole seconds there) to its first delivery here",
     buckets=(1, 2, 5, 10, 30, 60, 300, 3600, 6 * 3600, 24 * 3600, 3 * 24 * 3600),
 )
-PUSH, TAIL = "push", "tail"  # how a process hears of a change: by a hint, or by asking the database
+PUSH, TAIL = "push", "tail"  # how a process learns of a change: from a hint, or by querying the database
 SOON = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 PUSH_SECONDS = Histogram(
     "payments_push_seconds",
@@ -48,36 +46,17 @@ FEEDS_FOUND_LATE = Counter(
 )
 LAYER_ERRORS = Counter("payments_live_layer_errors", "Calls to the channel layer that failed")
 READS_REFUSED = Counter("payments_reads_refused", "Pages refused to staff who open more payments than anybody reads")
-REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}
-
-Webhook = Callable[..., HttpResponse]
+REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}  # outcomes, by the HTTP status that was answered
 
 
-def timed(answer: Webhook) -> Webhook:
-    """Time the webhook's answers."""
-
-    @wraps(answer)
-    def measured(*args: Any) -> HttpResponse:
-        try:
-            with WEBHOOK_SECONDS.time():
-                return answer(*args)
-        except Exception:
-            WEBHOOKS.labels("error").inc()
-            raise
-
-    return measured
+def count_delivery(outcome: str) -> None:
+    """Count one delivery from Stripe under what became of it."""
+    WEBHOOKS.labels(outcome).inc()
 
 
-def refused(status: int) -> None:
-    """One delivery that never reached the ledger."""
-    WEBHOOKS.labels(REFUSED[status]).inc()
-
-
-def received(outcome: str, deliveries: int, created: int) -> None:
-    """One verified delivery of an event that Stripe created at `created` (Unix seconds)."""
-    WEBHOOKS.labels(outcome if deliveries == 1 else f"{outcome}_again").inc()
-    if deliveries == 1:
-        EVENT_AGE.observe(max(0, time.time() - created))
+def observe_event_age(created: int) -> None:
+    """Observe how old an event is that Stripe created at `created` (Unix seconds)."""
+    EVENT_AGE.observe(max(0, time.time() - created))
 
 
 def total(counter: Counter) -> int:
@@ -87,6 +66,6 @@ def total(counter: Counter) -> int:
 
 
 def pushed(entries: Iterable[Any], path: str) -> None:
-    """Feed entries that were just written to this process's sockets."""
+    """Observe how old feed entries are that were just written to this process's sockets."""
     for entry in entries:
         PUSH_SECONDS.labels(path).observe(max(0, time.time() - entry.created_at.timestamp()))

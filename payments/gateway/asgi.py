@@ -1,11 +1,10 @@
-"""The webhook as a bare ASGI application: the same answer as the view's, without what only pages need.
+"""The webhook as an ASGI application of its own, without what only pages need.
 
-Django's own handler starts a thread and opens a connection for each request, and passes through all middleware. Here a
-few threads keep theirs.
+For each request Django's handler starts a thread, opens a database connection and runs all middleware. Here a few
+threads keep their connections.
 """
 
 import asyncio
-import logging
 import re
 import threading
 import time
@@ -21,12 +20,10 @@ from ..logs import HEADER, new_id, request_id
 from .signatures import LARGEST_BODY, Delivery
 from .webhooks import answer, refusal
 
-logger = logging.getLogger(__name__)
-
 PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
 THREADS = 4
 LOCAL = "127.0.0.1"  # behind a Unix socket
-IDLE = 1.0  # seconds after which a connection is tried before it is used
+IDLE = 1.0  # seconds without use after which a connection is tested before it is used again
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -38,7 +35,7 @@ _last = threading.local()
 
 
 def webhook_app(pages: App) -> App:
-    """Posts to the webhook are answered here, all else by `pages`."""
+    """Wrap `pages`: the application that is returned answers POSTs to the webhook itself and passes on all else."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
@@ -57,7 +54,7 @@ def webhook_app(pages: App) -> App:
 
 
 async def read(receive: Receive) -> bytes | None:
-    """The body; None when it is too large."""
+    """Return the request's body, or None when it is too large."""
     body = bytearray()
     while True:
         message = await receive()
@@ -69,29 +66,29 @@ async def read(receive: Receive) -> bytes | None:
 
 
 def signature_of(scope: Scope) -> str:
+    """Return the Stripe-Signature header; several are joined with commas, as HTTP allows."""
     given = [value for name, value in scope["headers"] if name == b"stripe-signature"]
     return b",".join(given).decode("latin-1")
 
 
 def answered(delivery: Delivery, as_request: str) -> HttpResponse:
-    """In one of the threads: the answer, or 5xx for "send it again"."""
+    """Answer a delivery in one of the threads; 5xx makes Stripe send it again."""
     request_id.set(as_request)
     if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():
         connection.close()
     try:
         return answer(delivery)
     except DatabaseError:
-        logger.exception("stripe_webhook_failed")
         connection.close()
         return HttpResponse("The database is not available, send it again.", status=503, content_type="text/plain")
-    except Exception:
-        logger.exception("stripe_webhook_failed")
+    except Exception:  # noqa: BLE001 `answer` has logged it
         return HttpResponse("Applying it failed, send it again.", status=500, content_type="text/plain")
     finally:
         _last.used = time.monotonic()
 
 
 async def respond(response: HttpResponse, as_request: str, send: Send) -> None:
+    """Send a response and the request's id over ASGI."""
     headers = {**response.headers, "Content-Length": str(len(response.content)), HEADER: as_request}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": raw})

@@ -1,4 +1,4 @@
-"""dj-stripe's record of what Stripe sent: its deliveries and events, and the rows that it needs for them."""
+"""dj-stripe's tables of what Stripe sent: its rows of deliveries and events, and those that they refer to."""
 
 import datetime
 import uuid
@@ -9,37 +9,38 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from djstripe import event_handlers, signals
-from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
+from djstripe.models import Account, APIKey, Event, WebhookEventTrigger
+from djstripe.models import WebhookEndpoint as WebhookEndpoint
 
 from ..db.statements import flush, insert, read
 from ..models import EventReceipt
 from .objects import EVENT_READERS
 
-# Its receivers that would ask Stripe's API inside the webhook's transaction.
+# dj-stripe's receivers that would call Stripe's API inside the webhook's transaction.
 SYNCING_RECEIVERS = (
     event_handlers.handle_other_event,
     event_handlers.handle_charge_event,
     event_handlers.handle_charge_dispute_event,
 )
-UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)
+UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)  # outcomes that a replay may still change
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
-AT_ONCE = 500  # bodies of deliveries that are read at once
+BATCH = 500  # deliveries whose bodies are read at once
 ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 
 
 def disconnect_receivers() -> list[str]:
-    """Take dj-stripe's syncing receivers off our event types. Returns the types from which some were taken."""
-    taken = {
+    """Disconnect dj-stripe's syncing receivers from our event types, and return the types that had some."""
+    disconnected = {
         event_type
         for event_type, signal in signals.WEBHOOK_SIGNALS.items()
         for receiver in SYNCING_RECEIVERS
         if event_type in EVENT_READERS and signal.disconnect(receiver, sender=Event)
     }
-    return sorted(taken)
+    return sorted(disconnected)
 
 
 def bootstrap() -> WebhookEndpoint:
-    """Make the rows that deliveries and events refer to, and the key's owner, from settings, not from Stripe."""
+    """Create the rows that deliveries and events refer to from settings, not from Stripe; return the endpoint."""
     account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
     APIKey.objects.update_or_create(
         secret=settings.STRIPE_SECRET_KEY,
@@ -61,22 +62,24 @@ def bootstrap() -> WebhookEndpoint:
 
 
 def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
+    """Return the endpoint that has this UUID in its URL."""
     return next(iter(read(ENDPOINT, [djstripe_uuid], WebhookEndpoint)), None)
 
 
 def default_endpoint() -> WebhookEndpoint:
-    """The row whose secrets are in settings, for the URL without a UUID."""
+    """Return the endpoint of the URL without a UUID; its secrets are in settings."""
     return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
 
 
-known_endpoint = cache(default_endpoint)  # asked for once in a process; not in a transaction, which may be undone
+# Queried once in a process. Call it outside transactions: a row that is rolled back must not stay in the cache.
+known_endpoint = cache(default_endpoint)
 
 
 def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:
-    """dj-stripe's Event row of this account, once; receivers that others registered with dj-stripe run then too.
+    """Insert dj-stripe's Event row unless it is there, and run the receivers that are registered with dj-stripe.
 
-    Not by `Event.process`: it takes nine statements, and after a key's rotation asks Stripe whose key it is.
-    `first` says that no earlier delivery can have stored it.
+    `first` says that no earlier delivery can have stored the row. `Event.process` is not used, because it takes nine
+    statements, and after a key's rotation calls Stripe's API to learn whose key it is.
     """
     if not first and Event.objects.filter(id=event["id"]).exists():
         return
@@ -103,7 +106,7 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
 def store_trigger(
     endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
 ) -> None:
-    """dj-stripe's record of one verified delivery."""
+    """Insert dj-stripe's row of one verified delivery; `error` names the exception that applying its event raised."""
     trigger = WebhookEventTrigger(
         body=body,
         headers={"Content-Type": "application/json"},
@@ -119,7 +122,7 @@ def store_trigger(
 
 
 def as_event(row: Event) -> dict[str, Any]:
-    """A stored Event as Stripe sent it; of a damaged row what is left, and at least its id."""
+    """Return a stored event as Stripe sent it, or what is left of a damaged row, which is at least id and type."""
     return {"id": row.id, "type": row.type, **(row.stripe_data or {})}
 
 
@@ -131,9 +134,9 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Events in dj-stripe's tables, oldest first: stored ones, and bodies of deliveries whose event is not.
+    """Return events from dj-stripe's tables, oldest first: Event rows, and bodies of deliveries without such a row.
 
-    Without `settled_too`, those whose receipt has nothing left to do are left out; `failed` keeps only those that have.
+    Settled ones are left out unless `settled_too` is given and `failed` is not.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
@@ -154,21 +157,21 @@ def stored_events(
 
 
 def _created(event: Mapping[str, Any]) -> int:
-    """Unix seconds; 0 where a damaged row doesn't say."""
+    """Return when Stripe created an event in Unix seconds, 0 if a damaged row doesn't say."""
     return created if isinstance(created := event.get("created"), int) else 0
 
 
 def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
-    """Events of which only the body of a delivery is kept, by the delivery's key; some at a time."""
+    """Yield, in batches, the events of deliveries that have no Event row, by the delivery's primary key."""
     keys = list(triggers.filter(event=None).values_list("pk", flat=True))
-    for start in range(0, len(keys), AT_ONCE):
-        some = WebhookEventTrigger.objects.in_bulk(keys[start : start + AT_ONCE])
+    for start in range(0, len(keys), BATCH):
+        some = WebhookEventTrigger.objects.in_bulk(keys[start : start + BATCH])
         events = {key: trigger.json_body for key, trigger in some.items()}
         yield {key: event for key, event in events.items() if isinstance(event, dict) and "id" in event}
 
 
 def forget_deliveries(before: datetime.datetime) -> int:
-    """Delete records of deliveries older than this; a body stays while it is all that is left for a replay."""
+    """Delete deliveries older than `before`, except bodies that a replay may still need. Return how many."""
     old = WebhookEventTrigger.objects.filter(created__lt=before)
     deleted, _ = old.exclude(event=None).delete()
     settled = EventReceipt.objects.exclude(outcome__in=EventReceipt.UNAPPLIED)

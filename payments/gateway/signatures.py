@@ -1,4 +1,4 @@
-"""What may come in: a body that Stripe signed lately, and the event in it. Nothing is stored before that is known."""
+"""The check of a delivery before anything of it is stored: Stripe's signature over its body, and the event in it."""
 
 import json
 import time
@@ -12,21 +12,26 @@ import stripe
 TOLERANCE = 300  # seconds between the signature's time and ours, either way
 LARGEST_BODY = 256 * 1024  # bytes; Stripe's events are far smaller
 LONGEST = {"id": 255, "type": 250}  # characters
-LAST_SECOND = 2**36  # of Unix time that a date can be made of
+LAST_SECOND = 2**36  # Unix time in the year 4147; Python's dates end in 9999
 DEEPEST = 64  # levels of nesting; Stripe's events have about ten
+THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events: names an object, doesn't contain it
+
+
+class UnknownEndpointError(LookupError):
+    """The UUID in the URL belongs to no endpoint of dj-stripe's."""
 
 
 class UnsignedError(ValueError):
-    """The body is not what Stripe signed with one of our secrets in the last five minutes."""
+    """None of our secrets signed this body in the last five minutes."""
 
 
 class NotAnEventError(ValueError):
-    """Signed, but not the JSON of an event."""
+    """The body is signed, but isn't the JSON of an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One POST to the webhook's URL; `endpoint` is the UUID in it, if there is one."""
+    """One POST to the webhook's URL. `endpoint` is the UUID in that URL, if it has one."""
 
     body: bytes
     signature: str
@@ -35,7 +40,7 @@ class Delivery:
 
 
 def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
-    """The body, once one of the secrets has signed it. Raises UnsignedError."""
+    """Return the delivery's body as text if one of `secrets` signed it. Raises UnsignedError."""
     header = delivery.signature
     try:
         body = delivery.body.decode()
@@ -43,7 +48,7 @@ def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
         signed_at = int(dict(item.split("=", 1) for item in header.split(",") if "=" in item)["t"])
     except (ValueError, KeyError):
         raise UnsignedError("invalid signature") from None
-    if abs(time.time() - signed_at) > TOLERANCE:  # the SDK's own check lets times in the future pass
+    if abs(time.time() - signed_at) > TOLERANCE:  # the SDK's own check accepts times in the future
         raise UnsignedError("signature outside the tolerance of 5 minutes: check this machine's clock")
     for secret in filter(None, secrets):
         try:
@@ -54,22 +59,22 @@ def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
     raise UnsignedError("invalid signature")
 
 
-def parse_event(body: str) -> dict[str, Any] | None:
-    """The event in a verified body; None for a v2 thin event. Raises NotAnEventError."""
+def parse_event(body: str) -> dict[str, Any]:
+    """Return the event in a verified body; of a thin event only `object`, `id` and `type`. Raises NotAnEventError."""
     try:
         event = json.loads(body)
-        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # no database keeps NaN or half a character
+        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # no database stores NaN or half a character
     except (ValueError, RecursionError):
         raise NotAnEventError("not JSON") from None
-    if isinstance(event, dict) and event.get("object") == "v2.core.event":
-        return None
+    if isinstance(event, dict) and event.get("object") == THIN:
+        return {"object": THIN} | {name: str(event.get(name, ""))[:most] for name, most in LONGEST.items()}
     if not isinstance(event, dict) or not _is_envelope(event) or "\\u0000" in body or _is_deeper(event, DEEPEST):
         raise NotAnEventError("not a Stripe event")
     return event
 
 
 def _is_envelope(event: Mapping[str, Any]) -> bool:
-    """Whether rows can be made of it."""
+    """Return whether the event's own fields fit into the rows that are made of them."""
     created, livemode = event.get("created"), event.get("livemode")
     return (
         all(isinstance(event.get(name), str) and 0 < len(event[name]) <= most for name, most in LONGEST.items())
@@ -81,6 +86,6 @@ def _is_envelope(event: Mapping[str, Any]) -> bool:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether something lies further in: databases and what reads them again recurse, and fail at some depth."""
+    """Return whether JSON nests deeper than `levels`: databases parse it recursively, and fail at some depth."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

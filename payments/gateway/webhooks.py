@@ -1,4 +1,4 @@
-"""Stripe's webhooks: guard, record, apply once. No call to Stripe's API is on this path."""
+"""Stripe's webhooks: verify a delivery, store its receipt, apply its event once. Nothing here calls Stripe's API."""
 
 import datetime
 import logging
@@ -15,11 +15,21 @@ from django.views.decorators.http import require_POST
 
 from .. import ledger, metrics
 from ..db.statements import together, update
+from ..domain.facts import StripeFact
 from ..ledger import Cause, Source
 from ..models import EventReceipt
 from . import djstripe
 from .objects import EVENT_READERS, MalformedObjectError, from_event
-from .signatures import LARGEST_BODY, Delivery, NotAnEventError, UnsignedError, parse_event, verified_body
+from .signatures import (
+    LARGEST_BODY,
+    THIN,
+    Delivery,
+    NotAnEventError,
+    UnknownEndpointError,
+    UnsignedError,
+    parse_event,
+    verified_body,
+)
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
@@ -32,7 +42,10 @@ SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
 @require_POST
 @transaction.non_atomic_requests
 def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
-    """https://docs.stripe.com/webhooks, wherever asgi.py doesn't answer it without all of Django."""
+    """Answer a delivery under WSGI and Django's test client; under ASGI, asgi.py does.
+
+    https://docs.stripe.com/webhooks
+    """
     announced = int(request.META.get("CONTENT_LENGTH") or 0)
     body = b"" if announced > LARGEST_BODY else request.body
     if max(announced, len(body)) > LARGEST_BODY:
@@ -41,56 +54,101 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
     return answer(Delivery(body, signature, request.META["REMOTE_ADDR"], djstripe_uuid))
 
 
-@metrics.timed
+@metrics.WEBHOOK_SECONDS.time()
 def answer(delivery: Delivery) -> HttpResponse:
-    """Check, record, apply once. 2xx only when all is committed; raises when sending the same again may work."""
-    named = djstripe.endpoint_of(delivery.endpoint) if delivery.endpoint else None
-    if delivery.endpoint and not named:
-        return refusal(404)
-    secrets = [named.secret] if named else settings.STRIPE_WEBHOOK_SECRETS
+    """Verify a delivery and apply its event once; answer 2xx only when everything is committed.
+
+    Each way out writes one log line and counts one delivery. Raises what applying the event raised, so that Stripe
+    sends it again.
+    """
+    event: dict[str, Any] | None = None
     try:
+        endpoint, secrets = _endpoint_of(delivery)
         body = verified_body(delivery, secrets)
         event = parse_event(body)
+        if event["object"] == THIN:
+            return _acknowledgement(event, Outcome.IGNORED_TYPE)
+        receipt = _store_and_apply(event, body, delivery, endpoint)
+    except UnknownEndpointError:
+        return refusal(404)
     except (UnsignedError, NotAnEventError) as error:
-        logger.warning("stripe_webhook_refused", extra={"reason": str(error)})
         return refusal(400, str(error))
-    if event is None:
-        return HttpResponse(Outcome.IGNORED_TYPE, content_type="text/plain")
+    except Exception as error:
+        metrics.count_delivery("error")
+        if event is None:
+            logger.exception("stripe_webhook_failed")
+        else:
+            logger.exception(
+                "stripe_event_failed", extra={"stripe_event_id": event["id"], "error": type(error).__name__}
+            )
+        raise
+    if receipt.deliveries == 1:
+        metrics.observe_event_age(receipt.stripe_created)
+    return _acknowledgement(event, Outcome(receipt.outcome), receipt.deliveries)
+
+
+def refusal(status: int, reason: str = "") -> HttpResponse:
+    """Answer a delivery that is not looked into any further. Stripe's Dashboard shows `reason` beside it."""
+    reason = reason or REFUSALS[status]
+    logger.warning("stripe_webhook_refused", extra={"status": status, "reason": reason})
+    metrics.count_delivery(metrics.REFUSED[status])
+    return HttpResponse(reason, status=status, content_type="text/plain")
+
+
+def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int = 1) -> HttpResponse:
+    """Answer 200 with the outcome; `deliveries` is how often this event has come so far."""
+    fields = {"stripe_event_id": event["id"], "type": event["type"], "outcome": outcome, "deliveries": deliveries}
+    logger.info("stripe_event_received", extra=fields)
+    metrics.count_delivery(outcome if deliveries == 1 else f"{outcome}_again")
+    return HttpResponse(outcome, content_type="text/plain")
+
+
+def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, list[str]]":
+    """Return the endpoint that the URL names, or None for the default one, and the secrets that may have signed.
+
+    Raises UnknownEndpointError.
+    """
+    if delivery.endpoint is None:
+        return None, settings.STRIPE_WEBHOOK_SECRETS
+    endpoint = djstripe.endpoint_of(delivery.endpoint)
+    if endpoint is None:
+        raise UnknownEndpointError
+    return endpoint, [endpoint.secret]
+
+
+def _store_and_apply(
+    event: Mapping[str, Any], body: str, delivery: Delivery, named: "djstripe.WebhookEndpoint | None"
+) -> EventReceipt:
+    """Apply a verified event, and store dj-stripe's rows of it, in one transaction; store a failure in another."""
     endpoint = named or djstripe.known_endpoint()
     try:
         with transaction.atomic(), together():
-            receipt = _receive(event, endpoint.djstripe_owner_account_id, Source.WEBHOOK)
+            receipt = _apply_once(event, endpoint.djstripe_owner_account_id, Source.WEBHOOK)
             if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
                 event_id = receipt.stripe_event_id if receipt.object_id else None
                 djstripe.store_trigger(endpoint, body, delivery.remote_ip, event_id=event_id)
     except Exception as error:
-        fail(event, error)
-        djstripe.known_endpoint.cache_clear()  # somebody may have deleted it
+        _store_failure(event, error)
+        djstripe.known_endpoint.cache_clear()  # its row may have been deleted
         endpoint = named or djstripe.known_endpoint()
         djstripe.store_trigger(endpoint, body, delivery.remote_ip, error=type(error).__name__)
         raise
-    received = {"stripe_event_id": event["id"], "type": event["type"], "outcome": receipt.outcome}
-    logger.info("stripe_event_received", extra=received | {"deliveries": receipt.deliveries})
-    metrics.received(receipt.outcome, receipt.deliveries, receipt.stripe_created)
-    return HttpResponse(receipt.outcome, content_type="text/plain")
-
-
-def refusal(status: int, text: str = "") -> HttpResponse:
-    """What Stripe shows in its Dashboard beside the delivery."""
-    metrics.refused(status)
-    return HttpResponse(text or REFUSALS[status], status=status, content_type="text/plain")
+    return receipt
 
 
 def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
-    """Apply a trusted event, once however often it comes; `again` applies a settled one anew (a replay, by `actor`)."""
+    """Apply an event that needs no signature, such as one from dj-stripe's tables or from Stripe's API.
+
+    An event is applied once, however often it comes, unless `again` says otherwise. `actor` is who replays it.
+    """
     with transaction.atomic(), together():
         account_id = djstripe.default_endpoint().djstripe_owner_account_id
-        return _receive(event, account_id, source, again=again, actor=actor)
+        return _apply_once(event, account_id, source, again=again, actor=actor)
 
 
-def _receive(
+def _apply_once(
     event: Mapping[str, Any],
     account_id: str | None,
     source: Source,
@@ -98,43 +156,43 @@ def _receive(
     again: bool = False,
     actor: AbstractUser | None = None,
 ) -> EventReceipt:
+    """Claim the event's receipt, apply the event unless that is done already, and settle the receipt."""
     receipt = EventReceipt.objects.claim(event)
-    if not receipt.done or again:
-        _apply(event, receipt, account_id, source, actor)
-        update(receipt, SETTLED)
+    if receipt.done and not again:
+        return receipt
+    outcome, facts, receipt.detail = _classify(event)
+    payment = None
+    if facts:
+        djstripe.store_event(event, account_id, first=receipt.deliveries == 1)
+        occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
+        cause = Cause(source, stripe_event_id=event["id"], actor=actor, occurred_at=occurred_at)
+        recorded = ledger.record(facts, cause)
+        outcome, payment = recorded.outcome, recorded.payment
+        receipt.object_id, receipt.change = facts[0].stripe_id, recorded.change
+    receipt.settle_as(outcome, payment)
+    update(receipt, SETTLED)
     return receipt
 
 
-def _apply(
-    event: Mapping[str, Any], receipt: EventReceipt, account_id: str | None, source: Source, actor: AbstractUser | None
-) -> None:
-    receipt.detail = ""
+def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
+    """Return RECEIVED and the event's facts if it is to be applied, else its final outcome, no facts and a detail."""
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
-        return receipt.settle_as(Outcome.REJECTED_LIVEMODE)
+        return Outcome.REJECTED_LIVEMODE, [], ""
     if event["type"] not in EVENT_READERS:
-        return receipt.settle_as(Outcome.IGNORED_TYPE)
+        return Outcome.IGNORED_TYPE, [], ""
     if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID):
-        return receipt.settle_as(Outcome.IGNORED_FOREIGN)
+        return Outcome.IGNORED_FOREIGN, [], ""
     try:
-        facts = from_event(event)
+        return Outcome.RECEIVED, from_event(event), ""
     except MalformedObjectError as error:
-        receipt.detail = str(error)[:200]
-        return receipt.settle_as(Outcome.QUARANTINED)
-    djstripe.store_event(event, account_id, first=receipt.deliveries == 1)
-    receipt.object_id = facts[0].stripe_id
-    occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
-    cause = Cause(source, stripe_event_id=event["id"], actor=actor, occurred_at=occurred_at)
-    recorded = ledger.record(facts, cause)
-    receipt.change = recorded.change
-    return receipt.settle_as(recorded.outcome, recorded.payment)
+        return Outcome.QUARANTINED, [], str(error)[:200]
 
 
-def fail(event: Mapping[str, Any], error: Exception) -> None:
-    """Remember, after the rollback, that applying failed; the next delivery tries again."""
+def _store_failure(event: Mapping[str, Any], error: Exception) -> None:
+    """Settle the receipt as failed in a transaction of its own; the next delivery applies the event again."""
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:
             receipt.detail = type(error).__name__
             receipt.settle_as(Outcome.FAILED)
             update(receipt, SETTLED)
-    logger.error("stripe_event_failed", extra={"stripe_event_id": event["id"], "error": type(error).__name__})

@@ -4,13 +4,18 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
+from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
+from payments import metrics
+from payments.gateway.signatures import LARGEST_BODY
 from payments.logs import JsonFormatter, LineFormatter
 from tests.payments.stripe_story import Story, deliver
 
@@ -91,6 +96,76 @@ def test_neither_names_nor_secrets_nor_payloads_are_logged(
     patient = story.payment.appointment.patient
     secrets = (patient.last_name, patient.email, settings.STRIPE_WEBHOOK_SECRETS[0], settings.STRIPE_SECRET_KEY)
     assert not [secret for secret in (*secrets, "payment_method_details") if secret in log.getvalue()]
+
+
+def deliver_to_an_unknown_endpoint(story: Story) -> None:
+    Client().post(f"/stripe/webhook/{uuid.uuid4()}/", "{}", "application/json")
+
+
+def deliver_another_type(story: Story) -> None:
+    deliver(story.completed() | {"type": "customer.created"})
+
+
+def forge(story: Story) -> None:
+    deliver(story.completed(), secret="whsec_wrong")
+
+
+def break_the_ledger(story: Story) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deliver(story.completed())
+
+
+def lose_the_database(story: Story) -> None:
+    def away(*args: object) -> None:
+        raise OperationalError("the database is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("payments.gateway.djstripe.read", away)
+        with pytest.raises(OperationalError):
+            deliver_to_an_unknown_endpoint(story)
+
+
+THIN = {"id": "evt_thin", "object": "v2.core.event", "type": "v1.billing.meter.no_meter_found"}
+WAYS_OUT: dict[str, tuple[Callable[[Story], object], str, str]] = {
+    "applied": (lambda story: deliver(story.completed()), "stripe_event_received", "applied"),
+    "of another type": (
+        deliver_another_type,
+        "stripe_event_received",
+        "ignored_type",
+    ),
+    "thin": (lambda story: deliver(json.dumps(THIN)), "stripe_event_received", "ignored_type"),
+    "not an event": (lambda story: deliver("[]"), "stripe_webhook_refused", "refused"),
+    "forged": (forge, "stripe_webhook_refused", "refused"),
+    "too large": (lambda story: deliver("x" * (LARGEST_BODY + 1)), "stripe_webhook_refused", "too_large"),
+    "to an unknown endpoint": (
+        deliver_to_an_unknown_endpoint,
+        "stripe_webhook_refused",
+        "unknown_endpoint",
+    ),
+    "that fails": (break_the_ledger, "stripe_event_failed", "error"),
+    "without a database": (lose_the_database, "stripe_webhook_failed", "error"),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_each_delivery_leaves_one_log_line_and_one_count(way: str, story: Story, log: io.StringIO) -> None:
+    send, event, outcome = WAYS_OUT[way]
+    total = metrics.total(metrics.WEBHOOKS)
+    counted = REGISTRY.get_sample_value("payments_webhooks_total", {"outcome": outcome}) or 0
+    send(story)
+    assert [line["event"] for line in events(log) if str(line["event"]).startswith("stripe_")] == [event]
+    assert metrics.total(metrics.WEBHOOKS) == total + 1
+    assert REGISTRY.get_sample_value("payments_webhooks_total", {"outcome": outcome}) == counted + 1
+
+
+@pytest.mark.django_db
+def test_a_thin_event_is_logged_with_its_id_and_type(story: Story, log: io.StringIO) -> None:
+    deliver(json.dumps(THIN))
+    (line,) = [line for line in events(log) if line["event"] == "stripe_event_received"]
+    assert (line["stripe_event_id"], line["type"], line["outcome"]) == (THIN["id"], THIN["type"], "ignored_type")
 
 
 def test_each_request_has_an_id_of_its_own(client: Client) -> None:
