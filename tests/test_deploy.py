@@ -406,6 +406,7 @@ def build_context() -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@needs("git", "git")
 def test_the_image_holds_all_that_the_site_needs_and_no_sandbox(tmp_path: Path) -> None:
     context = list(build_context())
     folders = {path.parts[0] for path in context}
