@@ -25,9 +25,6 @@ HTTPS = SITE_URL.startswith("https://")
 
 INSTALLED_APPS = [
     "daphne",
-    "payments",
-    "appointments",
-    "accounts",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -43,6 +40,9 @@ INSTALLED_APPS = [
     "djstripe",
     "csp",
     "servestatic",
+    "accounts",
+    "appointments",
+    "payments",  # last, because its groups need the permissions that Django makes for the apps before it
 ]
 MIDDLEWARE = [
     "payments.logs.identify_request",

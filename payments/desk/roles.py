@@ -2,24 +2,18 @@
 
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission, PermissionsMixin
 
 from ..models import Payment
 
-PERMISSIONS = {
-    "refund_payment": "Can refund up to the front desk's limit",
-    "refund_any_amount": "Can refund any amount",
-    "export_payments": "Can download payments",
-    "replay_event": "Can apply an event again",
-    "view_operations": "Can see the operations board",
-}
+APPS = ("clinic_payments", "clinic_appointments", "clinic_accounts")
+MONEY = ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations"]
 GROUPS = {
     "front desk": ["refund_payment"],
-    "accountant": ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations"],
+    "accountant": MONEY,
     "manager": [
-        *PERMISSIONS,
+        *MONEY,
         *("add_appointment", "change_appointment", "view_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),
@@ -30,24 +24,12 @@ GROUPS = {
 
 
 def make_groups(**kwargs: Any) -> None:
-    """Create groups that are missing, after migrations; groups that are there stay as the manager made them."""
-    from django.contrib.auth.management import create_permissions
-    from django.contrib.auth.models import Group, Permission
-    from django.contrib.contenttypes.models import ContentType
-
-    for label in (
-        "clinic_payments",
-        "clinic_appointments",
-        "clinic_accounts",
-    ):  # later apps' own turn comes only after this one
-        create_permissions(apps.get_app_config(label), verbosity=0)
-    content_type = ContentType.objects.get_for_model(Payment)
-    for codename, name in PERMISSIONS.items():
-        Permission.objects.get_or_create(content_type=content_type, codename=codename, defaults={"name": name})
+    """Create the groups that are missing after a migration; keep existing groups as the manager set them up."""
     for name, codenames in GROUPS.items():
         group, created = Group.objects.get_or_create(name=name)
         if created:
-            group.permissions.set(Permission.objects.filter(codename__in=codenames))
+            ours = Permission.objects.filter(content_type__app_label__in=APPS)
+            group.permissions.set(ours.filter(codename__in=codenames))
 
 
 def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:

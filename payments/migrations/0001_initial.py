@@ -121,6 +121,12 @@ class Migration(migrations.Migration):
                 "verbose_name": "payment",
                 "verbose_name_plural": "payments",
                 "ordering": ("-created_at",),
+                "permissions": (
+                    ("refund_payment", "Can refund up to the front desk's limit"),
+                    ("refund_any_amount", "Can refund any amount"),
+                    ("export_payments", "Can download payments"),
+                    ("view_operations", "Can see the operations board"),
+                ),
             },
         ),
         migrations.CreateModel(
@@ -260,6 +266,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "event receipt",
                 "verbose_name_plural": "event receipts",
                 "ordering": ("-received_at",),
+                "permissions": (("replay_event", "Can apply an event again"),),
             },
         ),
         migrations.CreateModel(

@@ -97,6 +97,7 @@ class EventReceipt(models.Model):
         verbose_name = _("event receipt")
         verbose_name_plural = _("event receipts")
         indexes = (models.Index(fields=("outcome", "received_at"), name="receipt_outcome_received"),)
+        permissions = (("replay_event", "Can apply an event again"),)
 
     def __str__(self) -> str:
         return self.stripe_event_id

@@ -110,6 +110,12 @@ class Payment(models.Model):
         verbose_name = _("payment")
         verbose_name_plural = _("payments")
         indexes = (models.Index(fields=("status", "updated_at"), name="payment_status_updated"),)
+        permissions = (
+            ("refund_payment", "Can refund up to the front desk's limit"),
+            ("refund_any_amount", "Can refund any amount"),
+            ("export_payments", "Can download payments"),
+            ("view_operations", "Can see the operations board"),
+        )
 
     def __str__(self) -> str:
         return str(self.public_id)

@@ -43,7 +43,7 @@ def test_everything_about_a_payment_can_be_read(admin_client: Client, payment: P
 @pytest.mark.parametrize("model", ["payment", "fact", "statuschange", "eventreceipt", "feed"])
 def test_nobody_changes_a_payment_here(admin_client: Client, payment: Payment, story: Story, model: str) -> None:
     deliver(story.completed())
-    some = apps.get_model("payments", model).objects.earliest("pk")
+    some = apps.get_model("clinic_payments", model).objects.earliest("pk")
     for path in ("add/", f"{some.pk}/delete/"):
         assert admin_client.get(f"/admin/clinic_payments/{model}/{path}").status_code == 403
     change = f"/admin/clinic_payments/payment/{payment.pk}/change/"

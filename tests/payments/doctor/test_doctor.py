@@ -184,7 +184,8 @@ def test_a_row_that_refers_to_nothing_is_damage(story: Story) -> None:
         cursor.execute("UPDATE clinic_payments_feedentry SET change_id = 99999 WHERE seq = 2")
         assert says(database.integrity(), Level.ERROR, "clinic_payments_feedentry row", "catch_up")
         cursor.execute(
-            "UPDATE clinic_payments_feedentry SET change_id = (SELECT MAX(id) FROM clinic_payments_statuschange) WHERE seq = 2"
+            "UPDATE clinic_payments_feedentry SET change_id = (SELECT MAX(id) FROM clinic_payments_statuschange)"
+            " WHERE seq = 2"
         )
 
 
