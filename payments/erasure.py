@@ -27,7 +27,7 @@ def reason_against(user: AbstractUser) -> str:
     payments = _payments(user)
     if user.is_staff or user.is_superuser:
         return "is staff: their name stands for what they did. Deactivate the account instead."
-    if count := payments.unsettled().count():
+    if count := payments.in_progress().count():
         return f"has {count} payments on their way. Wait until they are settled, or run reconcile --fix."
     if count := Appointment.objects.upcoming().filter(patient=user.pk).exclude(status="canceled").count():
         return f"has {count} appointments to come. Cancel them first."

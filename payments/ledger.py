@@ -1,4 +1,4 @@
-"""The one door to a payment's state: facts in, status change and feed entries out, in one transaction."""
+"""The only place that changes a payment's status: facts, status change and feed entries commit together."""
 
 import datetime
 import logging
@@ -29,7 +29,7 @@ MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why the ledger is asked to look: for the audit log and the timeline."""
+    """Why a payment may change; the audit log and the timeline show it."""
 
     source: StatusChange.Source
     stripe_event_id: str = ""
@@ -39,27 +39,30 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
+    """What recording facts led to. Without `change`, the payment stands where it stood."""
+
     outcome: EventReceipt.Outcome
     payment: Payment | None = None
     change: StatusChange | None = None
 
 
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
-    """Merge facts about one payment into it, and move its status if they change where it stands.
+    """Merge facts about one payment into it, and change its status if they say so.
 
-    Facts whose payment isn't known yet wait for it when they may be ours, else the outcome is IGNORED_FOREIGN.
+    Facts whose payment isn't known yet are kept until it is, with the outcome DEFERRED, or dropped with the outcome
+    IGNORED_FOREIGN if they can't be about one of ours.
     """
     with transaction.atomic(savepoint=False):
-        payment, kept = linking.payment_of(facts)
+        payment, kept = linking.find_payment(facts)
         if payment is None:
             return Recorded(linking.keep_waiting(facts, cause.actor))
-        rows = linking.absorb(facts, payment, kept, cause.actor)
-        change = _settle(payment, rows, replace(cause, actor=cause.actor or _requester(facts, rows)))
+        merged = linking.absorb(facts, payment, kept, cause.actor)
+        change = _update(payment, merged, replace(cause, actor=cause.actor or _requester(facts, merged)))
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
 
 
 def follow_appointment(appointment: Appointment, actor: AbstractUser | None = None) -> Payment:
-    """Bill an appointment: make its payment if there is none, and tell what is new about price, time or attendance."""
+    """Create the appointment's payment if it has none, and record a changed price, time, practitioner or attendance."""
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
         found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=due)
@@ -67,18 +70,17 @@ def follow_appointment(appointment: Appointment, actor: AbstractUser | None = No
         if payment.amount_due != appointment.price_amount and payment.currency == appointment.currency:
             payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
         payment.amount_due, payment.currency = appointment.price_amount, appointment.currency
-        now = _booking(appointment)
-        news = {name: value for name, value in now.items() if payment.booking.get(name) != value}
-        payment.booking = now
+        booking = _booking(appointment)
+        changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
+        payment.booking = booking
         update(payment, ["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
-        cause = Cause(Source.APPOINTMENT, actor=actor)
-        rows = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
-        _settle(payment, rows, cause, news)
+        facts = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
+        _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
         return payment
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
-    """What screens show of an appointment beside its payment; the price in minor units and their currency."""
+    """Return what pages show of an appointment; the price as minor units and currency."""
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
         "practitioner": appointment.practitioner_id,
@@ -88,22 +90,26 @@ def _booking(appointment: Appointment) -> dict[str, object]:
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
-    """Who asked for the refund that Stripe now makes; that it failed is nobody's doing."""
+    """Return who requested the refund that Stripe reports in `facts`, unless it failed, which nobody requested."""
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
 
 
-def _settle(
-    payment: Payment, rows: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
+def _update(
+    payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
-    standing = derive([row.value for row in rows], payment.terms)
+    """Derive the payment's standing from all of its facts, and store and return the change, if there is one.
+
+    `booking` is what changed about the appointment; it makes a change even when the standing stays.
+    """
+    standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:
-        if standing.method != payment.method:  # worth knowing, not worth telling
+        if standing.method != payment.method:  # worth storing, but no reason for an entry and a toast
             payment.method = standing.method
             update(payment, ["method", "updated_at"])
         return None
     before = PaymentStatus(payment.status)
-    _take(payment, standing)
+    _assign(payment, standing)
     change = StatusChange(
         payment=payment,
         version=payment.version,
@@ -122,7 +128,7 @@ def _settle(
     return change
 
 
-def _take(payment: Payment, standing: Standing) -> None:
+def _assign(payment: Payment, standing: Standing) -> None:
     payment.status = standing.status
     payment.amount_received, payment.amount_refunded = standing.received, standing.refunded
     payment.amount_refund_pending, payment.amount_lost = standing.refund_pending, standing.lost
@@ -134,9 +140,10 @@ def _take(payment: Payment, standing: Standing) -> None:
 
 
 def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:
-    told = {"payment": payment, "change": change, "entries": entries}
-    payment_status_changed.send_robust(Payment, **told)
+    """Send the signals and write the log line, after the commit."""
+    arguments = {"payment": payment, "change": change, "entries": entries}
+    payment_status_changed.send_robust(Payment, **arguments)
     if change.moved and change.to_status == PaymentStatus.PAID:
-        payment_confirmed.send_robust(Payment, **told)
+        payment_confirmed.send_robust(Payment, **arguments)
     fields = {"payment_id": str(payment.public_id), "status": change.to_status, "source": change.source}
     logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})

@@ -1,4 +1,4 @@
-"""A payment: what is due for one appointment, and where it stands."""
+"""A payment: what is due for one appointment, and what has been paid."""
 
 import time
 import uuid
@@ -16,7 +16,7 @@ from ..domain.facts import Kind, StripeFact
 from ..domain.status import PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
 
-UNSETTLED = (
+IN_PROGRESS = (
     PaymentStatus.CHECKOUT_OPEN,
     PaymentStatus.PROCESSING,
     PaymentStatus.REFUND_PENDING,
@@ -29,7 +29,7 @@ PAYABLE = (
 )
 
 
-# Asked of every webhook, and dear to compile anew.
+# Every webhook runs this query, and the ORM would compile it each time.
 NAMED = """
 SELECT {columns} FROM {payment}
 JOIN {appointment} ON {appointment}.id = {payment}.appointment_id
@@ -39,33 +39,37 @@ WHERE {payment}.public_id = %s
 
 class PaymentQuerySet(SearchQuerySet["Payment"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
-        """Staff see every payment, patients their own, others none."""
+        """Return every payment for staff, their own for patients, none for others."""
         if not user.is_active:
             return self.none()
         return self if getattr(user, "is_staff", False) else self.filter(appointment__patient=user.pk)
 
-    def unsettled(self) -> Self:
-        """Those of which Stripe may know more than we do."""
-        return self.filter(status__in=UNSETTLED)
+    def in_progress(self) -> Self:
+        """Return payments that Stripe may know more about than this site does."""
+        return self.filter(status__in=IN_PROGRESS)
 
     def to_review(self) -> Self:
         return self.exclude(reviews=[])
 
     def locked(self) -> Self:
-        """For update, until the transaction ends; the appointment comes along unlocked."""
+        """Lock the payments until the transaction ends, and load their appointments without locking them."""
         return self.select_for_update(of=("self",)).select_related("appointment")
 
     def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
-        """As `locked`, the one with this public id; asked as `rows.ask` does."""
+        """Lock the payment with this public id; call what is returned for the payment, or None if there is none.
+
+        Until then the query may share a round trip with others (see `statements.ask`).
+        """
         lock = "FOR UPDATE OF {payment}" if connection.features.has_select_for_update else ""
         tables = {"payment": Payment._meta.db_table, "appointment": Appointment._meta.db_table}
-        sql = (NAMED + lock).format(columns="{columns}", **tables)
-        found = statements.ask(sql, [public_id], Payment, Appointment)
+        load = statements.ask((NAMED + lock).format(columns="{columns}", **tables), [public_id], Payment, Appointment)
 
         def locked() -> Payment | None:
-            payment: Payment | None = None
-            for payment, appointment in found():
-                payment.appointment = appointment
+            found: list[tuple[Payment, Appointment]] = load()
+            if not found:
+                return None
+            payment, appointment = found[0]
+            payment.appointment = appointment
             return payment
 
         return locked
@@ -75,7 +79,7 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
 
 
 class Payment(models.Model):
-    """One appointment's payment. Amounts are minor units of `currency`; only the ledger writes the standing."""
+    """One appointment's payment. Amounts are minor units of `currency`; only the ledger writes its status and sums."""
 
     public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     appointment = models.OneToOneField(
@@ -84,7 +88,7 @@ class Payment(models.Model):
     amount_due = models.PositiveBigIntegerField(_("due"))
     currency = models.CharField(_("currency"), max_length=3)
     earlier_amounts = models.JSONField(default=list, blank=True)
-    booking = models.JSONField(default=dict, blank=True)  # the appointment as screens were last told of it
+    booking = models.JSONField(default=dict, blank=True)  # the appointment as the newest change shows it
     checkout_attempts = models.PositiveIntegerField(default=0)
 
     status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
@@ -122,19 +126,19 @@ class Payment(models.Model):
 
     @property
     def payable(self) -> bool:
-        """Whether the patient may be sent to Checkout."""
+        """Return whether the patient may be sent to Checkout."""
         return self.status in PAYABLE
 
     @property
     def owed(self) -> int:
-        """What may still be asked for, in minor units; nothing while a payment is on its way."""
+        """Return what the patient still has to pay, in minor units; 0 while a payment is on its way."""
         if not self.payable and self.status != PaymentStatus.UNDERPAID:
             return 0
         return max(0, self.amount_due - self.amount_received)
 
     @property
     def refundable(self) -> int:
-        """What could still be given back, in minor units."""
+        """Return what may still be refunded, in minor units."""
         if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):
             return 0
         return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending - self.amount_lost)
@@ -144,7 +148,7 @@ class Payment(models.Model):
         return [str(Review(reason).label) for reason in self.reviews]
 
     def own_fact(self, kind: Kind, own_id: str, status: str, amount: int = 0, **details: object) -> StripeFact:
-        """What we know by ourselves of this payment, as of now; `amount` in minor units of its currency."""
+        """Make a fact, as of now, that comes from this site instead of Stripe; `amount` is in minor units."""
         now = int(time.time())
         return StripeFact(
             kind=kind,

@@ -3,7 +3,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
 
@@ -12,6 +12,8 @@ from payments.gateway.checkout import expire_open
 from payments.gateway.client import StripeRefusedError, StripeUnavailableError
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Payment
+
+T = TypeVar("T")
 
 
 class Command(OperatorCommand):
@@ -36,38 +38,36 @@ class Command(OperatorCommand):
             if every is None:
                 break
             time.sleep(every)
-        self.say(f"{done['seen']} looked at, {done['moved']} payments moved" + " (dry run)" * dry_run)
+        self.say(f"{done['found']} looked at, {done['moved']} payments moved" + " (dry run)" * dry_run)
         if failed := done["failed"]:
             raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
 
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
-        """Jobs that only ask Stripe are done in a dry run too, and taken back; the others change something there."""
-        jobs: list[tuple[str, Iterable[Any], Callable[[Any], None], bool]] = [
-            ("refund without an answer", sweep.unanswered_refunds(), sweep.resend, False),
-            ("standing still", sweep.standing_still(quiet), sweep.ask, True),
-            ("open page to expire", sweep.superfluous(), expire_open, False),
-            ("event without its payment", sweep.waiting_links(), sweep.find_payment, True),
-        ]
-        done: Counter[str] = Counter()
-        for label, found, job, asks in jobs:
-            done += self.work(label, list(found), job, dry_run and asks, skip=dry_run and not asks)
+        """Do each job once. A dry run does those that only read from Stripe, and takes back what they wrote here."""
+        done = self.work("refund without an answer", sweep.unanswered_refunds(), sweep.resend, skip=dry_run)
+        done += self.work("standing still", sweep.standing_still(quiet), sweep.refresh, rehearse=dry_run)
+        done += self.work("open page to expire", sweep.superfluous(), expire_open, skip=dry_run)
+        done += self.work("event without its payment", sweep.waiting_links(), sweep.find_payment, rehearse=dry_run)
         return done
 
     def work(
-        self, label: str, found: list[Any], job: Callable[[Any], None], rehearse: bool, *, skip: bool
+        self, label: str, items: Iterable[T], job: Callable[[T], None], *, skip: bool = False, rehearse: bool = False
     ) -> Counter[str]:
-        done = Counter(seen=len(found))
-        for item in self.progress(found, label):
+        """Do one job for each item. Return how many items there were, how many moved and how many failed."""
+        items = list(items)
+        done = Counter(found=len(items))
+        for item in self.progress(items, label):
             self.say(f"{label}: {item}")
-            before = item.status if isinstance(item, Payment) else ""
+            payment = item if isinstance(item, Payment) else None
+            before = payment.status if payment else ""
             try:
                 with rehearsal(rehearse):
                     if not skip:
                         job(item)
-                    if isinstance(item, Payment):
-                        item.refresh_from_db()
+                    if payment:
+                        payment.refresh_from_db()
             except (StripeUnavailableError, StripeRefusedError) as error:
                 done["failed"] += 1
                 self.stderr.write(f"{label}: {item}: {error}")
-            done["moved"] += self.moved(item if isinstance(item, Payment) else None, before, label)
+            done["moved"] += self.moved(payment, before, label)
         return done
