@@ -1,7 +1,5 @@
 """Money that changes hands at the desk, without Stripe."""
 
-import uuid
-
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
@@ -13,13 +11,12 @@ from ..ledger import Cause, Source
 from ..models import Payment
 
 
-def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str = "") -> None:
+def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str) -> None:
     """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
 
-    The same `key` again, as from a form that was sent twice, records nothing more. Raises NotPayableError when that
-    much isn't due.
+    A second call with the same `key`, as from a form that was sent twice, does nothing. Raises NotPayableError when
+    that much isn't due.
     """
-    key = key or uuid.uuid4().hex
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if was_taken(row, key):

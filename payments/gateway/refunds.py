@@ -1,7 +1,6 @@
-"""Giving money back through Stripe: asked once, counted as pending until Stripe says how it ended."""
+"""Refunds through Stripe: each is requested once, and pending until Stripe says how it ended."""
 
 import logging
-import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # https://docs.s
 
 
 class NotRefundableError(Exception):
-    """More than what is left to give back was asked. `remaining` is in minor units."""
+    """That much isn't left to refund (`remaining`, in minor units), or Stripe refused (`code`, Stripe's)."""
 
     def __init__(self, remaining: int, code: str = "") -> None:
         super().__init__(code or f"{remaining} minor units remain")
@@ -30,34 +29,33 @@ class NotRefundableError(Exception):
         self.code = code
 
 
-def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str = "") -> None:
-    """Refund `amount` minor units to the way they came by, newest payment first.
+def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str) -> None:
+    """Refund `amount` minor units to where they came from, the newest charge first.
 
-    The same `key` again, as from a form that was sent twice, asks for nothing more.
-
-    Raises NotRefundableError when that much isn't left or Stripe refuses, and StripeUnavailableError when Stripe
-    doesn't answer: the refund then stays pending, and reconciling settles it with the same idempotency key.
+    A second call with the same `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when
+    that much isn't left or Stripe refuses, and StripeUnavailableError when Stripe doesn't answer: the refund then stays
+    pending, and the sweeper sends it again with the same idempotency key.
     """
-    for request in _request(payment, amount, reason, actor, key or uuid.uuid4().hex):
+    for request in _reserve(payment, amount, reason, actor, key):
         send(payment, request, actor)
 
 
-def was_asked(payment: Payment, key: str) -> bool:
-    """Whether `refund` was called with this key."""
+def was_requested(payment: Payment, key: str) -> bool:
+    """Return whether `refund` was called with this key."""
     return payment.facts.filter(stripe_id=f"request_{key}").exists()
 
 
-def _request(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
+def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
     with transaction.atomic():
         return reserve(Payment.objects.locked().get(pk=payment.pk), amount, reason, actor, key)
 
 
 def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    """Set the amount aside on a locked payment, so that two clicks never give back the same money.
+    """Record pending requests for refunds on a locked payment, so that two clicks never refund the same money.
 
-    The requests to `send` once this is committed; none when the same `key` asked before.
+    Return the requests, to `send` once they are committed; none if there was one with this `key` before.
     """
-    if was_asked(row, key):
+    if was_requested(row, key):
         return []
     attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
     remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
@@ -75,7 +73,7 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
 
 
 def refundable(attempt: Attempt) -> int:
-    """What Stripe could still give back of this attempt, in minor units; cash goes back over the desk."""
+    """Return what Stripe can still refund of this attempt, in minor units: nothing of a payment at the desk."""
     if attempt.of(Kind.OFFLINE) or not any(fact.payment_intent_id for fact in attempt.facts):
         return 0
     return attempt.received - attempt.refunded - attempt.refund_pending
@@ -99,7 +97,7 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
 
 
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Ask Stripe for a reserved refund; asking twice gives one refund. Raises as `refund` does."""
+    """Send a recorded request for a refund to Stripe; sent twice, it is one refund. Raises what `refund` raises."""
     params: Any = {
         "payment_intent": request.payment_intent_id,
         "amount": request.amount,
@@ -111,7 +109,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
         answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
     except StripeRefusedError as error:
         _withdraw(payment, request, actor)
-        if error.code != "charge_already_refunded":  # then what was wanted is so already
+        if error.code != "charge_already_refunded":  # else the money has gone back already
             payment.refresh_from_db()
             raise NotRefundableError(payment.refundable, error.code) from error
         return
@@ -124,6 +122,6 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Stripe said no: the reserved amount is free again, and Stripe tells what it knows that we didn't."""
-    known = everything_about(request.payment_intent_id)
-    ledger.record([replace(request, status="canceled"), *known], Cause(Source.REFUND, actor=actor))
+    """Cancel a request that Stripe refused, and record what Stripe knows about the payment that we don't."""
+    facts = everything_about(request.payment_intent_id)
+    ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

@@ -56,7 +56,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
-    if refunds.was_asked(payment, _key(request)):
+    if refunds.was_requested(payment, _key(request)):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = RefundForm(request.POST or None, payment=payment, limit=limit)
     if not form.is_valid():
@@ -64,9 +64,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     if "confirmed" not in request.POST:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
     if refund_approvals.takes_two(payment, form.total):
-        refund_approvals.ask(
-            payment, form.total, form.cleaned_data["reason"], request.user, _key(request) or uuid.uuid4().hex
-        )
+        refund_approvals.ask(payment, form.total, form.cleaned_data["reason"], request.user, _key(request))
         messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     try:
@@ -91,16 +89,15 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
 
 
 def _key(request: Request) -> str:
-    """Made with the form: sent twice, by a double click or the back button, it is done once."""
+    """Return the key that was made with the form, or a new one: a form that is sent twice is obeyed once."""
     try:
         return uuid.UUID(request.POST.get("key", "")).hex
     except ValueError:
-        return ""
+        return uuid.uuid4().hex
 
 
 def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
-    key = _key(request) or uuid.uuid4().hex
-    context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": key}
+    context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": _key(request)}
     return render(request, template, context, status=status or (422 if form.is_bound else 200))
 
 

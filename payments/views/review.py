@@ -18,7 +18,7 @@ def review_queue(request: Request) -> HttpResponse:
     payments = Payment.objects.filter(pk__in=oldest).with_appointment().prefetch_related("facts")
     context = {
         "cases": cases_of(payments),
-        "letters": EventReceipt.objects.needing_a_person()[:MOST],
+        "receipts": EventReceipt.objects.needing_a_person()[:MOST],
         "section": "review",
     }
     return render(request, "payments/review_queue.html", context)

@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 
@@ -73,11 +74,11 @@ def debit_failed(payment: Payment, clerk: User) -> None:
 
 
 def cash(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
 
 
 def terminal(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, Method.TERMINAL, clerk)
+    till.take_payment(payment, payment.amount_due, Method.TERMINAL, clerk, key=uuid4().hex)
 
 
 def double(payment: Payment, clerk: User) -> None:
@@ -106,7 +107,7 @@ def _refund(payment: Payment, clerk: User, amount: int) -> None:
     paid(payment, clerk)
     settled()
     payment.refresh_from_db()
-    refunds.refund(payment, amount, "requested_by_customer", clerk)
+    refunds.refund(payment, amount, "requested_by_customer", clerk, key=uuid4().hex)
 
 
 def disputed(payment: Payment, clerk: User) -> str:

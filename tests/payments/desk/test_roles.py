@@ -1,6 +1,7 @@
 """Who may give how much back."""
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -52,7 +53,7 @@ def test_the_front_desk_refunds_up_to_its_limit(dear: Payment) -> None:
 
 def test_many_small_refunds_stay_within_the_limit(dear: Payment) -> None:
     with pytest.raises(StripeUnavailableError):  # nothing answers, so it is pending
-        refund(dear, 9000, "duplicate", None)
+        refund(dear, 9000, "duplicate", None, key=uuid4().hex)
     answer = signed_in("desk2", "front desk").post(
         f"{desk_page_of(dear)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
     )

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -136,7 +137,7 @@ def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtH
     payment.refresh_from_db()
     stripe.do("api", mode="error500")
     with pytest.raises(StripeUnavailableError):
-        refunds.refund(payment, 1000, "", clerk)
+        refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
     assert events.unanswered_refunds().level == Level.OK  # it may still come
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - 2 * HOUR / 60)
     assert says(events.unanswered_refunds(), Level.WARNING, "answer: 1", "sweep")
@@ -440,7 +441,7 @@ def test_the_desks_own_changes_say_that_stripe_has_no_part_in_them(
 ) -> None:
     from payments.desk import till
 
-    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
     assert "Recorded at the front desk, without Stripe" in why(as_clerk, payment)
 
 

@@ -1,5 +1,7 @@
 """A desk method is one line of `Method`: forms, the ledger, receipts and exports read it there."""
 
+from uuid import uuid4
+
 import pytest
 from django.contrib.auth.models import User
 from django.utils.translation import override
@@ -20,7 +22,7 @@ def test_each_desk_method_is_offered_recorded_printed_and_exported(
     form = TakePaymentForm({"method": method.value, "amount": "50,00"}, payment=payment)
     assert form.is_valid()
     assert form.cleaned_data["method"] is method
-    till.take_payment(payment, payment.amount_due, method, clerk)
+    till.take_payment(payment, payment.amount_due, method, clerk, key=uuid4().hex)
     payment.refresh_from_db()
     assert payment.method == method
     assert [line.method_label for line in lines_of(payment)] == [method.label]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -221,7 +222,7 @@ def test_26_canceled_with_an_open_session(story: Story) -> None:
 
 def test_27_cash_while_a_session_is_open_then_paid_as_well(story: Story, clerk: User) -> None:
     record_opened(story, "A")
-    till.take_payment(story.payment, DUE, Method.CASH, clerk)
+    till.take_payment(story.payment, DUE, Method.CASH, clerk, key=uuid4().hex)
     payment = standing_of(story.payment)
     assert (payment.status, payment.method, payment.reviews) == (S.PAID, "cash", [])
     assert payment.changes.filter(actor=clerk).count() == 1

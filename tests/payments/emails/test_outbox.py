@@ -5,6 +5,7 @@ import smtplib
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -115,7 +116,7 @@ def test_a_bank_debit_that_fails_is_told_and_a_declined_card_is_not(story: Story
 
 
 def test_cash_taken_at_the_desk_is_receipted_too(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, 2000, Method.CASH, clerk)
+    till.take_payment(payment, 2000, Method.CASH, clerk, key=uuid4().hex)
     (message,) = send()
     assert "20,00 €" in body_of(message)
 

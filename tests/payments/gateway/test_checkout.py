@@ -1,6 +1,7 @@
 """Opening and expiring Checkout Sessions, against the sandbox at its real HTTP interface."""
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
@@ -99,12 +100,12 @@ def test_stripe_out_of_reach_is_said_and_leaves_the_payment_payable(payment: Pay
 
 def test_cash_at_the_desk_expires_the_open_page(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
     session_id = open_checkout(payment)
-    till.take_payment(payment, 5000, Method.CASH, clerk)
+    till.take_payment(payment, 5000, Method.CASH, clerk, key=uuid4().hex)
     assert stripe.session(session_id)["status"] == "expired"
     payment.refresh_from_db()
     assert payment.status == S.PAID
     with pytest.raises(checkout.NotPayableError):
-        till.take_payment(payment, 5000, Method.CASH, clerk)
+        till.take_payment(payment, 5000, Method.CASH, clerk, key=uuid4().hex)
 
 
 def test_the_same_form_sent_twice_takes_cash_once(payment: Payment, clerk: User) -> None:

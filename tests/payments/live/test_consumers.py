@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -33,7 +34,7 @@ def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @sync_to_async
 def pay(payment: Payment, clerk: User) -> None:
-    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
 
 
 async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Book, patient: User, clerk: User) -> None:

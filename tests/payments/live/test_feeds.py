@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -26,7 +27,7 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def paid(payment: Payment, clerk: User) -> Payment:
-    till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
+    till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
     return payment
 
 
@@ -163,7 +164,7 @@ def test_the_cursor_is_read_before_the_view_reads_rows(
 
     def meanwhile(user: User) -> Any:
         if not Feed.objects.filter(head__gt=1).exists():
-            till.take_payment(payment, payment.amount_due, Method.CASH, clerk)
+            till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
         return read(user)
 
     client.force_login(patient)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -37,7 +38,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
     async with Page(patient) as page:
         await page.told_until_hello()
         for payment in (shown, elsewhere, later):
-            await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk)
+            await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk, key=uuid4().hex)
             await page.told()
         await page.socket.send_to(seen(5, shown, later))
         await until_answered(page)
@@ -49,7 +50,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
 
 @pytest.mark.django_db(transaction=True)
 async def test_nobody_sees_for_somebody_else(book: Book, payment: Payment, patient: User, clerk: User) -> None:
-    await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk)
+    await sync_to_async(till.take_payment)(payment, 5000, Method.CASH, clerk, key=uuid4().hex)
     other = await sync_to_async(User.objects.create_user)("lou")
     for somebody in (other, clerk):
         async with Page(somebody) as page:

@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -200,7 +201,7 @@ def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: Str
     paid_unheard(payment, stripe)
     stripe.tell()
     payment.refresh_from_db()
-    refunds.refund(payment, 1000, "", clerk)
+    refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
     stripe.tell()
     call_command("mirror", "--once")
     assert Session.objects.get().id.startswith("cs_")
@@ -292,7 +293,7 @@ def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: S
     stripe.do("authenticate", session=session_id)
     stripe.tell()
     payment.refresh_from_db()
-    refunds.refund(payment, 1000, "requested_by_customer", clerk)
+    refunds.refund(payment, 1000, "requested_by_customer", clerk, key=uuid4().hex)
     stripe.do("clock", offset=4 * DAY)
     refund = Fact.objects.filter(kind="refund").exclude(stripe_id__startswith="request_").get()
     stripe.do("refund_status", refund=refund.stripe_id, status="failed")
