@@ -1,4 +1,4 @@
-"""What /metrics reads at the moment it is asked: from the database, and from this process's open sockets."""
+"""Gauges that /metrics reads when it is scraped, from the database and from this process's open sockets."""
 
 import time
 from collections.abc import Iterator
@@ -15,12 +15,14 @@ from .models import EventReceipt, Payment
 
 
 class Gauges(Collector):
+    """The collector of all gauges. AppConfig.ready registers it."""
+
     def describe(self) -> Iterator[Metric]:
-        """Nothing: to register must not ask the database."""
+        """Describe nothing, because registering would else collect, and so query the database."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """What this process knows by itself is told in any case."""
+        """Yield this process's own gauges, and the database's unless it is away."""
         yield from sockets_here()
         yield from delays_here()
         try:
@@ -32,6 +34,7 @@ class Gauges(Collector):
 
 
 def sockets_here() -> Iterator[Metric]:
+    """Yield the state of this process's sockets."""
     hubs = hub.running()
     sockets = [socket for each in hubs for socket in each.sockets()]
     unsent = max((socket.unsent() for socket in sockets), default=0)
@@ -45,7 +48,7 @@ def sockets_here() -> Iterator[Metric]:
 
 
 def delays_here() -> Iterator[Metric]:
-    """What would keep a change from its page."""
+    """Yield what may delay a change on its way to the pages of this process."""
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)
@@ -57,12 +60,12 @@ def delays_here() -> Iterator[Metric]:
 
 
 def waiting() -> Iterator[Metric]:
-    """Receipts that are not, or not yet, applied."""
-    now, seen = timezone.now(), EventReceipt.objects.not_applied()
+    """Yield how many events are not, or not yet, applied, and when the last one came."""
+    now, unapplied = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
     oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])
     for outcome in EventReceipt.UNAPPLIED:
-        count, since = seen.get(outcome, (0, now))
+        count, since = unapplied.get(outcome, (0, now))
         receipts.add_metric([outcome], count)
         oldest.add_metric([outcome], (now - since).total_seconds())
     yield receipts
@@ -77,6 +80,7 @@ def waiting() -> Iterator[Metric]:
 
 
 def payments() -> Iterator[Metric]:
+    """Yield how many payments have each status, and how many refunds wait for Stripe's answer."""
     by_status = GaugeMetricFamily("payments_by_status", "Payments, by status", labels=["status"])
     for status, count in Payment.objects.order_by().values_list("status").annotate(Count("pk")):
         by_status.add_metric([status], count)

@@ -1,7 +1,7 @@
 """Logs as events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
 
-Two formatters write the same record: JSON for machines, a line for people. Each bears the id of the request that it
-was written in, which the answer bears as X-Request-ID. Never payloads, keys or names in a field.
+Two formatters write log records: as JSON for machines and as a line for people. Both add the id of the request, which
+the response has as X-Request-ID. No field holds a payload, a key or a name.
 """
 
 import json
@@ -27,14 +27,14 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What the call gave as `extra`, as far as it is plain, and the request's id."""
+    """Return the request's id and what the logging call gave as `extra`, without objects."""
     extra = {name: value for name, value in vars(record).items() if name not in BUILT_IN}
     plain = {name: value for name, value in extra.items() if isinstance(value, str | int | float | bool | None)}
     return ({"request_id": current} if (current := request_id.get()) else {}) | plain
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (UTC), level, logger, event, then the fields, then a traceback if there is one."""
+    """Format a log record as one line of JSON: time (UTC), level, logger, event, fields, traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -50,18 +50,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineFormatter(logging.Formatter):
-    """The same for people: `time LEVEL logger event field=value ...`."""
+    """Format a log record for people: `time LEVEL logger event field=value ...`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
-        said = super().formatMessage(record)
-        return " ".join([said, *(f"{name}={value}" for name, value in fields_of(record).items())])
+        line = super().formatMessage(record)
+        return " ".join([line, *(f"{name}={value}" for name, value in fields_of(record).items())])
 
 
 class BriefAboutOthers(logging.Filter):
-    """No traceback for what a visitor did wrong (4xx): it would only bury our own."""
+    """Drop the traceback of a visitor's mistake (4xx), so that the site's own errors stand out."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "status_code", 500) < 500:
@@ -70,7 +70,7 @@ class BriefAboutOthers(logging.Filter):
 
 
 def new_id(given: str) -> str:
-    """A request's id: the one given, where there is a proxy, which must overwrite what browsers send."""
+    """Return the given request id behind a proxy, which has to overwrite what browsers send; else a new one."""
     return given if settings.SECURE_PROXY_SSL_HEADER and WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -78,7 +78,7 @@ def new_id(given: str) -> str:
 def identify_request(
     get_response: Callable[[HttpRequest], Any],
 ) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
-    """Give each request an id: in the log lines that it causes, and in its answer."""
+    """Give each request an id, which its log lines and its response have."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         token = request_id.set(new_id(request.headers.get(HEADER, "")))

@@ -1,4 +1,4 @@
-"""Stripe Checkout: opening a session for a payment, and closing those that must not be paid any more."""
+"""Stripe Checkout: opens a session for a payment, and expires sessions that must not be paid any more."""
 
 import logging
 import time
@@ -21,15 +21,15 @@ SESSION_SECONDS = 60 * 60  # how long a Checkout page stays open; Stripe allows 
 
 
 class NotPayableError(Exception):
-    """There is nothing to pay, or a payment is on its way already."""
+    """Nothing is due, or a payment is on its way already."""
 
 
 def open_checkout(
     payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
 ) -> str:
-    """Open a Checkout Session for what is due and return the hosted page's URL; older open sessions expire first.
+    """Open a Checkout Session for what is due and return the URL of its page. Older open sessions expire first.
 
-    `return_url` holds {CHECKOUT_SESSION_ID}. Raises NotPayableError and StripeUnavailableError.
+    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url`. Raises NotPayableError and StripeUnavailableError.
     https://docs.stripe.com/api/checkout/sessions/create
     """
     expire_open(payment)
@@ -61,6 +61,7 @@ def open_checkout(
 
 
 def _next_attempt(payment: Payment) -> int:
+    """Count and return the number of the next attempt. Raises NotPayableError."""
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable:
@@ -72,7 +73,7 @@ def _next_attempt(payment: Payment) -> int:
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Of two clicks at once the later attempt wins, and both lead to its page."""
+    """Return the page of the newest open session and expire the others, so that two clicks at once lead to one page."""
     newest = max(_open_sessions(payment), key=lambda fact: int(fact.attempt or 0), default=None)
     expire_open(payment, keep=newest)
     return str(newest.details["url"]) if newest else session["url"]
@@ -83,9 +84,9 @@ def _open_sessions(payment: Payment) -> list[Fact]:
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
-    """Expire the payment's open Checkout Sessions at Stripe. Raises StripeUnavailableError.
+    """Expire the payment's open Checkout Sessions at Stripe, except `keep`. Raises StripeUnavailableError.
 
-    One that was paid or expired meanwhile is read again instead, so afterwards we know how it ended.
+    A session that Stripe refuses to expire has been paid or has expired meanwhile, and is read from Stripe instead.
     """
     for fact in _open_sessions(payment):
         if keep is not None and fact.pk == keep.pk:
@@ -102,7 +103,7 @@ def _expire(session_id: str) -> list[StripeFact]:
 
 
 def expire_superfluous(payment: Payment) -> None:
-    """Expire sessions that ask for money no longer due, or for another amount; the sweeper retries if Stripe is out."""
+    """Expire open sessions for money that is no longer due or for another amount; the sweeper retries failures."""
     payment.refresh_from_db()
     wrong = [fact for fact in _open_sessions(payment) if fact.amount != payment.amount_due]
     if payment.payable and not wrong:

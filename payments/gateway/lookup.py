@@ -1,4 +1,4 @@
-"""Reading from Stripe: its objects as facts, and the events that it keeps."""
+"""Reads from Stripe's API: its objects as facts, and the events that it keeps."""
 
 from typing import Any
 
@@ -10,14 +10,20 @@ PAGE = 100  # the most that Stripe lists at once
 
 
 def read_session(session_id: str) -> list[StripeFact]:
-    """What Stripe says of a Checkout Session now. Raises StripeRefusedError and StripeUnavailableError."""
+    """Return the facts of a Checkout Session as it is at Stripe now.
+
+    Raises StripeRefusedError and StripeUnavailableError.
+    """
     params: Any = {"expand": ["payment_intent"]}
     session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.retrieve(session_id, params))
     return from_object(session, as_of)
 
 
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
-    """A PaymentIntent with its charges, refunds and disputes; empty when Stripe doesn't know it."""
+    """Return the facts of a PaymentIntent, its charges, refunds and disputes; none when Stripe doesn't know it.
+
+    Raises StripeUnavailableError.
+    """
     try:
         intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
     except StripeRefusedError:
@@ -28,12 +34,12 @@ def everything_about(payment_intent_id: str) -> list[StripeFact]:
         call(lambda stripe: stripe.v1.refunds.list(params)),
         call(lambda stripe: stripe.v1.disputes.list(params)),
     )
-    found = [(intent, as_of), *((obj, page_as_of) for page, page_as_of in pages for obj in page["data"])]
-    return [fact for obj, seen_at in found for fact in from_object(obj, seen_at)]
+    objects = [(intent, as_of), *((obj, listed_at) for page, listed_at in pages for obj in page["data"])]
+    return [fact for obj, read_at in objects for fact in from_object(obj, read_at)]
 
 
 def events_since(since: int) -> list[dict[str, Any]]:
-    """Events of the types listened to that Stripe created from `since` (Unix seconds) on, oldest first.
+    """Return events of our types that Stripe created at or after `since` (Unix seconds), oldest first.
 
     Stripe keeps them for 30 days. Raises StripeUnavailableError. https://docs.stripe.com/api/events/list
     """

@@ -1,4 +1,4 @@
-"""Stripe's JSON objects -> facts. The only reader of Stripe's shapes."""
+"""Reads facts out of Stripe's JSON objects. No other module knows their shapes."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -10,11 +10,11 @@ from ..domain.precedence import RANK_OF
 
 
 class MalformedObjectError(ValueError):
-    """A Stripe object without the fields that its fact needs; the message names the field."""
+    """A Stripe object lacks a field that its fact needs; the message names the field."""
 
 
 def _text(obj: Json, name: str) -> str:
-    """An id field: a string, an expanded object, or null."""
+    """Return a text field, of an expanded object its id, or "" for null. Raises MalformedObjectError."""
     value = obj.get(name)
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
@@ -25,6 +25,7 @@ def _text(obj: Json, name: str) -> str:
 
 
 def _amount(obj: Json, name: str) -> int:
+    """Return a field that is a whole number, such as minor units or Unix seconds; 0 for null."""
     value = obj.get(name)
     if value is None:
         return 0
@@ -34,6 +35,7 @@ def _amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
+    """Return those fields of a fact that all kinds of Stripe objects have."""
     if status not in RANK_OF[kind]:
         raise MalformedObjectError(f"{kind} status {status!r} is unknown")
     if not (stripe_id := _text(obj, "id")):
@@ -56,7 +58,7 @@ def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
 
 
 def our_payment_id(metadata: Json) -> str:
-    """The payment's public id that we put into Stripe's metadata, or "" when there is none of ours."""
+    """Return the payment's public id from an object's metadata, or "" if this site didn't put one there."""
     try:
         return str(uuid.UUID(str(metadata.get("payment_id", ""))))
     except ValueError:
@@ -64,7 +66,10 @@ def our_payment_id(metadata: Json) -> str:
 
 
 def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
-    """https://docs.stripe.com/api/checkout/sessions/object"""
+    """Return the fact of a Checkout Session; `failed` says that its delayed payment failed.
+
+    https://docs.stripe.com/api/checkout/sessions/object
+    """
     status, paid = _text(obj, "status"), _text(obj, "payment_status")
     if status == "complete":
         intent = obj.get("payment_intent")
@@ -76,7 +81,7 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
 
 
 def from_intent(obj: Json, as_of: int) -> StripeFact:
-    """https://docs.stripe.com/api/payment_intents/object"""
+    """Return the fact of a PaymentIntent. https://docs.stripe.com/api/payment_intents/object"""
     status = _text(obj, "status")
     error = obj.get("last_payment_error") or {}
     if status in ("requires_payment_method", "requires_confirmation", "requires_capture"):
@@ -96,7 +101,7 @@ def _failure_code(error: Json) -> str:
 
 
 def from_charge(obj: Json, as_of: int) -> StripeFact:
-    """https://docs.stripe.com/api/charges/object"""
+    """Return the fact of a charge. https://docs.stripe.com/api/charges/object"""
     method = obj.get("payment_method_details")
     details = {"method": str(method.get("type", ""))[:40]} if isinstance(method, Mapping) else {}
     if obj.get("failure_code"):
@@ -111,7 +116,7 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_refund(obj: Json, as_of: int) -> StripeFact:
-    """https://docs.stripe.com/api/refunds/object"""
+    """Return the fact of a refund. https://docs.stripe.com/api/refunds/object"""
     common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
     details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
     if request := (obj.get("metadata") or {}).get("refund_request"):
@@ -125,7 +130,7 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_dispute(obj: Json, as_of: int) -> StripeFact:
-    """https://docs.stripe.com/api/disputes/object"""
+    """Return the fact of a dispute. https://docs.stripe.com/api/disputes/object"""
     evidence = obj.get("evidence_details") or {}
     details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
@@ -139,7 +144,7 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
 
 
 def _charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
-    """A charge, and the refunds that older API versions put inside it."""
+    """Return the facts of a charge and of the refunds that older API versions put inside it."""
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
     if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
@@ -154,7 +159,7 @@ def _one(reader: Callable[[Json, int], StripeFact]) -> Reader:
     return lambda obj, as_of: [reader(obj, as_of)]
 
 
-# The event types listened to, each with what it yields. Also what to give to `stripe listen --events`.
+# The event types that are applied, each with the reader of its object. `stripe listen --events` takes the same list.
 EVENT_READERS: dict[str, Reader] = {
     "checkout.session.completed": _one(from_session),
     "checkout.session.expired": _one(from_session),
@@ -185,7 +190,7 @@ OBJECT_READERS: dict[str, Reader] = {
 
 
 def from_event(event: Json) -> list[StripeFact]:
-    """Facts in a webhook event; empty for a type that is not listened to. Raises MalformedObjectError."""
+    """Return the facts in a webhook event, none for a type that isn't applied. Raises MalformedObjectError."""
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:
         return []
@@ -197,5 +202,5 @@ def from_event(event: Json) -> list[StripeFact]:
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:
-    """Facts in an object that Stripe's API answered at `as_of`."""
+    """Return the facts in an object that Stripe's API answered at `as_of` (Unix seconds)."""
     return OBJECT_READERS[str(obj.get("object"))](obj, as_of)

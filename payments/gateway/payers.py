@@ -1,4 +1,4 @@
-"""What dj-stripe keeps of who paid, and taking it out."""
+"""Erases who paid from dj-stripe's tables."""
 
 import json
 from collections.abc import Collection, Set
@@ -28,7 +28,10 @@ COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod,
 
 
 def forget_payers(known_ids: Collection[str]) -> int:
-    """Empty PERSONAL fields in what these ids name: copies of objects and events, the payer's, bodies; how many."""
+    """Set PERSONAL fields to null in every row about these Stripe ids, and return how many rows there were.
+
+    That includes the payers' Customer and PaymentMethod, and the bodies of deliveries.
+    """
     ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
         for data in model.objects.filter(id__in=known_ids).values_list("stripe_data", flat=True):
@@ -44,7 +47,7 @@ def forget_payers(known_ids: Collection[str]) -> int:
 
 
 def _forget_in_bodies(ids: Set[str]) -> int:
-    """Of deliveries that failed, weren't understood or were refused, only the body is kept, and may be replayed."""
+    """Erase in the bodies of deliveries without an Event row, which may still be replayed. Return how many."""
     forgotten = 0
     for events in bodies(WebhookEventTrigger.objects.all()):
         for key, event in events.items():
@@ -55,14 +58,14 @@ def _forget_in_bodies(ids: Set[str]) -> int:
 
 
 def _mentions(value: Any, ids: Set[str]) -> bool:
-    """Whether one of these ids stands anywhere in a Stripe object's JSON."""
+    """Return whether one of these ids stands anywhere in a Stripe object's JSON."""
     if isinstance(value, dict | list):
         return any(_mentions(inner, ids) for inner in (value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and value in ids
 
 
 def without_person(value: Any) -> Any:
-    """A Stripe object's JSON with everything personal set to null; it can still be replayed."""
+    """Return a Stripe object's JSON with PERSONAL fields set to null; it can still be replayed."""
     if isinstance(value, dict):
         return {key: None if key in PERSONAL else without_person(inner) for key, inner in value.items()}
     return [without_person(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Asking Stripe what it knows, and putting the answer through the same ledger as webhooks."""
+"""Asks Stripe for the present state of a payment's objects, and records it in the ledger as webhooks do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .lookup import everything_about, read_session
 
 
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
-    """Record everything that Stripe says now of this payment's objects. Raises StripeUnavailableError."""
+    """Fetch this payment's objects from Stripe and record them. Raises StripeUnavailableError."""
     facts = facts_at_stripe(payment)
     if not facts:
         return Recorded(EventReceipt.Outcome.NO_CHANGE, payment)
@@ -22,12 +22,12 @@ def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = No
 
 
 def confirm_return(payment: Payment, session_id: str) -> bool:
-    """Whether a return URL's session is one that we opened for this payment. Asks nobody."""
+    """Return whether the session in a return URL was opened for this payment. Reads the database only."""
     return session_id.isprintable() and payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """This payment's objects as Stripe has them now, found from those that we know of."""
+    """Return the facts of this payment's sessions and PaymentIntents, and of all that belongs to them, from Stripe."""
     facts = list(_sessions(payment))
     known = {fact.payment_intent_id for fact in facts}
     known |= set(payment.facts.values_list("payment_intent_id", flat=True))

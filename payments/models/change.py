@@ -1,4 +1,4 @@
-"""The moves of a payment."""
+"""The history of a payment: one row for each change."""
 
 from django.conf import settings
 from django.db import models
@@ -9,7 +9,7 @@ from .payment import Payment
 
 
 class StatusChange(models.Model):
-    """One move of a payment: audit log, timeline and toast text in one. Never updated, never deleted."""
+    """One change of a payment. The audit log, the timeline and toasts read it; it is never updated or deleted."""
 
     class Source(models.TextChoices):
         WEBHOOK = "webhook", _("Stripe")
@@ -27,7 +27,7 @@ class StatusChange(models.Model):
     version = models.PositiveIntegerField()
     from_status = models.CharField(max_length=20, choices=PaymentStatus)
     to_status = models.CharField(max_length=20, choices=PaymentStatus)
-    standing = models.JSONField()  # the whole Standing after this move, amounts in minor units
+    standing = models.JSONField()  # the whole Standing after this change, amounts in minor units
     booking = models.JSONField(default=dict, blank=True)  # what is new about the appointment itself
     source = models.CharField(max_length=12, choices=Source)
     stripe_event_id = models.CharField(max_length=255, blank=True)
@@ -46,10 +46,10 @@ class StatusChange(models.Model):
 
     @property
     def moved(self) -> bool:
-        """Whether the status itself changed, so that people should be told."""
+        """Return whether the status itself changed, so that pages show a toast."""
         return self.from_status != self.to_status
 
     @property
     def latency(self) -> float | None:
-        """Seconds from what happened at Stripe (whole seconds there) to our knowing it."""
+        """Return the seconds from the event at Stripe (whole seconds there) to this row; None without an event."""
         return (self.created_at - self.occurred_at).total_seconds() if self.occurred_at else None

@@ -1,4 +1,4 @@
-"""What is told by e-mail: one row for each move that is, found and sent by `manage.py send_emails`."""
+"""E-mails about payments: one row for each, made and sent by `manage.py send_emails`."""
 
 import datetime
 from typing import Self
@@ -16,25 +16,26 @@ GIVE_UP_AFTER = datetime.timedelta(days=3)
 
 class EmailQuerySet(models.QuerySet["Email"]):
     def unsent(self) -> Self:
+        """Return e-mails that are neither sent nor given up."""
         return self.filter(sent_at=None, given_up_at=None)
 
     def due(self) -> Self:
-        """Those to be tried now, the oldest first."""
+        """Return e-mails to be sent now, the oldest first."""
         return self.unsent().filter(try_at__lte=timezone.now()).order_by("pk")
 
     def given_up(self) -> Self:
         return self.exclude(given_up_at=None)
 
     def revive(self) -> int:
-        """Let those that were given up be tried anew; how many."""
+        """Let e-mails that were given up be tried again, and return how many."""
         now = timezone.now()
         return self.given_up().update(given_up_at=None, try_at=now, tries=0, created_at=now)
 
 
 class Email(models.Model):
-    """One e-mail about one move of a payment. It holds neither address nor text: both are made when it is sent.
+    """One e-mail about one change of a payment, without address and text: both are made when it is sent.
 
-    `amount` came in or went back with this move, in minor units of the payment's currency.
+    `amount` came in or went back with this change, in minor units of the payment's currency.
     """
 
     class Kind(models.TextChoices):
@@ -47,7 +48,7 @@ class Email(models.Model):
     amount = models.PositiveBigIntegerField(_("amount"))
     tries = models.PositiveIntegerField(_("tries"), default=0)
     try_at = models.DateTimeField(_("next try"), default=timezone.now)
-    error = models.CharField(_("error"), max_length=80, blank=True)  # what the last try met; never an address
+    error = models.CharField(_("error"), max_length=80, blank=True)  # why the last try failed; never an address
     created_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
     given_up_at = models.DateTimeField(_("given up"), null=True, blank=True)
@@ -66,7 +67,10 @@ class Email(models.Model):
         return f"{self.kind} {self.change_id}"
 
     def claim(self) -> bool:
-        """Whether this process is the one to try now. Another may only once the pause is over, should this one die."""
+        """Return whether this process may send the e-mail now. Others may not before the pause is over.
+
+        So that an e-mail is sent after all when its process dies.
+        """
         pause = datetime.timedelta(seconds=min(FIRST_PAUSE * 2**self.tries, LONGEST_PAUSE))
         mine = Email.objects.unsent().filter(pk=self.pk, tries=self.tries)
         claimed = mine.update(tries=self.tries + 1, try_at=timezone.now() + pause)
@@ -74,17 +78,18 @@ class Email(models.Model):
         return bool(claimed)
 
     def sent(self) -> None:
+        """Store that the e-mail is sent."""
         Email.objects.filter(pk=self.pk).update(sent_at=timezone.now(), error="")
 
     def failed(self, error: str, *, hopeless: bool) -> None:
-        """Remember why; it is tried again unless that is hopeless or it has been tried for long enough."""
+        """Store why sending failed; give up if that is `hopeless` or GIVE_UP_AFTER is over, else try again later."""
         now = timezone.now()
         over = hopeless or self.created_at < now - GIVE_UP_AFTER
         Email.objects.filter(pk=self.pk).update(error=error[:80], given_up_at=now if over else None)
 
 
 class Correspondent(models.Model):
-    """In which language to write to somebody: that of the page on which they last went to pay."""
+    """The language to write to a user in: that of the page on which they last started to pay."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+")
     language = models.CharField(max_length=7)
@@ -98,7 +103,7 @@ class Correspondent(models.Model):
 
 
 class FeedReader(models.Model):
-    """How far a worker has read the staff feed: dense numbers in commit order, so nothing is missed or read twice."""
+    """How far a worker has read the staff feed. Numbers follow commits without holes, so none is missed."""
 
     name = models.CharField(max_length=20, unique=True)
     seq = models.PositiveBigIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""One row per Stripe event that was delivered to us: what makes applying it happen once."""
+"""The receipts of Stripe's events: one row for each event, so that it is applied once."""
 
 import datetime
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ..db import statements
 from .change import StatusChange
 from .payment import Payment
 
-# Django's own upsert says nothing of a row that was there. One statement instead of two on every webhook.
+# One statement instead of two on every webhook. Django's own upsert doesn't return a row that was there before.
 CLAIM = """
 INSERT INTO {table}
     (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
@@ -24,33 +24,34 @@ RETURNING {columns}
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """This event's row, one delivery more, locked: copies of one event wait for each other until commit."""
+        """Count a delivery of this event and return its row, locked: other copies of the event wait for the commit."""
         values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
         sql = CLAIM.format(table=EventReceipt._meta.db_table, columns="{columns}")
         receipt: EventReceipt = statements.read(sql, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:
-        """Events about this Stripe object that wait for their payment."""
+        """Return receipts of events about this Stripe object whose payment isn't known yet."""
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
+        """Store what became of these events."""
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
 
     def about(self, payment: Payment) -> Self:
-        """Those that were applied to this payment, or wait or failed and are about one of its Stripe objects."""
+        """Return receipts of events that were applied to this payment or are about one of its Stripe objects."""
         return self.filter(models.Q(payment=payment) | models.Q(object_id__in=payment.facts.values("stripe_id")))
 
     def unmirrored(self) -> Self:
-        """Those whose Stripe object dj-stripe hasn't copied since."""
+        """Return receipts of events whose Stripe object dj-stripe hasn't copied since."""
         return self.filter(mirrored_at=None).exclude(object_id="")
 
     def needing_a_person(self) -> Self:
-        """Events that no retry will help."""
+        """Return receipts of events that a person has to look at, because a retry doesn't help."""
         return self.filter(outcome__in=EventReceipt.HELPLESS)
 
     def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
-        """By outcome: how many events are not, or not yet, applied, and when the oldest of them came."""
+        """Return by outcome how many events are not, or not yet, applied, and when the oldest of them came."""
         found = self.filter(outcome__in=EventReceipt.UNAPPLIED).order_by()
         rows = found.values_list("outcome").annotate(models.Count("pk"), models.Min("received_at"))
         return {outcome: (count, since) for outcome, count, since in rows}
@@ -60,6 +61,8 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
 
 
 class EventReceipt(models.Model):
+    """One event of Stripe's and what became of it."""
+
     class Outcome(models.TextChoices):
         RECEIVED = "received", _("Received")
         APPLIED = "applied", _("Applied")
@@ -72,7 +75,7 @@ class EventReceipt(models.Model):
         FAILED = "failed", _("Failed")
         DEAD = "dead", _("Given up")
 
-    HELPLESS = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.DEAD)  # no retry helps
+    HELPLESS = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.DEAD)  # a person has to look
     PENDING = (Outcome.RECEIVED, Outcome.DEFERRED)
     UNAPPLIED = (*PENDING, *HELPLESS)
 
@@ -90,7 +93,7 @@ class EventReceipt(models.Model):
     mirrored_at = models.DateTimeField(_("copied by dj-stripe"), null=True, blank=True)
 
     objects = EventReceiptQuerySet.as_manager()
-    change: StatusChange | None = None  # what applying it just moved; not stored
+    change: StatusChange | None = None  # what applying the event changed; not stored
 
     class Meta:
         ordering = ("-received_at",)
@@ -104,8 +107,9 @@ class EventReceipt(models.Model):
 
     @property
     def done(self) -> bool:
-        """Whether another delivery of this event has nothing left to do. A failed one has."""
+        """Return whether another delivery has nothing left to do; a failed event is applied again."""
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 
     def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:
+        """Set what became of the event, without storing it."""
         self.outcome, self.payment, self.settled_at = outcome, payment, timezone.now()

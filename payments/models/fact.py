@@ -1,4 +1,4 @@
-"""One row per Stripe object that we heard of, and per desk payment."""
+"""Facts in the database: one row for each Stripe object that an event or an answer was about, and each desk payment."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 
-# Asked of every webhook, and dear to compile anew.
+# Every webhook runs this query, and the ORM would compile it each time.
 BELONGING = """
 SELECT {columns} FROM {fact}
 WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id IS NULL AND (
@@ -41,7 +41,7 @@ WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id
 
 
 def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
-    """Of the objects themselves, of their PaymentIntents and of their charges."""
+    """Return the ids of the objects themselves, of their PaymentIntents and of their charges."""
     facts = list(facts)
     intents, charges = {fact.payment_intent_id for fact in facts}, {fact.charge_id for fact in facts}
     return {fact.stripe_id for fact in facts}, intents - {""}, charges - {""}
@@ -49,12 +49,16 @@ def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
 
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
-        """Those of the same objects, PaymentIntents or charges as these facts: of the same payment, so Stripe says."""
+        """Return facts that share an object, PaymentIntent or charge with these, and so belong to the same payment."""
         ids, intents, charges = _ids(facts)
         return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
     def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
-        """A payment's own, and those that were waiting for it or for these facts about it; asked as `rows.ask` does."""
+        """Load a payment's facts; call what is returned to get them.
+
+        They include facts without a payment that name it in their metadata or share a Stripe object with `facts`. Until
+        the call the query may share a round trip with others (see `statements.ask`).
+        """
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
         places = [", ".join(["%s"] * len(group)) for group in groups]
         tables = {"fact": Fact._meta.db_table, "payment": Payment._meta.db_table}
@@ -62,12 +66,12 @@ class FactQuerySet(models.QuerySet["Fact"]):
         return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
-        """Those whose payment isn't known yet."""
+        """Return facts whose payment isn't known yet."""
         return self.filter(payment=None)
 
 
 class Fact(models.Model):
-    """A StripeFact at rest. `as_of` and `created` are Unix seconds; amounts are minor units of `currency`."""
+    """A StripeFact in the database. `as_of` and `created` are Unix seconds; amounts are minor units of `currency`."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")
     claimed_payment = models.UUIDField(_("payment named in the metadata"), null=True, blank=True)

@@ -1,4 +1,4 @@
-"""What each audience has been told: one dense, numbered list of entries per audience."""
+"""Feeds: for each audience, the changes that its pages show, numbered without holes."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,11 @@ STAFF = "staff"
 
 
 def patient_audience(user_id: int) -> str:
+    """Return the name of a patient's own feed."""
     return f"patient.{user_id}"
 
 
-# Locks, counts and reads in one statement, row by row in the order given.
+# One statement locks the feeds in the order given, counts them up and returns them.
 NEXT = """
 INSERT INTO {table} (audience, head, pruned) VALUES {rows}
 ON CONFLICT (audience) DO UPDATE SET head = {table}.head + 1
@@ -26,10 +27,10 @@ RETURNING {columns}
 
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(self, change: StatusChange, audiences: Iterable[str]) -> "list[FeedEntry]":
-        """Number one entry for each audience. Call it last in a transaction.
+        """Append one entry to each audience's feed. Call it last in a transaction.
 
-        The feeds stay locked until its end, which makes commit order the order of numbers and leaves no holes;
-        taken in sorted order, so that two calls never deadlock.
+        The feeds stay locked until the transaction ends, so that numbers follow commits and have no holes. They are
+        locked in sorted order, so that two calls never deadlock.
         """
         names = sorted(set(audiences))
         rows = ", ".join(["(%s, 1, 0)"] * len(names))
@@ -40,11 +41,12 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         return entries
 
     def head_of(self, audience: str) -> int:
+        """Return the number of the audience's newest entry, 0 if it has none."""
         return self.filter(audience=audience).values_list("head", flat=True).first() or 0
 
 
 class Feed(models.Model):
-    """`head` is the newest entry's number; entries up to `pruned` are gone."""
+    """The feed of one audience. `head` is its newest entry's number; entries up to `pruned` are deleted."""
 
     audience = models.CharField(max_length=40, unique=True)
     head = models.PositiveBigIntegerField(default=0)
@@ -61,6 +63,8 @@ class Feed(models.Model):
 
 
 class FeedEntry(models.Model):
+    """One change of a payment, as number `seq` of a feed."""
+
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="entries")
     seq = models.PositiveBigIntegerField()
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="+")

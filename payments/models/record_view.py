@@ -1,4 +1,4 @@
-"""Which member of the staff opened which payment, and with it a patient's record."""
+"""Log of which member of staff opened which payment, and with it a patient's record."""
 
 import datetime
 
@@ -10,18 +10,19 @@ from django.utils.translation import gettext_lazy as _
 
 from .payment import Payment
 
-AGAIN_AFTER = datetime.timedelta(minutes=15)  # one row for each look, not for each page and fragment of it
+AGAIN_AFTER = datetime.timedelta(minutes=15)  # so that a visit is one row, not one for each page and fragment
 
 
 class RecordViewQuerySet(models.QuerySet["RecordView"]):
     def note(self, payment: Payment, user: AbstractUser) -> None:
+        """Log that the user opened the payment, unless they did so in the last 15 minutes."""
         recent = self.filter(payment=payment, user=user.pk, at__gt=timezone.now() - AGAIN_AFTER)
         if not recent.exists():
             self.create(payment=payment, user_id=user.pk)
 
 
 class RecordView(models.Model):
-    """Never updated; deleted by `manage.py prune` when it is old."""
+    """One visit to a payment's page. `manage.py prune` deletes old ones."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="views")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("who"))

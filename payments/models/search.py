@@ -1,4 +1,4 @@
-"""How the front desk finds payments: by day, tab, practitioner and text."""
+"""The front desk's search for payments: by day, tab, practitioner and text."""
 
 import datetime
 import math
@@ -25,7 +25,7 @@ STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")
 
 
 class Tab(models.TextChoices):
-    """The day list's tabs, each a group of statuses that asks the same of the front desk."""
+    """The tabs of the day list. Each groups statuses that call for one action at the front desk."""
 
     ALL = "all", _("All")
     TO_PAY = "to_pay", _("To pay")
@@ -39,6 +39,7 @@ class Tab(models.TextChoices):
 
     @property
     def condition(self) -> Q:
+        """Return the filter for the tab's payments."""
         if self is Tab.ALL:
             return Q()
         if self is Tab.TO_REVIEW:
@@ -64,21 +65,21 @@ TAB_STATUSES = {
 
 class SearchQuerySet(models.QuerySet[Row]):
     def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
-        """Those whose appointment starts on these calendar days, both included, in the clinic's time zone."""
+        """Return payments of appointments from `first` to `last`, both included, as days in the clinic's time zone."""
         begin = timezone.make_aware(datetime.datetime.combine(first, datetime.time.min))
         end = timezone.make_aware(datetime.datetime.combine(last + datetime.timedelta(days=1), datetime.time.min))
         return self.filter(appointment__start__gte=begin, appointment__start__lt=end)
 
     def upcoming(self) -> Self:
-        """Those whose appointment isn't over, the next one first."""
+        """Return payments of appointments that aren't over, the next one first."""
         return self.filter(appointment__end__gte=timezone.now()).order_by("appointment__start")
 
     def past(self) -> Self:
-        """Those whose appointment is over, the last one first."""
+        """Return payments of appointments that are over, the last one first."""
         return self.filter(appointment__end__lt=timezone.now()).order_by("-appointment__start")
 
     def due_between(self, least: Decimal | None, most: Decimal | None) -> Self:
-        """Those whose price lies within these, both included, in major units of each payment's own currency."""
+        """Return payments whose price is from `least` to `most` major units of their own currency; None is no limit."""
         found = Q()
         for places, condition in DECIMALS.items():
             if least is not None:
@@ -89,7 +90,7 @@ class SearchQuerySet(models.QuerySet[Row]):
         return self if least is None and most is None else self.filter(found)
 
     def matching(self, text: str) -> Self:
-        """By a Stripe id, an appointment's reference, or words of the patient's name."""
+        """Return payments that match each word: a Stripe id, a reference or part of the patient's name."""
         found = self
         for word in text.split():
             if word.startswith(STRIPE_ID_PREFIXES):
@@ -102,10 +103,11 @@ class SearchQuerySet(models.QuerySet[Row]):
         return found
 
     def in_tab(self, tab: Tab) -> Self:
+        """Return the payments that a tab shows."""
         return self.filter(tab.condition)
 
     def tab_counts(self) -> dict[Tab, int]:
-        """How many payments each tab would show, in one query."""
+        """Return how many payments each tab shows, with one query."""
         counts = {tab.value: Count("pk", filter=tab.condition) for tab in Tab if tab is not Tab.ALL}
         found = self.order_by().aggregate(**counts, all=Count("pk"))
         return {tab: found[tab.value] for tab in Tab}
