@@ -5,7 +5,7 @@ from .logs import request_id
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    """What every page shows: whose site it is, whether money is real, and in errors what to look for in the log."""
+    """Return what every page shows: the clinic, whether money is real, and the request's id for error pages."""
     return {
         "clinic_name": settings.CLINIC_NAME,
         "clinic_address": settings.CLINIC_ADDRESS,

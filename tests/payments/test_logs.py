@@ -1,4 +1,4 @@
-"""What the log says, and what it never says."""
+"""The log: which events and fields it has, and what it must not hold."""
 
 import io
 import json
@@ -24,7 +24,7 @@ PAYMENTS = Path(__file__).parents[2] / "payments"
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """The root logger's output as JSON."""
+    """Return what the root logger writes, as lines of JSON."""
     handler, root = logging.StreamHandler(written := io.StringIO()), logging.getLogger()
     handler.setFormatter(JsonFormatter())
     level = root.level

@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 class Command(OperatorCommand):
     help = (
-        "Ask Stripe about payments that stand still, expire Checkout pages that must not be paid any more, settle"
-        " refunds without an answer and find payments for waiting events. Safe on a timer and beside a running site."
+        "Ask Stripe about payments that stand still, expire Checkout pages that must not be paid any more, send refunds"
+        " without an answer again and find payments for waiting events. Safe on a timer and beside a running site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Rows written and read with kept SQL are the rows that the ORM would have written and read."""
+"""Rows written and read with cached SQL equal those that the ORM writes and reads."""
 
 import datetime
 import uuid

@@ -48,7 +48,7 @@ histories = st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from("
 
 
 class NoDatabase:
-    """Enough of a payment for Story."""
+    """The attributes of a payment that Story needs."""
 
     public_id, amount_due, currency = "00000000-0000-4000-8000-000000000001", 5000, "eur"
 
@@ -130,7 +130,7 @@ def test_the_whole_history_again_changes_nothing_and_tells_nobody(
 
 
 def deliver_at_once(events: list[Event], threads: int) -> list[int]:
-    """Status codes of the answers, with every thread starting at the same moment."""
+    """Deliver events in threads that start at one moment, and return the status codes of the answers."""
     start = threading.Barrier(threads)
 
     def work(share: list[Event]) -> list[int]:

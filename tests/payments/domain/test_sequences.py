@@ -1,4 +1,4 @@
-"""The truth table of a payment's status: each row through the real webhook view, in its order of arrival."""
+"""The truth table of a payment's status: each row's events go through the real webhook view in their order."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def row(title: str, tell: Callable[[Story], list[Event]], status: S, **also: Any
 
 
 def swapped(tell: Callable[[Story], list[Event]]) -> Callable[[Story], list[Event]]:
-    """The same events, arriving last first."""
+    """Return the events in reverse order."""
     return lambda s: tell(s)[::-1]
 
 

@@ -1,4 +1,4 @@
-"""A Stripe that does whatever Stripe may do, and delivers what it likes, when it likes, as often as it likes."""
+"""A state machine that does whatever Stripe may do, and delivers its events in any order, any number of times."""
 
 import random
 from typing import Any
@@ -20,7 +20,7 @@ ATTEMPT = st.sampled_from("AB")
 
 
 class StripeMachine(RuleBasedStateMachine):
-    """Keeps the truth that Stripe would keep; the site sees only the events that are delivered."""
+    """Stripe's own state of a payment; the site learns of it only from the events that are delivered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class StripeMachine(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 8), status=st.sampled_from(["succeeded", "failed"]))
     def finish_refund(self, choice: int, status: str) -> None:
-        """A pending refund succeeds; any refund may still fail."""
+        """Let a pending refund succeed, or any refund fail."""
         name = str(choice + 1)
         if name in self.refunds and self.refunds[name]["status"] != "failed":
             self.refunds[name]["status"] = status
@@ -112,7 +112,7 @@ class StripeMachine(RuleBasedStateMachine):
 
     @rule(choice=st.randoms(use_true_random=False))
     def deliver(self, choice: Any) -> None:
-        """Any event, also one that was delivered before."""
+        """Deliver any event, also one that was delivered before."""
         if self.sent:
             self._receive(choice.choice(self.sent))
 
@@ -132,7 +132,7 @@ class StripeMachine(RuleBasedStateMachine):
         assert self.standing.refunded <= self.standing.received
 
     def teardown(self) -> None:
-        """Once everything has arrived, in whatever order, the site says what Stripe says."""
+        """Deliver every event, and compare the site with Stripe."""
         for event in random.Random(len(self.delivered)).sample(self.sent, len(self.sent)):
             self._receive(event)
         standing = self.standing

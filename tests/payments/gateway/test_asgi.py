@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def post(chunks: list[bytes], *headers: tuple[bytes, bytes], path: str = "/stripe/webhook/") -> tuple[int, Any]:
-    """The answer's status and its start message and body."""
+    """POST a body in these chunks, and return the answer's status, headers and body."""
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"host", b"testserver"), *headers]
     server: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ async def test_pages_still_answer_everything_else(story: Story) -> None:
 
 
 @pytest.mark.postgres(only=True)
-def test_a_connection_that_broke_is_met_with_503_then_made_anew(story: Story) -> None:
+def test_after_a_503_a_broken_connection_is_opened_again(story: Story) -> None:
     def told(event: Event) -> int:
         body, header = signed(event)
         return async_to_sync(post)([body], header)[0]

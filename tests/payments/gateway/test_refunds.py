@@ -1,4 +1,4 @@
-"""Giving money back through the sandbox."""
+"""Refunds, against the sandbox."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""The webhook's view and what it records. Hostile deliveries are sent to a live site, in tests/inputs."""
+"""The webhook's view and the rows that it stores. Hostile deliveries are sent to a live site, in tests/inputs."""
 
 import json
 import uuid
@@ -64,7 +64,7 @@ def test_a_failed_delivery_is_recorded_with_its_error(story: Story, monkeypatch:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deleted_endpoint_is_made_anew(story: Story) -> None:
+def test_a_deleted_endpoint_is_made_again(story: Story) -> None:
     event = story.completed()
     djstripe.known_endpoint()
     WebhookEndpoint.objects.all().delete()
