@@ -3,9 +3,9 @@
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils.translation import override
 
+from accounts.models import User
 from payments.desk import till
 from payments.desk.exports import cells
 from payments.desk.receipts import lines_of
