@@ -1,7 +1,7 @@
-"""Why isn't it updating? Each check looks at one link of the chain from Stripe to a page and says what to do.
+"""Health checks: each examines one link between Stripe and an open page, and says how to repair it.
 
-`manage.py payments_doctor` runs all of them, the page /desk/why/ those that are quick and safe in a request.
-docs/troubleshooting.md has a section for each.
+`manage.py payments_doctor` runs QUICK and THOROUGH; the page /desk/why/ runs IN_PROCESS and QUICK, which are fast and
+safe during a request. docs/troubleshooting.md has a section for each check.
 """
 
 import logging
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 from django.utils.translation import gettext as _
 
-from . import database, delivery, events, machine, post, stripe
+from . import database, delivery, emails, events, machine, stripe
 from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
 
-IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # nothing to see from a command
+IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # a command has no open pages to look at
 QUICK: dict[str, Check] = {
     "configuration": machine.configuration,
     "database-settings": database.settings_of_connection,
@@ -25,7 +25,7 @@ QUICK: dict[str, Check] = {
     "refunds-unanswered": events.unanswered_refunds,
     "sweep": events.sweep_work,
     "mirror": events.mirror_lag,
-    "emails": post.sent,
+    "emails": emails.unsent,
     "feeds": database.feeds,
     "prune": database.prunable,
     "disk": machine.disk,
@@ -48,12 +48,12 @@ CHECKS = QUICK | THOROUGH
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
-    """One finding for each check; a check that fails itself is a finding too."""
+    """Run each check and yield its finding; a check that raises yields a finding of level ERROR."""
     for name, check in checks.items():
-        yield Finding(name, *(_tried(name, check)))
+        yield Finding(name, *_run(name, check))
 
 
-def _tried(name: str, check: Callable[[], Verdict]) -> Verdict:
+def _run(name: str, check: Callable[[], Verdict]) -> Verdict:
     try:
         return check()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the database holds, and whether it agrees with itself."""
+"""Checks of the database: its settings, its integrity, and whether payments, timelines and feeds are consistent."""
 
 import datetime
 from collections.abc import Iterator
@@ -15,29 +15,29 @@ from ..domain.status import derive
 from ..models import Feed, FeedEntry, Payment
 from .finding import Verdict, error, ok, warning
 
-AT_ONCE = 500  # payments read at once
-NAMED = 5  # how many of those that are wrong a finding names
-KEPT = datetime.timedelta(days=14)  # prune, run daily, keeps a week
+BATCH_SIZE = 500  # payments fetched by one query
+MAX_NAMED = 5  # faulty rows that a finding lists
+FEED_AGE_LIMIT = datetime.timedelta(days=14)  # twice what `prune` keeps when it runs daily
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
-def rows(sql: str) -> list[tuple[object, ...]]:
+def fetch_all(sql: str) -> list[tuple[object, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
 
 
 def settings_of_connection() -> Verdict:
-    """As the database itself says, whatever settings.py asked for."""
+    """Check the settings that the database reports for this connection, because a pooler may drop those we sent."""
     if connection.vendor == "sqlite":
-        (mode,) = rows("PRAGMA journal_mode")[0]
+        (mode,) = fetch_all("PRAGMA journal_mode")[0]
         if mode == "wal":
             return ok(_("SQLite writes ahead (WAL), so readers and writers don’t wait for each other."))
         return warning(
             _("SQLite’s journal mode is %(mode)s: each webhook waits until all pages have been read.") % {"mode": mode},
             _("Put the database on a local disk, not a network one, and set init_command to PRAGMA journal_mode=WAL."),
         )
-    missing = [name for name in TIMEOUTS if rows(f"SHOW {name}")[0][0] == "0"]
+    missing = [name for name in TIMEOUTS if fetch_all(f"SHOW {name}")[0][0] == "0"]
     if missing:
         return warning(
             _("PostgreSQL has no %(names)s: one stuck transaction may hold everybody up.")
@@ -49,14 +49,15 @@ def settings_of_connection() -> Verdict:
 
 def integrity() -> Verdict:
     if connection.vendor == "sqlite":
-        broken = [str(found) for (found,) in rows("PRAGMA integrity_check") if found != "ok"]
-        broken += [f"{table} row {row}" for table, row, *_rest in rows("PRAGMA foreign_key_check")]
+        broken = [str(found) for (found,) in fetch_all("PRAGMA integrity_check") if found != "ok"]
+        broken += [f"{table} row {row}" for table, row, *_rest in fetch_all("PRAGMA foreign_key_check")]
     else:
-        broken = [str(name) for (name,) in rows("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")]
-        broken += [str(name) for (name,) in rows("SELECT conname FROM pg_constraint WHERE NOT convalidated")]
+        indexes = fetch_all("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
+        constraints = fetch_all("SELECT conname FROM pg_constraint WHERE NOT convalidated")
+        broken = [str(name) for (name,) in indexes + constraints]
     if broken:
         return error(
-            _("The database is damaged: %(broken)s.") % {"broken": ", ".join(broken[:NAMED])},
+            _("The database is damaged: %(broken)s.") % {"broken": ", ".join(broken[:MAX_NAMED])},
             _("Stop the site, restore the last good backup, run `manage.py catch_up`, start the site."),
         )
     return ok(_("The database is whole."))
@@ -67,19 +68,23 @@ def migrations() -> Verdict:
     waiting = [str(migration) for migration, _back in executor.migration_plan(executor.loader.graph.leaf_nodes())]
     if waiting:
         return error(
-            _("Migrations are not applied: %(names)s.") % {"names": ", ".join(waiting[:NAMED])},
+            _("Migrations are not applied: %(names)s.") % {"names": ", ".join(waiting[:MAX_NAMED])},
             _("Run `manage.py migrate`, then restart the web processes and workers."),
         )
     return ok(_("Every migration is applied."))
 
 
 def standings() -> Verdict:
-    """Fold every payment's facts again and compare with the row that pages show."""
-    everything = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
-    shown = tqdm(everything.iterator(AT_ONCE), "standings", everything.count(), leave=False, disable=None)
-    wrong = [payment.public_id for payment in shown if not agrees(payment) and not agrees(again(payment))]
+    """Derive every payment's status from its facts again and compare the result with the stored row."""
+    payments = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
+    shown = tqdm(payments.iterator(BATCH_SIZE), "standings", payments.count(), leave=False, disable=None)
+    wrong = [
+        payment.public_id
+        for payment in shown
+        if not matches_facts(payment) and not matches_facts(reload_locked(payment))
+    ]
     if wrong:
-        named = ", ".join(str(public_id) for public_id in wrong[:NAMED])
+        named = ", ".join(str(public_id) for public_id in wrong[:MAX_NAMED])
         return error(
             _("Payments that show something else than their facts say: %(count)s (%(named)s).")
             % {"count": len(wrong), "named": named},
@@ -88,13 +93,14 @@ def standings() -> Verdict:
     return ok(_("Every payment shows what its facts say."))
 
 
-def agrees(payment: Payment) -> bool:
-    said = derive([fact.value for fact in payment.facts.all()], payment.terms)
-    return replace(said, method=payment.method) == payment.standing
+def matches_facts(payment: Payment) -> bool:
+    """Return whether the payment's stored status and amounts are what its facts derive to."""
+    derived = derive([fact.value for fact in payment.facts.all()], payment.terms)
+    return replace(derived, method=payment.method) == payment.standing
 
 
-def again(payment: Payment) -> Payment:
-    """The same under its lock: it may have moved while we looked."""
+def reload_locked(payment: Payment) -> Payment:
+    """Reload the payment with its row locked, so that a concurrent change isn't reported as a mismatch."""
     with transaction.atomic():
         return (
             Payment.objects.select_for_update(of=("self",))
@@ -105,11 +111,11 @@ def again(payment: Payment) -> Payment:
 
 
 def history() -> Verdict:
-    """Each version of a payment is one line of its timeline."""
+    """Check that each payment has as many status changes as its version says."""
     torn = (
         Payment.objects.annotate(moves=Count("changes")).exclude(moves=F("version")).values_list("public_id", flat=True)
     )
-    if found := [str(public_id) for public_id in torn[:NAMED]]:
+    if found := [str(public_id) for public_id in torn[:MAX_NAMED]]:
         return error(
             _("Payments whose timeline has gaps: %(count)s (%(named)s).")
             % {"count": torn.count(), "named": ", ".join(found)},
@@ -119,17 +125,17 @@ def history() -> Verdict:
 
 
 def feeds() -> Verdict:
-    """Numbers without holes, up to the head: by them a page knows that it missed nothing."""
-    holed = list(_holed())
-    if holed:
+    """Check that each feed's entries are numbered without gaps up to its head, because pages rely on it."""
+    gapped = list(_audiences_with_gaps())
+    if gapped:
         return error(
-            _("The numbers of these feeds have holes: %(names)s.") % {"names": ", ".join(holed[:NAMED])},
+            _("The numbers of these feeds have holes: %(names)s.") % {"names": ", ".join(gapped[:MAX_NAMED])},
             _("Run `manage.py prune --feeds 0`: open pages then load anew instead of waiting for what is gone."),
         )
     return ok(_("Every feed is numbered without holes."))
 
 
-def _holed() -> Iterator[str]:
+def _audiences_with_gaps() -> Iterator[str]:
     counted = Feed.objects.annotate(kept=Count("entries"), first=Min("entries__seq"), last=Max("entries__seq"))
     shape = counted.order_by("audience").values_list("audience", "pruned", "head", "kept", "first", "last")
     for audience, pruned, head, kept, first, last in shape:
@@ -140,7 +146,7 @@ def _holed() -> Iterator[str]:
 
 def prunable() -> Verdict:
     oldest = FeedEntry.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    if oldest and oldest < timezone.now() - KEPT:
+    if oldest and oldest < timezone.now() - FEED_AGE_LIMIT:
         return warning(
             _("Feed entries of %(date)s are still kept: `prune` does not run.") % {"date": f"{oldest:%Y-%m-%d}"},
             _("Run `manage.py prune` daily: tables that only grow make everything slower."),

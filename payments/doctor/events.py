@@ -1,4 +1,4 @@
-"""What came from Stripe and has not become the truth on a page yet."""
+"""Checks of events, refunds and copies that Stripe sent or owes us and that no payment shows yet."""
 
 import datetime
 
@@ -12,20 +12,20 @@ from ..models import EventReceipt, Payment
 from .finding import Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome
-PATIENCE = datetime.timedelta(minutes=15)  # within which a worker that runs has done its work
-OVERDUE = sweep.STUCK_AFTER + datetime.timedelta(days=1)
+GRACE = datetime.timedelta(minutes=15)  # a worker that runs is never further behind
+DEBIT_OVERDUE = sweep.STUCK_AFTER + datetime.timedelta(days=1)
 RECENT = datetime.timedelta(days=1)
 
 
 def failed() -> Verdict:
-    """Also those that were received and never applied, which no crash should leave behind, and those given up."""
+    """Report events that failed, that a crash left without an outcome, or that were given up."""
     what, fix = [], []
-    if seen := _seen(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
+    if seen := _count_and_age(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
         what.append(
             _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen
         )
         fix.append(_("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."))
-    if seen := _seen(EventReceipt.objects.filter(outcome=Outcome.DEAD)):
+    if seen := _count_and_age(EventReceipt.objects.filter(outcome=Outcome.DEAD)):
         what.append(_("Events given up, their payment being unknown: %(count)s, the oldest for %(age)s.") % seen)
         fix.append(_("Once the payment is there, run `manage.py replay_events --id evt_... --force`."))
     if what:
@@ -37,8 +37,8 @@ def failed() -> Verdict:
 
 
 def quarantined() -> Verdict:
-    """Their object lacks what every object of its kind has."""
-    if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
+    """Report events whose object lacks a field that Stripe always sends."""
+    if not (seen := _count_and_age(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
         return ok(_("Every event was understood."))
     return warning(
         _("Events not understood and set aside: %(count)s, the oldest for %(age)s.") % seen,
@@ -47,9 +47,9 @@ def quarantined() -> Verdict:
 
 
 def waiting() -> Verdict:
-    """Refunds and disputes that came before the payment that they belong to."""
-    long_ago = timezone.now() - PATIENCE
-    if not (seen := _seen(EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=long_ago))):
+    """Report refunds and disputes whose payment is still unknown after GRACE."""
+    deferred = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GRACE)
+    if not (seen := _count_and_age(deferred)):
         return ok(_("No event waits for its payment."))
     return warning(
         _("Events that wait for a payment which is not known yet: %(count)s, the oldest for %(age)s.") % seen,
@@ -59,7 +59,7 @@ def waiting() -> Verdict:
 
 def other_mode() -> Verdict:
     recent = EventReceipt.objects.filter(outcome=Outcome.REJECTED_LIVEMODE, received_at__gt=timezone.now() - RECENT)
-    if not (seen := _seen(recent)):
+    if not (seen := _count_and_age(recent)):
         return ok(_("No event came from the other mode (live or test)."))
     return warning(
         _("Events of the other mode (live or test), refused within a day: %(count)s.") % seen,
@@ -73,17 +73,18 @@ def unanswered_refunds() -> Verdict:
         return ok(_("Stripe answered every refund."))
     oldest = min(request.recorded_at for request in requests)
     said = {"count": len(requests), "age": age(oldest)}
-    return (error if oldest < timezone.now() - PATIENCE else warning)(
+    return (error if oldest < timezone.now() - GRACE else warning)(
         _("Refunds without Stripe’s answer: %(count)s, the oldest for %(age)s. They show as on their way.") % said,
         _("Run `manage.py sweep`: it asks again with the same key, so that there is one refund."),
     )
 
 
 def sweep_work() -> Verdict:
-    """A sweep leaves no trace of its own; that it doesn't run shows in what it would have done."""
+    """Report work that `sweep` left undone; it keeps no heartbeat that would show whether it runs."""
     now = timezone.now()
-    pages = sweep.superfluous().filter(updated_at__lt=now - PATIENCE).count()
-    debits = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[], updated_at__lt=now - OVERDUE).count()
+    pages = sweep.superfluous().filter(updated_at__lt=now - GRACE).count()
+    processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
+    debits = processing.filter(updated_at__lt=now - DEBIT_OVERDUE).count()
     if not pages and not debits:
         return ok(_("Nothing is overdue that a sweep would have done."))
     return warning(
@@ -94,8 +95,8 @@ def sweep_work() -> Verdict:
 
 
 def mirror_lag() -> Verdict:
-    long_ago = timezone.now() - PATIENCE
-    if not (seen := _seen(EventReceipt.objects.unmirrored().filter(received_at__lt=long_ago))):
+    waiting = EventReceipt.objects.unmirrored().filter(received_at__lt=timezone.now() - GRACE)
+    if not (seen := _count_and_age(waiting)):
         return ok(_("dj-stripe’s copies are up to date."))
     return warning(
         _("Events that dj-stripe has not copied: %(count)s, the oldest for %(age)s. Pages do not depend on it.") % seen,
@@ -103,7 +104,7 @@ def mirror_lag() -> Verdict:
     )
 
 
-def _seen(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
-    """How many and since when; empty when there are none."""
+def _count_and_age(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
+    """Return the number of receipts as `count` and the age of the oldest as `age`, or an empty dict if none match."""
     oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
     return {"count": receipts.count(), "age": age(oldest)} if oldest else {}

@@ -1,3 +1,5 @@
+"""What a check returns: a level, a sentence on what it saw, and a sentence on how to repair it."""
+
 import datetime
 from collections.abc import Callable
 from enum import IntEnum
@@ -9,7 +11,7 @@ from ..dashboard.charts import duration_text
 
 
 class Level(IntEnum):
-    """The command's exit status is the worst one."""
+    """How bad a finding is; payments_doctor exits with the highest level found."""
 
     OK = 0
     WARNING = 1
@@ -17,7 +19,7 @@ class Level(IntEnum):
 
 
 class Verdict(NamedTuple):
-    """What a check saw, and what to do about it, in the active language."""
+    """A check's result; `what` and `fix` are in the active language."""
 
     level: Level
     what: str
@@ -25,6 +27,8 @@ class Verdict(NamedTuple):
 
 
 class Finding(NamedTuple):
+    """A verdict with the name of the check that gave it."""
+
     name: str
     level: Level
     what: str
@@ -32,6 +36,7 @@ class Finding(NamedTuple):
 
 
 def age(since: datetime.datetime) -> str:
+    """Return the time that has passed since `since`, as text."""
     return duration_text((timezone.now() - since).total_seconds())
 
 

@@ -1,4 +1,4 @@
-"""The process and the machine: configuration, versions, disk."""
+"""Checks of the configuration, of installed versions and of free disk space."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from .. import checks
 from .finding import Verdict, error, ok, warning
 
-# The oldest versions without a hole or a fault that this site would suffer from.
-FLOORS = {
+# Older releases have a vulnerability or a bug that affects this site.
+MINIMUM_VERSIONS = {
     "django": "5.2.16",  # CVE-2026-48588
     "channels": "4.3.2",
     "daphne": "4.2.2",  # CVE-2026-44545, CVE-2026-44546
@@ -24,8 +24,8 @@ FLOORS = {
     "dj-stripe": "2.11",
     "stripe": "15.0.1",
 }
-LITTLE, TOO_LITTLE = 1_000_000_000, 100_000_000  # free bytes
-FEW_FILES = 1000  # free inodes
+LOW_SPACE, NO_SPACE = 1_000_000_000, 100_000_000  # free bytes
+LOW_INODES = 1000
 
 
 def configuration() -> Verdict:
@@ -38,11 +38,11 @@ def configuration() -> Verdict:
 
 
 def versions() -> Verdict:
-    installed = {name: version(name) for name in FLOORS}
-    old = {name: found for name, found in installed.items() if _numbers(found) < _numbers(FLOORS[name])}
+    installed = {name: version(name) for name in MINIMUM_VERSIONS}
+    old = {name: found for name, found in installed.items() if _numbers(found) < _numbers(MINIMUM_VERSIONS[name])}
     if not old:
         return ok(", ".join(f"{name} {found}" for name, found in installed.items()))
-    said = ", ".join(f"{name} {found} < {FLOORS[name]}" for name, found in old.items())
+    said = ", ".join(f"{name} {found} < {MINIMUM_VERSIONS[name]}" for name, found in old.items())
     return error(
         _("Older than is safe: %(versions)s.") % {"versions": said},
         _("Install what requirements.lock names: uv pip sync --require-hashes requirements.lock"),
@@ -54,15 +54,15 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def disk() -> Verdict:
-    """Of the database's file, or of the site's folder where the database is a server."""
+    """Check the disk that holds the SQLite file, or the site's folder if the database is a server."""
     database = Path(settings.DATABASES["default"]["NAME"] or ".")
     folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else settings.BASE_DIR
     free = shutil.disk_usage(folder).free
     inodes = os.statvfs(folder)
     what = _("Free disk space: %(free)s.") % {"free": filesizeformat(free)}
-    if free < TOO_LITTLE or (inodes.f_files and inodes.f_favail < FEW_FILES):
+    if free < NO_SPACE or (inodes.f_files and inodes.f_favail < LOW_INODES):
         what = _("The disk is full, or nearly: %(free)s left.") % {"free": filesizeformat(free)}
         return error(what, _("Make room: on a full disk every webhook fails, and Stripe sends it again later."))
-    if free < LITTLE:
+    if free < LOW_SPACE:
         return warning(what, _("Make room before webhooks fail; `manage.py prune` deletes what is no longer needed."))
     return ok(what)

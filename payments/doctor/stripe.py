@@ -1,4 +1,4 @@
-"""What Stripe says of this site, asked and never changed."""
+"""Checks of Stripe's side: account, webhook endpoint, clock and events. They only read."""
 
 import time
 from urllib.parse import urlsplit
@@ -13,28 +13,28 @@ from ..gateway.objects import EVENT_READERS
 from ..models import EventReceipt
 from .finding import Check, Verdict, error, ok, warning
 
-SPAN = 48 * 60 * 60  # seconds of Stripe's events that are compared
-ON_THE_WAY = 60  # seconds within which an event may not have reached us yet
-DRIFT, TOO_MUCH = 30, 240  # seconds; beyond 300 every webhook's signature is refused
-RIGHTS = ("PermissionError", "AuthenticationError")
+COMPARED_SECONDS = 48 * 60 * 60  # age of the oldest event that is compared
+DELIVERY_SECONDS = 60  # a younger event may still be on its way
+CLOCK_WARNING, CLOCK_ERROR = 30, 240  # seconds; beyond 300 every webhook's signature is refused
+KEY_ERRORS = ("PermissionError", "AuthenticationError")
 
 
-def asking(check: Check) -> Check:
-    """Turn Stripe's silence or refusal into a finding."""
+def reports_stripe_errors(check: Check) -> Check:
+    """Decorate a check that calls Stripe: when Stripe is unreachable or refuses, that is the verdict."""
 
-    def asked() -> Verdict:
+    def decorated() -> Verdict:
         try:
             return check()
-        except StripeUnavailableError as silence:
-            if str(silence) in RIGHTS:
+        except StripeUnavailableError as failure:
+            if str(failure) in KEY_ERRORS:
                 return error(
-                    _("Stripe does not let this key ask (%(error)s).") % {"error": silence},
+                    _("Stripe does not let this key ask (%(error)s).") % {"error": failure},
                     _("Set STRIPE_SECRET_KEY to a valid key; a restricted one needs to read events, webhook endpoints"
                       " and the account."),
                 )  # fmt: skip
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
-                % {"host": settings.STRIPE_API_HOST, "error": silence},
+                % {"host": settings.STRIPE_API_HOST, "error": failure},
                 _("Check this machine’s way out and https://status.stripe.com. Webhooks go on; payments can’t start."),
             )
         except StripeRefusedError as refusal:
@@ -43,10 +43,10 @@ def asking(check: Check) -> Check:
                 _("Check STRIPE_SECRET_KEY and STRIPE_API_HOST."),
             )
 
-    return asked
+    return decorated
 
 
-@asking
+@reports_stripe_errors
 def account() -> Verdict:
     found, _as_of = call(lambda stripe: stripe.v1.accounts.retrieve_current())
     if found["id"] != settings.STRIPE_ACCOUNT_ID:
@@ -58,9 +58,9 @@ def account() -> Verdict:
     return ok(_("The key works, for %(account)s.") % {"account": found["id"]})
 
 
-@asking
+@reports_stripe_errors
 def endpoint() -> Verdict:
-    """Stripe's side of the webhook: its URL, whether it is on, and the types of events that it sends."""
+    """Check that a webhook endpoint with this site's URL exists at Stripe, is enabled and sends every type we read."""
     page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
     ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
     if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
@@ -88,23 +88,24 @@ def endpoint() -> Verdict:
     return ok(_("Stripe’s endpoint is on and sends every type that is listened to."))
 
 
-@asking
+@reports_stripe_errors
 def clock() -> Verdict:
-    asked = time.time()
+    """Compare this machine's clock with the Date header of one of Stripe's answers."""
+    started = time.time()
     _page, theirs = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
-    offset = round((asked + time.time()) / 2 - theirs)  # Stripe's Date header has whole seconds
+    offset = round((started + time.time()) / 2 - theirs)  # the header has whole seconds
     what = _("This machine’s clock differs from Stripe’s by %(seconds)s s.") % {"seconds": offset}
     fix = _("Set the clock by NTP: at 300 s, every webhook is refused as too old.")
-    if abs(offset) > TOO_MUCH:
+    if abs(offset) > CLOCK_ERROR:
         return error(what, fix)
-    return warning(what, fix) if abs(offset) > DRIFT else ok(what)
+    return warning(what, fix) if abs(offset) > CLOCK_WARNING else ok(what)
 
 
-@asking
+@reports_stripe_errors
 def missed_events() -> Verdict:
-    """Events of the last 48 hours that Stripe has and we never received."""
+    """Report events of the last 48 hours that Stripe lists and this site has no receipt of."""
     now = int(time.time())
-    theirs = [event for event in events_since(now - SPAN) if event["created"] < now - ON_THE_WAY]
+    theirs = [event for event in events_since(now - COMPARED_SECONDS) if event["created"] < now - DELIVERY_SECONDS]
     ids = [event["id"] for event in theirs if event["livemode"] == settings.STRIPE_LIVE_MODE]
     known: set[str] = set()
     for start in range(0, len(ids), PAGE):

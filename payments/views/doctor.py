@@ -6,7 +6,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from .. import doctor
-from ..doctor import story
+from ..doctor import journey
 from .access import Request, payment_or_404, staff_required
 
 
@@ -27,8 +27,8 @@ def why_payment(request: Request, reference: str) -> HttpResponse:
     context = {
         "payment": payment,
         "appointment": payment.appointment,
-        "findings": story.reasons(payment),
-        "ways": story.ways(payment),
+        "findings": journey.reasons(payment),
+        "journeys": journey.journeys(payment),
         "section": "desk",
     }
     return render(request, "payments/why_payment.html", context)

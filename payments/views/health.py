@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from ..checks import is_loopback_address
-from ..doctor.delivery import LATE
+from ..doctor.delivery import TAIL_LIMIT
 from ..live import hub
 from ..models import Feed
 
@@ -73,7 +73,7 @@ def _live() -> dict[str, str]:
     hubs = hub.running()
     if not hubs:
         return {"tail": "idle", "layer": "idle"}
-    late = any(time.monotonic() - each.tailed_at > LATE for each in hubs)
+    late = any(time.monotonic() - each.tailed_at > TAIL_LIMIT for each in hubs)
     return {"tail": "late" if late else "ok", "layer": "degraded" if any(each.deaf for each in hubs) else "ok"}
 
 

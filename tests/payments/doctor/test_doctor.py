@@ -74,17 +74,17 @@ def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> Non
 
 def test_versions_below_the_floor_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert says(machine.versions(), Level.OK, "django 5.2")
-    monkeypatch.setitem(machine.FLOORS, "django", "5.2.99")
+    monkeypatch.setitem(machine.MINIMUM_VERSIONS, "django", "5.2.99")
     assert says(machine.versions(), Level.ERROR, "< 5.2.99", "requirements.lock")
 
 
 @pytest.mark.parametrize(
-    ("floor", "level", "said"),
-    [("TOO_LITTLE", Level.ERROR, "The disk is full"), ("LITTLE", Level.WARNING, "Free disk space")],
+    ("limit", "level", "said"),
+    [("NO_SPACE", Level.ERROR, "The disk is full"), ("LOW_SPACE", Level.WARNING, "Free disk space")],
 )
-def test_a_disk_that_fills_up_is_noticed(floor: str, level: Level, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_is_noticed(limit: str, level: Level, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.disk().level == Level.OK
-    monkeypatch.setattr(machine, floor, 10**18)
+    monkeypatch.setattr(machine, limit, 10**18)
     assert says(machine.disk(), level, said, "room")
 
 

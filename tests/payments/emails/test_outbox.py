@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from payments import ledger
 from payments.desk import till
-from payments.doctor import post
+from payments.doctor import emails as email_check
 from payments.doctor.finding import Level
 from payments.domain.methods import Method
 from payments.emails import outbox
@@ -210,11 +210,11 @@ def test_a_mail_server_that_is_down_is_tried_again_later_and_later(
             clock.shift(pause + 1)
         assert Email.objects.get().error == "ConnectionRefusedError"
         clock.shift(HOUR)
-        verdict = post.sent()
+        verdict = email_check.unsent()
         assert (verdict.level, "ConnectionRefusedError" in verdict.what) == (Level.WARNING, True)
         settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
         assert len(send()) == 1
-        assert post.sent().level == Level.OK
+        assert email_check.unsent().level == Level.OK
 
 
 def test_a_sender_that_dies_in_the_middle_is_made_up_for_with_the_same_message_id(
@@ -264,14 +264,14 @@ def test_a_wrong_address_stops_nobody_else_and_is_named_by_the_doctor(
     with pytest.raises(CommandError):
         call_command("send_emails")
     assert [message.to for message in mail.outbox] == [["hugo@example.com"]]
-    verdict = post.sent()
+    verdict = email_check.unsent()
     assert (verdict.level, "SMTPRecipientsRefused" in verdict.what) == (Level.ERROR, True)
     assert "camille" not in verdict.what + capsys.readouterr().out
     patient.email = "camille.roux@example.com"
     patient.save()
     call_command("send_emails", "--failed")
     assert mail.outbox[-1].to == ["camille.roux@example.com"]
-    assert post.sent().level == Level.OK
+    assert email_check.unsent().level == Level.OK
 
 
 def test_a_rehearsal_names_payments_and_sends_nothing(story: Story, payment: Payment, capsys: Capture) -> None:
@@ -292,10 +292,10 @@ def test_without_a_mail_server_nothing_is_sent(story: Story, settings: Settings,
     call_command("send_emails")
     assert "EMAIL_URL is not set" in capsys.readouterr().out
     assert not Email.objects.exists()
-    assert post.sent().level == Level.OK
+    assert email_check.unsent().level == Level.OK
 
 
 def test_the_doctor_notices_that_nobody_sends(story: Story) -> None:
     deliver(story.completed())
     with time_machine.travel(timezone.now() + HOUR):
-        assert post.sent().level == Level.WARNING
+        assert email_check.unsent().level == Level.WARNING

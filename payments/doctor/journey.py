@@ -1,4 +1,4 @@
-"""One payment's changes on their way from Stripe to the patient's eyes, and why one has not arrived."""
+"""The steps of one payment's changes from Stripe to the patient's page, and why a change has not arrived."""
 
 import datetime
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from ..gateway import djstripe
 from ..live import hub
 from ..live.traces import Trace, traces
 from ..models import EventReceipt, Payment, StatusChange, patient_audience
-from .database import agrees
+from .database import matches_facts
 from .finding import Finding, Level, age
 
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
-ARRIVED = (Outcome.APPLIED, Outcome.NO_CHANGE)
-SILENCE = datetime.timedelta(minutes=5)
+DONE = (Outcome.APPLIED, Outcome.NO_CHANGE)
+QUIET_LIMIT = datetime.timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One station: when, how long after the one before (seconds), or why there is no time."""
+    """One step of a journey: its time and the seconds since the step before, or the reason why it has no time."""
 
     name: str
     at: datetime.datetime | None
@@ -32,23 +32,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Journey:
+    """A status change and the steps by which it reached the patient."""
+
     change: StatusChange
     steps: list[Step]
 
 
-def ways(payment: Payment) -> list[Way]:
-    """Newest first."""
+def journeys(payment: Payment) -> list[Journey]:
+    """Return the journey of each of the payment's changes, newest first."""
     changes = list(payment.changes.select_related("payment", "actor").order_by("-version"))
     found = traces(changes)
-    return [Way(change, list(_steps(change, found[change.pk]))) for change in changes]
+    return [Journey(change, list(_steps(change, found[change.pk]))) for change in changes]
 
 
 def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
     unseen = _("No page of the patient has reported it in sight yet.")
     stations = (
         (_("Created at Stripe"), trace.created, ""),
-        (_("Received"), trace.received, _beginning(change)),
+        (_("Received"), trace.received, _origin(change)),
         (_("Applied"), trace.applied, ""),
         (_("Pushed"), trace.pushed, _("No page of the patient was open; one opened since shows it from the start.")),
         (_("Seen"), trace.seen, unseen),
@@ -59,8 +61,8 @@ def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
         before = at or before
 
 
-def _beginning(change: StatusChange) -> str:
-    """How a change comes about that no event of Stripe's brought."""
+def _origin(change: StatusChange) -> str:
+    """Return a sentence on what caused a change that did not come from one of Stripe's events."""
     if change.source == Source.DESK:
         return _("Recorded at the front desk, without Stripe.")
     if change.source == Source.APPOINTMENT:
@@ -71,19 +73,19 @@ def _beginning(change: StatusChange) -> str:
 
 
 def reasons(payment: Payment) -> list[Finding]:
-    """What stands between this payment and the truth, worst first."""
-    found = [*_differing(payment), *_stranded(payment), *_silent(payment), _open_pages(payment)]
+    """Return the findings that explain why the payment may show an old status, worst first."""
+    found = [*_mismatch(payment), *_unapplied_events(payment), *_no_news(payment), _open_pages(payment)]
     return sorted(found, key=lambda finding: -finding.level)
 
 
-def _differing(payment: Payment) -> Iterator[Finding]:
-    if not agrees(payment):
+def _mismatch(payment: Payment) -> Iterator[Finding]:
+    if not matches_facts(payment):
         what = _("This page shows something else than what is known of the payment.")
         yield Finding("standings", Level.ERROR, what, _("Press “Ask Stripe”, or run `manage.py reconcile --fix`."))
 
 
-def _stranded(payment: Payment) -> Iterator[Finding]:
-    for receipt in EventReceipt.objects.about(payment).exclude(outcome__in=ARRIVED):
+def _unapplied_events(payment: Payment) -> Iterator[Finding]:
+    for receipt in EventReceipt.objects.about(payment).exclude(outcome__in=DONE):
         said = {"event": receipt.stripe_event_id, "type": receipt.type, "outcome": receipt.get_outcome_display()}
         said["force"] = "" if receipt.outcome in djstripe.UNSETTLED else " --force"
         yield Finding(
@@ -94,10 +96,10 @@ def _stranded(payment: Payment) -> Iterator[Finding]:
         )
 
 
-def _silent(payment: Payment) -> Iterator[Finding]:
+def _no_news(payment: Payment) -> Iterator[Finding]:
     waiting = payment.status in (PaymentStatus.CHECKOUT_OPEN, PaymentStatus.PROCESSING, PaymentStatus.REFUND_PENDING)
     last = payment.changes.order_by("version").last()
-    if not waiting or last is None or last.created_at > timezone.now() - SILENCE:
+    if not waiting or last is None or last.created_at > timezone.now() - QUIET_LIMIT:
         return
     yield Finding(
         "events-missed",
@@ -109,7 +111,7 @@ def _silent(payment: Payment) -> Iterator[Finding]:
 
 
 def _open_pages(payment: Payment) -> Finding:
-    """Of this process alone: others know of theirs."""
+    """Count the patient's pages connected to this process; other processes know only their own."""
     audience = patient_audience(payment.appointment.patient_id)
     sockets = [socket for each in hub.running() for socket in each.sockets() if socket.holder.audience == audience]
     if not sockets:

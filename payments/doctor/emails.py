@@ -1,4 +1,4 @@
-"""E-mails that should have left."""
+"""A check for e-mails that are late, failed or never queued."""
 
 import datetime
 
@@ -7,13 +7,13 @@ from django.utils.translation import gettext as _
 
 from ..emails import outbox
 from ..models import Email
-from .events import PATIENCE
+from .events import GRACE
 from .finding import Verdict, age, error, ok, warning
 
 RECENT = datetime.timedelta(days=7)
 
 
-def sent() -> Verdict:
+def unsent() -> Verdict:
     if not outbox.switched_on():
         return ok(_("E-mail is off. To send receipts, set EMAIL_URL and run `send_emails`."))
     now = timezone.now()
@@ -23,13 +23,13 @@ def sent() -> Verdict:
             % {"count": given_up.count(), "error": given_up[0].error},
             _("Correct the patients’ addresses or EMAIL_URL, then run `manage.py send_emails --failed`."),
         )
-    if late := Email.objects.unsent().filter(created_at__lt=now - PATIENCE).order_by("created_at").first():
+    if late := Email.objects.unsent().filter(created_at__lt=now - GRACE).order_by("created_at").first():
         return warning(
             _("An e-mail has waited for %(age)s (%(error)s).")
             % {"age": age(late.created_at), "error": late.error or _("never tried")},
             _("Look at the mail server that EMAIL_URL names, and keep `manage.py send_emails --every 10` running."),
         )
-    if outbox.unread().filter(created_at__lt=now - PATIENCE).exists():
+    if outbox.unread().filter(created_at__lt=now - GRACE).exists():
         return warning(
             _("Nobody looks for what is to be told by e-mail."), _("Keep `manage.py send_emails --every 10` running.")
         )
