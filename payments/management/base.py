@@ -1,5 +1,6 @@
-"""What the operator's commands share: a progress bar, rehearsals, and errors that name the way out."""
+"""The base class and argument types of this site's management commands."""
 
+import datetime
 import os
 import sys
 from argparse import ArgumentTypeError
@@ -16,43 +17,45 @@ from tqdm import tqdm
 from payments.models import Payment
 
 T = TypeVar("T")
-USAGE = 2  # exit status for a wrong argument; work that failed exits with 1
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
-AGAIN = "What was done stays; run it again."
+USAGE = 2  # exit status for a wrong argument; failed work exits with 1
+INTERRUPTED = 130  # exit status after Ctrl-C, as in shells
+RERUN = "What was done stays; run it again."
 
 
 class OperatorCommand(BaseCommand):
-    """A command that is safe to run twice. `--dry-run` shows what would change and leaves nothing behind."""
+    """A command that is safe to run twice. With `--dry-run` it prints what would change and changes nothing."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """A database that refuses, Ctrl-C and a closed pipe are said in one line."""
+        """Run the command; report a database error, Ctrl-C or a closed pipe in one line instead of a traceback."""
         try:
-            said = super().execute(*args, **options)
+            output = super().execute(*args, **options)
             self.stdout.flush()
         except DatabaseError as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CommandError(f"The database refuses: {reason}. {AGAIN}") from error
+            raise CommandError(f"The database refuses: {reason}. {RERUN}") from error
         except KeyboardInterrupt:
-            raise CommandError(f"Interrupted. {AGAIN}", returncode=INTERRUPTED) from None
+            raise CommandError(f"Interrupted. {RERUN}", returncode=INTERRUPTED) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
-            raise CommandError(f"Nobody reads the output any more. {AGAIN}") from None
-        return said
+            # Python flushes standard output once more when it exits, which would print a second error.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CommandError(f"Nobody reads the output any more. {RERUN}") from None
+        return output
 
     def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
-        """A bar on a terminal, nothing in a pipe."""
+        """Yield the items, and show a progress bar if standard error is a terminal."""
         listed = list(items)
         yield from tqdm(listed, desc=label, disable=None if self.stderr.isatty() else True, leave=False)
 
     def say(self, line: str) -> None:
+        """Write the line to standard output without breaking the progress bar."""
         with tqdm.external_write_mode(file=self.stdout):
             self.stdout.write(line)
 
     def moved(self, payment: Payment | None, before: str, why: str) -> bool:
-        """Print one payment's move; returns whether there was one."""
+        """Return whether the payment's status differs from `before`; if so, print the change and its reason `why`."""
         if payment is None or payment.status == before:
             return False
         self.say(f"{payment.public_id} {before} -> {payment.status} ({why})")
@@ -61,7 +64,7 @@ class OperatorCommand(BaseCommand):
 
 @contextmanager
 def rehearsal(dry_run: bool) -> Iterator[None]:
-    """With `dry_run`, everything written inside is taken back at the end, and nobody is told."""
+    """Run the block; with `dry_run`, roll back what it wrote, so that no signal or hint is sent either."""
     if not dry_run:
         yield
         return
@@ -71,7 +74,7 @@ def rehearsal(dry_run: bool) -> Iterator[None]:
 
 
 def at_least(least: float, kind: Callable[[str], T] = int) -> Callable[[str], T]:  # type: ignore[assignment]
-    """For add_argument(type=...): a number from `least` to a million."""
+    """Return an argument type for add_argument that accepts numbers from `least` to a million."""
 
     def number(text: str) -> T:
         value = kind(text)
@@ -82,8 +85,11 @@ def at_least(least: float, kind: Callable[[str], T] = int) -> Callable[[str], T]
     return number
 
 
-def moment(text: str) -> Any:
-    """A date or a date and time, in the clinic's time zone unless it names one. Raises CommandError."""
+def parse_time(text: str) -> datetime.datetime:
+    """Parse a date, or a date and time, in the clinic's time zone unless the text names another.
+
+    Raises CommandError.
+    """
     try:
         parsed = parse_datetime(text) or parse_datetime(f"{text} 00:00")
     except ValueError:

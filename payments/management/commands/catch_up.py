@@ -1,9 +1,8 @@
 import datetime
 import time
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Max
 
 from payments.gateway import webhooks
@@ -11,28 +10,29 @@ from payments.gateway.client import StripeUnavailableError
 from payments.gateway.lookup import events_since
 from payments.gateway.reconcile import ask_stripe
 from payments.ledger import Source
-from payments.management.base import OperatorCommand, moment, rehearsal
+from payments.management.base import OperatorCommand, parse_time, rehearsal
 from payments.models import EventReceipt, Payment
 
-KEPT = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists events
-RETRIED = datetime.timedelta(days=3).total_seconds()  # how long Stripe tries again; gaps lie before later events, too
-OVERLAP = 60 * 60  # seconds asked again before the last event that reached us: events arrive in any order
+LISTED_SECONDS = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists an event
+# Stripe retries a delivery for three days, so events may be missing from before the last one received.
+RETRY_SECONDS = datetime.timedelta(days=3).total_seconds()
+OVERLAP_SECONDS = 60 * 60  # fetched again from before the last event received, because events arrive in any order
 
 
 class Command(OperatorCommand):
     help = (
-        "Pull the events that never reached us from Stripe's Events API and apply them, oldest first."
-        " Starts three days back, or at the last event received when that is earlier. Older than 30 days, Stripe keeps"
-        " no events: then each payment is compared with Stripe's own objects."
+        "Fetch the events that never reached this site from Stripe's Events API and apply them, oldest first."
+        " Starts three days ago, or at the last event received if that is earlier. Stripe lists no events older than"
+        " 30 days: to go back further, each payment is compared with Stripe's objects."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        super().add_arguments(parser)  # type: ignore[arg-type]
-        parser.add_argument("--since", type=moment, help="start here instead, such as 2026-05-31 or '2026-05-31 14:00'")
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--since", type=parse_time, help="start here, e.g. 2026-05-31 or '2026-05-31 14:00'")
 
     def handle(self, *args: Any, since: datetime.datetime | None, dry_run: bool, **options: Any) -> None:
-        start = since.timestamp() if since else min(time.time() - RETRIED, self.last_event() - OVERLAP)
-        horizon = time.time() - KEPT
+        start = since.timestamp() if since else min(time.time() - RETRY_SECONDS, self.last_event() - OVERLAP_SECONDS)
+        horizon = time.time() - LISTED_SECONDS
         try:
             events = events_since(int(max(start, horizon)))
             moved = self.apply(events, dry_run)
@@ -48,10 +48,12 @@ class Command(OperatorCommand):
         )
 
     def last_event(self) -> float:
+        """Return when Stripe created the newest event received, in Unix seconds, or 0 if there is none."""
         newest = EventReceipt.objects.aggregate(newest=Max("stripe_created"))["newest"]
         return float(newest or 0)
 
     def apply(self, events: list[dict[str, Any]], dry_run: bool) -> int:
+        """Apply the events and return how many changed a payment's status."""
         moved = 0
         with rehearsal(dry_run):
             for event in self.progress(events, "catch up"):
@@ -63,6 +65,7 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
+        """Fetch every payment's objects from Stripe and return how many statuses changed."""
         moved = 0
         for payment in self.progress(Payment.objects.exclude(facts=None).select_related("appointment"), "compare"):
             before = payment.status

@@ -1,8 +1,7 @@
-from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from payments import erasure
 from payments.erasure import NotErasableError
@@ -11,14 +10,14 @@ from payments.management.base import USAGE, OperatorCommand, rehearsal
 
 class Command(OperatorCommand):
     help = (
-        "Forget a patient: name, e-mail, login, services, notes, and what Stripe told of the payer. Amounts, statuses,"
-        " times and Stripe's ids stay. Without --yes it only says what it would do."
+        "Erase a patient's name, e-mail address, login, services, notes and the payer's details from Stripe. Amounts,"
+        " statuses, times and Stripe's ids stay. Without --yes, only print what would be erased."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        super().add_arguments(parser)  # type: ignore[arg-type]
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("user", help="the patient's user name")
-        parser.add_argument("--yes", action="store_true", help="do it; this cannot be undone")
+        parser.add_argument("--yes", action="store_true", help="erase; this cannot be undone")
 
     def handle(self, *args: Any, user: str, yes: bool, dry_run: bool, **options: Any) -> None:
         person = get_user_model().objects.filter(username=user).first()

@@ -9,8 +9,8 @@ from payments.management.base import OperatorCommand, at_least
 
 class Command(OperatorCommand):
     help = (
-        "Bring dj-stripe's copies of Checkout Sessions, PaymentIntents, charges, refunds and disputes up to date, as"
-        " events tell of them. Runs until stopped; payments don't wait for it."
+        "Update dj-stripe's copies of Checkout Sessions, PaymentIntents, charges, refunds and disputes after events"
+        " about them. Runs until stopped; no payment waits for it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

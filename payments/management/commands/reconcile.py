@@ -1,8 +1,7 @@
 import uuid
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from payments import ledger
 from payments.gateway.client import StripeUnavailableError
@@ -14,18 +13,19 @@ from payments.models import Payment
 
 class Command(OperatorCommand):
     help = (
-        "Compare our payments with what Stripe says of them and print the differences."
+        "Compare this site's payments with Stripe's objects and print the differences."
         " --fix applies what Stripe says. Exit status 1 while there are differences that were not fixed."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("payments", nargs="*", metavar="PAYMENT", help="public ids; when left out all that moved")
+    def add_arguments(self, parser: CommandParser) -> None:
+        every = "public ids; by default every payment that was ever started"
+        parser.add_argument("payments", nargs="*", metavar="PAYMENT", help=every)
         parser.add_argument("--fix", action="store_true", help="apply what Stripe says")
 
     def handle(self, *args: Any, payments: list[str], fix: bool, **options: Any) -> None:
         chosen = Payment.objects.exclude(facts=None).select_related("appointment").order_by("pk")
         if payments:
-            chosen = chosen.filter(public_id__in=self.known(payments))
+            chosen = chosen.filter(public_id__in=self.existing(payments))
         differing = 0
         for payment in self.progress(chosen, "reconcile"):
             try:
@@ -38,8 +38,8 @@ class Command(OperatorCommand):
         if differing and not fix:
             raise CommandError("There are differences. --fix applies what Stripe says.")
 
-    def known(self, payments: list[str]) -> list[uuid.UUID]:
-        """Raises CommandError when one of them is no payment's public id."""
+    def existing(self, payments: list[str]) -> list[uuid.UUID]:
+        """Parse the public ids. Raises CommandError if one of them belongs to no payment."""
         asked = {text: _uuid(text) for text in payments}
         found = set(
             Payment.objects.filter(public_id__in=filter(None, asked.values())).values_list("public_id", flat=True)
@@ -51,6 +51,10 @@ class Command(OperatorCommand):
         return list(found)
 
     def compare(self, payment: Payment, fix: bool) -> bool:
+        """Apply Stripe's facts about the payment, print any difference and return whether there was one.
+
+        Without `fix` the changes are rolled back.
+        """
         facts = facts_at_stripe(payment)
         before = payment.standing
         with rehearsal(not fix):

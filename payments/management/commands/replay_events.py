@@ -1,30 +1,35 @@
 import datetime
 import fnmatch
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from payments.gateway import djstripe, webhooks
 from payments.ledger import Source
-from payments.management.base import USAGE, OperatorCommand, at_least, moment, rehearsal
+from payments.management.base import USAGE, OperatorCommand, at_least, parse_time, rehearsal
 
 
 class Command(OperatorCommand):
     help = (
-        "Apply stored events again, oldest first. Settled ones are left out unless --force;"
-        " applying one twice changes nothing and notifies nobody."
+        "Apply stored events again, oldest first. Events that were applied, given up or not understood need --force."
+        " Applying an event twice changes nothing and notifies nobody."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        super().add_arguments(parser)  # type: ignore[arg-type]
-        parser.add_argument("--since", type=moment, help="events that Stripe created from here on")
-        parser.add_argument("--until", type=moment, help="events that Stripe created before this")
-        parser.add_argument("--type", default="*", metavar="PATTERN", help="such as 'charge.*'")
-        parser.add_argument("--id", action="append", default=[], metavar="evt_...", help="this event; may be repeated")
-        parser.add_argument("--failed", action="store_true", help="only unsettled ones, even with --force")
-        parser.add_argument("--force", action="store_true", help="also settled ones: applied, given up, not understood")
-        parser.add_argument("--limit", type=at_least(0), help="at most so many")
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--since", type=parse_time, help="only events that Stripe created at this time or later")
+        parser.add_argument("--until", type=parse_time, help="only events that Stripe created before this time")
+        parser.add_argument(
+            "--type", default="*", metavar="PATTERN", help="only events of these types, e.g. 'charge.*'"
+        )
+        parser.add_argument(
+            "--id", action="append", default=[], metavar="evt_...", help="only this one; can be repeated"
+        )
+        parser.add_argument(
+            "--failed", action="store_true", help="only events that were not settled, even with --force"
+        )
+        parser.add_argument("--force", action="store_true", help="include events applied, given up or not understood")
+        parser.add_argument("--limit", type=at_least(0), help="replay at most this many")
 
     def handle(self, *args: Any, dry_run: bool, force: bool, **options: Any) -> None:
         events = self.chosen(force=force, **options)
@@ -56,6 +61,7 @@ class Command(OperatorCommand):
         limit: int | None,
         **options: Any,
     ) -> list[dict[str, Any]]:
+        """Return the stored events that the options choose. Raises CommandError if an id is not stored."""
         if since and until and since >= until:
             raise CommandError(f"--since {since} is not before --until {until}.", returncode=USAGE)
         events = djstripe.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)
