@@ -1,6 +1,7 @@
-"""./run messages [--check]: texts of code and templates into locale/*/LC_MESSAGES/django.po, compiled to django.mo.
+"""`./run messages [--check]` collects translatable texts into locale/*/LC_MESSAGES/django.po and compiles django.mo.
 
-Another language is another folder in locale/. Babel does it: Django's makemessages needs GNU gettext, rarely installed.
+To add a language, make its folder in locale/. Babel does the work, because Django's makemessages needs GNU gettext,
+which few machines have.
 """
 
 import io
@@ -24,13 +25,13 @@ LAZY = {f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext
 def extract_template(
     file: io.BytesIO, keywords: Mapping[str, Any], comment_tags: Collection[str], options: Any
 ) -> Iterator[Any]:
-    """Babel's extractor for Django templates. templatize blanks all but gettext calls and keeps them on their lines."""
+    """Extract a Django template's texts for Babel: templatize turns it into gettext calls on unchanged lines."""
     python = "\n".join(line.strip() for line in templatize(file.read().decode()).splitlines())
     return extract_python(io.BytesIO(python.encode()), keywords, comment_tags, options)
 
 
 def texts() -> Catalog:
-    """Everything that the sources ask gettext for, with the file it is in."""
+    """Return a catalogue of every translatable text in SOURCES, with the files that use it."""
     catalog = Catalog()
     extractors: Any = [("**.py", "python"), ("**.html", extract_template), ("**.txt", extract_template)]
     for source in SOURCES:
@@ -58,7 +59,7 @@ def new_catalog(language: str) -> Catalog:
 
 
 def catalog_of(po: Path) -> Catalog:
-    """The kept translations on today's texts; translations of texts that are gone are dropped."""
+    """Return the language's catalogue with today's texts: translations are kept, those of deleted texts dropped."""
     language = po.parts[-3]
     catalog = read_po(po.open("rb"), locale=language) if po.exists() else new_catalog(language)
     catalog.update(texts(), no_fuzzy_matching=True, update_creation_date=False)
@@ -66,20 +67,20 @@ def catalog_of(po: Path) -> Catalog:
     return catalog
 
 
-def written(write: Callable[..., None], catalog: Catalog, **options: Any) -> bytes:
+def serialize(write: Callable[..., None], catalog: Catalog, **options: Any) -> bytes:
     buffer = io.BytesIO()
     write(buffer, catalog, **options)
     return buffer.getvalue()
 
 
 def files_of(po: Path, catalog: Catalog) -> dict[Path, bytes]:
-    """What the .po and the .mo should hold."""
+    """Return the contents that the catalogue's .po and .mo files should have."""
     layout = {"width": 116, "include_lineno": False, "sort_by_file": True}
-    return {po: written(write_po, catalog, **layout), po.with_suffix(".mo"): written(write_mo, catalog)}
+    return {po: serialize(write_po, catalog, **layout), po.with_suffix(".mo"): serialize(write_mo, catalog)}
 
 
 def problems(po: Path) -> Iterator[str]:
-    """What is wrong with a language's two files."""
+    """Yield a line for each missing or faulty translation, and for each file that is out of date."""
     catalog = catalog_of(po)
     for message in catalog:
         strings = message.string if isinstance(message.string, tuple) else (message.string,)
@@ -89,7 +90,7 @@ def problems(po: Path) -> Iterator[str]:
         yield from (f"{message.id!r}: {error}" for error in errors)
     for path, content in files_of(po, catalog).items():
         if not path.exists() or path.read_bytes() != content:
-            yield f"{path.name} is not what the sources make it: ./run messages brings it up to date"
+            yield f"{path.name} is out of date: run ./run messages"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Everything that is known about payments, to read. What moves a payment is the ledger alone."""
+"""Read-only admin pages of payments, facts, events, feeds, e-mails and notes; only the ledger changes a payment."""
 
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class ReadOnly:
-    """Mixed into an admin class: looking is all that anybody may do."""
+    """A mixin for admin classes that permits viewing only, even to superusers."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -31,7 +31,7 @@ class ReadOnly:
 
 
 def link_to(row: Model | None) -> SafeString | str:
-    """A link to the row's own admin page."""
+    """Return a link to the row's admin page, or a dash if `row` is None."""
     if row is None:
         return "–"
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"

@@ -1,4 +1,4 @@
-"""Django system checks of what is easily configured wrong: each says what happens then, and the fix."""
+"""Django system checks of settings that are easily wrong; each message names the consequence and the fix."""
 
 import ipaddress
 import re
@@ -12,20 +12,20 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 Django's name
 
 TAG = "payments"
-KEY = re.compile(r"(sk|rk)_(test|live)_[a-zA-Z0-9]{24,}")  # as dj-stripe demands
-BLOCKING = 5  # seconds for which channels-redis' core layer waits in one Redis command
-SHORTEST_SECRET_KEY = 32  # characters
+STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[a-zA-Z0-9]{24,}")  # dj-stripe accepts no other
+REDIS_BLOCKS = 5  # seconds that channels-redis' core layer waits in one Redis command
+MIN_SECRET_KEY_LENGTH = 32
 
 Check = Callable[..., list[CheckMessage]]
 
 
 def register(tag: str = TAG, *, deploy: bool = False) -> Callable[[Check], Check]:
-    """Under this site's own tag and one of Django's."""
+    """Decorate a check to register it under this site's tag and `tag`; `deploy` limits it to `check --deploy`."""
     return checks.register(TAG, tag, deploy=deploy)
 
 
 def is_loopback(url: str) -> bool:
-    """Whether only this machine can reach a URL."""
+    """Return whether the URL's host is this machine itself."""
     host = urlsplit(url).hostname or ""
     return host == "localhost" or host.endswith(".localhost") or is_loopback_address(host)
 
@@ -64,7 +64,7 @@ def stripe_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not key:
         hint = "Set STRIPE_SECRET_KEY to the key shown in Stripe's Dashboard under Developers, API keys."
         return [Warning("STRIPE_SECRET_KEY is empty: nobody can pay online.", hint=hint, id="payments.W002")]
-    if not KEY.fullmatch(key):
+    if not STRIPE_KEY.fullmatch(key):
         hint = "It is sk_test_, sk_live_, rk_test_ or rk_live_ and at least 24 letters and digits: copy the whole key."
         return [Error("STRIPE_SECRET_KEY is no secret key of Stripe's.", hint=hint, id="payments.E001")]
     return []
@@ -73,7 +73,7 @@ def stripe_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 @register()
 def stripe_mode(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     key = settings.STRIPE_SECRET_KEY
-    if not KEY.fullmatch(key) or ("_live_" in key) == settings.STRIPE_LIVE_MODE:
+    if not STRIPE_KEY.fullmatch(key) or ("_live_" in key) == settings.STRIPE_LIVE_MODE:
         return []
     mode = "live" if "_live_" in key else "test"
     said = f"STRIPE_SECRET_KEY is a {mode} key, but STRIPE_LIVE_MODE is {settings.STRIPE_LIVE_MODE}: every event of it"
@@ -120,17 +120,19 @@ def redis_timeouts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         seconds = timeout_of(host)
         if seconds is None:
             said = "The channel layer's Redis has no socket_timeout: should Redis freeze, its callers wait for ever."
-            found.append(Warning(said, hint=f"Give the host socket_timeout: {3 * BLOCKING}.", id="payments.W005"))
-        elif seconds <= BLOCKING and "pubsub" not in layer["BACKEND"]:
-            said = f"socket_timeout is {seconds:g} s and the layer waits {BLOCKING} s: idle sockets die within seconds."
-            hint = f"Give the host socket_timeout: {3 * BLOCKING}; redis-py 8 has {BLOCKING} where none is given."
+            found.append(Warning(said, hint=f"Give the host socket_timeout: {3 * REDIS_BLOCKS}.", id="payments.W005"))
+        elif seconds <= REDIS_BLOCKS and "pubsub" not in layer["BACKEND"]:
+            said = (
+                f"socket_timeout is {seconds:g} s, the layer waits {REDIS_BLOCKS} s: idle sockets die within seconds."
+            )
+            hint = f"Give the host socket_timeout: {3 * REDIS_BLOCKS}; redis-py 8 has {REDIS_BLOCKS} by default."
             found.append(Error(said, hint=hint, id="payments.E005"))
     return found
 
 
 def timeout_of(host: object) -> float | None:
-    """Seconds that redis-py waits for this host's answer, None for ever."""
-    default = BLOCKING if int(redis.__version__.split(".")[0]) >= 8 else None
+    """Return the seconds that redis-py waits for this host to answer, or None if it waits for ever."""
+    default = REDIS_BLOCKS if int(redis.__version__.split(".")[0]) >= 8 else None
     return host.get("socket_timeout", default) if isinstance(host, dict) else default
 
 
@@ -167,10 +169,10 @@ def debug_in_public(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 @register(Tags.security)
 def weak_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     key = settings.SECRET_KEY
-    strong = len(key) >= SHORTEST_SECRET_KEY and len(set(key)) >= 5
+    strong = len(key) >= MIN_SECRET_KEY_LENGTH and len(set(key)) >= 5
     if settings.DEBUG or (strong and not key.startswith("django-insecure-")):
         return []
-    said = "SECRET_KEY can be guessed: whoever does so signs in as anybody."
+    said = "SECRET_KEY can be guessed: an attacker who guesses it can sign in as anybody."
     hint = 'Set it to the output of: python3 -c "import secrets; print(secrets.token_urlsafe(50))"'
     return [Error(said, hint=hint, id="payments.E008")]
 
@@ -194,7 +196,7 @@ def uncounted_guesses(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def problems() -> Sequence[CheckMessage]:
-    """What is wrong with this site's configuration; with Django's own deployment checks where it is public."""
+    """Return the messages of this site's checks and Django's security checks, with --deploy if the site is public."""
     public = not is_loopback(settings.SITE_URL)
     found = checks.run_checks(tags=[TAG, Tags.security], include_deployment_checks=public)
     return [message for message in found if not message.is_silenced()]
