@@ -1,4 +1,4 @@
-"""A Stripe to run at home: the HTTP API, hosted Checkout and signed webhooks, for the payments that this site makes."""
+"""A local stand-in for Stripe: the parts of its HTTP API, hosted Checkout and signed webhooks that this site uses."""
 
-# The version that events are rendered in, as an account's default version is. https://docs.stripe.com/api/versioning
+# Events are rendered in this version, as in an account's default version. https://docs.stripe.com/api/versioning
 API_VERSION = "2026-08-26.dahlia"

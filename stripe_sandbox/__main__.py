@@ -1,4 +1,4 @@
-"""`python -m stripe_sandbox`: prints `sandbox http://127.0.0.1:PORT` once it answers; stops on Ctrl-C or SIGTERM."""
+"""`python -m stripe_sandbox` prints `sandbox http://127.0.0.1:PORT` when ready, and runs until Ctrl-C or SIGTERM."""
 
 import argparse
 import asyncio
@@ -17,11 +17,11 @@ from stripe_sandbox.sandbox import Sandbox, Settings
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="stripe_sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--public-url", help="how browsers reach it, when not http://HOST:PORT")
-    parser.add_argument("--webhook-url", help="where events go; may also be told later")
-    parser.add_argument("--webhook-secret", help="whsec_..., several with commas during a rotation")
-    parser.add_argument("--api-key", help="the only key to accept; any test key otherwise")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free port")
+    parser.add_argument("--public-url", help="the URL at which browsers reach it; default http://HOST:PORT")
+    parser.add_argument("--webhook-url", help="where to send events; the control API can set it later")
+    parser.add_argument("--webhook-secret", help="whsec_...; several, separated by commas, during a rotation")
+    parser.add_argument("--api-key", help="the only key to accept; by default any test key")
     parser.add_argument("--business-name", default=Settings.business_name)
     parser.add_argument("--settle-seconds", type=int, default=Settings.settle_seconds)
     parser.add_argument("--retry-base", type=float, default=Settings.retry_base, help="seconds before the first retry")

@@ -1,4 +1,4 @@
-"""Around every /v1 call: key, version, faults, idempotency, expansion, and errors in Stripe's shape."""
+"""Handles every /v1 request: API key, injected faults, idempotency, expansion, and errors in Stripe's shape."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from stripe_sandbox.store import Json
 
 Call = Callable[[Sandbox, Json, str], Json]  # (sandbox, parameters, id from the path) -> answer
 
-_KEYS_KEPT = 10_000
+_MAX_KEYS = 10_000
 _TEST_KEYS = ("sk_test_", "rk_test_")
 
 
@@ -28,7 +28,7 @@ _TEST_KEYS = ("sk_test_", "rk_test_")
 class Api:
     sandbox: Sandbox
     fault: Fault = field(default_factory=Fault)
-    answered: dict[str, tuple[str, int, Json]] = field(default_factory=dict)  # idempotency key: request, status, body
+    answered: dict[str, tuple[str, int, Json]] = field(default_factory=dict)  # by key: (fingerprint, status, body)
 
     def handler(self, call: Call) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
@@ -40,16 +40,18 @@ class Api:
         request_id = f"req_{token(14)}"
         try:
             self.check_key(request)
-            spoilt = self.fault.hits(request.path)
-            if spoilt and not self.fault.processed:
-                await self.fault.spoil(request)
+            faulty = self.fault.affects(request.path)
+            if faulty and not self.fault.processed:
+                await self.fault.fail(request)
             status, body, headers = await self._run(request, call, request_id)
-            if spoilt:
-                await self.fault.spoil(request)
+            if faulty:
+                await self.fault.fail(request)
         except StripeError as error:
             status, body, headers = error.status, error.body(request_id), {}
         headers |= {
-            "Date": email.utils.formatdate(self.sandbox.now(), usegmt=True),  # a caller orders answers and events by it
+            "Date": email.utils.formatdate(
+                self.sandbox.now(), usegmt=True
+            ),  # compared with events' `created`
             "Request-Id": request_id,
             "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION),
         }
@@ -57,7 +59,7 @@ class Api:
         return web.Response(text=text, status=status, content_type="application/json", headers=headers)
 
     def check_key(self, request: web.Request) -> None:
-        """Raises 401. Live keys are refused whatever they are: they have no business here."""
+        """Raise StripeError 401 unless the request has an accepted test key; live keys are always refused."""
         key = _key_of(request)
         if not key:
             message = (
@@ -85,7 +87,7 @@ class Api:
         self.sandbox.changed = self.sandbox.changed or request.method != "GET"
         if not key:
             return status, body, {}
-        # Stripe keeps no answer for what it refused before doing anything.
+        # Stripe stores no answer for a request that it refused before executing it.
         if status in (200, 402):
             self._keep(key, fingerprint, status, body)
         return status, body, {"Idempotency-Key": key, "Original-Request": request_id}
@@ -101,8 +103,8 @@ class Api:
         return status, body, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
 
     def _keep(self, key: str, fingerprint: str, status: int, body: Json) -> None:
-        self.answered[key] = (fingerprint, status, copy.deepcopy(body))  # as it was, whatever becomes of the object
-        while len(self.answered) > _KEYS_KEPT:
+        self.answered[key] = (fingerprint, status, copy.deepcopy(body))  # the object may change later
+        while len(self.answered) > _MAX_KEYS:
             del self.answered[next(iter(self.answered))]
 
 

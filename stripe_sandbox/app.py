@@ -1,4 +1,4 @@
-"""The aiohttp application: API, hosted page, control API, and the clock's tick."""
+"""Builds the aiohttp application of API, hosted page and control API, and runs what is due on Stripe's clock."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json, read_file, write_file
 from stripe_sandbox.webhooks import Webhooks
 
-_TICK = 0.1  # seconds between looks at what is due
+_TICK = 0.1  # seconds
 
 
 def make_app(sandbox: Sandbox, state_file: Path | None = None) -> web.Application:
@@ -67,7 +67,7 @@ async def _running(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None
 
 
 async def _tick(sandbox: Sandbox, save: Callable[[], None]) -> None:
-    """Do what is due; write the state file, but spend at most a tenth of the time on it."""
+    """Run due jobs and write the state file, waiting ten times as long between writes as a write takes."""
     save_at = 0.0
     while True:
         await asyncio.sleep(_TICK)

@@ -1,4 +1,4 @@
-"""The calls that move money: what they take, and what they check before."""
+"""API calls on sessions, intents, refunds and disputes: check the parameters, then change the objects."""
 
 from stripe_sandbox import checkout, disputes, methods, params, payments, refunds
 from stripe_sandbox.errors import StripeError, missing_param
@@ -6,7 +6,7 @@ from stripe_sandbox.lists import page
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-# Names only; what is inside a parameter is the caller's business unless this account reads it.
+# Only names are checked; the content of a parameter is checked where it is read.
 _SESSION_PARAMS = (
     *("adaptive_pricing", "after_expiration", "allow_promotion_codes", "automatic_tax", "billing_address_collection"),
     *("branding_settings", "cancel_url", "client_reference_id", "consent_collection", "currency", "custom_fields"),
@@ -42,12 +42,12 @@ def list_line_items(sandbox: Sandbox, given: Json, session_id: str) -> Json:
 
 
 def confirm_payment_page(sandbox: Sandbox, given: Json, session_id: str) -> Json:
-    """What the script of Stripe's own hosted page calls; the Stripe CLI's triggers use it to pay."""
+    """Pay a session as the script of Stripe's hosted page does; `stripe trigger` uses this call."""
     session = sandbox.store.get("checkout.session", session_id)
     expected = params.integer(given, "expected_amount")
     if expected not in (None, session["amount_total"]):
         raise StripeError("The amount of this Checkout Session has changed.", code="checkout_amount_mismatch")
-    method = methods.get_or_test(sandbox, given.get("payment_method", ""))
+    method = methods.get_or_create(sandbox, given.get("payment_method", ""))
     checkout.pay(sandbox, session, method)
     return session
 
@@ -70,7 +70,7 @@ def confirm_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
     intent = sandbox.store.get("payment_intent", intent_id)
     if not given.get("payment_method"):
         raise missing_param("payment_method")
-    method = methods.get_or_test(sandbox, given["payment_method"])
+    method = methods.get_or_create(sandbox, given["payment_method"])
     if given.get("mandate_data") is None and method["type"] == "sepa_debit":
         raise missing_param("mandate_data")
     payments.confirm(sandbox, intent, method)
@@ -79,7 +79,7 @@ def confirm_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
 
 def cancel_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
     intent = sandbox.store.get("payment_intent", intent_id)
-    session = checkout.of_intent(sandbox, intent_id)
+    session = checkout.session_of_intent(sandbox, intent_id)
     if session and session["status"] == "open":
         message = "You cannot cancel the PaymentIntent of a Checkout Session. Expire the Checkout Session instead."
         raise StripeError(message, code="payment_intent_unexpected_state")
@@ -132,7 +132,7 @@ def update_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
 
 
 def close_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
-    """Accepting a dispute loses it; an inquiry ends as `warning_closed`."""
+    """Accept a dispute: a chargeback is lost, an inquiry ends as `warning_closed`."""
     dispute = sandbox.store.get("dispute", dispute_id)
     disputes.close(sandbox, dispute, won=False)
     return dispute

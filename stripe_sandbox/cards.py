@@ -30,7 +30,7 @@ DECLINES = {
 
 @dataclass(frozen=True)
 class TestMethod:
-    """A card number or IBAN and what it does; `token` is what follows pm_card_ and tok_ in its names."""
+    """A card number or IBAN and what it does; its test names are `pm_card_<token>` and `tok_<token>`."""
 
     __test__ = False  # not a pytest class
 
@@ -44,7 +44,7 @@ class TestMethod:
     dispute: str | None = None
     inquiry: bool = False
     refund: str = "succeeds"  # succeeds, pending (later succeeds) or fails (later)
-    settles: str = ""  # bank debits: succeeds, fails, or the same "slowly"; "" waits for the control page
+    settles: str = ""  # a bank debit: succeeds, fails, each also with "slowly"; "" waits for the control API
 
     @property
     def last4(self) -> str:
@@ -52,7 +52,7 @@ class TestMethod:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same number, as Stripe's: a PaymentMethod needs to keep nothing else."""
+        """Return a hash of the number. Like Stripe's, it identifies the number that a PaymentMethod was made from."""
         return hashlib.sha256(self.number.encode()).hexdigest()[:16]
 
 
@@ -119,19 +119,19 @@ _BY_TOKEN = {method.token: method for method in CARDS}
 
 
 def card(number: str) -> TestMethod:
-    """The test card, or one that Stripe declines because it is not a test card."""
+    """Return the test card with this number, or one that is declined because it is not a test card."""
     digits = number.replace(" ", "").replace("-", "")
     return _BY_NUMBER.get(digits) or TestMethod(digits, decline="test_mode_live_card")
 
 
 def bank_account(iban: str) -> TestMethod:
-    """The test IBAN, or one whose debit stays processing until somebody settles it."""
+    """Return the test IBAN, or one whose debit stays processing until the control API settles it."""
     plain = iban.replace(" ", "").upper()
     return _BY_NUMBER.get(plain) or TestMethod(plain)
 
 
 def by_token(token: str) -> TestMethod | None:
-    """From `pm_card_visa` or `tok_visa`."""
+    """Return the test card that a name such as `pm_card_visa` or `tok_visa` means, or None."""
     return _BY_TOKEN.get(token.removeprefix("pm_card_").removeprefix("tok_"))
 
 

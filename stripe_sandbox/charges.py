@@ -1,4 +1,4 @@
-"""Charges and the balance transactions that they make."""
+"""Charges and balance transactions."""
 
 from stripe_sandbox import methods
 from stripe_sandbox.cards import DECLINES
@@ -9,7 +9,7 @@ _BALANCE_AVAILABLE_AFTER = 2 * 86_400  # seconds
 
 
 def create(sandbox: Sandbox, intent: Json, method: Json, authenticated: bool = False) -> Json:
-    """A pending Charge of the PaymentIntent, with its metadata, as Stripe copies them."""
+    """Create a pending Charge with the PaymentIntent's details and metadata."""
     charge = sandbox.new(
         "charge",
         amount=intent["amount"],
@@ -73,7 +73,10 @@ def _outcome(kind: str, status: str, message: str, reason: str | None = None) ->
 
 
 def add_balance(sandbox: Sandbox, source: Json, amount: int, kind: str, fee: int | None = None) -> Json:
-    """One balance transaction of `amount` minor units (negative takes money); a charge costs 1.5 % + 25."""
+    """Create a balance transaction of `amount` minor units, which is negative for money taken.
+
+    Without `fee`, a charge costs 1.5 % + 25 minor units.
+    """
     fee = (amount * 15 // 1000 + 25 if kind == "charge" else 0) if fee is None else fee
     details = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}
     return sandbox.new(

@@ -49,7 +49,7 @@ def create(sandbox: Sandbox, params: Json) -> Json:
     )
     session["url"] = f"{sandbox.settings.public_url}/c/pay/{session['id']}"
     if session["customer_email"]:
-        _know_customer(session, session["customer_email"], None)
+        _set_customer_details(session, session["customer_email"], None)
     sandbox.store.private[session["id"]] = {"lines": lines, "intent": params.get("payment_intent_data") or {}}
     sandbox.later(session["expires_at"] - sandbox.now(), "expire_session", session["id"])
     return session
@@ -83,7 +83,7 @@ def _check_total(total: int, currency: str) -> None:
 def _expiry(sandbox: Sandbox, params: Json) -> int:
     now = sandbox.now()
     expires_at = integer(params, "expires_at") or now + _LIFETIME
-    # A minute of grace: the caller's clock is not ours.
+    # The caller's clock may differ by a minute.
     if not now + _SHORTEST - 60 <= expires_at <= now + _LONGEST + 60:
         message = "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session creation."
         raise StripeError(message, param="expires_at")
@@ -108,26 +108,29 @@ def intent_of(sandbox: Sandbox, session: Json) -> Json | None:
     return sandbox.store.find(session["payment_intent"]) if session["payment_intent"] else None
 
 
-def of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
+def session_of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
     return next(sandbox.store.select("checkout.session", payment_intent=intent_id), None)
 
 
 def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
-    """Confirm with this PaymentMethod, None when nothing is due. Raises card_error; the session stays open."""
+    """Pay the session with the PaymentMethod `method`, which is None if nothing is due.
+
+    Raises StripeError card_error when declined; the session then stays open.
+    """
     if session["status"] != "open":
         raise StripeError(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
     if not session["amount_total"] or method is None:
         _complete(sandbox, session, "no_payment_required")
         return
     billing = method["billing_details"]
-    _know_customer(session, billing["email"] or session["customer_email"], billing["name"])
+    _set_customer_details(session, billing["email"] or session["customer_email"], billing["name"])
     intent = intent_of(sandbox, session) or _create_intent(sandbox, session)
     payments.confirm(sandbox, intent, method)
     follow_intent(sandbox, session, intent)
 
 
 def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
-    """The customer came back from 3-D Secure. Raises card_error."""
+    """Finish the 3-D Secure step with the customer's answer. Raises StripeError card_error if it fails."""
     intent = sandbox.store.get("payment_intent", session["payment_intent"])
     payments.authenticate(sandbox, intent, success)
     follow_intent(sandbox, session, intent)
@@ -144,9 +147,9 @@ def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """A bank debit came through, or did not; its session, if it has one, hears of it."""
+    """Let a bank debit succeed or fail, and update its session if it has one."""
     payments.settle_debit(sandbox, intent, success)
-    session = of_intent(sandbox, intent["id"])
+    session = session_of_intent(sandbox, intent["id"])
     if session:
         session["payment_status"] = "paid" if success else "unpaid"
         outcome = "succeeded" if success else "failed"
@@ -169,7 +172,7 @@ def _create_intent(sandbox: Sandbox, session: Json) -> Json:
     return intent
 
 
-def _know_customer(session: Json, email: str | None, name: str | None) -> None:
+def _set_customer_details(session: Json, email: str | None, name: str | None) -> None:
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     session["customer_details"] = {
         "address": address,

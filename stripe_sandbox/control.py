@@ -1,4 +1,7 @@
-"""The control API: `POST /_sandbox/...` with JSON bodies, for tests, the demo and the control page. See README.md."""
+"""The control API: `POST /_sandbox/...` with a JSON body makes something happen at Stripe. See README.md.
+
+Tests, the demo and the control page use it. Each action's docstring gives its body; `?` marks optional keys.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,7 +10,7 @@ from aiohttp import web
 
 from stripe_sandbox import cards, checkout, disputes, endpoints, jobs, methods, refunds
 from stripe_sandbox.api import Api
-from stripe_sandbox.control_http import answering
+from stripe_sandbox.control_http import handler
 from stripe_sandbox.delivery_modes import MODES, Mode
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import MODES as API_MODES
@@ -43,11 +46,11 @@ class Control:
             "resend": self.resend,
             "reset": self.reset,
         }
-        acts = [web.post(f"/_sandbox/{name}", answering(act)) for name, act in posts.items()]
+        acts = [web.post(f"/_sandbox/{name}", handler(act)) for name, act in posts.items()]
         return [*acts, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 
     def pay(self, body: Json) -> Json:
-        """{session, card?|iban?|outcome?, email?, name?}: as the hosted page does; a decline is an answer."""
+        """{session, card?|iban?|outcome?, email?, name?}: pay as on the hosted page; `error` says why it failed."""
         session = self._get("checkout.session", body, "session")
         billing = {"email": body.get("email", "patient@example.com"), "name": body.get("name", "Camille Martin")}
         number = body.get("card") or _OUTCOMES.get(body.get("outcome", "paid"))
@@ -61,7 +64,7 @@ class Control:
         return self._attempt(session, lambda: checkout.pay(self.sandbox, session, method))
 
     def authenticate(self, body: Json) -> Json:
-        """{session, success?}: answer the 3-D Secure step."""
+        """{session, success?}: finish the 3-D Secure step."""
         session = self._get("checkout.session", body, "session")
         success = body.get("success", True)
         return self._attempt(session, lambda: checkout.authenticate(self.sandbox, session, success))
@@ -78,36 +81,36 @@ class Control:
         return {"session": session, "payment_intent": intent, "error": error}
 
     def settle(self, body: Json) -> Json:
-        """{session|payment_intent, success?}: the bank answers a debit that is processing."""
+        """{session|payment_intent, success?}: let a bank debit that is processing succeed or fail."""
         intent = self._intent(body)
         checkout.settle(self.sandbox, intent, body.get("success", True))
         return intent
 
     def expire(self, body: Json) -> Json:
-        """{session}: now, whatever its expires_at."""
+        """{session}: expire it now, whatever its expires_at."""
         session = self._get("checkout.session", body, "session")
         checkout.expire(self.sandbox, session)
         return session
 
     def refund(self, body: Json) -> Json:
-        """{charge|payment_intent|session, amount?, reason?}: as somebody does on the Dashboard."""
+        """{charge|payment_intent|session, amount?, reason?}: refund as on Stripe's Dashboard."""
         return refunds.create(self.sandbox, self._charge(body), body.get("amount"), body.get("reason"), {})
 
     def refund_status(self, body: Json) -> Json:
-        """{refund, status: succeeded|failed|canceled}: what becomes of it, days later if you like."""
+        """{refund, status: succeeded|failed|canceled}: change a refund's status."""
         refund = self._get("refund", body, "refund")
         refunds.finish(self.sandbox, refund, _choice(body, "status", "succeeded", "failed", "canceled"))
         return refund
 
     def dispute(self, body: Json) -> Json:
-        """{charge|payment_intent|session, reason?, amount?, warning?}: the customer's bank opens one."""
+        """{charge|payment_intent|session, reason?, amount?, warning?}: open a dispute, or an inquiry with `warning`."""
         reason, inquiry = body.get("reason", "fraudulent"), bool(body.get("warning"))
         return disputes.open_dispute(
             self.sandbox, self._charge(body), reason, inquiry=inquiry, amount=body.get("amount")
         )
 
     def dispute_status(self, body: Json) -> Json:
-        """{dispute, status: won|lost|under_review|closed}: all but under_review end it; `closed` loses a chargeback."""
+        """{dispute, status: won|lost|under_review|closed}: change a dispute's status; `closed` loses a chargeback."""
         dispute = self._get("dispute", body, "dispute")
         status = _choice(body, "status", "won", "lost", "under_review", "closed")
         if status == "under_review":
@@ -117,32 +120,32 @@ class Control:
         return dispute
 
     def clock(self, body: Json) -> Json:
-        """{offset: seconds from real time} or {advance: seconds}; what is due by then happens now."""
+        """{offset: seconds from real time} or {advance: seconds}: move Stripe's clock and run what is then due."""
         advanced = self.sandbox.clock_offset + body.get("advance", 0)
         self.sandbox.clock_offset = float(body.get("offset", advanced))
         jobs.run_due(self.sandbox)
         return {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()}
 
     def delivery(self, body: Json) -> Json:
-        """{mode, seconds?, times?, types?}: see delivery_modes.Mode."""
+        """{mode, seconds?, times?, types?}: set how webhooks are delivered, see delivery_modes.Mode."""
         _choice(body, "mode", *MODES)
         self.webhooks.set_mode(Mode(**body | {"types": tuple(body.get("types", ()))}))
         return asdict(self.webhooks.mode)
 
     def set_fault(self, body: Json) -> Json:
-        """{mode, count?, seconds?, match?, processed?}: see faults.Fault."""
+        """{mode, count?, seconds?, match?, processed?}: make the API fail, see faults.Fault."""
         _choice(body, "mode", *API_MODES)
         self.api.fault = Fault(**body)
         return asdict(self.api.fault)
 
     def set_endpoint(self, body: Json) -> Json:
-        """{url, secret?, secrets?, events?}: where webhooks go; the same URL again changes it."""
+        """{url, secret?, secrets?, events?}: add a webhook endpoint, or change the one that has this URL."""
         secrets = body.get("secrets") or ([body["secret"]] if body.get("secret") else None)
         endpoint = endpoints.replace(self.sandbox, body.get("url", ""), body.get("events"), secrets)
         return endpoint | {"secrets": endpoints.secrets_of(self.sandbox, endpoint["id"])}
 
     def resend(self, body: Json) -> Json:
-        """{delivery}: send it once more, now."""
+        """{delivery}: send a delivery again, now."""
         delivery = self.webhooks.deliveries.get(body.get("delivery", ""))
         if delivery is None:
             raise StripeError(f"No such delivery: '{body.get('delivery')}'", status=404, param="delivery")
@@ -150,7 +153,7 @@ class Control:
         return delivery.as_json()
 
     def reset(self, body: Json) -> Json:
-        """{endpoints?}: as new, at real time; with `endpoints: true` the webhook endpoints are forgotten too."""
+        """{endpoints?}: delete all objects and return to real time; `endpoints: true` deletes webhook endpoints too."""
         self.webhooks.forget()
         self.api.fault = Fault()
         self.api.answered.clear()
@@ -158,14 +161,14 @@ class Control:
         return {}
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """?event=&object=&type=&state=&limit=: newest first."""
+        """Answer with the deliveries that match ?event=&object=&type=&state=, newest first, at most ?limit=."""
         wanted = {key: value for key, value in request.query.items() if key != "limit"}
         found = [delivery.as_json() for delivery in reversed(self.webhooks.deliveries.values())]
         matching = [item for item in found if all(item.get(key) == value for key, value in wanted.items())]
         return web.json_response({"data": matching[: int(request.query.get("limit", 100))]})
 
     async def state(self, request: web.Request) -> web.Response:
-        """How everything stands: modes, clock, counts."""
+        """Answer with the modes, the clock, the number of objects and the number of deliveries that wait."""
         counts = {kind: len(kept) for kind, kept in self.sandbox.store.objects.items()}
         waiting = sum(delivery.waiting for delivery in self.webhooks.deliveries.values())
         modes = {"delivery": asdict(self.webhooks.mode), "api": asdict(self.api.fault)}

@@ -1,4 +1,4 @@
-"""How the control API is spoken: JSON by programs, plain forms by the control page's buttons."""
+"""HTTP handlers of the control API: programs send JSON, the control page's buttons send plain forms."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -11,10 +11,12 @@ from stripe_sandbox.errors import StripeError
 from stripe_sandbox.store import Json
 
 
-def answering(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def handler(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a request handler that calls `act` with the request's JSON or form and answers with the result."""
+
     async def handle(request: web.Request) -> web.Response:
         if request.content_type == "application/x-www-form-urlencoded" and "Origin" in request.headers:
-            return await _press(request, act)
+            return await _submit_form(request, act)
         try:
             body: Any = json.loads(await request.text() or "{}")
             return web.json_response(act(body if isinstance(body, dict) else {}))
@@ -26,8 +28,8 @@ def answering(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[
     return handle
 
 
-async def _press(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
-    """A button of the control page: the same act, then back to the page. Other sites' buttons are refused."""
+async def _submit_form(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
+    """Call `act` with the form's fields, then redirect to the control page. Forms of other sites are refused."""
     if URL(request.headers["Origin"]).authority != request.host:
         raise web.HTTPForbidden(text="This form was not sent by the sandbox's own page.")
     problem = ""
@@ -41,5 +43,5 @@ async def _press(request: web.Request, act: Callable[[Json], Json]) -> web.Respo
 
 
 def _value(name: str, text: str) -> Any:
-    """Numbers and truths as in JSON; every other field stays text."""
+    """Parse fields that are numbers or booleans in the JSON API; leave the others as text."""
     return json.loads(text) if name in ("advance", "offset", "seconds", "success", "times", "warning") else text

@@ -1,4 +1,4 @@
-"""The control page for people: each payment with what can happen to it next, and each delivery with its answer."""
+"""The control page: a list of payments with buttons for what can happen next, and a list of webhook deliveries."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from stripe_sandbox.webhooks import Webhooks
 
 _SESSIONS, _DELIVERIES = 30, 60
 
-# A button: (control API's name, its JSON body, key of its words)
+# A button: (name in the control API, its JSON body, key of its label in TEXTS)
 Action = tuple[str, Json, str]
 
 
@@ -35,7 +35,7 @@ class ControlPage:
         return [web.get(path, self.show) for path in ("/", "/_sandbox", "/_sandbox/")]
 
     async def show(self, request: web.Request) -> web.Response:
-        """?session= shows one payment and its deliveries only."""
+        """Render the page; ?session= limits it to one payment and its deliveries."""
         chosen = request.query.get("session")
         sessions = list(self.sandbox.store.select("checkout.session", **({"id": chosen} if chosen else {})))
         rows = [self._row(session) for session in sessions[:_SESSIONS]]
@@ -94,7 +94,7 @@ class ControlPage:
 
 
 def _state(session: Json, intent: Json | None) -> str:
-    """The one word that says how the payment stands; a key of TEXTS."""
+    """Return the payment's state as a key of TEXTS."""
     if session["status"] == "expired" or session["payment_status"] != "unpaid":
         return str(session["status"] if session["status"] == "expired" else session["payment_status"])
     if intent and intent["status"] in ("processing", "requires_action"):

@@ -1,12 +1,13 @@
-"""The words of the control page, in French and English."""
+"""The texts of the control page, in English and French."""
 
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (English, French)
     "title": ("Stripe sandbox", "Bac à sable Stripe"),
     "lead": (
-        "A Stripe at home. Pick a payment, and make Stripe behave or misbehave; below, what each webhook was answered.",
-        "Un Stripe chez soi. Choisissez un paiement, et faites bien ou mal agir Stripe ; "
-        "plus bas, la réponse à chaque webhook.",
+        "A local stand-in for Stripe. Choose what happens to a payment and how Stripe behaves; "
+        "the site’s answer to each webhook is listed below.",
+        "Un remplaçant local de Stripe. Choisissez ce qui arrive à un paiement et comment Stripe se comporte ; "
+        "la réponse du site à chaque webhook est affichée plus bas.",
     ),
     "webhooks": ("Webhook delivery", "Envoi des webhooks"),
     "mode_normal": ("Normal", "Normal"),

@@ -1,4 +1,4 @@
-"""One event on its way to one endpoint: the signed request, and what came back each time."""
+"""The delivery of one event to one endpoint: its signed request, and the endpoint's answer to each attempt."""
 
 import hashlib
 import hmac
@@ -20,13 +20,13 @@ _BODY_KEPT = 500  # characters
 class Attempt:
     at: float  # real Unix time
     duration_ms: int
-    status: int | None = None  # None: no answer
+    status: int | None = None  # None if nothing answered
     error: str | None = None
     body: str = ""
 
     @property
     def accepted(self) -> bool:
-        """Stripe counts 2xx only: a redirect is a failure."""
+        """Return whether the endpoint answered 2xx; Stripe counts a redirect as a failure."""
         return self.status is not None and 200 <= self.status < 300
 
 
@@ -39,7 +39,7 @@ class Delivery:
     url: str
     state: str = "pending"  # pending, held, retrying, delivered, failed, dropped
     created: float = field(default_factory=time.time)
-    next_at: float | None = None  # real Unix time of the next try
+    next_at: float | None = None  # real Unix time of the next attempt
     attempts: list[Attempt] = field(default_factory=list)
     id: str = field(default_factory=lambda: f"whd_{token(16)}")
 
@@ -56,12 +56,15 @@ def from_json(found: Json) -> Delivery:
 
 
 def encode(event: Json) -> bytes:
-    """The body that is signed and sent, indented as Stripe's."""
+    """Return the body that is signed and sent, indented as Stripe does."""
     return json.dumps(event, indent=2).encode()
 
 
 def signed_headers(body: bytes, secrets: list[str]) -> dict[str, str]:
-    """One v1 for each secret, and the v0 that test mode adds. https://docs.stripe.com/webhooks/signature"""
+    """Return the headers for the body, with one v1 signature for each secret and test mode's v0.
+
+    https://docs.stripe.com/webhooks/signature
+    """
     now = int(time.time())
     signed = f"{now}.".encode() + body
     schemes = [("v1", secret) for secret in secrets] + [("v0", "whsec_not_a_secret")]
@@ -82,7 +85,7 @@ def _in_words(error: Exception) -> str:
 
 
 async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: list[str]) -> Attempt:
-    """Send once; a connection that fails is an attempt without status."""
+    """Send the body once and return the attempt, which has an error instead of a status if the connection failed."""
     started, clock = time.time(), time.perf_counter()
     attempt = Attempt(at=started, duration_ms=0)
     try:

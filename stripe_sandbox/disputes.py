@@ -11,7 +11,7 @@ _OPEN = ("needs_response", "under_review", "warning_needs_response", "warning_un
 
 
 def open_dispute(sandbox: Sandbox, charge: Json, reason: str, *, inquiry: bool, amount: int | None = None) -> Json:
-    """An inquiry (`warning_needs_response`) moves no money; a chargeback takes it at once."""
+    """Open a dispute of the charge: an `inquiry` moves no money, a chargeback withdraws the amount at once."""
     if charge["disputed"]:
         raise StripeError(f"Charge {charge['id']} is disputed already.", code="charge_disputed")
     dispute = sandbox.new(
@@ -53,7 +53,7 @@ def _move_money(sandbox: Sandbox, dispute: Json, amount: int, event_type: str, f
 
 
 def update(sandbox: Sandbox, dispute: Json) -> None:
-    """Evidence was handed in: Stripe or the bank is looking at it."""
+    """Submit evidence, which puts the dispute under review."""
     _check_open(dispute)
     dispute["status"] = "warning_under_review" if _is_inquiry(dispute) else "under_review"
     dispute["evidence_details"] |= {"has_evidence": True, "submission_count": 1}
@@ -61,7 +61,7 @@ def update(sandbox: Sandbox, dispute: Json) -> None:
 
 
 def close(sandbox: Sandbox, dispute: Json, *, won: bool) -> None:
-    """An inquiry ends as `warning_closed` either way. A dispute that was lost can still be won later, as on Stripe."""
+    """Close the dispute as won or lost, an inquiry as `warning_closed`. As on Stripe, a lost one can be won later."""
     if not (won and dispute["status"] == "lost"):
         _check_open(dispute)
     inquiry = _is_inquiry(dispute)

@@ -7,7 +7,7 @@ from stripe_sandbox.store import Json
 
 
 def create(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
-    """`secrets` are the valid signing secrets, newest first; two of them while one is being rotated."""
+    """Create an endpoint; `secrets` are its valid signing secrets, newest first, two during a rotation."""
     if not url:
         raise missing_param("url")
     if not url.startswith(("http://", "https://")):
@@ -18,7 +18,7 @@ def create(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets:
 
 
 def replace(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
-    """The endpoint with this URL gets these settings, or a new one is made."""
+    """Change the settings of the endpoint with this URL, or create it."""
     found = next(sandbox.store.select("webhook_endpoint", url=url), None)
     if found is None:
         return create(sandbox, url, events, secrets)
@@ -34,7 +34,7 @@ def secrets_of(sandbox: Sandbox, endpoint_id: str) -> list[str]:
 
 
 def with_secret(sandbox: Sandbox, endpoint: Json) -> Json:
-    """As the create call answers it; no other call shows the secret."""
+    """Return the endpoint with its secret, which only the API's create call shows."""
     return endpoint | {"secret": secrets_of(sandbox, endpoint["id"])[0]}
 
 

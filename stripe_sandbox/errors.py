@@ -4,7 +4,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """What the API answers instead of an object; `extra` are further keys of the error (charge, decline_code...)."""
+    """An error that the API answers with; `extra` are further keys such as `charge` and `decline_code`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`expand[]`: ids in an answer become the objects they name. https://docs.stripe.com/api/expanding_objects"""
+"""`expand[]` replaces ids in an answer by their objects. https://docs.stripe.com/api/expanding_objects"""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from stripe_sandbox.store import Json
 
 
 def expanded(sandbox: Sandbox, answer: Json, params: Json) -> Json:
-    """A copy of the answer, with each path of `expand[]` filled in. Raises for what cannot be expanded."""
+    """Return a copy of the answer with each path of `expand[]` expanded. Raises StripeError if one cannot be."""
     copied = dict(answer)
     for path in params.get("expand") or []:
         _fill(sandbox, copied, path.split("."), path)
@@ -35,7 +35,7 @@ def _fill(sandbox: Sandbox, node: Json, parts: list[str], path: str) -> None:
 
 
 _MISSING: Any = object()
-# Includable properties: an object has them only when they are asked for.
+# Includable properties, which an object has only if the request expands them: (object type, property).
 _INCLUDABLE = {
     ("charge", "refunds"),
     ("checkout.session", "line_items"),

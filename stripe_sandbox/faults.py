@@ -1,4 +1,4 @@
-"""Makes the API misbehave: the answers that a caller must survive."""
+"""Faults of the API that a caller must survive."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ MODES = ("ok", "error500", "429", "timeout", "down")
 @dataclass
 class Fault:
     mode: str = "ok"
-    count: int | None = None  # requests still to spoil; None is until told otherwise
-    seconds: float = 90.0  # timeout: how long the caller waits before the connection is cut
-    match: str = ""  # only paths that contain this
-    processed: bool = False  # the request is carried out and only its answer gets lost
+    count: int | None = None  # how many more requests fail; None for all
+    seconds: float = 90.0  # in mode timeout, how long the caller waits before the connection is cut
+    match: str = ""  # only requests whose path contains this fail
+    processed: bool = False  # whether the request is executed and only its answer is lost
 
-    def hits(self, path: str) -> bool:
-        """Whether this request is spoilt; counts it."""
+    def affects(self, path: str) -> bool:
+        """Return whether a request to `path` fails, and count it."""
         if self.mode == "ok" or self.match not in path or self.count == 0:
             return False
         if self.count is not None:
             self.count -= 1
         return True
 
-    async def spoil(self, request: web.Request) -> None:
-        """Always raises, in place of the answer."""
+    async def fail(self, request: web.Request) -> None:
+        """Raise the error to answer with, or cut the connection, in mode timeout after `seconds`."""
         if self.mode == "error500":
             raise StripeError("An unknown error occurred", status=500, type="api_error")
         if self.mode == "429":

@@ -1,4 +1,4 @@
-"""Stripe's form encoding: `line_items[0][price_data][currency]=eur&expand[]=customer` -> nested JSON."""
+"""Decodes Stripe's form encoding, such as `line_items[0][price_data][currency]=eur&expand[]=customer`."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ _PART = re.compile(r"[^\[\]]+|\[\]")
 
 
 def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Nest the pairs. Keys `[0]`, `[1]`... and `[]` become lists; every leaf stays a string."""
+    """Return the pairs as nested dicts; keys `[0]`, `[1]`... and `[]` become lists, values stay strings."""
     root: dict[str, Any] = {}
     for name, value in pairs:
         _put(root, _PART.findall(name), value)

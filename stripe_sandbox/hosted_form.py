@@ -1,4 +1,4 @@
-"""What a person typed on the hosted page: checked, and made into a PaymentMethod."""
+"""Validates the hosted page's form and makes a PaymentMethod of it."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _EXP = re.compile(r"^(\d{1,2})\s*[/.-]?\s*(?:20)?(\d{2})$")
 
 
 def check(typed: Mapping[str, str], session: Json, now: int) -> dict[str, str]:
-    """Field name -> key of the message in texts.py; empty when all is well."""
+    """Return the form's errors: by field name, the message's key in texts.py."""
     errors = {}
     if not session["customer_email"]:
         email = typed.get("email", "").strip()
@@ -54,7 +54,7 @@ def _check_card(typed: Mapping[str, str], now: int) -> dict[str, str]:
 
 
 def expiry_of(text: str) -> tuple[int, int] | None:
-    """`12/34`, `1234` or `12 / 2034` -> (12, 2034)."""
+    """Parse `12/34`, `1234` or `12 / 2034` as (12, 2034); return None for anything else."""
     match = _EXP.match(text.strip())
     if not match or not 1 <= int(match[1]) <= 12:
         return None

@@ -1,4 +1,4 @@
-"""Ids as Stripe's: a prefix that names the type, then characters that nobody can guess."""
+"""Ids like Stripe's: a prefix for the type, then random characters."""
 
 import secrets
 import string
@@ -32,5 +32,5 @@ def new_id(kind: str) -> str:
 
 
 def kind_of(object_id: str) -> str | None:
-    """The type that an id's prefix names, or None."""
+    """Return the object type that the id's prefix stands for, or None."""
     return next((kind for kind, prefix in PREFIXES.items() if object_id.startswith(prefix)), None)

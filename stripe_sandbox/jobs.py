@@ -1,4 +1,4 @@
-"""What Stripe does by itself once its clock gets there."""
+"""Scheduled jobs: what Stripe does by itself at a certain time, such as expiring a session."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A session's line items with their prices and products, made on the way as Stripe does."""
+"""Creates a session's line items, with the prices and products that `price_data` describes."""
 
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.params import integer
@@ -7,7 +7,7 @@ from stripe_sandbox.store import Json
 
 
 def create(sandbox: Sandbox, index: int, given: Json) -> Json:
-    """From `price` or `price_data`, and `quantity`; amounts in minor units."""
+    """Create the line item number `index` from `given`: `price` or `price_data`, and `quantity`."""
     price = _price(sandbox, f"line_items[{index}]", given)
     quantity = integer(given, "quantity")
     if quantity is None:

@@ -1,4 +1,4 @@
-"""What `stripe listen` talks to: the Stripe CLI's sessions and its WebSocket (subprotocol stripecli-devproxy-v1)."""
+"""Serves `stripe listen`: the Stripe CLI's sessions and its WebSocket, subprotocol stripecli-devproxy-v1."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from stripe_sandbox.store import Json
 from stripe_sandbox.webhooks import Webhooks
 
 _PROTOCOL = "stripecli-devproxy-v1"
-_SENT_KEPT = 1_000  # events whose answer may still come
+_MAX_SENT = 1_000  # events whose answer is awaited
 
 
 @dataclass
@@ -23,19 +23,19 @@ class Listeners:
     sandbox: Sandbox
     webhooks: Webhooks
     sockets: set[web.WebSocketResponse] = field(default_factory=set)
-    sent: dict[str, tuple[Json, float]] = field(default_factory=dict)  # conversation: event, when it was sent
+    sent: dict[str, tuple[Json, float]] = field(default_factory=dict)  # by conversation id: (event, when it was sent)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/_stripecli/{id}", self.subscribe)]
 
     @property
     def secret(self) -> str:
-        """The same for every session, as Stripe's is for an account's CLI."""
+        """Return the signing secret, one for all sessions, as Stripe has one for an account's CLI."""
         kept = self.sandbox.store.private.setdefault(self.sandbox.account["id"], {})
         return str(kept.setdefault("cli_secret", f"whsec_{token(64)}"))
 
     def create_session(self, sandbox: Sandbox, given: Json, _: str) -> Json:
-        """POST /v1/stripecli/sessions"""
+        """Answer POST /v1/stripecli/sessions."""
         session_id = f"cliws_{token(16)}"
         return {
             "default_version": "",
@@ -63,13 +63,13 @@ class Listeners:
 
     def on_event(self, event: Json) -> None:
         if self.sockets:
-            # After this turn, so that the event is told as its request left it.
+            # The request that made the event may still change it, so it is sent in the event loop's next turn.
             asyncio.get_running_loop().call_soon(lambda: self.webhooks.spawn(self._tell(event)))
 
     async def _tell(self, event: Json) -> None:
         body, conversation = encode(event), f"wc_{token(16)}"
         self.sent[conversation] = (event, time.time())
-        while len(self.sent) > _SENT_KEPT:
+        while len(self.sent) > _MAX_SENT:
             del self.sent[next(iter(self.sent))]
         frame = {
             "endpoint": {"api_version": None},
@@ -84,7 +84,7 @@ class Listeners:
                 await socket.send_json(frame)
 
     def _heard(self, message: Json) -> None:
-        """The CLI says what the site answered: a delivery like any other."""
+        """Record the site's answer, which the CLI reports, as a delivery."""
         if message.get("type") != "webhook_response" or message.get("webhook_conversation_id") not in self.sent:
             return
         event, at = self.sent[message["webhook_conversation_id"]]

@@ -1,4 +1,4 @@
-"""Lists: newest first, filtered, a page at a time. https://docs.stripe.com/api/pagination"""
+"""List calls: filters and pages, newest objects first. https://docs.stripe.com/api/pagination"""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ _COMPARE = {
 
 
 def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[str, ...] = ()) -> Json:
-    """A page of `kind`; `filters` are the fields that may be asked for by equality."""
+    """Return a page of objects of `kind`, filtered by those `filters` fields that are in `params`."""
     only(params, *PAGING, *filters)
     equal = {name: params[name] for name in filters if name in params}
     found = sandbox.store.select(kind, **equal)
@@ -26,7 +26,7 @@ def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[s
 
 
 def created_in(found: Iterable[Json], bounds: Json | str | None) -> list[Json]:
-    """Those whose `created` (Unix seconds) is within bounds, newest first."""
+    """Return the objects whose `created` (Unix seconds) is within `bounds`, newest first."""
     newest_first = sorted(found, key=lambda item: -item.get("created", 0))
     if not bounds:
         return newest_first

@@ -1,4 +1,4 @@
-"""PaymentMethods: a card or an IBAN as Stripe keeps it, with the fingerprint that tells which test number it was."""
+"""PaymentMethods: cards and IBANs as Stripe stores them; the fingerprint identifies the test number."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from stripe_sandbox.store import Json
 
 
 def create_card(sandbox: Sandbox, test: TestMethod, billing: Json, exp: tuple[int, int] = (8, 2034)) -> Json:
-    """`exp` is (month, year)."""
+    """Create a PaymentMethod of a test card that expires in `exp`, (month, year)."""
     card = {
         "brand": test.brand,
         "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
@@ -49,7 +49,7 @@ def _create(sandbox: Sandbox, kind: str, details: Json, billing: Json) -> Json:
 
 
 def create_from_params(sandbox: Sandbox, params: Json) -> Json:
-    """POST /v1/payment_methods with a card number or token, or an IBAN."""
+    """Create a PaymentMethod from the API's parameters: a card number, a card token or an IBAN."""
     billing = params.get("billing_details", {})
     match params.get("type"):
         case "card":
@@ -71,8 +71,8 @@ def create_from_params(sandbox: Sandbox, params: Json) -> Json:
             raise StripeError(f"Invalid type: must be one of card or sepa_debit, not {other}", param="type")
 
 
-def get_or_test(sandbox: Sandbox, method_id: str) -> Json:
-    """The PaymentMethod; a test name such as `pm_card_visa` makes a new one, as on Stripe."""
+def get_or_create(sandbox: Sandbox, method_id: str) -> Json:
+    """Return the PaymentMethod; a test name such as `pm_card_visa` creates one, as on Stripe."""
     test = cards.by_token(method_id) if method_id.startswith("pm_card_") else None
     if test:
         return create_card(sandbox, test, {})
@@ -80,7 +80,7 @@ def get_or_test(sandbox: Sandbox, method_id: str) -> Json:
 
 
 def test_of(method: Json) -> TestMethod:
-    """What this PaymentMethod's number does."""
+    """Return the test card or IBAN that the PaymentMethod was made from."""
     details: dict[str, Any] = method[method["type"]]
     found = cards.by_fingerprint(details["fingerprint"])
     if found:
@@ -89,7 +89,7 @@ def test_of(method: Json) -> TestMethod:
 
 
 def charge_details(method: Json, authenticated: bool, amount: int) -> Json:
-    """A Charge's `payment_method_details`."""
+    """Return `payment_method_details` for a Charge with this PaymentMethod."""
     details = method[method["type"]]
     if method["type"] == "sepa_debit":
         shown = {key: details[key] for key in ("bank_code", "branch_code", "country", "fingerprint", "last4")}

@@ -1,4 +1,4 @@
-"""What a caller may send, and as what: the malformed is refused, the unknown where a call names its own."""
+"""Parses and checks the parameters of API calls."""
 
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.store import Json
@@ -7,7 +7,7 @@ _EVERYWHERE = ("expand", "metadata")
 
 
 def integer(params: Json, name: str) -> int | None:
-    """Raises parameter_invalid_integer."""
+    """Return the parameter as an integer, or None if it is missing. Raises StripeError parameter_invalid_integer."""
     value = params.get(name)
     if value in (None, ""):
         return None
@@ -23,14 +23,14 @@ def truth(params: Json, name: str) -> bool | None:
 
 
 def only(params: Json, *allowed: str) -> None:
-    """Raises parameter_unknown for the first parameter that is not among `allowed`, `expand` or `metadata`."""
+    """Raise StripeError parameter_unknown for a parameter that is not in `allowed`, `expand` or `metadata`."""
     for name in params:
         if name not in allowed and name not in _EVERYWHERE:
             raise StripeError(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
 
 
 def metadata(params: Json) -> Json:
-    """Raises when over Stripe's limits: 50 keys, 40 characters a key, 500 a value."""
+    """Return the metadata. Raises StripeError above Stripe's limits: 50 keys, 40 characters a key, 500 a value."""
     found = params.get("metadata") or {}
     if not isinstance(found, dict):
         raise StripeError("Invalid object", param="metadata")

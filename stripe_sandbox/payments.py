@@ -9,7 +9,7 @@ from stripe_sandbox.ids import token
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-_SLOW_SECONDS = 180  # what Stripe's "slowly" IBANs take at least
+_SLOW_SECONDS = 180  # Stripe's "slowly" IBANs take at least this long
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
@@ -21,7 +21,10 @@ def create(sandbox: Sandbox, amount: int, currency: str, **values: Any) -> Json:
 
 
 def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
-    """Try to pay. Raises card_error when declined; a bank debit is left processing, 3-D Secure requires_action."""
+    """Try to pay: the intent ends as succeeded, processing (bank debit) or requires_action (3-D Secure).
+
+    Raises StripeError card_error when declined.
+    """
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state(intent, "confirm")
     intent |= {"payment_method": method["id"], "next_action": None, "last_payment_error": None}
@@ -44,7 +47,7 @@ def _ask_authentication(sandbox: Sandbox, intent: Json) -> None:
 
 
 def authenticate(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """The customer's bank answered 3-D Secure. Raises card_error when it, or then the card, refused."""
+    """Finish 3-D Secure with the customer's answer. Raises StripeError card_error if that or the card fails."""
     if intent["status"] != "requires_action":
         raise unexpected_state(intent, "authenticate")
     method = sandbox.store.get("payment_method", intent["payment_method"])
@@ -109,7 +112,7 @@ def _start_debit(sandbox: Sandbox, intent: Json, method: Json) -> None:
 
 
 def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """The bank answered a debit that was processing."""
+    """Let a bank debit that is processing succeed or fail."""
     if intent["status"] != "processing":
         raise unexpected_state(intent, "settle")
     charge = sandbox.store.get("charge", intent["latest_charge"])

@@ -1,4 +1,4 @@
-"""Refunds: succeeded at once, pending, or failing later. https://docs.stripe.com/refunds"""
+"""Refunds, which succeed at once, stay pending or fail later. https://docs.stripe.com/refunds"""
 
 from stripe_sandbox import charges, methods
 from stripe_sandbox.errors import StripeError
@@ -13,7 +13,10 @@ _COUNTED = ("pending", "requires_action", "succeeded")
 
 
 def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | None, metadata: Json) -> Json:
-    """`amount` in minor units; None refunds what is left. Raises charge_already_refunded, charge_disputed..."""
+    """Refund `amount` minor units of the charge, or what is left if None.
+
+    Raises StripeError, for example charge_already_refunded or charge_disputed.
+    """
     left = charge["amount"] - charge["amount_refunded"]
     _check(sandbox, charge, amount, left)
     method = sandbox.store.get("payment_method", charge["payment_method"])
@@ -32,7 +35,7 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
         status="pending" if pending else "succeeded",
     )
     refund["balance_transaction"] = charges.add_balance(sandbox, refund, -refund["amount"], "refund")["id"]
-    _count(sandbox, charge)
+    _update_refunded(sandbox, charge)
     sandbox.emit("refund.created", refund)
     sandbox.emit("charge.refunded", charge)
     if pending:
@@ -40,7 +43,7 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
     elif behaviour == "fails":
         sandbox.later(_PENDING_SECONDS, "finish_refund", refund["id"], "failed")
     else:
-        _announce(sandbox, refund)
+        _emit_update(sandbox, refund)
     return refund
 
 
@@ -71,14 +74,14 @@ def _destination(method: Json) -> Json:
     return {"card": {**card, "type": "refund"}, "type": "card"}
 
 
-def _count(sandbox: Sandbox, charge: Json) -> None:
+def _update_refunded(sandbox: Sandbox, charge: Json) -> None:
     refunds = sandbox.store.select("refund", charge=charge["id"])
     charge["amount_refunded"] = sum(found["amount"] for found in refunds if found["status"] in _COUNTED)
     charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
 
 
-def _announce(sandbox: Sandbox, refund: Json, *more: str) -> None:
-    """Every change of a refund is told under both names, as Stripe does."""
+def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
+    """Emit a refund's change under both of Stripe's event names, and the types `more`."""
     if refund["status"] == "succeeded" and "card" in refund["destination_details"]:
         reference = {"reference": token(23).upper(), "reference_status": "available"}
         refund["destination_details"]["card"] |= reference
@@ -87,25 +90,25 @@ def _announce(sandbox: Sandbox, refund: Json, *more: str) -> None:
 
 
 def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
-    """`succeeded`, or, even after that, `failed` or `canceled`, which give the money back to us."""
+    """Set the refund's final status; `failed` and `canceled`, possible even after `succeeded`, return the money."""
     if refund["status"] in ("failed", "canceled") or refund["status"] == status:
         raise StripeError(f"This refund is {refund['status']} already.", code="refund_unexpected_state")
     refund["status"] = status
     if status == "succeeded":
-        _announce(sandbox, refund)
+        _emit_update(sandbox, refund)
         return
     charge = sandbox.store.get("charge", refund["charge"])
     balance = charges.add_balance(sandbox, refund, refund["amount"], "refund_failure")
     refund["failure_balance_transaction"] = balance["id"]
     if status == "failed":
         refund["failure_reason"] = "lost_or_stolen_card"
-    _count(sandbox, charge)
-    _announce(sandbox, refund, *(["refund.failed"] if status == "failed" else []))
+    _update_refunded(sandbox, charge)
+    _emit_update(sandbox, refund, *(["refund.failed"] if status == "failed" else []))
     sandbox.emit("charge.updated", charge)
 
 
 def cancel(sandbox: Sandbox, refund: Json) -> None:
-    """Only a pending refund can be canceled."""
+    """Cancel the refund. Raises StripeError unless it is pending."""
     if refund["status"] not in ("pending", "requires_action"):
         raise StripeError(f"You cannot cancel a refund that is {refund['status']}.", param="id")
     finish(sandbox, refund, "canceled")
@@ -113,9 +116,9 @@ def cancel(sandbox: Sandbox, refund: Json) -> None:
 
 def update_metadata(sandbox: Sandbox, refund: Json, metadata: Json) -> None:
     refund["metadata"] = merge_metadata(refund["metadata"], metadata)
-    _announce(sandbox, refund)
+    _emit_update(sandbox, refund)
 
 
 def merge_metadata(old: Json, new: Json) -> Json:
-    """Stripe's rule: given keys replace, empty values delete."""
+    """Merge metadata as Stripe does: keys of `new` replace those of `old`, empty values delete them."""
     return {key: value for key, value in {**old, **new}.items() if value != ""}

@@ -1,4 +1,4 @@
-"""Stripe's URLs and what each does: one table."""
+"""The table of Stripe's API URLs and the function that answers each."""
 
 from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds
 from stripe_sandbox.api import Call
@@ -35,12 +35,12 @@ def retrieve_account(sandbox: Sandbox, given: Json, account_id: str) -> Json:
 
 
 def list_nothing(url: str) -> Call:
-    """What this account never has."""
+    """Return a call that answers with an empty list, for objects that this account never has."""
     return lambda sandbox, given, _: as_list([], url)
 
 
 def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
-    """`types[]` or `type`, with `*` at the end allowed; `delivery_success` by what the endpoints answered."""
+    """List events, filtered by `type` or `types[]`, which may end in `*`, and by `delivery_success`."""
     params.only(given, *PAGING, "delivery_success", "type", "types")
     wanted = given.get("types") or ([given["type"]] if given.get("type") else [])
     found = created_in(sandbox.store.select("event"), given.get("created"))
@@ -86,7 +86,7 @@ def delete_endpoint(sandbox: Sandbox, given: Json, endpoint_id: str) -> Json:
     return {"id": endpoint_id, "object": "webhook_endpoint", "deleted": True}
 
 
-# Lists that a client which mirrors everything asks for, dj-stripe's sync among them.
+# Clients that mirror everything, such as dj-stripe's sync, request these lists.
 UNUSED = (
     *("application_fees", "country_specs", "coupons", "entitlements/active_entitlements", "entitlements/features"),
     *("file_links", "files", "identity/verification_reports", "identity/verification_sessions", "invoiceitems"),

@@ -1,4 +1,4 @@
-"""The one Stripe account that a process plays: its objects, its clock, what is due later, and its webhooks."""
+"""The Stripe account that a sandbox process simulates: its objects, clock, scheduled jobs and events."""
 
 import copy
 import heapq
@@ -11,14 +11,14 @@ from typing import Any
 from stripe_sandbox import API_VERSION
 from stripe_sandbox.store import Json, Store
 
-# The API request that is being answered, as its events name it: {"id": "req_...", "idempotency_key": ...}
+# The API request that is being answered, as events refer to it: {"id": "req_...", "idempotency_key": ...}
 current_request: ContextVar[Json | None] = ContextVar("current_request", default=None)
 
 
 @dataclass(frozen=True)
 class Settings:
     public_url: str = "http://127.0.0.1:0"
-    api_key: str | None = None  # None takes every test key
+    api_key: str | None = None  # None accepts every test key
     business_name: str = "Stripe sandbox"
     settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; Stripe's "slowly" is always 180 s
     retry_base: float = 2.0  # seconds before the first retry of a webhook, doubling
@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(order=True)
 class Job:
-    """Something that Stripe does later by itself, e.g. `("expire_session", ["cs_test_..."])`."""
+    """Something that Stripe does later by itself, such as `expire_session` with a session's id."""
 
     at: float  # on Stripe's clock, Unix seconds
     name: str = field(compare=False)
@@ -37,8 +37,8 @@ class Job:
 class Sandbox:
     settings: Settings = field(default_factory=Settings)
     store: Store = field(default_factory=Store)
-    clock_offset: float = 0.0  # seconds added to the real time; moves `created` and what is due
-    jobs: list[Job] = field(default_factory=list)  # a heap, the next one first
+    clock_offset: float = 0.0  # seconds added to the real time, for `created` and for due jobs
+    jobs: list[Job] = field(default_factory=list)  # a heap, the earliest first
     on_event: Callable[[Json], None] = lambda event: None
     changed: bool = False  # since the state file was written
 
@@ -56,7 +56,7 @@ class Sandbox:
         return next(iter(self.store.objects["account"].values()))
 
     def now(self) -> int:
-        """Unix seconds on Stripe's clock."""
+        """Return the Unix seconds on Stripe's clock."""
         return int(time.time() + self.clock_offset)
 
     def new(self, kind: str, **values: Any) -> Json:
@@ -66,7 +66,7 @@ class Sandbox:
         heapq.heappush(self.jobs, Job(self.now() + seconds, name, list(args)))
 
     def take_due(self) -> list[Job]:
-        """The jobs whose time has come, oldest first; they are no longer waiting."""
+        """Remove the jobs that are due and return them, earliest first."""
         now = time.time() + self.clock_offset
         due = []
         while self.jobs and self.jobs[0].at <= now:
@@ -74,7 +74,7 @@ class Sandbox:
         return due
 
     def emit(self, event_type: str, subject: Json, previous: Json | None = None) -> None:
-        """Record the event with the object as it is now, and deliver it. https://docs.stripe.com/api/events/object"""
+        """Create an event with a copy of the object, and deliver it. https://docs.stripe.com/api/events/object"""
         data: Json = {"object": copy.deepcopy(subject)}
         if previous:
             data["previous_attributes"] = previous
@@ -98,7 +98,7 @@ class Sandbox:
         self.clock_offset = state["clock_offset"]
 
     def reset(self, *, keep_endpoints: bool) -> None:
-        """Forget everything but the account, and its webhook endpoints if they are to stay."""
+        """Delete everything but the account and, with `keep_endpoints`, its webhook endpoints."""
         kinds = ("account", "webhook_endpoint") if keep_endpoints else ("account",)
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})

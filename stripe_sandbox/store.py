@@ -1,4 +1,4 @@
-"""Stripe's objects as plain JSON, by type and id, oldest first; bounded, so that a sandbox left running stays small."""
+"""Stores Stripe's objects as JSON by type and id, oldest first, and limits how many of each type are kept."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from stripe_sandbox.ids import PREFIXES, kind_of, new_id
 
 Json = dict[str, Any]
 
-# The newest so many of each type are kept; a day of 1,000 payments makes about 5,000 events (35 MB).
+# Objects of each type; a day of 1,000 payments makes about 5,000 events (35 MB).
 LIMIT = 5_000
 LIMITS = {"event": 10_000, "webhook_endpoint": 50}
 
@@ -25,12 +25,12 @@ def _blank(kind: str) -> Json:
 class Store:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Json]] = {kind: {} for kind in PREFIXES}
-        # What an object has but does not show (a session's lines, an endpoint's secrets), by its id.
+        # By object id: data that the API doesn't show, such as a session's line items or an endpoint's secrets.
         self.private: dict[str, Json] = {}
         self._blanks = {kind: _blank(kind) for kind in PREFIXES}
 
     def new(self, kind: str, created: int, **values: Any) -> Json:
-        """Make and keep an object with every key that Stripe's has; `values` fill it in."""
+        """Create and store an object that has every key of Stripe's own, with `values` filled in."""
         made: Json = copy.deepcopy(self._blanks[kind]) | {"id": new_id(kind)}
         if "created" in made:
             made["created"] = created
@@ -49,7 +49,7 @@ class Store:
         self.private.pop(found["id"], None)
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Json:
-        """The object itself, not a copy: changing it changes what Stripe says. Raises resource_missing."""
+        """Return the stored object itself, not a copy. Raises StripeError resource_missing."""
         try:
             return self.objects[kind][object_id]
         except KeyError:
@@ -60,7 +60,7 @@ class Store:
         return self.objects[kind].get(object_id) if kind else None
 
     def select(self, kind: str, **fields: Any) -> Iterator[Json]:
-        """Newest first, those whose fields equal these."""
+        """Yield the objects of `kind` whose fields equal `fields`, newest first."""
         newest_first = reversed(list(self.objects[kind].values()))
         return (found for found in newest_first if all(found.get(key) == value for key, value in fields.items()))
 
@@ -77,13 +77,13 @@ class Store:
 
 
 def read_file(path: Path) -> Json:
-    """What `write_file` wrote, or an empty dict for a first start."""
+    """Return the state that `write_file` wrote, or an empty dict if there is no file."""
     found: Json = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
 def write_file(path: Path, state: Json) -> None:
-    """Replace the file at once, so that a kill in the middle leaves the old state."""
+    """Replace the file atomically, so that a process killed while writing leaves the old state."""
     scratch = path.with_suffix(path.suffix + ".part")
     scratch.write_text(json.dumps(state))
     scratch.replace(path)

@@ -1,4 +1,4 @@
-"""The words of the hosted page, in French and English; the sandbox has no other language."""
+"""The texts of the hosted page, in English and French; the sandbox has no other language."""
 
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (English, French)
@@ -102,7 +102,7 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 
 def pick_language(locale: str | None, accept: str) -> str:
-    """`fr` or `en`, from the session's locale or else the browser's Accept-Language."""
+    """Return `fr` or `en`, from the session's locale or else from the Accept-Language header `accept`."""
     wanted = [locale] if locale and locale != "auto" else [part.split(";")[0].strip() for part in accept.split(",")]
     for language in wanted:
         if language[:2].lower() in ("fr", "en"):

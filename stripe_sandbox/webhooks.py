@@ -1,4 +1,4 @@
-"""Delivers events: at once, side by side, in no promised order, again until 2xx; or badly, when told to."""
+"""Delivers events to webhook endpoints concurrently and in any order, with retries until 2xx, or with a fault."""
 
 import asyncio
 import random
@@ -14,10 +14,10 @@ from stripe_sandbox.delivery_modes import Mode
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-_KEPT = 5_000  # deliveries
-_KEPT_IN_FILE = 500
-_AT_ONCE = 40
-_ATTEMPTS = 16  # with doubling delays from 2 s: 18 hours
+_MAX_DELIVERIES = 5_000
+_MAX_IN_FILE = 500
+_CONCURRENCY = 40
+_ATTEMPTS = 16  # 18 hours, with delays that double from 2 s
 
 
 class Webhooks:
@@ -29,7 +29,7 @@ class Webhooks:
         self._client: aiohttp.ClientSession | None = None
         self._batch: list[Delivery] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
 
     async def start(self) -> None:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
@@ -44,7 +44,7 @@ class Webhooks:
             await self._client.close()
 
     def on_event(self, event: Json) -> None:
-        """Queue the event for each endpoint that listens to it; events of one request leave together, shuffled."""
+        """Queue the event for each endpoint subscribed to it; events of one request are sent together, shuffled."""
         self.on_delivery(event)
         for endpoint in endpoints.listening_to(self.sandbox, event["type"]):
             self._queue(event, endpoint)
@@ -60,7 +60,7 @@ class Webhooks:
 
     def keep(self, delivery: Delivery) -> None:
         self.deliveries[delivery.id] = delivery
-        while len(self.deliveries) > _KEPT:
+        while len(self.deliveries) > _MAX_DELIVERIES:
             del self.deliveries[next(iter(self.deliveries))]
 
     def _flush(self) -> None:
@@ -99,7 +99,7 @@ class Webhooks:
             self.spawn(self._release_reversed(self.mode.seconds))
 
     async def _release_reversed(self, seconds: float) -> None:
-        """One after the other, the newest first; a failed one is retried as usual."""
+        """Send the held deliveries one after the other, the newest first; a failed one is retried as usual."""
         await asyncio.sleep(seconds)
         for delivery in reversed(self._held()):
             await self._once(delivery)
@@ -113,7 +113,7 @@ class Webhooks:
         return held
 
     def set_mode(self, mode: Mode) -> None:
-        """Change how events are delivered; any mode but `hold` sends what was kept back."""
+        """Change how events are delivered; any mode but `hold` also sends the held deliveries."""
         self.mode = mode
         if mode.mode != "hold":
             self._send_normal(self._held())
@@ -122,7 +122,7 @@ class Webhooks:
         self.spawn(self._deliver(delivery))
 
     def retry_event(self, sandbox: Sandbox, given: Json, event_id: str) -> Json:
-        """POST /v1/events/{id}/retry, as `stripe events resend` calls it: to `webhook_endpoint` or to all."""
+        """Answer POST /v1/events/{id}/retry of `stripe events resend`: send to `webhook_endpoint`, or to all."""
         event = sandbox.store.get("event", event_id)
         chosen = given.get("webhook_endpoint")
         for endpoint in endpoints.listening_to(sandbox, event["type"]):
@@ -141,7 +141,7 @@ class Webhooks:
             if wait:
                 delivery.next_at = time.time() + wait
                 await asyncio.sleep(wait)
-            if tried and delivery.state == "delivered":  # resent by hand meanwhile
+            if tried and delivery.state == "delivered":  # by `resend` meanwhile
                 return
             await self._once(delivery)
             if delivery.state == "delivered":
@@ -150,7 +150,7 @@ class Webhooks:
         delivery.state = "failed"
 
     async def _once(self, delivery: Delivery) -> None:
-        """Send it now and record what came back."""
+        """Send the delivery now and record the answer."""
         event = self.sandbox.store.find(delivery.event)
         endpoint = self.sandbox.store.find(delivery.endpoint)
         if event is None or endpoint is None or self._client is None:
@@ -171,7 +171,7 @@ class Webhooks:
             delivery.state = "retrying"
 
     def forget(self) -> None:
-        """Nothing that happened before is delivered any more."""
+        """Cancel and delete every delivery, and return to the normal mode."""
         self.mode = Mode()
         self._batch.clear()
         self.deliveries.clear()
@@ -179,7 +179,7 @@ class Webhooks:
             task.cancel()
 
     def dump(self) -> list[Json]:
-        recent = list(self.deliveries.values())[-_KEPT_IN_FILE:]
+        recent = list(self.deliveries.values())[-_MAX_IN_FILE:]
         return [delivery.as_json() for delivery in recent]
 
     def load(self, dumped: list[Json]) -> None:
