@@ -1,3 +1,5 @@
+"""The ASGI application: webhooks and pages over HTTP, live delivery over WebSocket."""
+
 import functools
 import gc
 import os
@@ -6,7 +8,7 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
-django_application = get_asgi_application()  # first: models can be imported only after it
+django_application = get_asgi_application()  # must run before models are imported
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
@@ -19,7 +21,7 @@ from payments.checks import debug_in_public  # noqa: E402
 from payments.consumers import PaymentConsumer  # noqa: E402
 from payments.gateway.asgi import webhook_app  # noqa: E402
 
-for problem in debug_in_public(None):  # `manage.py check` says so too, but nobody has to run it
+for problem in debug_in_public(None):  # because a server starts without running `manage.py check`
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
 
 sockets = CookieMiddleware(
@@ -28,9 +30,9 @@ sockets = CookieMiddleware(
 
 
 async def same_origin(scope: Any, receive: Any, send: Any) -> None:
-    """Answer 403 to a handshake from any other page than ours.
+    """Answer 403 to a WebSocket handshake unless its only Origin header is SITE_URL.
 
-    Channels' OriginValidator takes the last of several Origin headers and raises on malformed ones.
+    Channels' OriginValidator would accept several Origin headers, reading the last, and raise on malformed ones.
     """
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     ours = origins == [settings.SITE_URL.encode()]
@@ -44,7 +46,7 @@ router = ProtocolTypeRouter({"http": webhook_app(django_application), "websocket
 def make_collections_rare() -> None:
     """Keep what is loaded so far out of garbage collection, and run full collections less often.
 
-    One stops the whole process: for 0.2 s with 2,000 sockets, and finds a few hundred objects.
+    A full collection pauses the process: 0.2 s with 2,000 sockets, to free a few hundred objects.
     """
     gc.collect()
     gc.freeze()

@@ -1,3 +1,5 @@
+"""The site's URLs: each app's own, the admin and the choice of language."""
+
 from django.contrib import admin
 from django.urls import include, path
 

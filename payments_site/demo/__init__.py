@@ -1,1 +1,1 @@
-"""A whole site on one machine: database, Stripe sandbox and web server, as real processes."""
+"""Runs a whole site on one machine, with database, Stripe sandbox and web server as processes of their own."""

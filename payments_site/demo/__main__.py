@@ -34,7 +34,7 @@ mails in {site.mails}, as they would leave
 commands in another terminal: ./run demo {several}manage payments_doctor
 {mortal}logs and data in {site.folder} (--reset clears them); Ctrl-C stops everything
 """
-RUNNING = "running.json"  # the settings of the demo that runs, secrets among them
+RUNNING = "running.json"  # the running demo's settings, including secrets
 MORTAL = """\
 {pids}
 kill -9 any of these and watch: pages reconnect to another worker, and it returns after {seconds:g} s
@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Two demos in one folder would write to each other's files, and a folder of yours would be cleared."""
+    """Lock the folder for this demo; exit if another demo runs in it or if it holds files that are not a demo's."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "lock").exists():
         sys.exit(f"demo: {folder} holds files that are not a demo's; give --folder a new one")
@@ -75,7 +75,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def schema(workers: int) -> str:
-    """Changes with the tables: the demo's have no migrations, so that other tables need a new database."""
+    """Return a hash that changes with the tables; the demo's database is made without migrations, so never migrated."""
     database = b"PostgreSQL" if workers > 1 else b"SQLite"
     sources = [ROOT / "requirements.lock", *sorted(ROOT.glob("*/migrations/*.py"))]
     return sha256(b"".join([database, *(source.read_bytes() for source in sources)])).hexdigest()
@@ -90,7 +90,7 @@ def clear(folder: Path) -> None:
 
 
 def start(site: Site) -> str:
-    """Start both sides, with sample data the first time; the `login` lines of the banner."""
+    """Start the site, with sample data the first time, and return the banner's `login` lines."""
     logins = site.folder / "logins.txt"
     if logins.exists():
         site.start()
@@ -99,12 +99,12 @@ def start(site: Site) -> str:
     site.make_database()
     site.start()
     made = site.python("-m", "payments_site.demo.sample")
-    logins.write_text(made)  # last: a first start that was cut short begins anew
+    logins.write_text(made)  # written last, so that an interrupted first start is repeated
     return made.strip()
 
 
 def first_dead(needed: Sequence[Process], mortal: Sequence[Process]) -> Process:
-    """Wait until one ends without which there is no demo; the mortal are started again."""
+    """Wait until one of the `needed` processes ends and return it; restart the `mortal` ones meanwhile."""
     revive = Revival(mortal)
     while True:
         for process in needed:
@@ -127,7 +127,7 @@ def about(site: Site, logins: str) -> str:
 
 
 def serve(site: Site) -> None:
-    """Until Ctrl-C, SIGTERM, SIGHUP or the death of a process that isn't started again. Raises ProcessDied."""
+    """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied when a process ends that is not restarted."""
     commands = [
         site.new_worker("mirror"),
         site.new_worker("sweep", "--every", "60"),
@@ -146,7 +146,7 @@ def serve(site: Site) -> None:
         dead = first_dead(needed, others) if site.mortal else first_dead([*needed, *commands], [])
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         running.unlink(missing_ok=True)
         for command in commands:
             command.stop()
@@ -166,7 +166,7 @@ def serve_in(folder: Path, first_port: int, reset: bool, workers: int, watch: bo
 
 
 def manage(folder: Path, arguments: Sequence[str]) -> int:
-    """manage.py with the settings of the demo that runs in this folder."""
+    """Run manage.py with the settings of the demo that runs in this folder, and return its exit status."""
     running = folder / RUNNING
     if not running.exists():
         print(f"demo: none is running in {folder}; start it in another terminal", file=sys.stderr)
@@ -180,7 +180,11 @@ def main() -> int:
     folder = (options.folder or ROOT / (".demo" if options.workers == 1 else ".demo-workers")).resolve()
     if options.command:
         return manage(folder, options.command[1:])
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background jobs ignore it
+    for stop in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # SIGINT too, because a shell's background jobs ignore it
         signal.signal(stop, end)
     try:
         serve_in(folder, options.port, options.reset, options.workers, options.watch)

@@ -1,4 +1,4 @@
-"""A site of several web processes behind one port, on a PostgreSQL and a Redis of its own."""
+"""A site of several web processes behind one port, with its own PostgreSQL and Redis."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,14 @@ from payments_site.demo.process import Process
 from payments_site.demo.services import PostgresServer, RedisServer
 from payments_site.demo.site import Site, WatchedSite
 
-RESTART = 5.0  # seconds that a killed process stays dead, for people to see what its pages do
+RESTART = 5.0  # seconds before a killed process is restarted, so that people see how its pages react
 
 
 class Cluster(Site):
-    """`workers` daphnes; any of them may be killed, PostgreSQL and Redis too. Raises NotInstalled and NotReachable."""
+    """A site with `workers` web processes; each may be killed, and so may PostgreSQL and Redis.
+
+    Raises NotInstalled and NotReachable.
+    """
 
     def __init__(self, folder: Path, ports: Iterator[int], workers: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,21 +56,21 @@ def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> S
 
 
 class Revival:
-    """Starts the dead again, RESTART seconds later."""
+    """Restarts processes RESTART seconds after they ended."""
 
     def __init__(self, mortal: Sequence[Process]) -> None:
         self.mortal = mortal
-        self._since: dict[Process, float] = {}
+        self._ended_at: dict[Process, float] = {}
 
     def __call__(self) -> Iterator[str]:
-        """Look after them once; what there is to tell."""
+        """Look at each process once, restart those whose time has come, and yield a line about each change."""
         for process in self.mortal:
             if process.running:
                 continue
-            if process not in self._since:
-                self._since[process] = time.monotonic()
+            if process not in self._ended_at:
+                self._ended_at[process] = time.monotonic()
                 yield f"{process.name} {process.pid} died ({process.log_path} says why); it returns in {RESTART:g} s"
-            elif time.monotonic() - self._since[process] > RESTART:
-                del self._since[process]
+            elif time.monotonic() - self._ended_at[process] > RESTART:
+                del self._ended_at[process]
                 process.spawn()
                 yield f"{process.name} returned as {process.pid}"

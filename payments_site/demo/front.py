@@ -1,4 +1,4 @@
-"""One port before several web processes: nginx, or proxy.py where there is none."""
+"""The reverse proxy in front of several web processes: nginx, or proxy.py if nginx is not installed."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from payments_site.demo.process import HOST, Process
 
-# deploy/nginx/ is the one for production. max_fails=0: a killed worker refuses at once and the next one is asked;
-# counting failures would only make nginx answer 502 by itself while all are marked as failed.
+# For production, see deploy/nginx/. A killed worker refuses connections at once and nginx tries the next one, so
+# max_fails=0: counting failures would make nginx answer 502 while all workers are marked as failed.
 NGINX = """\
 daemon off;
 pid nginx.pid;
@@ -29,11 +29,11 @@ http {
         proxy_set_header Connection $connection_upgrade;
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_connect_timeout 2s;
-        proxy_read_timeout 75s;  # a socket is written to each 10 s
+        proxy_read_timeout 75s;  # the site writes to each WebSocket every 10 s
         proxy_next_upstream error timeout;
         location / { proxy_pass http://workers; }
         location /stripe/webhook {
-            # Events may be sent twice: the second is answered and not applied.
+            # A webhook may be retried, because the site applies an event only once.
             proxy_next_upstream error timeout non_idempotent;
             proxy_pass http://workers;
         }
@@ -43,7 +43,7 @@ http {
 
 
 def front(folder: Path, port: int, workers: Sequence[int]) -> Process:
-    """What listens on the port, not started yet."""
+    """Return the proxy's process, not started yet, which listens on `port` and forwards to the `workers`' ports."""
     ports = [str(worker) for worker in workers]
     proxy = [sys.executable, "-m", "payments_site.demo.proxy", str(port), *ports]
     return Process("front", _nginx(folder, port, ports) or proxy, port, folder / "front.log", {})

@@ -1,4 +1,4 @@
-"""A child process that listens on a port of its own and writes to a log of its own."""
+"""A child process with its own port and log file."""
 
 import os
 import random
@@ -14,47 +14,47 @@ HOST = "127.0.0.1"
 
 
 class ProcessDied(Exception):
-    """The process ended, or never listened; the message holds the end of its log."""
+    """A process ended or did not listen in time; the message contains the end of its log."""
 
 
 _reserved: list[socket.socket] = []
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the preferred port or the next free one; 0 takes any below the range that outgoing connections use.
+    """Return the preferred port or the next free one; 0 means any below the range of outgoing connections.
 
-    A port that was taken for 0 is reserved until this process ends: a socket stays bound to it without listening,
-    which keeps out whoever looks for a free port, and lets a server in that sets SO_REUSEADDR, as servers do.
+    A port chosen for 0 stays reserved until this process ends: a socket remains bound to it without listening, so
+    that no other search finds it free, while a server that sets SO_REUSEADDR, as servers do, can still listen.
     """
     start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 no secret
     for port in range(start, start + 1000):
-        probe = socket.socket()
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(preferred))
+        candidate = socket.socket()
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(preferred))
         try:
-            probe.bind((HOST, port))
+            candidate.bind((HOST, port))
         except OSError:
-            probe.close()
+            candidate.close()
             continue
         if preferred:
-            probe.close()
+            candidate.close()
         else:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _reserved.append(probe)
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _reserved.append(candidate)
         return port
     raise OSError(f"no free port on {HOST} from {start} to {start + 999}")
 
 
 def free_ports(first: int = 0) -> Iterator[int]:
-    """Each another one."""
+    """Yield free ports from `first` upwards, each one once."""
     while True:
         yield (port := free_port(first))
         first = first and port + 1
 
 
 class Process:
-    """Start, stop, kill, freeze and start again; the same port each time.
+    """A process that can be started, stopped, killed, frozen and started again on the same port.
 
-    `options` go to subprocess.Popen (cwd, user, group).
+    `options` are passed to subprocess.Popen, for example cwd, user and group.
     """
 
     def __init__(
@@ -75,7 +75,10 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def spawn(self) -> None:
-        """Start without waiting. Its own session: Ctrl-C reaches the launcher alone, which stops all in order."""
+        """Start the process without waiting, in a session of its own.
+
+        Ctrl-C then reaches only the launcher, which stops all processes in order.
+        """
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
@@ -88,7 +91,7 @@ class Process:
             )
 
     def wait_until_listening(self, seconds: float = 60) -> None:
-        """Raises ProcessDied when the port does not answer in time."""
+        """Wait until the port accepts connections. Raises ProcessDied if it does not within `seconds`."""
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
             try:
@@ -106,7 +109,7 @@ class Process:
         self.wait_until_listening()
 
     def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to end, and kill it when it hasn't after these seconds."""
+        """Send the signal `sent`, and kill the process if it has not ended after `seconds`."""
         if self._child is None:
             return
         if self.running:
@@ -118,13 +121,13 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """kill -9: no goodbye, no flush."""
+        """Kill the process with SIGKILL, so that it can't clean up."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
     def freeze(self) -> None:
-        """SIGSTOP: the process answers nothing while its sockets stay open."""
+        """Pause the process with SIGSTOP: it answers nothing, but its sockets stay open."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:

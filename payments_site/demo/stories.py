@@ -1,4 +1,4 @@
-"""What can happen to a payment: each story goes through Checkout, the desk, the sandbox and its webhooks."""
+"""Stories of what can happen to a payment, acted out with Checkout, the front desk, the sandbox and its webhooks."""
 
 import json
 import time
@@ -20,55 +20,55 @@ THREE_D_SECURE, DECLINED = "4000002760003184", "4000000000000002"
 
 
 def stripe(action: str, **body: Any) -> dict[str, Any]:
-    """POST /_sandbox/<action>: what people, banks and the Dashboard do at Stripe."""
-    return _ask(f"/_sandbox/{action}", json.dumps(body).encode())
+    """Make something happen at Stripe: POST the body to the sandbox's /_sandbox/<action> and return the answer."""
+    return _request(f"/_sandbox/{action}", json.dumps(body).encode())
 
 
-def settled() -> None:
-    """Wait until no webhook is on its way any more, 30 s at most."""
+def wait_for_webhooks() -> None:
+    """Wait until every webhook was delivered, at most 30 s."""
     deadline = time.monotonic() + 30
-    while _ask("/_sandbox/state")["deliveries_waiting"] and time.monotonic() < deadline:
+    while _request("/_sandbox/state")["deliveries_waiting"] and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-def _ask(path: str, body: bytes | None = None) -> dict[str, Any]:
+def _request(path: str, body: bytes | None = None) -> dict[str, Any]:
     request = urllib.request.Request(settings.STRIPE_API_HOST + path, body, {"Content-Type": "application/json"})  # noqa: S310 - the sandbox
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         answered: dict[str, Any] = json.load(answer)
     return answered
 
 
-def session(payment: Payment) -> str:
-    """Send the patient to Checkout; the session's id."""
+def open_session(payment: Payment) -> str:
+    """Open a Checkout Session for the payment and return its id."""
     back = f"{settings.SITE_URL}/payments/{payment.public_id}/return/?session_id={{CHECKOUT_SESSION_ID}}"
     url = checkout.open_checkout(payment, return_url=back, cancel_url=settings.SITE_URL, language="fr")
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
 def paid(payment: Payment, clerk: User) -> str:
-    opened = session(payment)
+    opened = open_session(payment)
     stripe("pay", session=opened)
     return opened
 
 
 def opened(payment: Payment, clerk: User) -> None:
-    session(payment)
+    open_session(payment)
 
 
 def declined(payment: Payment, clerk: User) -> None:
-    stripe("pay", session=session(payment), card=DECLINED)
+    stripe("pay", session=open_session(payment), card=DECLINED)
 
 
 def expired(payment: Payment, clerk: User) -> None:
-    stripe("expire", session=session(payment))
+    stripe("expire", session=open_session(payment))
 
 
 def debit(payment: Payment, clerk: User) -> None:
-    stripe("pay", session=session(payment), outcome="processing")
+    stripe("pay", session=open_session(payment), outcome="processing")
 
 
 def debit_failed(payment: Payment, clerk: User) -> None:
-    opened = session(payment)
+    opened = open_session(payment)
     stripe("pay", session=opened, outcome="processing")
     stripe("settle", session=opened, success=False)
 
@@ -82,7 +82,7 @@ def terminal(payment: Payment, clerk: User) -> None:
 
 
 def double(payment: Payment, clerk: User) -> None:
-    """Cash is taken in the very minute in which the patient pays on the phone."""
+    """The front desk takes cash while the patient pays online."""
     stripe("delivery", mode="delay", seconds=2)
     paid(payment, clerk)
     cash(payment, clerk)
@@ -105,7 +105,7 @@ def refund_failed(payment: Payment, clerk: User) -> None:
 
 def _refund(payment: Payment, clerk: User, amount: int) -> None:
     paid(payment, clerk)
-    settled()
+    wait_for_webhooks()
     payment.refresh_from_db()
     refunds.refund(payment, amount, "requested_by_customer", clerk, key=uuid4().hex)
 
@@ -126,7 +126,7 @@ def canceled(payment: Payment, clerk: User) -> None:
 
 def paid_then_canceled(payment: Payment, clerk: User) -> None:
     paid(payment, clerk)
-    settled()
+    wait_for_webhooks()
     canceled(payment, clerk)
 
 

@@ -1,4 +1,4 @@
-"""English as Europe writes its dates: Django's own "en" is American, beside days that our pages write day first."""
+"""British date formats for English, because Django's "en" is American and the pages write the day first."""
 
 DATE_FORMAT = "j F Y"
 DATETIME_FORMAT = "j F Y, H:i"
