@@ -1,4 +1,4 @@
-"""`./run bench`: the site beside its peers on this machine. See benchmarks/README.md."""
+"""`./run bench` compares the site with its peers on this machine. See benchmarks/README.md."""
 
 import argparse
 import math
@@ -35,7 +35,7 @@ BLOCKS = (
 
 
 class Bench:
-    """Values by block, target and metric, then by round; a failed round has none."""
+    """Runs blocks and collects their values by (block, target, metric), then by round; a failed round has no value."""
 
     def __init__(self, stack: Stack, size: Size, folder: Path) -> None:
         self.stack, self.size, self.folder = stack, size, folder
@@ -44,12 +44,12 @@ class Bench:
         self.began = report.processor_times()
 
     def run(self, block: Block) -> None:
-        """Rounds in turn: each begins with another target, so that no one always comes first."""
+        """Measure all targets in each round; each round begins with another target, so that none is always first."""
         for number in range(min(self.size.rounds, block.rounds)):
             turn = number % len(block.targets)
             for name in (*block.targets[turn:], *block.targets[:turn]):
                 self.measure(block, name, number)
-        report.keep(self.folder, results(self.measured, report.today()), **self.circumstances())
+        report.write_results(self.folder, results(self.measured, report.today()), **self.circumstances())
 
     def measure(self, block: Block, name: str, number: int) -> None:
         started = time.monotonic()
@@ -66,7 +66,7 @@ class Bench:
             f"{metric} {report.number(value)}" for metric, value in values.items() if not math.isnan(value)
         )
         print(f"{block.name:8} {number + 1}  {name:8} {time.monotonic() - started:5.1f} s  {shown}", flush=True)
-        time.sleep(0.3)  # goodbyes of the last client
+        time.sleep(0.3)  # until the last client's connections are closed
 
     def circumstances(self) -> dict[str, object]:
         (all_before, stolen_before), (all_now, stolen_now) = self.began, report.processor_times()
@@ -74,15 +74,18 @@ class Bench:
         return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
-        """Its CPU, so that you see that it was not the bottleneck; as before for blocks that were not measured."""
+        """Return a table of the load client's CPU, which shows that the client was not the bottleneck.
+
+        Blocks that were not measured keep their earlier rows.
+        """
         shares = {
             (block, target): f"{100 * max(values.values()):.0f} % of a core"
             for (block, target, metric), values in self.measured.items()
             if metric == "client"
         }
-        before = report.stored(self.folder).get("client", {"rows": []})["rows"]
+        before = report.read_results(self.folder).get("client", {"rows": []})["rows"]
         rows = {(block, target): share for block, target, share in before} | shares
-        about = "Its CPU in the busiest round of each block: far from a whole core, the servers are what is measured."
+        about = "Its CPU in the busiest round of each block; well below a whole core, it did not limit the servers."
         return {
             "about": about,
             "head": ["block", "target", "CPU"],
@@ -111,19 +114,25 @@ def compare(size: Size, only: list[str], folder: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument("part", nargs="?", choices=("compare", "scale", "workers", "costs"), default="compare")
-    parser.add_argument("--quick", action="store_true", help="small numbers, under 2 minutes: shows that all works")
+    parser.add_argument(
+        "--quick", action="store_true", help="small numbers, under 2 minutes, to see that everything works"
+    )
     names = [block.name for block in BLOCKS]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="BLOCK", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, help=f"{FULL.rounds} unless said; some blocks take fewer")
-    parser.add_argument("--payments", type=int, nargs="+", default=[1000, 100_000], help="for scale: sizes to compare")
+    parser.add_argument("--rounds", type=int, help=f"default {FULL.rounds}; some blocks run fewer")
+    parser.add_argument(
+        "--payments", type=int, nargs="+", default=[1000, 100_000], help="the sizes that `scale` compares"
+    )
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))  # and stop what was started
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("bench: told to end")
+    )  # exits in the normal way, so that servers are stopped
     size = QUICK if given.quick else FULL
     if given.rounds:
         size = blocks.Size(**{field: getattr(size, field) for field in size.__slots__} | {"rounds": given.rounds})
-    folder = CACHE / "quick" if given.quick else report.FOLDER  # small numbers are no results
+    folder = CACHE / "quick" if given.quick else report.FOLDER  # a quick run must not replace the published results
     if given.quick:
-        print("bench: small numbers, whatever the rows are called: they show that all works, not how fast it is")
+        print("bench: the numbers are small, whatever the rows say: they show that it works, not how fast it is")
     if given.part == "costs":
         return costs(folder)
     if given.part == "scale":

@@ -1,4 +1,4 @@
-"""What is measured of a running target: one function a block, each a dict of metrics."""
+"""The blocks of the benchmark: each function measures one thing of a running target and returns its metrics."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from benchmarks.load import LoadError, Page, Told, percentile
+from benchmarks.load import LoadError, Page, Run, percentile
 from benchmarks.stack import Stack
 from benchmarks.targets import Target
 from payments_site.demo.process import Process
@@ -14,7 +14,7 @@ from payments_site.demo.process import Process
 Values = Mapping[str, float]
 SITE, NODE, USUAL, FLOOR, POSTGRES = ("uvicorn", "daphne"), "node", "usual", "floor", "postgres"
 RETURN = {"delay_least": 1.5, "delay_most": 4.5}  # seconds until a page that lost its socket comes back
-WARM = 20  # events that nobody counts
+WARM = 20  # events that are posted first and not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`rounds` at most; `measure` gets a round's number, so that it may use other payments each time."""
+    """A block and its targets, with at most `rounds` rounds.
+
+    `measure` receives the round's number, so that it can use other payments in each.
+    """
 
     name: str
     targets: tuple[str, ...]
@@ -56,68 +59,68 @@ def resident_kilobytes(process: Process) -> float:
         return next(float(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 
-def taken(told: Told) -> Told:
-    """The run, unless the target answered some event with anything but 200."""
-    if told.refused:
-        statuses = {event.status for event in told.events}
-        raise LoadError(f"{told.refused} of {len(told.events)} events were not taken: {sorted(statuses)}")
-    return told
+def accepted(run: Run) -> Run:
+    """Return the run. Raises LoadError if an event was answered with anything but 200."""
+    if run.refused:
+        statuses = {event.status for event in run.events}
+        raise LoadError(f"{run.refused} of {len(run.events)} events were not taken: {sorted(statuses)}")
+    return run
 
 
-def share(told: Told) -> Values:
-    return {"client": told.client_share}
+def client_share(run: Run) -> Values:
+    return {"client": run.client_share}
 
 
 def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """POST to frame at one socket, one event after the other."""
+    """Measure the time from POST to frame at one socket, one event after the other."""
     target = stack.target(name)
     with target.client(target.staff_pages(1), target.posts(WARM + size.latency_events), wait=1) as client:
-        told = taken(client.go())
-    delays = told.delays(skip=WARM)
-    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": told.lost, **share(told)}
+        run = accepted(client.go())
+    delays = run.delays(skip=WARM)
+    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": run.lost, **client_share(run)}
 
 
 def fan(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """POST to frame at the last of many sockets of one audience."""
+    """Measure the time from POST to frame at the last of many sockets of one audience."""
     target = stack.target(name)
     with target.client(target.staff_pages(size.sockets), target.posts(3 + size.fan_events), wait=1) as client:
-        told = taken(client.go())
-    return {"p50": percentile(told.delays(skip=3), 0.5), "lost": told.lost, **share(told)}
+        run = accepted(client.go())
+    return {"p50": percentile(run.delays(skip=3), 0.5), "lost": run.lost, **client_share(run)}
 
 
 def burst(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Events as fast as eight connections bring them, to many sockets."""
+    """Measure the frames per second at many sockets while eight connections post events as fast as they can."""
     target = stack.target(name)
     posts = target.posts(size.burst_events)
     with target.client(target.staff_pages(size.sockets), posts, conns=8, idle=12, patience=120) as client:
-        told = taken(client.go())
-    return {"lost": told.lost, "per_second": told.messages / told.span(), **share(told)}
+        run = accepted(client.go())
+    return {"lost": run.lost, "per_second": run.messages / run.span(), **client_share(run)}
 
 
 def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Idle patients, fifty staff pages, twenty events a second."""
+    """Measure a clinic's day: idle patients' pages, fifty staff pages and twenty events a second."""
     target = stack.target(name)
     pages = [*target.patient_pages(size.idle_sockets), *target.staff_pages(50)]
     posts = target.posts(20 * size.day_seconds)
     with target.client(pages, posts, conns=16, rate=20, idle=12, patience=size.day_seconds + 90) as client:
-        told = taken(client.go())
-    delays = told.delays(skip=WARM)
-    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": told.lost, **share(told)}
+        run = accepted(client.go())
+    delays = run.delays(skip=WARM)
+    return {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "lost": run.lost, **client_share(run)}
 
 
 def ingest(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Events a second over 32 connections, nobody listening."""
+    """Measure the events per second over 32 connections, with no page open."""
     target = stack.target(name)
     count = size.ingest_events if name != USUAL else max(20, size.ingest_events // 6)
     with target.client([], target.posts(64), conns=32, patience=120) as client:
         client.go()
     with target.client([], target.posts(count), conns=32, patience=120) as client:
-        told = taken(client.go())
-    return {"per_second": count / told.span(), **share(told)}
+        run = accepted(client.go())
+    return {"per_second": count / run.span(), **client_share(run)}
 
 
 def transactions(stack: Stack, _name: str, size: Size, _round: int) -> Values:
-    """Single-row transactions a second of one connection, through the bare driver."""
+    """Measure the single-row transactions per second of one PostgreSQL connection without Django."""
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS floor (id bigserial PRIMARY KEY, body text)")
         done, end = 0, time.monotonic() + min(3, size.idle_seconds)
@@ -128,7 +131,7 @@ def transactions(stack: Stack, _name: str, size: Size, _round: int) -> Values:
 
 
 def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Kilobytes that one more idle socket costs a fresh process."""
+    """Measure the memory in kilobytes that each idle socket takes in a fresh process."""
     target = stack.target(name)
     target.restart()
     with target.client(target.staff_pages(40), target.posts(WARM), wait=1) as client:
@@ -143,22 +146,25 @@ def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Sockets that all break at one moment, while an event comes: seconds until all are back and know of it."""
+    """Cut all sockets at once while an event comes; measure the seconds until all are back and have its frame."""
     target = stack.target(name)
-    at_once = {"delay_least": 0.05, "delay_most": 0.1}  # a harder case: nobody waits
+    at_once = {
+        "delay_least": 0.05,
+        "delay_most": 0.1,
+    }  # pages come back without a pause, which is harder for the server
     found = {}
     for metric, delays in (("seconds", RETURN), ("at_once", at_once)):
         pages, posts = target.staff_pages(size.sockets), target.posts(1)
         with target.client(pages, posts, cut=1, at_once=size.sockets, **delays) as client:
-            told = taken(client.go())
-        if told.ready < size.sockets:
-            raise LoadError(f"{told.ready} of {size.sockets} sockets came back in {told.seconds:.0f} s")
-        found[metric] = told.seconds
+            run = accepted(client.go())
+        if run.ready < size.sockets:
+            raise LoadError(f"{run.ready} of {size.sockets} sockets came back in {run.seconds:.0f} s")
+        found[metric] = run.seconds
     return found
 
 
 def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Percent of a core that idle sockets cost, beats included."""
+    """Measure the percentage of a core that idle sockets take, including their heartbeats."""
     target = stack.target(name)
     with target.client(idle_pages(target, size), []) as client:
         time.sleep(min(3, size.idle_seconds))
@@ -170,6 +176,6 @@ def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def idle_pages(target: Target, size: Size) -> list[Page]:
-    """Half staff, half patients with a feed each."""
+    """Return the idle pages: half of them staff pages, half patients' pages, each patient with a feed."""
     staff = min(size.idle_sockets // 2, 1000)
     return [*target.staff_pages(staff), *target.patient_pages(size.idle_sockets - staff)]

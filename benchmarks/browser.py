@@ -1,4 +1,7 @@
-"""POST to changed DOM in Chromium. `python -m benchmarks.browser` in a process of its own: Playwright keeps a loop."""
+"""Measures the time from an event's POST to the changed page in Chromium.
+
+It runs as `python -m benchmarks.browser` in a process of its own, because Playwright leaves an event loop running.
+"""
 
 import datetime
 import http.client
@@ -11,7 +14,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.blocks import NODE, SITE, Size, Values
 from benchmarks.events import HOST, Post, post, session_key
-from benchmarks.fill import A_DAY, DAYS_BACK
+from benchmarks.fill import DAYS_BACK, PER_DAY
 from benchmarks.load import LoadError, percentile
 from benchmarks.stack import Stack
 from payments_site.demo.site import ROOT
@@ -43,7 +46,7 @@ def wait_until_connected(page: Any, seconds: float = 15) -> None:
 
 
 def clock_offset(page: Any) -> float:
-    """Milliseconds that the page's clock is ahead of ours."""
+    """Return the milliseconds by which the page's clock is ahead of this process's."""
     best = (1e9, 0.0)
     for _ in range(20):
         before = time.time()
@@ -54,7 +57,7 @@ def clock_offset(page: Any) -> float:
 
 
 def send(connection: http.client.HTTPConnection, sent: Post) -> float:
-    """Time of the POST, once it was answered with 200."""
+    """Send the POST and return the Unix time when it was sent. Raises LoadError unless the answer is 200."""
     connection.connect()
     at = time.time()
     connection.sock.sendall(sent.request)
@@ -67,7 +70,7 @@ def send(connection: http.client.HTTPConnection, sent: Post) -> float:
 
 
 def measure(url: str, posts: list[Post]) -> list[float]:
-    """Milliseconds of each event."""
+    """Post the events one after the other and return the milliseconds until the page shows each; 5000 if it doesn't."""
     from playwright.sync_api import sync_playwright
 
     from tests.chromium import FLAGS, executable
@@ -94,15 +97,15 @@ def measure(url: str, posts: list[Post]) -> list[float]:
 
 
 def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
-    """Each round and server has a day of appointments of its own, the first page of it."""
+    """Measure one round; each round and server uses the first page of another day's appointments."""
     target = stack.target(name)
     day = 1 + 2 * number + (name == SITE[1])
     if name == NODE:
-        url = f"{target.url}/desk/?first={day * A_DAY}"
+        url = f"{target.url}/desk/?first={day * PER_DAY}"
     else:
         date = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=day - DAYS_BACK)
         url = f"{target.url}/desk/?day={date}"
-    numbers = range(day * A_DAY, day * A_DAY + min(48, 3 + size.browser_events))
+    numbers = range(day * PER_DAY, day * PER_DAY + min(48, 3 + size.browser_events))
     asked = json.dumps([url, list(numbers), target.webhook, target.ports[0]])
     command = [sys.executable, "-m", "benchmarks.browser"]
     done = subprocess.run(

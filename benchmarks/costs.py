@@ -1,6 +1,6 @@
-"""Where an event's time goes: its messages to PostgreSQL, and the functions that take most, in one process.
+"""Profiles the webhook: an event's messages to PostgreSQL, and the functions that take most of its time.
 
-`python -m benchmarks.costs` prints JSON, with a site's settings in the environment; `./run bench costs` makes the site.
+`./run bench costs` makes a site and runs `python -m benchmarks.costs` with its settings, which prints JSON.
 """
 
 import cProfile
@@ -22,8 +22,8 @@ from benchmarks.stack import Stack
 WARM, EVENTS, FIRST, SHOWN = 30, 300, 12_000, 30
 HEAD = ["function", "ms an event", "share"]
 ABOUT = (
-    "{messages} messages to PostgreSQL an event, {wall:.1f} ms; {cpu:.1f} ms of this process's CPU, PostgreSQL's on "
-    "top. Functions with all that they call, while profiled, which swells Python beside waiting:"
+    "Each event takes {messages} messages to PostgreSQL, {wall:.1f} ms, and {cpu:.1f} ms of this process's CPU besides "
+    "PostgreSQL's. Times of functions include what they call; profiling makes Python slower, but not the waiting:"
 )
 
 
@@ -37,7 +37,7 @@ def costs(folder: Path) -> int:
     print(report.plain(numbered, ["", "message"]), report.plain(rows, HEAD), sep="\n\n")
     about = ABOUT.format(messages=len(numbered), wall=found["wall"], cpu=found["cpu"])
     print(about)
-    report.keep(folder, [], costs={"about": about, "head": HEAD, "rows": rows})
+    report.write_results(folder, [], costs={"about": about, "head": HEAD, "rows": rows})
     return 0
 
 
@@ -76,13 +76,13 @@ def delivery(number: int) -> Any:
 
 
 def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
-    """(name, milliseconds an event, share) of the dearest functions: payments', dj-stripe's, the driver's."""
+    """Return (name, milliseconds per event, share of the time) of the site's and its libraries' slowest functions."""
     stats: Any = pstats.Stats(profile)
-    dearest = sorted(stats.stats.items(), key=lambda item: -item[1][3])
-    whole = dearest[0][1][3]
+    slowest = sorted(stats.stats.items(), key=lambda item: -item[1][3])
+    whole = slowest[0][1][3]
     found = [
         (f"{'/'.join(Path(path).parts[-2:])}:{name}", 1000 * values[3] / EVENTS, values[3] / whole)
-        for (path, _line, name), values in dearest
+        for (path, _line, name), values in slowest
         if re.search(r"/(payments|djstripe|stripe|psycopg)/", path) or name in ("as_sql", "save_base")
     ]
     return found[:SHOWN]
@@ -90,5 +90,5 @@ def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
 
 if __name__ == "__main__":
     django.setup()
-    logging.disable(logging.CRITICAL)  # what it costs to write JSON lines to a file is not looked for here
+    logging.disable(logging.CRITICAL)  # the cost of writing the log is not part of this benchmark
     print(json.dumps(measure()))

@@ -1,4 +1,4 @@
-"""What Stripe would send about payment number N, signed, as the bytes of one HTTP request."""
+"""Makes signed webhook requests, as bytes, like those that Stripe would send about payment number N."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """`key` stands in the frame that tells pages of this event."""
+    """A webhook request; the frame that pages receive for its event contains `key`."""
 
     key: str
     request: bytes
@@ -27,11 +27,11 @@ def payment_id(number: int) -> str:
 
 
 def session_key(person: int) -> str:
-    return f"benchmarksession{person:016}"  # letters and digits, as the real ones
+    return f"benchmarksession{person:016}"  # letters and digits, as in real keys
 
 
 def session_object(key: str) -> dict[str, object]:
-    """A Checkout Session that was paid; its id holds the payment's."""
+    """Return a paid Checkout Session whose id contains the payment's id `key`."""
     tag = key.replace("-", "")
     return {
         "id": f"cs_test_{tag}", "object": "checkout.session", "created": int(time.time()) - 60, "currency": CURRENCY,
@@ -53,14 +53,14 @@ def completed(key: str) -> dict[str, object]:
 
 
 def signature(body: bytes) -> str:
-    """https://docs.stripe.com/webhooks#verify-manually"""
+    """Return the Stripe-Signature header for the body. https://docs.stripe.com/webhooks#verify-manually"""
     stamp = int(time.time())
     digest = hmac.new(SECRET.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={digest}"
 
 
 def post(number: int, path: str, port: int) -> Post:
-    """A signed `checkout.session.completed` for payment `number`; valid for five minutes."""
+    """Return a signed `checkout.session.completed` about payment `number`, which is valid for five minutes."""
     key = payment_id(number)
     body = json.dumps(completed(key)).encode()
     head = (

@@ -1,7 +1,7 @@
-"""Fills a site's PostgreSQL with as many people, payments and feed entries as asked, inside the database.
+"""Fills a site's PostgreSQL with people, payments and feed entries by SQL that makes the rows in the database.
 
-`python -m benchmarks.fill --payments 1000000 --changes 5`, with the site's settings in the environment.
-Payment number N is benchmarks.events.payment_id(N); person number N, when signed in, has session_key(N).
+Run `python -m benchmarks.fill --payments 1000000 --changes 5` with the site's settings in the environment.
+Payment number N has the id benchmarks.events.payment_id(N), and person number N the session session_key(N).
 """
 
 import argparse
@@ -17,8 +17,8 @@ from tqdm import tqdm
 from benchmarks.events import AMOUNT, CURRENCY, session_key
 
 CHUNK = 20_000
-A_DAY = 400  # appointments
-DAYS_BACK = 20  # the first appointments lie so many days in the past
+PER_DAY = 400  # appointments
+DAYS_BACK = 20  # how many days ago the first appointments were
 STANDING = {
     "status": "paid", "received": AMOUNT, "refunded": 0, "refund_pending": 0, "lost": 0, "overpaid": 0, "attempt": "A",
     "failure_code": "", "method": "card", "dispute_due_by": None, "reviews": [],
@@ -26,7 +26,7 @@ STANDING = {
 
 
 def constant(field: Any) -> tuple[str, list[Any]]:
-    """SQL of what a new row has in this field when nobody says otherwise."""
+    """Return SQL and its parameters for the field's default value."""
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return "now()", []
     if field.null and not field.has_default():
@@ -36,7 +36,10 @@ def constant(field: Any) -> tuple[str, list[Any]]:
 
 
 def insert(model: type[models.Model], source: str, first: int, last: int, /, **columns: str) -> None:
-    """INSERT ... SELECT of one row for each row of `source`, where FIRST and LAST stand for the numbers."""
+    """Insert one row of `model` for each row of the SQL `source`, in which FIRST and LAST are replaced by the numbers.
+
+    `columns` gives SQL by column; the others get their field's default.
+    """
     names, values, constants = [], [], []
     for field in model._meta.concrete_fields:
         if field.column not in columns and field.primary_key:
@@ -52,7 +55,7 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 
 
 def make_people(staff: int, patients: int) -> None:
-    """Staff are the users 1 to `staff`, patients those after them; staff and the first patients are signed in."""
+    """Make users, first the staff and then the patients, and sessions for the staff and the first 4,000 patients."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
@@ -76,7 +79,7 @@ def make_people(staff: int, patients: int) -> None:
             BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
         }
         content[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        content |= {"second_factor": user.pk, "signed_in_at": now, "active_at": now}  # what accounts/ looks for
+        content |= {"second_factor": user.pk, "signed_in_at": now, "active_at": now}  # required by accounts/
         key = session_key(user.pk)
         sessions.append(Session(session_key=key, session_data=store.encode(content), expire_date=tomorrow))
     Session.objects.bulk_create(sessions, batch_size=5000)
@@ -87,8 +90,8 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
     from payments.models import Payment
 
     numbers = "generate_series(FIRST, LAST) AS i"
-    start = f"date_trunc('day', now()) + (i / {A_DAY} - {DAYS_BACK}) * interval '1 day' + interval '7 hours' "
-    start += f"+ (i %% {A_DAY}) * interval '1 minute'"
+    start = f"date_trunc('day', now()) + (i / {PER_DAY} - {DAYS_BACK}) * interval '1 day' + interval '7 hours' "
+    start += f"+ (i %% {PER_DAY}) * interval '1 minute'"
     insert(
         Appointment, numbers, first, last, id="i", reference="lpad(upper(to_hex(i)), 8, '0')",
         patient_id=f"{staff} + 1 + i %% {patients}", practitioner_id="1 + i %% 10", service="'Consultation'",
@@ -101,7 +104,7 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
 
 
 def make_history(first: int, last: int, changes: int, patients: int) -> None:
-    """Paid payments with one fact, so many changes, and twice as many feed entries."""
+    """Make the payments paid, each with one fact, `changes` status changes and twice as many feed entries."""
     from payments.models import Fact, FeedEntry, Payment, StatusChange
 
     numbers = "generate_series(FIRST, LAST) AS i"
@@ -138,8 +141,8 @@ def make_feeds(history: int, changes: int, staff: int, patients: int) -> None:
     )  # fmt: skip
 
 
-def hasten() -> None:
-    """No checks of foreign keys and no waiting for the disk: the rows are right, and lost ones would be made again."""
+def speed_up_writes() -> None:
+    """Switch off foreign key checks and waiting for the disk, which a throwaway database doesn't need."""
     with connection.cursor() as cursor:
         for setting in ("statement_timeout = 0", "session_replication_role = replica", "synchronous_commit = off"):
             cursor.execute(f"SET {setting}")
@@ -160,7 +163,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     django.setup()
-    hasten()
+    speed_up_writes()
     from appointments.models import Practitioner
 
     Practitioner.objects.bulk_create([Practitioner(pk=n, name=f"Dr {n}", specialty="Care") for n in range(1, 11)])

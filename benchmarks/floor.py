@@ -1,7 +1,7 @@
-"""The least that could be done: `python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES`.
+"""The lower bound of the comparison: a server that does only what any solution must do.
 
-Each POST is published through Redis, and what comes back is written to every socket, a frame made once. Nothing is
-stored, verified or rendered. Raw asyncio protocols on uvloop.
+`python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES` publishes each POST through Redis and writes what it receives to
+every socket, in a frame made once. It stores, verifies and renders nothing, and uses asyncio protocols on uvloop.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The load client: built once from C with the machine's compiler, run beside a target, read as JSON."""
+"""Builds and runs the load client, a C program that opens sockets, posts events and prints its measurements as JSON."""
 
 import json
 import math
@@ -20,12 +20,12 @@ CACHE = Path(__file__).parents[1] / ".tools" / "bench"
 
 
 class LoadError(Exception):
-    """The load client could not be built, or its run is no measurement."""
+    """The load client could not be built, or its run must not be counted as a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One socket to open: the bytes of its handshake; frames of those that don't count are read and dropped."""
+    """A socket to open with the bytes `handshake`; if it doesn't count, its frames are read but not measured."""
 
     port: int
     handshake: bytes
@@ -34,19 +34,19 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Times in seconds since the client began, 0 for never; `told` counts the sockets that got the frame."""
+    """An event's times, in seconds since the client began or 0 for never, and how many sockets received its frame."""
 
     due: float
     posted: float
     answered: float
     first: float
     last: float
-    told: int
+    received: int
     status: int
 
 
-class Told:
-    """What came of a run."""
+class Run:
+    """The measurements of one run of the load client."""
 
     def __init__(self, answer: dict[str, Any], counted: int) -> None:
         self.events = [Event(*values) for values in answer["events"]]
@@ -66,23 +66,26 @@ class Told:
         return sum(event.status != 200 for event in self.events)
 
     def delays(self, *, skip: int = 0) -> list[float]:
-        """Milliseconds from when an event was due to when the last socket was told, of events that all heard."""
-        return [(event.last - event.due) * 1000 for event in self.events[skip:] if event.told >= self.counted]
+        """Return the milliseconds from when each event was due to its frame at the last socket.
+
+        Events that some socket did not receive are left out, and so are the first `skip` events.
+        """
+        return [(event.last - event.due) * 1000 for event in self.events[skip:] if event.received >= self.counted]
 
     def span(self) -> float:
-        """Seconds from the first POST to the last frame or answer."""
+        """Return the seconds from the first POST to the last frame or answer."""
         end = max(max(event.last, event.answered) for event in self.events)
         return end - min(event.posted for event in self.events)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value at this share of the way up; not a number when there are no values."""
+    """Return the value below which this share (0 to 1) of the values lies, or NaN if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
 
 
 def build() -> Path:
-    """The compiled client, made anew when its source is newer."""
+    """Return the path of the compiled client, after compiling it if its source is newer."""
     program = CACHE / "load"
     sources = sorted(FOLDER.glob("*.c"))
     if program.exists() and program.stat().st_mtime > max(path.stat().st_mtime for path in FOLDER.iterdir()):
@@ -108,7 +111,7 @@ def write_pages(path: Path, pages: Iterable[Page]) -> None:
 
 
 class Client:
-    """All sockets are open when it exists; `go()` posts the events."""
+    """A running load client whose sockets are all open; `go()` posts the events and returns the measurements."""
 
     def __init__(self, child: subprocess.Popen[str], pages: Sequence[Page]) -> None:
         self._child, self._counted = child, sum(page.counts for page in pages)
@@ -118,10 +121,10 @@ class Client:
             why = f"HTTP and close codes: {opened['codes']}"
             raise LoadError(f"{opened['ready']} of {len(pages)} sockets opened in {self.connect_seconds:.0f} s; {why}")
 
-    def go(self) -> Told:
+    def go(self) -> Run:
         self._child.stdin.write("go\n")  # type: ignore[union-attr]
         self._child.stdin.flush()  # type: ignore[union-attr]
-        return Told(self._line(), self._counted)
+        return Run(self._line(), self._counted)
 
     def _line(self) -> dict[str, Any]:
         line = self._child.stdout.readline()  # type: ignore[union-attr]
@@ -135,7 +138,14 @@ class Client:
 def client(
     pages: Sequence[Page], posts: Sequence[Post], *, ports: Sequence[int], marker: str, hello: str, **options: float
 ) -> Iterator[Client]:
-    """Options: conns, wait, rate, hold, idle, patience, cut, at_once, engine_io, delay_least, delay_most."""
+    """Start the load client, with its sockets open, and stop it after the block.
+
+    `hello` is in a server's first frame and `marker` before the payment's id in an event's frame. Options: conns, how
+    many connections post; wait=1, post an event only after the previous one's frames came; rate, events per second;
+    idle, the seconds without a frame after which a run ends; patience, the most seconds of a run; cut=1, drop all
+    sockets first and reopen at_once of them together, each delay_least to delay_most seconds later; engine_io=1, the
+    sockets speak Engine.IO.
+    """
     program = build()
     with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:
         events, sockets = Path(folder) / "events", Path(folder) / "sockets"

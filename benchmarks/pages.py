@@ -1,4 +1,4 @@
-"""The front desk's page and a poll that finds nothing new: milliseconds over HTTP, and queries."""
+"""Measures the front desk's page and a poll that finds nothing new: milliseconds over HTTP and number of queries."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from benchmarks.stack import Stack
 from benchmarks.targets import Target
 
 DESK, POLL = "/desk/", "/payments/live/?feed=staff&lang=fr&after={head}"
-WHO_ASKS = ("django_session", "clinic_accounts_user")
+AUTHENTICATION_TABLES = ("django_session", "clinic_accounts_user")
 COUNT = """
 import django, json, sys
 django.setup()
@@ -31,7 +31,7 @@ print(json.dumps(counts))
 
 
 def milliseconds(target: Target, path: str, times: int) -> float:
-    """The median over one keep-alive connection."""
+    """Return the median of `times` requests over one keep-alive connection."""
     connection = http.client.HTTPConnection(HOST, target.ports[0], timeout=30)
     headers, taken = {"Cookie": f"sessionid={session_key(1)}"}, []
     for _ in range(times + 3):
@@ -47,10 +47,12 @@ def milliseconds(target: Target, path: str, times: int) -> float:
 
 
 def queries(stack: Stack, *paths: str, database: str = "site") -> list[int]:
-    """How many each path needs, beyond those that find out who asks."""
+    """Return how many queries each path needs, without those that authenticate the visitor."""
     site = stack.site(f"count-{database}", database)
     answer = site.python("-c", COUNT, HOST, session_key(1), *paths).splitlines()[-1]
-    return [sum(not any(table in sql for table in WHO_ASKS) for sql in each) for each in json.loads(answer)]
+    return [
+        sum(not any(table in sql for table in AUTHENTICATION_TABLES) for sql in each) for each in json.loads(answer)
+    ]
 
 
 def pages(stack: Stack, name: str, size: Size, _round: int) -> Values:

@@ -1,4 +1,4 @@
-"""The measured rows as a table for people (RESULTS.md) and as data (results.json)."""
+"""Writes the results as a table for people (RESULTS.md) and as data (results.json)."""
 
 import datetime
 import json
@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
 
 
 def processor_times() -> tuple[int, int]:
-    """In ticks since the machine started: all, and those that its host gave to others."""
+    """Return the processors' ticks since the machine started: all of them, and those stolen by the host."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(ticks), ticks[7]
 
@@ -60,7 +60,7 @@ SECTIONS = {
     "costs": "Where an event's time goes",
     "client": "Load client",
 }
-STOLEN = "Its host gave {:.0f} % of the processors' time to others during the last run: the less, the surer.\n"
+STOLEN = "During the last run the host gave {:.0f} % of the processors' time to other machines, which adds noise.\n"
 HEAD = ["what", "server", "measured", "beside", "ratio", "lowest to highest", "target", ""]
 
 
@@ -75,15 +75,15 @@ def plain(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
-def stored(folder: Path) -> dict[str, Any]:
+def read_results(folder: Path) -> dict[str, Any]:
     path = folder / "results.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def keep(folder: Path, rows: Sequence[Result], **parts: Any) -> None:
-    """Write both files; rows of blocks that were not measured this time stay as they were."""
+def write_results(folder: Path, rows: Sequence[Result], **parts: Any) -> None:
+    """Write both files; keep the earlier rows of blocks that were not measured this time."""
     folder.mkdir(parents=True, exist_ok=True)
-    before = stored(folder)
+    before = read_results(folder)
     fresh = {row.block for row in rows}
     old = [Result(**row) for row in before.get("rows", []) if row["block"] not in fresh]
     together = sorted([*rows, *old], key=lambda row: order(row.block))

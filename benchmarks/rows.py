@@ -1,4 +1,4 @@
-"""The table: which metric is compared with which peer, and what it should be."""
+"""The rows of the results table: which metric is compared with which peer, and the target."""
 
 import math
 import statistics
@@ -16,7 +16,10 @@ INGEST = "Durable events/s, 32 connections"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`limits` by server; with a peer they bound the ratio to it, else the value itself. None: only shown."""
+    """A metric to show. `limits` by server bound the ratio to the peer's value, or the value itself without a peer.
+
+    A limit of None means that there is no target.
+    """
 
     block: str
     metric: str
@@ -24,12 +27,12 @@ class Row:
     limits: Mapping[str, float | None]
     peer: str = ""
     unit: str = "ms"
-    least: bool = False  # the limit is the least that is wanted, not the most
+    least: bool = False  # whether the limits are minimums instead of maximums
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`ratio` (or the value, without a peer) is the median of the rounds, between `low` and `high`."""
+    """A measured row; `ratio`, or the value without a peer, is the median of rounds from `low` to `high`."""
 
     block: str
     what: str
@@ -82,7 +85,7 @@ ROWS = (
 
 
 def result(row: Row, server: str, measured: Measured, at: str) -> Result | None:
-    """None when nothing was measured."""
+    """Return the row's result for the server, or None if nothing was measured."""
     ours = _values(measured, row.block, server, row.metric)
     theirs = _values(measured, row.block, row.peer, row.metric)
     ratios = list(ours.values())

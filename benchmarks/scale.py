@@ -1,4 +1,4 @@
-"""What an event, a page and a poll cost when the database holds a thousand payments, or a million."""
+"""Measures an event, a page and a poll with databases of different sizes, from a thousand to a million payments."""
 
 import datetime
 import statistics
@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.blocks import WARM, Size, taken
+from benchmarks.blocks import WARM, Size, accepted
 from benchmarks.fill import DAYS_BACK
 from benchmarks.load import percentile
 from benchmarks.pages import DESK, POLL, milliseconds, queries
 from benchmarks.stack import Stack
 from benchmarks.targets import Numbers
 
-CHANGES = 5  # of each payment but the fresh ones, which the events are about; each makes two feed entries
+CHANGES = 5  # of each payment that is not fresh; each change makes two feed entries
 HEAD = [
     "payments",
     "feed entries",
@@ -30,7 +30,7 @@ ABOUT = "One uvicorn process, one socket; each event is the first of its payment
 
 
 def fresh(payments: int) -> int:
-    """How many of them nothing has happened to."""
+    """Return how many of the payments have no changes yet; the measured events are about these."""
     return min(5000, payments // 2)
 
 
@@ -39,7 +39,7 @@ def entries(payments: int) -> int:
 
 
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
-    """All sizes exist at once, so that their rounds alternate."""
+    """Measure databases of all `sizes` in alternating rounds; return the exit status."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
     seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
@@ -72,7 +72,7 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
         rows.append([f"{payments:,}", f"{entries(payments):,}", *values, f"{seconds[payments]:.0f} s"])
     print(report.plain(rows, HEAD))
     about = ABOUT.format(rounds=min(3, size.rounds))
-    report.keep(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
+    report.write_results(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
     return int(bool(failures))
 
 
@@ -87,7 +87,7 @@ def one_round(stack: Stack, payments: int, size: Size) -> list[float]:
     target = stack.only(name)
     events = min(size.latency_events, payments // 2 // 3 - WARM)  # three rounds
     with target.client(target.staff_pages(1), target.posts(WARM + events), wait=1) as client:
-        delays = taken(client.go()).delays(skip=WARM)
+        delays = accepted(client.go()).delays(skip=WARM)
     day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1 - DAYS_BACK)
     desk, poll = f"{DESK}?day={day}", POLL.format(head=target.heads().get("staff", 0))
     desk_queries, poll_queries = queries(stack, desk, poll, database=name)

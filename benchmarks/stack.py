@@ -1,4 +1,4 @@
-"""Starts and stops all that is compared, privately: one PostgreSQL and one Redis, and servers on ports of their own."""
+"""Starts and stops the servers that are compared, with a private PostgreSQL and Redis."""
 
 import os
 import resource
@@ -21,8 +21,8 @@ from payments_site.demo.site import ASGI, ROOT, Site
 from tests import services
 
 USUAL = "benchmarks.peers.usual"
-FRAME = 4600  # bytes of a frame of ours, near enough for the floor
-# As in deploy/Dockerfile.
+FRAME = 4600  # bytes, about the size of the site's frames
+# The options of deploy/Dockerfile.
 UVICORN = [
     *("--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
     *("--ws-ping-interval", "60"),
@@ -34,7 +34,7 @@ NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
 
 class Stack:
-    """Give it a folder; `target(name)` is running when you get it."""
+    """The servers that are compared, with their files in `folder`; `target(name)` starts one and returns it."""
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
@@ -58,7 +58,7 @@ class Stack:
         self._exit.close()
 
     def prepare(self, *names: str) -> list[str]:
-        """Databases, tables and rows of these targets, side by side; what failed, in words."""
+        """Make the databases, tables and rows of these targets in parallel; return a line for each that failed."""
         makers = {"uvicorn": self._make_site, "daphne": self._make_site, "node": self._make_node}
         makers |= {"usual": self._make_usual, "floor": self._make_floor}
         with ThreadPoolExecutor(2) as pool:
@@ -72,7 +72,7 @@ class Stack:
         return self._targets[name]
 
     def only(self, name: str) -> Target:
-        """The same, and no other target is running."""
+        """Return the running target `name`, with all other targets stopped."""
         for other, target in self._targets.items():
             if other != name:
                 target.stop()
@@ -83,11 +83,11 @@ class Stack:
             "DATABASE_URL": self.postgres.database_url(database), "REDIS_URL": self.redis.url,
             "SECRET_KEY": self.secret_key, "STRIPE_SECRET_KEY": events.API_KEY, "STRIPE_ACCOUNT_ID": events.ACCOUNT,
             "STRIPE_WEBHOOK_SECRET": events.SECRET, "LOG_FORMAT": "json", "ALLOWED_HOSTS": HOST,
-            "SESSION_IDLE_MINUTES": "600",  # a run is longer than anybody stays idle
+            "SESSION_IDLE_MINUTES": "600",  # the benchmark's sessions must not end during a run
         }  # fmt: skip
 
     def site(self, name: str, database: str = "site") -> Site:
-        """A site's settings and folder; sites of one database share people and sessions."""
+        """Return a site of this name on the database; sites on one database share people and sessions."""
         return Site(self.folder / name, free_port(), 0, **self.settings(database))
 
     def make_database(self, name: str) -> str:
@@ -95,7 +95,7 @@ class Stack:
         return self.postgres.database_url(name)
 
     def site_target(self, name: str, server: str, numbers: Numbers, database: str = "site", workers: int = 1) -> Target:
-        """The site under `uvicorn` or `daphne`; several workers share the database and Redis."""
+        """Make the site a target under `uvicorn` or `daphne`; its workers share the database and Redis."""
         site = self.site(name, database)
         processes = [site.server]
         if server == "uvicorn":

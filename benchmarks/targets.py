@@ -1,4 +1,4 @@
-"""What is measured: a server, how its pages connect, and how Stripe's events reach it."""
+"""A server to measure: its processes, its pages' sockets and the requests that carry Stripe's events."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from benchmarks import events, load
 from payments_site.demo.process import HOST, Process
 
-STAFF, PATIENTS = 60, 2000  # people with a session each: staff are numbers 1 to STAFF, patients come after them
-A_USER = 20  # sockets that one person may have
-FIRST_FRESH = 12_000  # payments below are the browser's
+STAFF, PATIENTS = 60, 2000  # people with a session; staff are numbers 1 to STAFF, patients follow
+SOCKETS_EACH = 20  # the site's limit for one person
+FIRST_FRESH = 12_000  # payments with lower numbers belong to the block `browser`
 WEBHOOK = "/stripe/webhook/"
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -20,7 +20,7 @@ HANDSHAKE = (
 
 
 class Numbers:
-    """Payments that nothing has happened to yet; each is used once."""
+    """Hands out the numbers of payments without any event yet, each once."""
 
     def __init__(self, last: int, first: int = FIRST_FRESH) -> None:
         self._next, self._last = itertools.count(first), last
@@ -34,7 +34,7 @@ class Numbers:
 
 @dataclass
 class Target:
-    """`processes` serve together; `heads` asks its database for the newest number of each feed."""
+    """A server of several `processes`; `heads` queries its database for the newest number of each feed."""
 
     name: str
     processes: list[Process]
@@ -70,7 +70,7 @@ class Target:
             process.stop()
 
     def staff_pages(self, count: int) -> list[load.Page]:
-        return self._pages([1 + number // A_USER % STAFF for number in range(count)])
+        return self._pages([1 + number // SOCKETS_EACH % STAFF for number in range(count)])
 
     def patient_pages(self, count: int, *, counts: bool = False) -> list[load.Page]:
         return self._pages([STAFF + 1 + number % PATIENTS for number in range(count)], counts=counts)
@@ -85,7 +85,7 @@ class Target:
     def _page(self, person: int, port: int, heads: dict[str, int], counts: bool) -> load.Page:
         audience = "staff" if person <= STAFF else f"patient.{person}"
         path = self.socket_path.format(after=heads.get(audience, 0), audience=audience)
-        host = f"{HOST}:{self.ports[0]}"  # every process of a site has the same public name
+        host = f"{HOST}:{self.ports[0]}"  # all processes of a site share its public name
         handshake = HANDSHAKE.format(path=path, host=host, session=events.session_key(person))
         return load.Page(port, handshake.encode(), counts)
 

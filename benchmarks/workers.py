@@ -1,4 +1,4 @@
-"""One, two and four uvicorn processes that share a database and Redis: what each adds."""
+"""Measures one, two and four uvicorn processes that share a database and Redis."""
 
 import os
 import statistics
@@ -14,7 +14,7 @@ from benchmarks.targets import Numbers
 COUNTS = (1, 2, 4)
 HEAD = ["processes", "durable events/s", "last socket, ms", "burst, frames/s", "burst, lost"]
 ABOUT = (
-    "Sockets and connections are spread evenly; Redis takes each event to all sockets. Medians of {rounds} rounds. "
+    "Sockets and connections are spread evenly; Redis carries each event to all processes. Medians of {rounds} rounds. "
     "PostgreSQL, Redis and the client share the {cores} cores: more processes than cores add nothing here."
 )
 
@@ -48,7 +48,7 @@ def workers(size: Size, folder: Path) -> int:
     ]
     print(report.plain(rows, HEAD))
     about = ABOUT.format(rounds=rounds, cores=len(os.sched_getaffinity(0)))
-    report.keep(folder, [], workers={"about": about, "head": HEAD, "rows": rows})
+    report.write_results(folder, [], workers={"about": about, "head": HEAD, "rows": rows})
     return int(bool(failures))
 
 

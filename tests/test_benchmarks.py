@@ -23,17 +23,17 @@ def test_the_load_client_times_every_frame(redis_server: Service, tmp_path: Path
     target.up()
     try:
         with target.client(target.staff_pages(60), target.posts(20), wait=1) as client:
-            told = client.go()
+            run = client.go()
         with target.client(target.staff_pages(30), target.posts(40), conns=8) as client:
             burst = client.go()
     finally:
         target.stop()
-    assert (told.lost, told.refused, told.messages) == (0, 0, 60 * 20)
+    assert (run.lost, run.refused, run.messages) == (0, 0, 60 * 20)
     assert (burst.lost, burst.refused, burst.messages) == (0, 0, 30 * 40)
-    delays = told.delays()
+    delays = run.delays()
     assert len(delays) == 20
     assert 0 < load.percentile(delays, 0.5) <= max(delays) < 5000
-    assert all(event.posted <= event.first <= event.last for event in told.events)
+    assert all(event.posted <= event.first <= event.last for event in run.events)
 
 
 def test_a_ratio_compares_values_of_one_round() -> None:

@@ -1,6 +1,6 @@
-/* load sockets=FILE events=FILE ports=N,N conns=N [wait=1] [rate=N] [hold=S] [cut=1] ...: see benchmarks/load.py.
+/* load sockets=FILE events=FILE ports=N,N conns=N [wait=1] [rate=N] [cut=1] ...: benchmarks/load.py explains the options.
  *
- * Opens the sockets, prints a line, waits for a line, then posts the events and prints what was told when, as JSON. */
+ * Opens the sockets, prints a line, waits for a line, then posts the events and prints when frames came, as JSON. */
 #include "load.h"
 
 #include <arpa/inet.h>
@@ -53,7 +53,7 @@ int dial(int port, int blocking) {
 void write_all(int fd, const char *bytes, int size) {
     for (int sent = 0; sent < size;) {
         int more = (int)send(fd, bytes + sent, size - sent, MSG_NOSIGNAL);
-        if (more < 0 && errno != EAGAIN) return; /* reading will tell */
+        if (more < 0 && errno != EAGAIN) return; /* the next read reports the error */
         sent += more > 0 ? more : 0;
     }
 }
@@ -83,14 +83,14 @@ static void open_some(int at_once) {
             open_socket(&sockets[i]), under_way++;
 }
 
-static int told_all(const Plan *plan, int counted) {
+static int received_all(const Plan *plan, int counted) {
     if (plan->cut) return n_ready == n_sockets;
     return messages >= (long)n_events * counted;
 }
 
 static int may_post(const Plan *plan, int next, int counted, double start) {
     if (plan->rate > 0) return now() >= start + next / plan->rate;
-    return !plan->wait || next == 0 || (events[next - 1].told >= counted && !busy_posters()) || now() - events[next - 1].posted > plan->idle;
+    return !plan->wait || next == 0 || (events[next - 1].received >= counted && !busy_posters()) || now() - events[next - 1].posted > plan->idle;
 }
 
 static void run(const Plan *plan) {
@@ -117,7 +117,7 @@ static void run(const Plan *plan) {
         turn(plan->rate > 0 || plan->cut ? 1 : 20);
         if (messages != before || busy_posters()) last = now(), before = messages;
         int finished = next == n_events && !busy_posters();
-        if (finished && now() - start >= plan->hold && (told_all(plan, counted) || (!plan->cut && now() - last > plan->idle))) break;
+        if (finished && (received_all(plan, counted) || (!plan->cut && now() - last > plan->idle))) break;
     }
 }
 
@@ -132,7 +132,7 @@ static void print_events(void) {
     printf("\"events\":[");
     for (int i = 0; i < n_events; i++) {
         Event *one = &events[i];
-        printf("%s[%.6f,%.6f,%.6f,%.6f,%.6f,%d,%d]", i ? "," : "", one->due, one->posted, one->answered, one->first, one->last, one->told, one->status);
+        printf("%s[%.6f,%.6f,%.6f,%.6f,%.6f,%d,%d]", i ? "," : "", one->due, one->posted, one->answered, one->first, one->last, one->received, one->status);
     }
     printf("],");
     print_codes();

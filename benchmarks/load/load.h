@@ -9,12 +9,12 @@
 
 enum { KEY = 36, PATIENCE = 20 }; /* a payment's UUID; seconds that one handshake may take */
 
-typedef struct { /* one POST, and what came of it; times in seconds since the start, 0 for never */
+typedef struct { /* an event's POST and its frames; times in seconds since the start, 0 for never */
     char key[KEY + 1];
     char *request;
     uint32_t size;
     double due, posted, answered, first, last;
-    int told, status;
+    int received, status; /* sockets that received the frame, HTTP status */
 } Event;
 
 typedef struct { /* one page's WebSocket, plain or Engine.IO */
@@ -22,7 +22,7 @@ typedef struct { /* one page's WebSocket, plain or Engine.IO */
     char *handshake, *rest; /* bytes of a frame that is not whole yet */
     uint32_t handshake_size;
     int rest_size;
-    long head; /* the number that it has reached, until it is ready */
+    long head; /* the newest number that it has received */
     double since, retry_at;
 } Socket;
 
@@ -33,10 +33,10 @@ typedef struct { /* one keep-alive connection for POSTs */
 
 typedef struct {
     int conns, wait, cut, ports[16], n_ports, at_once;
-    double rate, hold, idle, patience;
+    double rate, idle, patience;
 } Plan;
 
-enum { SOCKET, POSTER, INPUT }; /* kinds: what an epoll event points at begins with one of these */
+enum { SOCKET, POSTER, INPUT }; /* the first field of everything that an epoll event points at */
 enum { IDLE, CONNECTING, HANDSHAKING, JOINING, READY, WAITING };
 
 extern Event *events;

@@ -1,4 +1,4 @@
-/* What is to be done: options, the events to post and the sockets to open. */
+/* Reads the options, the events to post and the sockets to open. */
 #include "load.h"
 
 static int *slots, n_slots = 1; /* events by key, open addressing; a slot holds an event's place + 1 */
@@ -64,7 +64,6 @@ int read_plan(Plan *plan, int count, char **words) {
         if (!strcmp(name, "cut")) plan->cut = atoi(value);
         if (!strcmp(name, "at_once")) plan->at_once = atoi(value);
         if (!strcmp(name, "rate")) plan->rate = atof(value);
-        if (!strcmp(name, "hold")) plan->hold = atof(value);
         if (!strcmp(name, "idle")) plan->idle = atof(value);
         if (!strcmp(name, "patience")) plan->patience = atof(value);
         if (!strcmp(name, "delay_least")) delay_least = atof(value);

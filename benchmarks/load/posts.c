@@ -17,7 +17,7 @@ int open_posters(int count, const int *ports, int n_ports) {
 }
 
 int idle_poster(void) {
-    static int last; /* in turn, so that every server gets its share */
+    static int last; /* connections take turns, so that every server gets as many events */
     for (int i = 1; i <= n_posters; i++) {
         int one = (last + i) % n_posters;
         if (!posters[one].busy) return last = one;
@@ -66,7 +66,7 @@ static int whole(const Poster *poster) {
 
 void serve_poster(Poster *poster) {
     int room = (int)sizeof poster->answer - 1 - poster->size;
-    if (room < 1024) poster->size = 0, room = sizeof poster->answer - 1; /* an error page: its status is known already */
+    if (room < 1024) poster->size = 0, room = sizeof poster->answer - 1; /* discard a long error page, whose status was read */
     int got = (int)read(poster->fd, poster->answer + poster->size, room);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {

@@ -40,7 +40,7 @@ void drop_socket(Socket *socket, int reset) {
     socket->retry_at = now() + delay_least + drand48() * (delay_most - delay_least);
 }
 
-/* A page is back once it was greeted and has reached the number that it should know. */
+/* A page is back once it received the greeting and the newest number. */
 static void note_head(Socket *socket, const char *text, int size) {
     const char *number = memmem(text, size, "\"seq\":", 6);
     long head = number ? atol(number + 6) : 0;
@@ -61,7 +61,7 @@ static void on_text(Socket *socket, const char *text, int size) {
     Event *event = event_of(found + strlen(marker));
     if (!event) return;
     event->last = now();
-    if (!event->told++) event->first = event->last;
+    if (!event->received++) event->first = event->last;
     messages++;
 }
 
@@ -75,7 +75,7 @@ static int on_frame(Socket *socket, int opcode, const char *body, int size) {
     return 0;
 }
 
-/* Bytes of whole frames that were taken; -1 once the socket is closed. */
+/* Returns how many bytes of whole frames were read, or -1 once the socket is closed. */
 static int take_frames(Socket *socket, const char *bytes, int size) {
     int at = 0;
     while (size - at >= 2) {
@@ -121,7 +121,7 @@ static int shake_hands(Socket *socket, char **bytes, int *size) {
 
 void serve_socket(Socket *socket, uint32_t ready) {
     static char buffer[BUFFER];
-    if (socket->fd < 0) return; /* dropped by an earlier event of this turn */
+    if (socket->fd < 0) return; /* an earlier event of this epoll_wait closed it */
     if (socket->state == CONNECTING) {
         int error = 0;
         socklen_t size = sizeof error;

@@ -1,4 +1,4 @@
-"""The Node peer's packages and rows."""
+"""Installs the Node peer's packages and fills its database."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ SCHEMA = NODE / "schema.sql"
 
 
 def install_node_packages() -> Path:
-    """The Node peer with the packages of its lock, in a cache folder."""
+    """Copy the Node peer to a cache folder, install the packages of its lock there and return the folder."""
     if not (shutil.which("node") and shutil.which("npm")):
         raise FileNotFoundError("the Node peer needs node 20 or newer, and npm: apt-get install nodejs npm")
     folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.usual.prepare --payments N ...`: the peer's people, payments and dj-stripe rows."""
+"""`python -m benchmarks.peers.usual.prepare --payments N ...` makes the peer's people, payments and dj-stripe rows."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""A Django project as tutorials build it: dj-stripe syncs inline, a signal sends to Channels' stock Redis layer."""
+"""Settings of a Django project as tutorials build it, with dj-stripe's own webhook and Channels' own Redis layer."""
 
 import os
 
@@ -43,7 +43,7 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 
 class NoMigrations(dict[str, None]):
-    """Tables straight from the models."""
+    """Makes Django create every app's tables from its models instead of running migrations."""
 
     def __contains__(self, app: object) -> bool:
         return True

@@ -6,7 +6,7 @@ from django.template.loader import render_to_string
 
 
 class PaymentConsumer(AsyncWebsocketConsumer):
-    """One for each page; it renders for itself what the group is told."""
+    """A page's socket, which renders each of its group's messages by itself."""
 
     group = ""
 

@@ -1,4 +1,4 @@
-"""dj-stripe saved its copy of a Checkout Session: the payment follows, and the open pages hear of it."""
+"""Updates the payment when dj-stripe saves its copy of a Checkout Session, and notifies the open pages."""
 
 from functools import partial
 from typing import Any
@@ -23,10 +23,10 @@ def follow_session(sender: type[Session], instance: Session, **kwargs: Any) -> N
         StatusChange.objects.create(payment=payment, from_status=payment.status, to_status="paid")
         payment.status, payment.amount_received = "paid", data["amount_total"]
         payment.save()
-        transaction.on_commit(partial(tell, payment))
+        transaction.on_commit(partial(notify, payment))
 
 
-def tell(payment: Payment) -> None:
+def notify(payment: Payment) -> None:
     shown = {"public_id": str(payment.public_id), "status": payment.status, "amount_due": payment.amount_due}
     message = {"type": "payment.changed", "payment": shown | {"currency": payment.currency}}
     send = async_to_sync(get_channel_layer().group_send)
