@@ -26,6 +26,7 @@ from payments.models import EventReceipt, Fact, Note, Payment, RecordView
 from payments.views.access import READS_A_MINUTE
 from tests import services
 from tests.payments.clients import desk_page_of, page_of, signed_in, text_of
+from tests.payments.faults import broken_ledger
 from tests.payments.page import Page
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -252,7 +253,7 @@ def test_an_erased_patient_is_nowhere_and_their_money_still_is(
 
 
 def test_a_payer_is_forgotten_in_deliveries_that_were_not_applied_and_can_still_be(
-    book: Callable[..., Payment], monkeypatch: pytest.MonkeyPatch
+    book: Callable[..., Payment],
 ) -> None:
     payment, others = planted(book), book()
     story, failing = Story(payment), Client(raise_request_exception=False)
@@ -264,8 +265,7 @@ def test_a_payer_is_forgotten_in_deliveries_that_were_not_applied_and_can_still_
     somebodys = Story(others).completed() | {"livemode": True}
     somebodys["data"]["object"]["billing_details"] = {"name": "Someone Else"}
     deliver(story.charged())
-    with monkeypatch.context() as crash:
-        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+    with broken_ledger():
         told = [deliver(event, failing).content for event in (failed, strange, other_mode, somebodys)]
     assert told[1:] == [b"quarantined", b"rejected_livemode", b"rejected_livemode"]
     payment.appointment.practitioner.name = "Dr Mercier"

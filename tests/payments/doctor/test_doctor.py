@@ -28,6 +28,7 @@ from payments.gateway.client import StripeUnavailableError
 from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from tests.live_site import LiveSite
 from tests.payments.clients import text_of
+from tests.payments.faults import broken_ledger
 from tests.payments.page import Page
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -88,12 +89,11 @@ def test_a_disk_that_fills_up_is_noticed(limit: str, level: Level, said: str, mo
     assert says(machine.disk(), level, said, "room")
 
 
-def test_events_that_failed_are_counted_with_their_age(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_failed_are_counted_with_their_age(story: Story) -> None:
     assert says(events.failed(), Level.OK, "No event came yet")
     deliver(story.failed())
     assert says(events.failed(), Level.OK, "Every event was applied")
-    monkeypatch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with broken_ledger(), pytest.raises(ZeroDivisionError):
         deliver(story.completed())
     assert says(events.failed(), Level.ERROR, "Events not applied: 1", "replay_events --failed")
 

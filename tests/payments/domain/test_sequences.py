@@ -16,6 +16,7 @@ from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.models import EventReceipt, Fact, FeedEntry, Payment
+from tests.payments.faults import broken_ledger
 from tests.payments.stripe_story import Event, Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -174,12 +175,10 @@ def test_the_status_is_right(story: Story, tell: Any, status: S, also: dict[str,
     assert FeedEntry.objects.filter(feed__audience="staff").count() == len(changes)
 
 
-def test_6_a_crash_leaves_nothing_and_the_retry_applies(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_6_a_crash_leaves_nothing_and_the_retry_applies(story: Story) -> None:
     event = story.completed()
-    with monkeypatch.context() as crash:
-        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            deliver(event)
+    with broken_ledger(), pytest.raises(ZeroDivisionError):
+        deliver(event)
     assert not Fact.objects.exists()
     assert EventReceipt.objects.get().outcome == "failed"
     assert deliver(event).content == b"applied"

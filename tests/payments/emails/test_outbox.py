@@ -221,7 +221,7 @@ def test_a_sender_that_dies_in_the_middle_is_made_up_for_with_the_same_message_i
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver(story.completed())
-    with monkeypatch.context() as crash:
+    with monkeypatch.context() as crash:  # the process ends between sending the e-mail and recording it
         crash.setattr("payments.models.Email.sent", lambda self: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
             call_command("send_emails")

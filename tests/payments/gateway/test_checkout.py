@@ -68,12 +68,13 @@ def test_the_older_page_is_expired_before_a_new_one_is_shown(payment: Payment, s
 def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
     payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The call to Stripe is replaced once, so that the second click comes while the first one waits."""
     urls: list[str] = []
     create = client.call
 
     def overtaken(request: Callable) -> tuple:  # type: ignore[type-arg]
         monkeypatch.setattr(checkout, "call", create)
-        urls.append(open_checkout(payment))  # the other click, while ours waits for Stripe
+        urls.append(open_checkout(payment))
         return create(request)
 
     monkeypatch.setattr(checkout, "call", overtaken)

@@ -14,6 +14,7 @@ from payments.gateway import djstripe
 from payments.gateway.objects import EVENT_READERS
 from payments.gateway.signatures import LARGEST_BODY
 from payments.models import EventReceipt, Fact
+from tests.payments.faults import broken_ledger
 from tests.payments.stripe_story import Story, deliver, sign
 
 pytestmark = pytest.mark.django_db
@@ -55,9 +56,9 @@ def test_djstripe_records_the_delivery_and_the_event(story: Story) -> None:
     assert djstripe.as_event(trigger.event) == event
 
 
-def test_a_failed_delivery_is_recorded_with_its_error(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
-    response = deliver(story.completed(), Client(raise_request_exception=False))
+def test_a_failed_delivery_is_recorded_with_its_error(story: Story) -> None:
+    with broken_ledger():
+        response = deliver(story.completed(), Client(raise_request_exception=False))
     assert response.status_code == 500
     trigger = WebhookEventTrigger.objects.get()
     assert (trigger.processed, trigger.exception, trigger.event) == (False, "ZeroDivisionError", None)

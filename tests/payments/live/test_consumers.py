@@ -67,7 +67,7 @@ async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_fo
 async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked = []  # frames_after is wrapped only to count its calls
 
     def frames_after(*question: Any) -> Any:
         asked.append(question)
@@ -184,7 +184,7 @@ async def test_a_ping_is_not_answered_while_the_database_is_silent(
     payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "TAIL", 600)  # or the database would be asked meanwhile, and answer
-    pings: list[None] = []
+    pings: list[None] = []  # Hub.prove is wrapped only to know when the ping was handled
     prove = hub.Hub.prove
     monkeypatch.setattr(hub.Hub, "prove", lambda *asked: pings.append(prove(*asked)))
     async with Page(patient, "after=1") as page:

@@ -97,7 +97,7 @@ def test_a_page_far_behind_is_told_in_portions(book: Book, patient: User, monkey
 
 
 def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    made = []  # _render is wrapped only to count its calls
     render = rendering._render
 
     def counted(entry: FeedEntry, language: str) -> rendering.Rendered:
@@ -159,7 +159,7 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
 def test_the_cursor_is_read_before_the_view_reads_rows(
     client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change between cursor and rows is told again rather than missed."""
+    """A change between cursor and rows is sent again rather than missed; visible_to is wrapped to make that change."""
     read = Payment.objects.visible_to
 
     def meanwhile(user: User) -> Any:

@@ -17,6 +17,7 @@ from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway import djstripe, sweep
 from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
+from tests.payments.faults import broken_ledger
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
 
@@ -118,10 +119,9 @@ def test_replay_leaves_applied_events_alone_unless_forced(story: Story, capsys: 
     assert counts() == before
 
 
-def test_replay_applies_a_failed_delivery(story: Story, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_replay_applies_a_failed_delivery(story: Story, capsys: Capture) -> None:
     event = story.completed()
-    with monkeypatch.context() as crash:
-        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+    with broken_ledger():
         with pytest.raises(ZeroDivisionError):
             deliver(event)
         with pytest.raises(CommandError, match="1 events failed again"):
@@ -240,14 +240,11 @@ def test_prune_marks_pruned_feeds(story: Story) -> None:
     assert set(FeedEntry.objects.values_list("seq", flat=True)) == {3}
 
 
-def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(
-    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(story: Story, capsys: Capture) -> None:
     stored, healed, failed, strange = story.requires_action(), story.charged(), story.completed(), story.succeeded()
     strange["data"]["object"]["amount_received"] = "much"
     other_mode = story.failed() | {"livemode": True}
-    with monkeypatch.context() as crash:
-        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
+    with broken_ledger():
         for event in (healed, failed):
             deliver(event, Client(raise_request_exception=False))
     for event in (stored, healed, strange, other_mode):

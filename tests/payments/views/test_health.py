@@ -18,6 +18,7 @@ from accounts.models import User
 from payments import gauges
 from payments.live import hub
 from payments.models import Feed
+from tests.payments.faults import broken_ledger
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
 from tests.waits import wait_until
@@ -110,17 +111,15 @@ async def test_a_push_is_timed_from_commit_to_frame(patient: User, story: Story)
     assert after[name] == before[name] + 1
 
 
-def test_deliveries_are_counted_by_what_became_of_them(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deliveries_are_counted_by_what_became_of_them(story: Story) -> None:
     before = scrape()
     paid, foreign = story.completed(), Story(story.payment, livemode=True).completed()
     for event in (paid, paid, foreign):
         deliver(event)
     deliver(paid, secret="whsec_wrong")
     deliver("x" * 300_000)
-    with monkeypatch.context() as crash:
-        crash.setattr("payments.ledger.derive", lambda *args: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            deliver(story.charged())
+    with broken_ledger(), pytest.raises(ZeroDivisionError):
+        deliver(story.charged())
     after = scrape()
     found = {
         labels: after[name, labels] - before.get((name, labels), 0)
