@@ -1,4 +1,4 @@
-"""Each wrong configuration, one by one."""
+"""Tests of the system checks: each wrong setting gives its message, and a sound configuration none."""
 
 from typing import Any
 
@@ -26,14 +26,14 @@ def sqlite(**fields: object) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def healthy(settings: Settings) -> None:
-    """What nothing is wrong with: a laptop with the sandbox."""
+    """Set a sound configuration, that of a laptop with the sandbox."""
     settings.SITE_URL = "http://127.0.0.1:8000"
     settings.SECRET_KEY = SECRET
     settings.WEB_PROCESSES = 1
 
 
-def configured(settings: Settings, given: dict[str, Any]) -> None:
-    """The database's settings are only read: to set them would drop the test's connection."""
+def configure(settings: Settings, given: dict[str, Any]) -> None:
+    """Set the settings, DATABASE as the default of DATABASES; open connections keep their own settings."""
     for name, value in given.items():
         if name == "DATABASE":
             settings.DATABASES = {"default": value}
@@ -94,7 +94,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_configuration_is_explained_with_its_fix(case: str, settings: Settings) -> None:
     given, problem, fix = WRONG[case]
-    configured(settings, given)
+    configure(settings, given)
     (found,) = run_checks(tags=[checks.TAG])
     assert found.id == problem
     assert isinstance(found, Error) == (".E" in problem)
@@ -118,7 +118,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 @pytest.mark.parametrize("case", RIGHT)
 def test_a_right_configuration_is_left_in_peace(case: str, settings: Settings) -> None:
-    configured(settings, RIGHT[case])
+    configure(settings, RIGHT[case])
     assert run_checks(tags=[checks.TAG]) == []
 
 

@@ -1,3 +1,5 @@
+"""Fixtures of the sandbox's tests: an empty account in a running sandbox, and Stripe's command line."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,8 @@ def sandbox_url() -> Iterator[str]:
 
 @pytest.fixture
 def account(sandbox_url: str) -> Iterator[StripeAccount]:
-    """An account where nothing has happened yet, with its webhooks going to `account.receiver`."""
-    with receiving(Receiver()) as receiver:  # its own: what is still on its way to another test's goes there
+    """Return an empty account whose webhooks go to `account.receiver`."""
+    with receiving(Receiver()) as receiver:  # a new one, so that late webhooks of another test don't arrive here
         made = StripeAccount(sandbox_url, receiver)
         made.control("reset", endpoints=True)
         made.control("webhook_endpoints", url=receiver.url, secret=SECRET)

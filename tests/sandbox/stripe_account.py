@@ -1,4 +1,4 @@
-"""A sandbox process with a shop in front of it: Stripe's own SDK at one end, a webhook receiver at the other."""
+"""A client of the sandbox for tests: calls by Stripe's SDK, the control API, and a receiver of webhooks."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Receiver:
-    """Takes webhooks as a site would: what arrived, and what to answer next (200 unless told otherwise)."""
+    """Collects the webhooks that arrive, and answers them with `answers` one by one, then with 200."""
 
     secret: str = SECRET
     events: list[stripe.Event] = field(default_factory=list)
@@ -65,7 +65,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
@@ -79,7 +79,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
 
 @contextmanager
 def running(*options: str) -> Iterator[str]:
-    """A sandbox process; yields its URL."""
+    """Run a sandbox process with these options and yield its URL."""
     command = [sys.executable, "-m", "stripe_sandbox", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -91,7 +91,7 @@ def running(*options: str) -> Iterator[str]:
 
 
 class Refused(Exception):
-    """The control API said no; `answer` is its JSON."""
+    """The control API answered with an error; `answer` is its JSON."""
 
     def __init__(self, status: int, answer: Json) -> None:
         super().__init__(f"{status} {answer}")
@@ -127,14 +127,14 @@ class StripeAccount:
             return found
 
     def get(self, path: str) -> Json:
-        """The API's own JSON, before the SDK makes objects of it."""
+        """Return the API's JSON at this path, without the SDK's objects."""
         request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"Authorization": f"Bearer {KEY}"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             found: Json = json.load(answer)
             return found
 
     def session(self, amount: int = 6000, currency: str = "eur", **more: Any) -> Any:
-        """An open Checkout Session for a consultation; `amount` in minor units."""
+        """Create a Checkout Session for a consultation that costs `amount` minor units."""
         price = {"currency": currency, "unit_amount": amount, "product_data": {"name": "Consultation"}}
         return self.v1.checkout.sessions.create(
             {
@@ -150,9 +150,9 @@ class StripeAccount:
         )
 
     def paid(self, amount: int = 6000, currency: str = "eur", **how: Any) -> Json:
-        """A session that was paid: the control API's answer, {session, payment_intent, error}."""
+        """Create and pay a session; return the control API's answer, {session, payment_intent, error}."""
         return self.control("pay", session=self.session(amount, currency).id, **how)
 
-    def heard(self, *types: str) -> None:
-        """Wait until each of these has been delivered."""
+    def wait_for(self, *types: str) -> None:
+        """Wait until an event of each of these types was delivered."""
         wait_until(lambda: set(types) <= set(self.receiver.types), f"{', '.join(types)} are delivered")

@@ -1,4 +1,4 @@
-"""Stripe's own command line: a client that nobody here wrote."""
+"""Stripe's command line, a client that was not written for this sandbox."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ TRIGGERS = (
 
 
 def fetch() -> Path:
-    """The static binary inside npm's @stripe/cli, kept in a git-ignored folder. Skips when it is not to be had."""
+    """Return the binary of npm's @stripe/cli, kept in a git-ignored folder; skip the test if it can't be fetched."""
     machine = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
     package = f"@stripe/cli-{sys.platform}-{machine}"
     binary = CACHE / "node_modules" / package / "bin" / "stripe"
@@ -47,7 +47,7 @@ def fetch() -> Path:
 
 
 class StripeCli:
-    """Speaks to the sandbox at `url`; its configuration goes to `home`."""
+    """Runs the Stripe CLI against the sandbox at `url`, with its configuration in `home`."""
 
     def __init__(self, binary: Path, url: str, home: Path) -> None:
         self.binary, self.home = binary, home
@@ -56,19 +56,19 @@ class StripeCli:
         self.environment = {**os.environ, **folders, "STRIPE_CLI_TELEMETRY_OPTOUT": "1"}
 
     def run(self, *arguments: str) -> str:
-        """Its standard output, once it has succeeded."""
+        """Run the CLI, check that it succeeds and return its standard output."""
         command = [str(self.binary), *arguments, *self.options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=self.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def secret(self) -> str:
-        """What `stripe listen` signs with."""
+        """Return the secret that `stripe listen` signs with."""
         return self.run("listen", "--print-secret", "--skip-update").strip()
 
     @contextmanager
     def listening(self, forward_to: str) -> Iterator[None]:
-        """`stripe listen --forward-to`, once it is ready."""
+        """Run `stripe listen --forward-to`, from when it is ready."""
         log = self.home / "listen.log"
         arguments = ["listen", "--skip-update", "--all-snapshot", "--forward-to", forward_to]
         command = [str(self.binary), *arguments, *self.options]

@@ -1,4 +1,4 @@
-"""The API's manners: keys, errors, pages, expansion, idempotency, and how it fails when told to."""
+"""Tests of the API in general: keys, errors, lists, expansion, idempotency and injected faults."""
 
 import asyncio
 import base64
@@ -96,7 +96,7 @@ def test_events_are_found_by_type_time_and_delivery(account: StripeAccount) -> N
     account.control("delivery", mode="normal")
     since = int(time.time()) - 60
     account.paid()
-    account.heard("checkout.session.completed", "payment_intent.succeeded", "charge.succeeded")
+    account.wait_for("checkout.session.completed", "payment_intent.succeeded", "charge.succeeded")
 
     def types(**wanted: Any) -> list[str]:
         return [event.type for event in account.v1.events.list({"limit": 100, **wanted}).auto_paging_iter()]
@@ -135,7 +135,7 @@ def test_the_same_idempotency_key_answers_the_same(account: StripeAccount) -> No
     assert (again.id, again.last_response.headers["Idempotent-Replayed"]) == (first.id, "true")
     with pytest.raises(stripe.IdempotencyError, match="same parameters"):
         account.v1.refunds.create({"payment_intent": intent, "amount": 200}, options)
-    account.heard("refund.created")
+    account.wait_for("refund.created")
     assert {event["request"]["idempotency_key"] for event in account.receiver.events} == {None, "refund-1"}
 
 

@@ -1,4 +1,4 @@
-"""Refunds and disputes: what staff and banks do with money that was paid."""
+"""Tests of refunds and disputes."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def test_partial_refunds_add_up_on_the_charge(account: StripeAccount) -> None:
     paid = account.paid(1500)
     for amount in (1000, 500):
         account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": amount})
-    account.heard("refund.created", "refund.updated", "charge.refund.updated")
+    account.wait_for("refund.created", "refund.updated", "charge.refund.updated")
     wait_until(lambda: account.receiver.types.count("charge.refunded") == 2, "both refunds are told")
     charge = charge_of(account, paid)
     assert (charge.amount_refunded, charge.refunded) == (1500, True)
@@ -77,7 +77,7 @@ def test_a_refund_that_fails_days_later_gives_the_charge_its_money_back(account:
     failed = account.control("refund_status", refund=refund["id"], status="failed")
     assert failed["failure_reason"]
     assert (charge_of(account, paid).amount_refunded, charge_of(account, paid).refunded) == (0, False)
-    account.heard("refund.failed", "refund.updated", "charge.refund.updated")
+    account.wait_for("refund.failed", "refund.updated", "charge.refund.updated")
     again = account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"]})
     assert again.status == "succeeded"
 
@@ -112,10 +112,10 @@ def test_a_dispute_ends_as_the_bank_says(
     assert dispute["status"] == ("warning_needs_response" if warning else "needs_response")
     assert bool(dispute["balance_transactions"]) is not warning
     account.control("dispute_status", dispute=dispute["id"], status=said)
-    account.heard("charge.dispute.created", "charge.dispute.closed")
+    account.wait_for("charge.dispute.created", "charge.dispute.closed")
     assert account.v1.disputes.retrieve(dispute["id"]).status == ends
     if moves:
-        account.heard("charge.dispute.funds_reinstated")
+        account.wait_for("charge.dispute.funds_reinstated")
 
 
 def test_a_lost_dispute_can_still_be_won(account: StripeAccount) -> None:

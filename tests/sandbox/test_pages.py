@@ -1,4 +1,4 @@
-"""The pages that people see, without JavaScript: what they say, in which language, and where they lead."""
+"""Tests of the sandbox's pages over HTTP, without JavaScript: their texts, languages and redirects."""
 
 import re
 import urllib.parse
@@ -19,8 +19,8 @@ CARD = {"email": "camille@example.com", "card_number": "4242 4242 4242 4242", "e
 FORM = CARD | {"name": "Camille Martin", "payment_method": "card", "action": "pay"}
 
 
-class _Stay(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor):
-    """Answers as they come: no redirect is followed, no status is an exception."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor):
+    """Returns every answer as it is: follows no redirect and raises for no status."""
 
     def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> Any:
         return response
@@ -29,7 +29,7 @@ class _Stay(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcesso
 def ask(url: str, form: dict[str, str] | None = None, language: str = "en", **headers: str) -> tuple[int, str, Any]:
     data = urllib.parse.urlencode(form).encode() if form is not None else None
     request = urllib.request.Request(url, data, {"Accept-Language": language, **headers})
-    with urllib.request.build_opener(_Stay).open(request, timeout=60) as answer:
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=60) as answer:
         return answer.status, answer.read().decode(), answer.headers
 
 
@@ -53,7 +53,7 @@ def test_paying_leads_to_the_success_url(account: StripeAccount) -> None:
     status, _, headers = ask(session.url, FORM)
     assert (status, headers["Location"]) == (303, f"http://127.0.0.1:1/done?session={session.id}")
     assert account.v1.checkout.sessions.retrieve(session.id).customer_details.email == "camille@example.com"
-    assert ask(session.url, FORM)[0] == 303  # pressed twice
+    assert ask(session.url, FORM)[0] == 303  # the button was pressed twice
     assert len(account.v1.charges.list().data) == 1
 
 

@@ -1,4 +1,4 @@
-"""Patients pay, are declined, asked by their bank, or pay by debit; each tells the site what Stripe would."""
+"""Tests of payments: paid, declined, 3-D Secure and bank debits, each with the events that Stripe would send."""
 
 from email.utils import parsedate_to_datetime
 
@@ -14,7 +14,7 @@ def test_a_paid_session_tells_the_site_in_stripes_four_events(account: StripeAcc
     session, intent = answer["session"], answer["payment_intent"]
     assert (session["status"], session["payment_status"], session["url"]) == ("complete", "paid", None)
     assert (intent["status"], intent["amount_received"]) == ("succeeded", 6000)
-    account.heard(
+    account.wait_for(
         "payment_intent.created", "charge.succeeded", "payment_intent.succeeded", "checkout.session.completed"
     )
     assert sorted(account.receiver.types) == [
@@ -42,7 +42,7 @@ def test_a_charge_carries_its_intents_metadata_and_the_session_its_own(account: 
 
 def test_events_keep_the_object_as_it_was_at_that_moment(account: StripeAccount) -> None:
     account.paid()
-    account.heard("payment_intent.created", "payment_intent.succeeded")
+    account.wait_for("payment_intent.created", "payment_intent.succeeded")
     assert account.receiver.of("payment_intent.created")[0].status == "requires_payment_method"
     assert account.receiver.of("payment_intent.succeeded")[0].status == "succeeded"
 
@@ -62,7 +62,7 @@ def test_a_decline_leaves_the_session_open(account: StripeAccount, number: str, 
     assert (answer["error"]["code"], answer["error"]["decline_code"]) == (code, decline_code)
     assert answer["session"]["status"] == "open"
     assert answer["payment_intent"]["last_payment_error"]["code"] == code
-    account.heard("charge.failed", "payment_intent.payment_failed")
+    account.wait_for("charge.failed", "payment_intent.payment_failed")
 
 
 def test_a_declined_card_then_a_good_one_is_one_intent_with_two_charges(account: StripeAccount) -> None:
@@ -88,7 +88,7 @@ def test_three_d_secure_waits_for_the_bank(account: StripeAccount) -> None:
     account.control("pay", session=asked["session"]["id"], card="4000002760003184")
     done = account.control("authenticate", session=asked["session"]["id"])
     assert done["session"]["payment_status"] == "paid"
-    account.heard("payment_intent.requires_action", "payment_intent.payment_failed", "payment_intent.succeeded")
+    account.wait_for("payment_intent.requires_action", "payment_intent.payment_failed", "payment_intent.succeeded")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_bank_debit_is_unpaid_until_the_bank_answers(
     answer = account.paid(iban=iban)
     assert answer["payment_intent"]["status"] == "processing"
     assert (answer["session"]["status"], answer["session"]["payment_status"]) == ("complete", "unpaid")
-    account.heard("charge.pending", "payment_intent.processing", "checkout.session.completed", event_type)
+    account.wait_for("charge.pending", "payment_intent.processing", "checkout.session.completed", event_type)
     assert account.receiver.of("checkout.session.completed")[0].payment_status == "unpaid"
     assert account.v1.checkout.sessions.retrieve(answer["session"]["id"]).payment_status == payment_status
 
@@ -122,7 +122,7 @@ def test_a_slow_debit_settles_when_the_clock_gets_there_and_any_other_when_told(
 def test_a_session_expires_when_its_time_comes(account: StripeAccount) -> None:
     session = account.session()
     account.control("clock", advance=86_401)
-    account.heard("checkout.session.expired")
+    account.wait_for("checkout.session.expired")
     found = account.v1.checkout.sessions.retrieve(session.id)
     assert (found.status, found.url) == ("expired", None)
 
@@ -180,5 +180,5 @@ def test_too_small_an_amount_is_refused(account: StripeAccount) -> None:
 
 def test_a_disputed_card_pays_and_is_disputed(account: StripeAccount) -> None:
     account.paid(card="4000000000000259")
-    account.heard("checkout.session.completed", "charge.dispute.created", "charge.dispute.funds_withdrawn")
+    account.wait_for("checkout.session.completed", "charge.dispute.created", "charge.dispute.funds_withdrawn")
     wait_until(lambda: account.v1.charges.list().data[0].disputed, "the charge is disputed")

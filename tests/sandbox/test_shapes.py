@@ -1,4 +1,4 @@
-"""Every object has the keys and JSON types of Stripe's own examples."""
+"""Tests that every object has the keys and JSON types of Stripe's own examples."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     not FIXTURES.exists(), reason=f"Stripe's example objects are not part of this repository; put them at {FIXTURES}"
 )
 
-# Deliberate differences: path -> why.
+# Deliberate differences, with the reason by path.
 EXTRA = {
     "refund.destination_details.card.reference": "Stripe documents it for card refunds; the example has none",
     "refund.destination_details.card.reference_status": "as above",
@@ -37,7 +37,7 @@ def kind(value: Any) -> str:
 
 
 def differences(path: str, ours: Any, theirs: Any) -> list[str]:
-    """null on either side goes with anything, and an empty container with any of its kind."""
+    """Return how the types of two JSON values differ; null matches anything, an empty container any of its kind."""
     if ours is None or theirs is None:
         return []
     if kind(ours) != kind(theirs):
@@ -54,7 +54,7 @@ def differences(path: str, ours: Any, theirs: Any) -> list[str]:
 
 @pytest.fixture
 def served(account: StripeAccount) -> dict[str, Json]:
-    """One object of each type, after a payment, a refund, a dispute and a customer."""
+    """Return an object of each type, after a payment, a refund, a dispute and a customer were made."""
     paid = account.paid()
     account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": 100})
     account.control("dispute", session=paid["session"]["id"])

@@ -1,4 +1,4 @@
-"""The sandbox with a whole site behind it: what Stripe's own clients do there, the site and dj-stripe take."""
+"""Tests of the sandbox with a whole site: the site and dj-stripe accept what Stripe's own clients do."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.sandbox.stripe_cli import TRIGGERS, StripeCli
 from tests.waits import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
-SYNCED = {  # dj-stripe's models, and how many objects of each there are
+SYNCED = {  # number of objects by dj-stripe's model
     "Account": 1,
     "BalanceTransaction": 3,
     "Charge": 2,
@@ -27,12 +27,12 @@ SYNCED = {  # dj-stripe's models, and how many objects of each there are
     "Product": 2,
     "Refund": 1,
     "Session": 2,
-    "WebhookEndpoint": 2,  # the one that the site made for itself, too
+    "WebhookEndpoint": 2,  # including the one that the site made
 }
 
 
 class Gate(Receiver):
-    """In front of a site: what the SDK's `construct_event` verifies goes on to the site, byte for byte."""
+    """A receiver that verifies each webhook with the SDK and forwards it unchanged to a site."""
 
     site_url = ""
 
@@ -54,7 +54,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def site(make_site: Callable[..., LiveSite], gate: Gate) -> LiveSite:
-    """A site, not started yet, that hears of Stripe through the gate."""
+    """Return a site, not started yet, whose webhooks go through the gate."""
     options = ("--webhook-url", gate.url, "--settle-seconds", "1")
     made = make_site(start=False, sandbox_options=options, STRIPE_SECRET_KEY=KEY, STRIPE_WEBHOOK_SECRET=SECRET)
     gate.site_url = made.url
@@ -67,8 +67,8 @@ def account(site: LiveSite, gate: Gate) -> StripeAccount:
     return StripeAccount(site.sandbox_url, gate)
 
 
-def answers(account: StripeAccount) -> list[tuple[str, str, list[int | None]]]:
-    """Each event with how it was delivered and answered, once none is on its way."""
+def finished_deliveries(account: StripeAccount) -> list[tuple[str, str, list[int | None]]]:
+    """Wait until every delivery is finished and return each one's event, state and the site's answers."""
 
     def log() -> list[Json]:
         return account.deliveries(limit="5000")
@@ -91,8 +91,8 @@ def test_the_site_accepts_every_webhook_of_every_trigger(
     site.server.start()
     for event_type in TRIGGERS:
         cli.run("trigger", event_type)
-        account.heard(event_type)
-    found = answers(account)
+        account.wait_for(event_type)
+    found = finished_deliveries(account)
     assert {event_type for event_type, *_ in found} >= set(TRIGGERS)
     assert [answer for answer in found if answer[1:] != ("delivered", [200])] == []
     assert gate.forged == []
@@ -106,7 +106,7 @@ def test_listen_forwards_to_a_site_that_knows_its_secret_too(
     with cli.listening(f"{site.url}/stripe/webhook/"):
         account.paid()
         wait_until(lambda: len(account.deliveries(endpoint="stripe listen")) == 4, "the site answers all four")
-    found = answers(account)
+    found = finished_deliveries(account)
     assert len(found) == 8  # the endpoint's four, and the same four again
     assert [answer for answer in found if answer[1:] != ("delivered", [200])] == []
 
@@ -118,10 +118,10 @@ def test_djstripe_syncs_every_model_and_webhooks_go_on(site: LiveSite, account: 
     account.control("dispute", session=paid["session"]["id"])
     account.paid(outcome="processing")
     account.v1.customers.create({"name": "Camille Martin"})
-    site.manage("djstripe_sync_models", *SYNCED)  # raises when one object cannot be synced
+    site.manage("djstripe_sync_models", *SYNCED)  # raises if an object cannot be synced
     assert counted(site) == SYNCED
     account.paid()
-    assert [answer for answer in answers(account) if answer[1:] != ("delivered", [200])] == []
+    assert [answer for answer in finished_deliveries(account) if answer[1:] != ("delivered", [200])] == []
 
 
 def test_checkout_bears_the_clinics_name(make_site: Callable[..., LiveSite]) -> None:

@@ -1,4 +1,4 @@
-"""A sandbox that is left running stays small."""
+"""Tests that a sandbox left running keeps a limited number of objects."""
 
 import pytest
 

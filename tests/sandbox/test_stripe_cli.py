@@ -1,4 +1,4 @@
-"""Stripe's own command line against the sandbox."""
+"""Tests of the sandbox with Stripe's command line."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from tests.waits import wait_until
 @pytest.mark.parametrize("event_type", TRIGGERS)
 def test_trigger_makes_the_event_arrive(account: StripeAccount, cli: StripeCli, event_type: str) -> None:
     assert "Trigger succeeded" in cli.run("trigger", event_type)
-    account.heard(event_type)
+    account.wait_for(event_type)
     assert account.receiver.forged == []
 
 
 def test_events_are_resent(account: StripeAccount, cli: StripeCli) -> None:
     account.paid()
-    account.heard("checkout.session.completed")
+    account.wait_for("checkout.session.completed")
     event = account.v1.events.list({"type": "checkout.session.completed"}).data[0]
     endpoint = account.v1.webhook_endpoints.list().data[0]
     cli.run("events", "resend", event.id, "--webhook-endpoint", endpoint.id)
@@ -27,7 +27,7 @@ def test_events_are_resent(account: StripeAccount, cli: StripeCli) -> None:
 
 @pytest.fixture
 def forwarded(cli: StripeCli) -> Iterator[Receiver]:
-    """A site that `stripe listen` forwards to."""
+    """Return a receiver of webhooks that `stripe listen` forwards to."""
     with receiving(Receiver(cli.secret())) as receiver, cli.listening(receiver.url):
         yield receiver
 

@@ -1,4 +1,4 @@
-"""Deliveries: signed, retried, concurrent; and late, twice, reversed or never when told so."""
+"""Tests of deliveries: signed, retried and concurrent, and in the modes late, twice, reversed and dropped."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ FOUR = {"payment_intent.created", "charge.succeeded", "payment_intent.succeeded"
 
 def test_every_delivery_is_signed_and_recorded_with_its_answer(account: StripeAccount) -> None:
     account.paid()
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
     wait_until(lambda: [found["state"] for found in account.deliveries()] == ["delivered"] * 4, "all are delivered")
     assert account.receiver.forged == []
     assert all(found["attempts"][0]["status"] == 200 for found in account.deliveries())
@@ -44,7 +44,7 @@ def test_a_site_that_is_away_gets_its_events_once_it_is_back(account: StripeAcco
 def test_while_a_secret_is_rotated_both_verify(account: StripeAccount) -> None:
     account.control("webhook_endpoints", url=account.receiver.url, secrets=["whsec_new", SECRET])
     account.paid()
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
     account.control("webhook_endpoints", url=account.receiver.url, secrets=["whsec_new"])
     account.session()
     account.paid()
@@ -57,13 +57,13 @@ def test_events_can_be_held_back_and_let_go(account: StripeAccount) -> None:
     assert [found["state"] for found in account.deliveries()] == ["held"] * 4
     assert account.receiver.types == []
     account.control("delivery", mode="normal")
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
 
 
 def test_events_can_be_late(account: StripeAccount) -> None:
     account.control("delivery", mode="delay", seconds=0.5, types=["checkout.session.completed"])
     account.paid()
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
     wait_until(lambda: account.deliveries(type="checkout.session.completed", state="delivered"), "it is delivered")
     slow = account.deliveries(type="checkout.session.completed")[0]
     assert slow["attempts"][0]["at"] - slow["created"] >= 0.5
@@ -73,14 +73,14 @@ def test_events_can_come_twice(account: StripeAccount) -> None:
     account.control("delivery", mode="duplicate", times=3, types=["charge.succeeded"])
     account.paid()
     wait_until(lambda: account.receiver.types.count("charge.succeeded") == 3, "it is told three times")
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
     assert len({event.id for event in account.receiver.events}) == 4
 
 
 def test_events_can_come_in_reverse(account: StripeAccount) -> None:
     account.control("delivery", mode="reverse", seconds=0.2)
     account.paid()
-    account.heard(*FOUR)
+    account.wait_for(*FOUR)
     happened = [event.id for event in account.v1.events.list().data]  # newest first
     assert [event.id for event in account.receiver.events] == happened
 
@@ -92,7 +92,7 @@ def test_events_can_get_lost_and_be_resent_by_hand(account: StripeAccount) -> No
     assert (lost["state"], account.receiver.types) == ("dropped", [])
     account.control("delivery", mode="normal")
     account.control("resend", delivery=lost["id"])
-    account.heard("charge.succeeded")
+    account.wait_for("charge.succeeded")
     assert account.receiver.types == ["charge.succeeded"]
 
 
@@ -105,7 +105,7 @@ def test_endpoints_are_made_through_the_api_too(account: StripeAccount) -> None:
         assert "secret" not in account.v1.webhook_endpoints.retrieve(made.id)
         account.v1.webhook_endpoints.delete(made.id)
         account.paid()
-        account.heard(*FOUR)
+        account.wait_for(*FOUR)
         assert other.types == ["charge.succeeded"]
 
 

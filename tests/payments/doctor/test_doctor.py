@@ -1,4 +1,4 @@
-"""Each link of the chain, broken on purpose: the doctor names it and the way out."""
+"""Tests of the doctor: each check sees the fault that the test makes, and says how to repair it."""
 
 import datetime
 import json
@@ -42,7 +42,7 @@ HOUR = datetime.timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def english(settings: Settings) -> Iterator[None]:
-    """Requests leave their language active."""
+    """Run each test in English, because a request before it may have left another language active."""
     settings.LANGUAGE_CODE = "en"
     with translation.override("en"):
         yield
@@ -138,7 +138,7 @@ def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtH
     stripe.do("api", mode="error500")
     with pytest.raises(StripeUnavailableError):
         refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
-    assert events.unanswered_refunds().level == Level.OK  # it may still come
+    assert events.unanswered_refunds().level == Level.OK  # Stripe's answer may still come
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - 2 * HOUR / 60)
     assert says(events.unanswered_refunds(), Level.WARNING, "answer: 1", "sweep")
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - HOUR)
@@ -265,7 +265,7 @@ def test_a_wrong_clock_is_measured(ahead: int, level: Level, stripe: StripeAtHom
         verdict = checked("clock")
     assert verdict.level == level
     measured = int(re.findall(r"-?\d+", verdict.what)[0])
-    assert abs(measured - ahead) <= 15  # seconds of a slow answer
+    assert abs(measured - ahead) <= 15  # a slow answer makes the measurement less exact
 
 
 def test_events_that_never_came_are_found_without_applying_them(payment: Payment, stripe: StripeAtHome) -> None:
@@ -300,7 +300,7 @@ def test_a_site_that_is_not_there(settings: Settings) -> None:
 
 def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSite]) -> None:
     site = make_site(postgres=True, redis=True)
-    rows = json.loads(site.manage("payments_doctor", "--json"))  # raises unless it exits with 0
+    rows = json.loads(site.manage("payments_doctor", "--json"))  # raises unless the exit status is 0
     assert [row["name"] for row in rows if row["level"] == "ok"] == list(doctor.CHECKS)
     assert site.manage("payments_doctor", "channel-layer").startswith(
         "ok       channel-layer: The channel layer answers in"
@@ -308,7 +308,7 @@ def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSit
 
 
 def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., LiveSite]) -> None:
-    """The command, in a process of its own, against a real server and sandbox; then with another secret."""
+    """Run the command in a process of its own against a real server and sandbox, then with a wrong secret."""
     site = make_site()
 
     def run(**settings: str) -> tuple[int, dict[str, dict[str, str]]]:

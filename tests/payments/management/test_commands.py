@@ -1,4 +1,4 @@
-"""The operator's commands, against the sandbox."""
+"""Tests of the management commands, with the sandbox as Stripe."""
 
 import datetime
 import json
@@ -30,13 +30,13 @@ def counts() -> tuple[int, ...]:
     return tuple(model.objects.count() for model in (Fact, StatusChange, FeedEntry, EventReceipt))
 
 
-def paid_unheard(payment: Payment, stripe: StripeAtHome) -> None:
-    """Paid at Stripe while every webhook was lost."""
+def pay_without_webhooks(payment: Payment, stripe: StripeAtHome) -> None:
+    """Pay the payment at Stripe without delivering any webhook."""
     stripe.do("pay", session=open_checkout(payment))
 
 
 def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
-    paid_unheard(payment, stripe)
+    pay_without_webhooks(payment, stripe)
     before = counts()
     call_command("catch_up", "--dry-run")
     assert f"{payment.public_id} checkout_open -> paid" in capsys.readouterr().out
@@ -55,15 +55,15 @@ def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeA
 def test_catch_up_fills_a_gap_also_before_a_later_event(
     payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, days: int
 ) -> None:
-    """Of two days, after which an event came; and of ten, since when none did."""
+    """The gap lies two days back, with a later event received, or ten days back with none since."""
     stripe.do("clock", offset=-days * DAY)
     with time_machine.travel(timezone.now() - datetime.timedelta(days=days)):
-        paid_unheard(book(), stripe)
+        pay_without_webhooks(book(), stripe)
         stripe.tell()
-        paid_unheard(payment, stripe)
+        pay_without_webhooks(payment, stripe)
     stripe.do("clock", offset=0)
     if days < 3:
-        paid_unheard(book(), stripe)
+        pay_without_webhooks(book(), stripe)
         deliver(stripe.events()[-1])
     call_command("catch_up")
     payment.refresh_from_db()
@@ -75,7 +75,7 @@ def test_catch_up_past_thirty_days_asks_object_by_object(
 ) -> None:
     stripe.do("clock", offset=-40 * DAY)
     with time_machine.travel(timezone.now() - datetime.timedelta(days=40)):
-        paid_unheard(payment, stripe)
+        pay_without_webhooks(payment, stripe)
     stripe.do("clock", offset=0)
     call_command("catch_up", "--since", (timezone.now() - datetime.timedelta(days=45)).strftime("%Y-%m-%d"))
     payment.refresh_from_db()
@@ -92,7 +92,7 @@ def test_catch_up_says_when_stripe_is_out_of_reach(payment: Payment, stripe: Str
 def test_reconcile_prints_differences_and_fixes_them_when_told(
     payment: Payment, stripe: StripeAtHome, capsys: Capture
 ) -> None:
-    paid_unheard(payment, stripe)
+    pay_without_webhooks(payment, stripe)
     before = counts()
     with pytest.raises(CommandError, match="--fix"):
         call_command("reconcile")
@@ -136,10 +136,10 @@ def test_replay_applies_a_failed_delivery(story: Story, capsys: Capture) -> None
 
 
 def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome, capsys: Capture) -> None:
-    paid_unheard(payment, stripe)
+    pay_without_webhooks(payment, stripe)
     call_command("sweep", "--quiet-for", "10")
     payment.refresh_from_db()
-    assert payment.status == S.CHECKOUT_OPEN  # too fresh to ask about
+    assert payment.status == S.CHECKOUT_OPEN  # the payment is too recent for a sweep
     before = counts()
     call_command("sweep", "--quiet-for", "0", "--dry-run")
     assert f"{payment.public_id} checkout_open -> paid" in capsys.readouterr().out
@@ -198,7 +198,7 @@ def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: Str
     from payments.gateway import refunds
 
     djstripe.bootstrap()
-    paid_unheard(payment, stripe)
+    pay_without_webhooks(payment, stripe)
     stripe.tell()
     payment.refresh_from_db()
     refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
@@ -215,7 +215,7 @@ def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
     payment: Payment, stripe: StripeAtHome, capsys: Capture
 ) -> None:
     djstripe.bootstrap()
-    paid_unheard(payment, stripe)
+    pay_without_webhooks(payment, stripe)
     events = stripe.events()
     stripe.do("api", mode="error500")
     for event in events:
@@ -279,7 +279,7 @@ def test_each_command_explains_itself(command: str, capsys: Capture) -> None:
 
 
 def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    """Declined, 3-D Secure, paid, part refund that fails days later, dispute opened and won."""
+    """It is declined, asks for 3-D Secure, is paid, partly refunded, the refund fails, and a dispute is won."""
     from payments.gateway import refunds
 
     session_id = open_checkout(payment)
