@@ -1,4 +1,4 @@
-"""People, appointments and signed-in sessions on a live site, and what Stripe says of their payments."""
+"""Makes people, appointments and sessions on a live site, and posts Stripe's events about their payments."""
 
 import json
 import urllib.error
@@ -38,13 +38,16 @@ class Person:
 
 
 class Clinic:
-    """`clinic.patients[0].payments[0]`; `clinic.tell(story.completed())` posts what Stripe would."""
+    """A live site with staff and patients: `clinic.patients[0].payments[0]` is the first patient's first payment.
+
+    `clinic.tell(story.completed())` posts an event as Stripe does.
+    """
 
     def __init__(
         self, site: LiveSite, made: list[Made] | None = None, *, staff: int = 1, patients: int = 1, each: int = 1,
         password: str | None = None,
     ) -> None:  # fmt: skip
-        """Those whom `people.make` has made already, or so many others."""
+        """Use the people `made` by `people.make`, or make as many as the other arguments say."""
         self.site = site
         folk = [Person.of(one) for one in made or self._make(f"{staff}, {patients}, {each}, {password!r}")]
         self.staff = [person for person in folk if person.feed == "staff"]
@@ -59,7 +62,7 @@ class Clinic:
         return Story(self.patients[patient].payments[payment])
 
     def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = PATIENCE) -> int:
-        """POST a signed event as Stripe does; the answer's status, 0 when the server can't be reached."""
+        """Post a signed event as Stripe does; return the answer's status, or 0 if the server can't be reached."""
         body = json.dumps(event)
         headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
         request = urllib.request.Request(
@@ -74,7 +77,7 @@ class Clinic:
             return 0
 
     def tell_until_taken(self, event: Event) -> None:
-        """As Stripe does, again and again until somebody says 2xx."""
+        """Post the event until it is answered with 200."""
         wait_until(lambda: self.tell(event) == 200, "somebody takes the event")
 
     def get(self, path: str, person: Person, url: str = "", **headers: str) -> HTTPResponse:
@@ -85,7 +88,7 @@ class Clinic:
         return answer
 
     def head(self, person: Person, url: str = "") -> int:
-        """The newest number of the person's feed: bookings, too, are told."""
+        """Return the newest number of the person's feed, which also has entries for bookings."""
         return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 

@@ -1,6 +1,6 @@
-"""Fixtures: real servers and whole sites, each private to the test process.
+"""Fixtures of all tests: real servers and whole sites, which each test process starts for itself.
 
-`postgres` runs a test on SQLite and on PostgreSQL; `postgres(only=True)` on PostgreSQL alone.
+The marker `postgres` runs a test on SQLite and on PostgreSQL, `postgres(only=True)` on PostgreSQL only.
 """
 
 import fcntl
@@ -24,26 +24,32 @@ FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # a busy machine is no defect
-SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}  # not in ./run test fast
+SERVERS = {
+    "make_site",
+    "attacked_site",
+    "shell",
+    "postgres_server",
+    "cli_binary",
+}  # `./run test fast` skips their tests
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker := metafunc.definition.get_closest_marker("postgres"):
-        metafunc.fixturenames.insert(0, "database")  # before pytest-django's, which open a transaction on it
+        metafunc.fixturenames.insert(0, "database")  # before pytest-django's fixtures, which open a transaction
         postgres = pytest.param("postgres", marks=pytest.mark.slow)
         engines = [postgres] if marker.kwargs.get("only") else ["sqlite", postgres]
         metafunc.parametrize("database", engines, indirect=True)
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out test by test, but for the folder whose files share one attacked site: that goes to one test process."""
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Distributes single tests over the test processes, but gives tests/inputs/, which share a site, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "inputs" if nodeid.startswith("tests/inputs/") else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return Together(config, log)
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,14 +57,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", [])
         if item.get_closest_marker("postgres") and "database" not in names:
-            names.insert(0, "database")  # pytest forgets what pytest_generate_tests put in
+            names.insert(0, "database")  # pytest drops the name that pytest_generate_tests inserted
         if "browser" in item.path.relative_to(item.config.rootpath).parts:
             item.add_marker("browser")
         if "redis_server" in names:
             item.add_marker("redis")
         if not SERVERS.isdisjoint(names):
             item.add_marker("slow")
-    # Playwright leaves an event loop in the main thread, where neither asyncio tests nor the ORM can run any more.
+    # Browser tests run last, because Playwright leaves an event loop in which asyncio tests and the ORM fail.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
@@ -73,8 +79,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(autouse=True)
-def _ask_for_the_endpoint_again() -> None:
-    """It is gone with the transaction of the test that made it."""
+def _clear_endpoint_cache() -> None:
+    """Clear the cache of dj-stripe's endpoints, whose rows were rolled back with the test that made them."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.known_endpoint.cache_clear()
@@ -94,7 +100,7 @@ def postgres_server() -> Iterator[services.Postgres]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A database file with all tables, made once for all test processes; tests copy it."""
+    """Return an SQLite file with all tables, made once for all test processes, for tests to copy."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     template = shared / "template.sqlite3"
@@ -109,7 +115,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Name of a PostgreSQL database with all tables; tests copy it."""
+    """Return the name of a PostgreSQL database with all tables, for tests to copy."""
     name = postgres_server.create_database()
     Site(tmp_path_factory.mktemp("template"), 0, 0, DATABASE_URL=postgres_server.database_url(name)).make_database()
     yield name
@@ -120,7 +126,7 @@ def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pyte
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """SQLite in a file, as the site runs it: in memory, threads would see "table is locked" at once."""
+    """Keep the SQLite database in a file, because in memory threads would fail with "table is locked"."""
     folder = tmp_path_factory.mktemp("database")
     django_settings.DATABASES["default"]["TEST"]["NAME"] = str(folder / "test.sqlite3")
 
@@ -134,7 +140,7 @@ def postgres_test_database(postgres_server: services.Postgres, postgres_template
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """ "sqlite" or "postgres": what the ORM speaks to in this test. Asked for by the marker `postgres`."""
+    """Return "sqlite" or "postgres", the ORM's database in this test; the marker `postgres` requests it."""
     if request.param == "sqlite":
         yield "sqlite"
         return
@@ -147,9 +153,9 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 def make_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., LiveSite]]:
-    """make_site(postgres=False, redis=False, start=True, sandbox_options=(), **settings): another fresh site.
+    """Return make_site(postgres=False, redis=False, start=True, sandbox_options=(), **settings), which makes a site.
 
-    It is stopped after the test. `sandbox_options`: e.g. ["--retry-base", "0.2"].
+    It is stopped after the test. `sandbox_options` are the sandbox's, for example ["--retry-base", "0.2"].
     """
     sites: list[LiveSite] = []
     databases: list[str] = []
@@ -179,5 +185,5 @@ def make_site(
 
 @pytest.fixture
 def site(make_site: Callable[..., LiveSite]) -> LiveSite:
-    """A fresh site on SQLite and the in-memory channel layer, started."""
+    """Return a started site on SQLite and the in-memory channel layer."""
     return make_site()

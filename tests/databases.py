@@ -1,4 +1,4 @@
-"""Runs a test on another database than the one that the settings name."""
+"""Runs a test on another database than the one in the settings."""
 
 import os
 import runpy
@@ -14,7 +14,7 @@ from payments_site.demo.site import ROOT
 
 
 def site_database(url: str) -> dict[str, Any]:
-    """What the site's settings make of this DATABASE_URL, options included."""
+    """Return the settings of the default database, with its options, that the site makes of this DATABASE_URL."""
     with patch.dict(os.environ, DATABASE_URL=url):
         databases = runpy.run_path(str(ROOT / "payments_site" / "settings.py"))["DATABASES"]
     configured: dict[str, Any] = connections.configure_settings(databases)["default"]
@@ -23,11 +23,11 @@ def site_database(url: str) -> dict[str, Any]:
 
 @contextmanager
 def default_database(url: str) -> Iterator[None]:
-    """Every thread's default database is this one, also in threads that outlive a test and kept a connection."""
+    """Make this the default database in every thread, also in those that outlive a test and keep a connection."""
     from payments.views import health
 
     handler: Any = connections
-    health._probes.submit(int).result(30)  # or /readyz, asked by a test before, would end its transaction elsewhere
+    health._probes.submit(int).result(30)  # wait for an earlier test's /readyz to end its transaction
     settings, opened = handler.settings["default"], handler._connections
     handler.settings["default"] = site_database(url)
     handler._connections = Local(handler.thread_critical)

@@ -1,4 +1,4 @@
-"""A fresh site for one test: its own database, Stripe sandbox and daphne, on ports of its own."""
+"""A whole site for one test, with its own database, Stripe sandbox, daphne and ports."""
 
 import json
 import urllib.request
@@ -12,9 +12,9 @@ from tests.waits import PATIENCE
 
 
 class LiveSite(Site):
-    """What `./run demo` starts, without sample data.
+    """The site that `./run demo` starts, without sample data.
 
-    `server` and `sandbox` are processes to kill, freeze and start again: `site.server.kill()`, `site.server.start()`.
+    A test can kill, freeze and restart its processes: `site.server.kill()`, `site.sandbox.start()`.
     """
 
     def __init__(self, folder: Path, sandbox_options: Sequence[str] = (), **settings: str) -> None:
@@ -26,7 +26,7 @@ class LiveSite(Site):
         return [self.sandbox, self.server, *self.others]
 
     def start_another_server(self) -> str:
-        """URL of one more daphne on the same database (give the site PostgreSQL and Redis)."""
+        """Start another daphne on the same database and return its URL; the site needs PostgreSQL and Redis."""
         port = free_port()
         server = self.new_server(f"web-{len(self.others) + 2}", port)
         self.others.append(server)
@@ -34,11 +34,11 @@ class LiveSite(Site):
         return f"http://127.0.0.1:{port}"
 
     def at_stripe(self, action: str, **body: Any) -> dict[str, Any]:
-        """POST /_sandbox/<action>: what people, banks and the network do there."""
+        """Make something happen at Stripe: post the body to /_sandbox/<action> and return the answer."""
         return self._ask_sandbox(action, json.dumps(body).encode())
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Every webhook so far, newest first."""
+        """Return every webhook delivery so far, newest first."""
         return list(self._ask_sandbox("deliveries?limit=5000")["data"])
 
     def _ask_sandbox(self, path: str, body: bytes | None = None) -> dict[str, Any]:
@@ -49,11 +49,11 @@ class LiveSite(Site):
         return answered
 
     def kill(self) -> None:
-        """kill -9 the web servers; the sandbox lives on, as Stripe does."""
+        """Kill the web servers, but not the sandbox, because Stripe survives the site's crash."""
         for server in (self.server, *self.others):
             server.kill()
 
     def stop(self) -> None:
-        """kill -9 everything: nobody waits for its goodbyes."""
+        """Kill all processes, because waiting for them to stop would slow the tests down."""
         for process in self.processes:
             process.kill()

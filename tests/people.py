@@ -1,4 +1,4 @@
-"""People with a session, and today's appointments of theirs, in the default database: also in a live site's process."""
+"""Makes people with sessions and appointments in the default database, in a test or in a live site's process."""
 
 import datetime
 import functools
@@ -14,7 +14,7 @@ from appointments.models import Appointment, Practitioner
 
 
 class Made(TypedDict):
-    """Of each payment: its public id, the amount in minor units, and its appointment's reference."""
+    """A person as JSON; each payment is (public id, amount in minor units, reference of its appointment)."""
 
     name: str
     id: int
@@ -23,7 +23,10 @@ class Made(TypedDict):
 
 
 def make(staff: int, patients: int, each: int, password: str | None = None, also: str = "") -> list[Made]:
-    """Staff first. `each`: appointments of each patient, today from noon. `also` ends their names, as in staff0also."""
+    """Make the people and return them, staff first; each patient has `each` appointments today from noon.
+
+    `also` is appended to their names, as in staff0also.
+    """
     hashed = _hash(password) if password else make_password(None)
     doctor, _ = Practitioner.objects.get_or_create(name="Dr Anne Mercier", specialty="Dermatology")
     desk = [_person(f"staff{number}{also}", hashed, is_staff=True) for number in range(staff)]
@@ -35,7 +38,7 @@ def make(staff: int, patients: int, each: int, password: str | None = None, also
 
 @functools.cache
 def _hash(password: str) -> str:
-    """As live sites keep it, on purpose at the cost of a tenth of a second."""
+    """Hash the password as live sites do; cached, because it takes a tenth of a second."""
     return Argon2PasswordHasher().encode(password, "salted by tests")
 
 

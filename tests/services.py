@@ -1,4 +1,4 @@
-"""The private PostgreSQL and Redis of the tests, or those that TEST_*_URL name."""
+"""Starts the tests' private PostgreSQL and Redis, or uses those of TEST_DATABASE_URL and TEST_REDIS_URL."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ Server = TypeVar("Server", bound=Process)
 
 @dataclass
 class Service:
-    """`process` is None for a server that TEST_*_URL names: it isn't ours to kill."""
+    """A server; `process` is None if TEST_*_URL names it, because tests must not kill it then."""
 
     url: str
     process: Process | None = None
@@ -28,7 +28,7 @@ class Service:
 
 class Postgres(Service):
     def create_database(self, template: str = "template1") -> str:
-        """Name of a new database, a copy of the template (which nobody may be connected to)."""
+        """Create a database as a copy of the template, which must have no connections, and return its name."""
         name = f"test_{secrets.token_hex(6)}"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
@@ -67,7 +67,7 @@ def redis() -> Iterator[Service]:
 
 @contextmanager
 def postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """`durable` flushes each commit to disk, as a real server does."""
+    """Run a PostgreSQL; with `durable` it flushes each commit to disk, as a production server does."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Postgres(url)
         return

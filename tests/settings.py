@@ -1,4 +1,4 @@
-"""The site's own settings, read from a test's environment whatever the developer's is."""
+"""The site's settings for tests, independent of the developer's environment."""
 
 import os
 
@@ -8,10 +8,10 @@ os.environ.update(
     SKIP_MIGRATIONS="1",
     SITE_URL="http://testserver",
     ALLOWED_HOSTS="testserver",
-    DATABASE_URL="sqlite://:memory:",  # tests/conftest.py puts a file in its place
+    DATABASE_URL="sqlite://:memory:",  # tests/conftest.py replaces it by a file
     REDIS_URL="",
     STRIPE_SECRET_KEY="sk_test_000000000000000000000000",
-    STRIPE_API_HOST="http://127.0.0.1:1",  # nothing listens: a call to Stripe that no test asked for fails at once
+    STRIPE_API_HOST="http://127.0.0.1:1",  # nothing listens there, so an unwanted call to Stripe fails at once
     STRIPE_WEBHOOK_SECRET="whsec_000000000000000000000000",
     STRIPE_ACCOUNT_ID="acct_1Tests0000000000",
     STRIPE_LIVE_MODE="0",
@@ -25,7 +25,7 @@ import stripe
 from payments_site.settings import *  # noqa: F403
 from payments_site.settings import DATABASES, MIDDLEWARE
 
-# Asynchronous, so that each request of Django's test client would change threads and back. The live sites have it.
+# It is asynchronous, so each request of Django's test client would switch threads twice. Live sites have it.
 MIDDLEWARE.remove("servestatic.middleware.ServeStaticMiddleware")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # sign-in in microseconds
 DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"  # no flush

@@ -1,4 +1,4 @@
-"""Signing in and staying signed in: guesses, second factors, sessions that end, and proof before money goes out."""
+"""Tests of signing in: password guesses, second factors, the end of sessions, and confirmation before refunds."""
 
 import datetime
 import re
@@ -99,7 +99,7 @@ def test_six_guesses_lock_a_name_for_that_address_and_for_nobody_else(clerk: Use
 def test_guesses_of_many_names_push_out_nobodys_counter(clerk: User) -> None:
     for _ in range(5):
         sign_in("desk", "guess")
-    cache.set_many({f"zz{number}": [time.time()] for number in range(400)}, 900)  # others' counters
+    cache.set_many({f"zz{number}": [time.time()] for number in range(400)}, 900)  # other people's counters
     assert "Trop de tentatives" in text_of(sign_in("desk", "guess"))
 
 
@@ -135,7 +135,7 @@ class CountingHasher(MD5PasswordHasher):
 
 
 def test_a_name_that_is_not_known_takes_as_much_hashing_as_one_that_is(settings: Settings) -> None:
-    """What a hash takes, and nothing else here does, would tell who has an account."""
+    """Hashing takes so long that an answer without it would reveal which accounts exist."""
     settings.PASSWORD_HASHERS = ["tests.test_accounts.CountingHasher"]
     for name, active in (("desk", True), ("gone", False)):
         User.objects.create_user(name, password=PASSWORD, is_active=active)
@@ -236,7 +236,7 @@ def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client
 def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
     strict: None, clerk: User, client: Client
 ) -> None:
-    """Else a stolen password, used early, would open the desk later."""
+    """Otherwise a stolen password that was used before would still open the desk."""
     sign_in("desk", client=client)
     TOTP.activate(clerk, generate_totp_secret())
     assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")
@@ -271,7 +271,7 @@ def test_patients_need_no_second_factor(strict: None, client: Client) -> None:
 
 
 def ends_in(client: Client) -> float:
-    """Seconds."""
+    """Return the seconds until the session expires."""
     row = Session.objects.get(session_key=client.session.session_key)
     return (row.expire_date - timezone.now()).total_seconds()
 

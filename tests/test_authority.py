@@ -1,6 +1,6 @@
-"""Who may do what, as one table: every URL pattern and every message of the socket, for every role.
+"""The table of permissions, for every role: who may use each URL and each message of the socket.
 
-A new URL without a row here fails. What the table doesn't allow must be refused, in the way that it names.
+A new URL without a row fails a test. Everything that the table doesn't allow must be refused with the status it names.
 """
 
 import datetime
@@ -27,7 +27,7 @@ from tests.payments.stripe_story import Story, deliver
 
 Roles = frozenset[str]
 
-ANONYMOUS = frozenset({"anonymous", "inactive"})  # whoever was deactivated is signed out at once
+ANONYMOUS = frozenset({"anonymous", "inactive"})  # deactivating an account signs it out at once
 OWNER = frozenset({"owner"})
 DESK = frozenset({"temp", "front desk", "accountant", "manager", "superuser"})  # is_staff; temp is in no group
 REFUNDERS = DESK - {"temp"}
@@ -36,14 +36,14 @@ SIGNED_IN = OWNER | {"other"} | DESK
 EVERYBODY = ANONYMOUS | SIGNED_IN
 NOBODY: Roles = frozenset()
 
-# What those get who may not. Signed-out people are led to the sign-in page, except where a number is given.
+# The answer when a role may not. Signed-out people are redirected to the sign-in page unless a status is given.
 FORBIDDEN, HIDDEN = 403, 404
 
-# view, method, who may, what other signed-in people get, what signed-out people get. A method that isn't here: 405.
+# view, method, who may, status for other signed-in people, status for signed-out people. Other methods answer 405.
 TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_login", "GET", EVERYBODY, 0, 0),
     ("account_login", "POST", EVERYBODY, 0, 0),
-    ("account_logout", "GET", EVERYBODY, 0, 0),  # asks; only a POST signs out
+    ("account_logout", "GET", EVERYBODY, 0, 0),  # only asks; a POST signs out
     ("account_logout", "POST", EVERYBODY, 0, 0),
     ("account_inactive", "GET", EVERYBODY, 0, 0),
     ("account_reauthenticate", "GET", SIGNED_IN, 0, 302),
@@ -94,25 +94,25 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:livez", "GET", EVERYBODY, 0, 0),
     ("clinic:readyz", "GET", EVERYBODY, 0, 0),
     ("clinic:metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/test_health.py
-    ("clinic:stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/test_webhooks.py
-    ("clinic:stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # of an endpoint that isn't
+    ("clinic:stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/gateway/test_webhooks.py
+    ("clinic:stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # the endpoint doesn't exist
     ("clinic:operations", "GET", EXPORTERS, FORBIDDEN, 302),
     ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # between password and code; else back to the start
     ("mfa_authenticate", "POST", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "GET", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "POST", EVERYBODY, 0, 0),
 )
-# Each person's own second factors: nothing in the address says whose, but for a key's number.
+# Each person's own second factors; their URLs name nobody, at most the number of a key.
 OWN = ("mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
        "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
        "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn")  # fmt: skip
 RULES: dict[tuple[str, str], tuple[Roles, int, int]] = {(row[0], row[1]): (row[2], row[3], row[4]) for row in TABLE}
-PROBES = ("clinic:livez", "clinic:readyz", "clinic:metrics")  # don't look at who asks
-STAGES = ("mfa_authenticate", "mfa_login_webauthn", "account_logout")  # may end at the sign-in page
+HEALTH_VIEWS = ("clinic:livez", "clinic:readyz", "clinic:metrics")  # the same answer for everybody
+STAGES = ("mfa_authenticate", "mfa_login_webauthn", "account_logout")  # may redirect to the sign-in page
 RULES |= {(view, method): (SIGNED_IN, 0, 302) for view in OWN for method in ("GET", "POST")}
 
-# The admin: which of a model's pages a manager has, in Django's words. A superuser has all, others on the staff only
-# the pages that name no model; patients are led to sign in as somebody else.
+# The admin: a manager's permissions for each model, in Django's words. A superuser has all; other staff have only the
+# pages that name no model; patients are redirected to sign in as somebody else.
 MANAGED = {
     "clinic_payments_payment": {"view"},
     "clinic_payments_fact": {"view"},
@@ -137,7 +137,7 @@ PAGE_NEEDS = {
 ADMIN_ITSELF = {"index", "login", "logout", "password_change", "password_change_done", "autocomplete", "jsi18n",
                 "view_on_site", "app_list", "auth_user_password_change", "djstripe_custom_action"}  # fmt: skip
 
-# The socket: which feed a role may hold. 0 stays open.
+# The socket: the close code by feed and role; 0 means that it stays open.
 FEEDS: tuple[tuple[str, str, int], ...] = (
     ("anonymous", "patient", 4401), ("anonymous", "staff", 4401), ("inactive", "staff", 4401),
     ("owner", "patient", 0), ("owner", "staff", 4403), ("other", "patient", 4403), ("other", "staff", 4403),
@@ -145,7 +145,7 @@ FEEDS: tuple[tuple[str, str, int], ...] = (
     ("accountant", "staff", 0), ("accountant", "patient", 4403), ("manager", "staff", 0), ("manager", "patient", 4403),
     ("superuser", "staff", 0), ("superuser", "patient", 4403),
 )  # fmt: skip
-# What a page may say, whoever holds it. 0: heard; else the close code. The names are Channels' own handlers.
+# Messages from a page: the close code, or 0 if the message is accepted. The names are Channels' own handlers.
 MESSAGES: tuple[tuple[str, int], ...] = (
     ("ping", 0),
     ('{"seen": 0, "payments": []}', 0),
@@ -157,7 +157,7 @@ MESSAGES: tuple[tuple[str, int], ...] = (
 
 
 class World:
-    """One paid appointment of the owner's, and somebody in each role."""
+    """The owner's paid appointment, and a person in each role."""
 
     def __init__(self) -> None:
         self.people: dict[str, User | None] = {"anonymous": None}
@@ -193,7 +193,7 @@ class World:
 
     def ask(self, role: str, method: str, path: str) -> Any:
         if role not in ANONYMOUS and not self.clients[role].session.get("_auth_user_id"):
-            self.clients[role].force_login(self.person(role))  # again, after having signed out
+            self.clients[role].force_login(self.person(role))  # a request may have signed the role out
         return self.clients[role].generic(method, path)
 
     def path(self, view: str) -> str:
@@ -221,7 +221,7 @@ class World:
 
 
 def patterns(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Every named view with the names in its path. Nameless ones are others' under another spelling."""
+    """Yield every named view with its path's arguments; unnamed URLs are other spellings of named ones."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):
             regex = getattr(pattern.pattern, "regex", None)
@@ -267,8 +267,8 @@ def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
 
 
 def asking(view: str) -> list[str]:
-    """Everybody, except where the view can't tell one from another."""
-    if view in PROBES:
+    """Return the roles to try: all of them, unless the view answers everybody alike."""
+    if view in HEALTH_VIEWS:
         return ["anonymous"]
     return ["anonymous", "inactive", "other", "superuser"] if view in OWN else sorted(EVERYBODY)
 
@@ -290,7 +290,7 @@ def as_told(view: str, method: str, role: str, answer: Any) -> bool:
 def test_any_other_method_is_refused(world: World) -> None:
     for view in OURS:
         for method in {"GET", "POST", "PUT", "DELETE"} - {method for other, method in RULES if other == view}:
-            if not view.startswith(("account_", "mfa_", "set_language")):  # others' code
+            if not view.startswith(("account_", "mfa_", "set_language")):  # views of libraries
                 assert world.ask("superuser", method, world.path(view)).status_code == 405, (view, method)
 
 
@@ -317,7 +317,7 @@ def test_the_admin_s_pages_follow_those_rights(role: str, world: World) -> None:
         elif PAGE_NEEDS[needs] in MANAGED.get(model, ()):
             told = answer.status_code in (200, 302)
         else:
-            told = answer.status_code == 403 or answer.get("Location") == "/admin/"  # nothing has that number
+            told = answer.status_code == 403 or answer.get("Location") == "/admin/"  # no row has this number
         if not told:
             wrong.append((page, answer.status_code))
     assert not wrong
@@ -387,7 +387,7 @@ def test_there_is_one_socket_and_everything_else_is_refused() -> None:
 
 
 def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
-    """Django's own form would let whoever may change users make themself a superuser."""
+    """Django's own form would let anybody who may change users become a superuser."""
     client = world.clients["manager"]
     change: Callable[[str], str] = lambda role: f"/admin/clinic_accounts/user/{world.person(role).pk}/change/"  # noqa: E731
     form = {"username": "temp", "is_active": "on", "is_staff": "on", "is_superuser": "on", "user_permissions": "1"}

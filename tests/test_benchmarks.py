@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: the load client sees every frame, and the table compares what it says."""
+"""Tests of the benchmarks: the load client measures every frame, and the table compares values of one round."""
 
 import shutil
 import sys
@@ -40,7 +40,7 @@ def test_a_ratio_compares_values_of_one_round() -> None:
     row = Row("latency", "p50", "what", {"uvicorn": 1.0}, "node")
     measured: dict[tuple[str, str, str], dict[int, float]] = {
         ("latency", "uvicorn", "p50"): {0: 10, 1: 30, 2: 8, 3: 90},
-        ("latency", "node", "p50"): {0: 10, 1: 10, 2: 10},  # the fourth failed
+        ("latency", "node", "p50"): {0: 10, 1: 10, 2: 10},  # the fourth round failed
     }
     found = result(row, "uvicorn", measured, "today")
     assert found

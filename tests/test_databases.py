@@ -23,7 +23,7 @@ def test_only_on_postgres(database: str) -> None:
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_other_threads_write_to_the_same_database(database: str) -> None:
-    """Twelve at once: on an in-memory SQLite they would fail with "table is locked"."""
+    """Twelve threads write at once; on an in-memory SQLite they would fail with "table is locked"."""
     failures: list[Exception] = []
 
     def sign_up(name: str) -> None:

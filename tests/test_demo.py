@@ -1,4 +1,4 @@
-"""./run demo as a person runs it."""
+"""Tests of ./run demo as a person runs it."""
 
 import asyncio
 import datetime
@@ -35,7 +35,7 @@ from payments_site.demo.proxy import Proxy
 from payments_site.demo.site import ROOT
 from tests.clinic import Clinic, open_socket, told
 
-# Where each story leaves its payment: the status, and what it asks a person to review.
+# By story: the payment's final status, and what a person has to review.
 ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
     "paid": ("paid",),
     "cash": ("paid",),
@@ -83,7 +83,7 @@ def demo(
 
 @pytest.fixture
 def lived(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Path) -> Path:
-    """A folder of a demo that has run once: its sample data is made once for all test processes."""
+    """Return a folder of a demo that has run before; its sample data is made once for all test processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     with (shared / "demo.turn").open("w") as turn:
@@ -115,7 +115,7 @@ def child_of(pid: int, name: str) -> int:
 
 
 class Person:
-    """Somebody's browser, as far as pages go: cookies and forms, no script."""
+    """A browser without JavaScript: it keeps cookies, follows redirects and sends forms."""
 
     def __init__(self, site: str) -> None:
         self.site = site
@@ -123,7 +123,7 @@ class Person:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
 
     def get(self, path: str, form: dict[str, str] | None = None) -> tuple[str, str]:
-        """Where it led, and the page."""
+        """Request the path, posting the form if there is one; return the final path and the page."""
         body = urllib.parse.urlencode(form).encode() if form else None
         with self.opener.open(self.site + path, body, timeout=60) as response:
             return response.url.removeprefix(self.site), unescape(response.read().decode())
@@ -142,7 +142,7 @@ def deliveries(sandbox: str) -> list[dict[str, Any]]:
 
 
 def rows_of(page: str) -> list[tuple[str, ...]]:
-    """Status and reviews of each row of the day list, by time."""
+    """Return the status and reviews of each row of the day list, in the order of time."""
     rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr")[1:]
     found = []
     for row in rows:
@@ -305,7 +305,7 @@ def test_a_demo_of_another_schema_starts_from_fresh_data(tmp_path: Path) -> None
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[Clinic, Path]]:
-    """A clinic in a folder that `--workers` goes on from, without sample data. PostgreSQL's own user may enter it."""
+    """Make a clinic without sample data in a folder that `--workers` then uses and PostgreSQL's user can enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         site = Cluster(Path(folder), free_ports(), 2)

@@ -1,4 +1,4 @@
-"""What is in deploy/, held against the programs that read it: nginx, systemd, sh, and the site's own settings."""
+"""Tests of deploy/ with the programs that read it: nginx, systemd, sh and the site's own settings."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ NAME = "clinic.example"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 
-# Configuration: one list of variables, told in three places
+# Configuration: three places list the same variables
 
 
 def settings_variables() -> set[str]:
@@ -64,7 +64,7 @@ def test_the_readme_tells_the_same_variables() -> None:
 
 
 def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -> None:
-    """systemd takes quotes off as the shell does; what only one of them would expand must not be there."""
+    """Both remove quotes, but only one of them expands variables, so the file must contain none."""
     lines = [line for line in (DEPLOY / "env.example").read_text().splitlines() if line and not line.startswith("#")]
     read = subprocess.run(
         ["sh", "-c", f"set -a; . {DEPLOY / 'env.example'}; env"], capture_output=True, text=True, check=True, env={}
@@ -78,13 +78,13 @@ def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -
 
 
 def knows_http2_directive() -> bool:
-    """Return whether this nginx takes `http2 on;` (1.25.1 or newer) and warns of `listen ... http2`."""
+    """Return whether this nginx accepts `http2 on;` (1.25.1 or newer) and warns of `listen ... http2`."""
     told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
     return [int(part) for part in re.findall(r"\d+", told)[:3]] >= [1, 25, 1]
 
 
 class Nginx:
-    """The shipped nginx.conf with its paths, ports and servers put here, and http2.conf where nginx knows it."""
+    """The shipped nginx.conf with a test's paths, ports and servers, and with http2.conf if nginx supports it."""
 
     def __init__(self, folder: Path, *servers: int) -> None:
         self.folder, self.http, self.https = folder, free_port(), free_port()
@@ -181,9 +181,9 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echoing(tmp_path: Path) -> Iterator[Nginx]:
-    """nginx in front of a server that tells what it was sent; the second server is down."""
+    """Run nginx in front of a server that answers with the headers it received, and of one that is down."""
     server = ThreadingHTTPServer((HOST, 0), Echo)
-    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()  # seconds until it notices its end
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()  # seconds
     nginx = Nginx(tmp_path, server.server_port, free_port())
     with running(nginx.process):
         yield nginx
@@ -233,7 +233,7 @@ RESET_KEY = "/password/reset/key/5-set-password/"
 @needs("nginx", "nginx-light")
 def test_nginx_slows_down_guessing_of_passwords_only(echoing: Nginx) -> None:
     posted = [echoing.ask("POST", "/login/")[0].status for _ in range(30)]
-    assert 21 <= posted.count(200) < 30  # the first, the burst, and one for each six seconds that this took
+    assert 21 <= posted.count(200) < 30  # the first request, the burst, and one for each six seconds
     for path in ("/admin/login/", "/reauthenticate/", "/two-factor/authenticate/", "/password/reset/", RESET_KEY):
         assert 429 in [echoing.ask("POST", path)[0].status for _ in range(3)], path
     assert echoing.ask("POST", "/password/change/")[0].status == 200
@@ -256,7 +256,7 @@ def test_no_names_and_no_pay_links_are_in_the_access_log(echoing: Nginx) -> None
 
 
 def unit_command(unit: str, port: int) -> list[str]:
-    """A unit's ExecStart with this checkout's interpreter and port."""
+    """Return a unit's ExecStart with this checkout's interpreter and the port."""
     text = (DEPLOY / "systemd" / unit).read_text().replace("\\\n", " ").replace("%i", str(port))
     command = shlex.split(re.findall(r"^ExecStart=(.*)$", text, re.M)[0])
     return [command[0].replace("/opt/payments/.venv/bin", str(Path(sys.executable).parent)), *command[1:]]
@@ -264,7 +264,7 @@ def unit_command(unit: str, port: int) -> list[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """The units with this checkout in the place of /opt/payments; instances instead of templates."""
+    """Copy the units with this checkout instead of /opt/payments, and with instances instead of templates."""
     python = str(Path(sys.executable).parent)
     for unit in UNITS:
         text = unit.read_text().replace("/opt/payments/.venv/bin", python).replace("/opt/payments", str(ROOT))
@@ -282,7 +282,7 @@ def test_systemd_accepts_the_units(units: list[Path]) -> None:
 
 @needs("systemd-analyze", "systemd")
 def test_the_services_are_shut_in(units: list[Path]) -> None:
-    """systemd's own measure of what a broken-into service could reach: 0 is nothing, 10 all."""
+    """systemd rates what a compromised service could reach, from 0 (nothing) to 10 (everything)."""
     for unit in units:
         if unit.suffix == ".service":
             rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
@@ -290,7 +290,7 @@ def test_the_services_are_shut_in(units: list[Path]) -> None:
             assert done.returncode == 0, done.stdout[-300:] + done.stderr
 
 
-# The whole: the documented servers behind the documented nginx, with https
+# The documented servers behind the documented nginx, with https
 
 
 @pytest.mark.slow
@@ -356,7 +356,7 @@ def test_a_server_is_drained_and_put_back(tmp_path: Path) -> None:
     shipped = (DEPLOY / "nginx/upstream.conf").read_text()
     upstream = tmp_path / "upstream.conf"
     upstream.write_text(shipped)
-    for _ in range(2):  # twice is as good as once
+    for _ in range(2):  # sending the signal twice must do no harm
         assert drain(upstream, "down", "127.0.0.1:8001").returncode == 0
         assert upstream.read_text() == shipped.replace("8001 max_fails=0;", "8001 max_fails=0 down;")
     last = drain(upstream, "down", "127.0.0.1:8002")
@@ -388,7 +388,7 @@ def test_draining_works_on_the_containers_list_as_well(tmp_path: Path) -> None:
 
 
 def build_context() -> Iterator[Path]:
-    """Files that Docker would be sent: the last pattern of .dockerignore that matches a path or a folder decides."""
+    """Yield the files that Docker would send; the last matching pattern of .dockerignore decides about each."""
     patterns = [
         line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line and line[0] != "#"
     ]

@@ -1,4 +1,4 @@
-"""What the documents say, held against the code."""
+"""Tests that the documents agree with the code."""
 
 import re
 from pathlib import Path

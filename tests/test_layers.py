@@ -1,4 +1,4 @@
-"""The layers of ARCHITECTURE.md, held against the imports."""
+"""Tests that imports keep to the layers of ARCHITECTURE.md."""
 
 import ast
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ MODULES = dict(modules())
 
 
 def imported(name: str) -> set[str]:
-    """Full names of what a module imports, at its top or inside functions."""
+    """Return the full names that the module imports, at its top or inside functions."""
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):

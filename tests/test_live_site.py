@@ -1,4 +1,4 @@
-"""The sites that other tests start are fresh, real and theirs alone."""
+"""Tests that each site started for a test is new, real and not shared."""
 
 import sqlite3
 import urllib.error

@@ -1,4 +1,4 @@
-"""Production's way to its tables: every migration, ours and our libraries', from zero."""
+"""Tests that all migrations, the site's and its libraries', run on an empty database as in production."""
 
 import os
 import secrets

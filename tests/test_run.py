@@ -1,4 +1,4 @@
-"""The command line for people, the locks it installs and the checks it runs."""
+"""Tests of ./run: its commands, the locks it installs and the checks it runs."""
 
 import json
 import os

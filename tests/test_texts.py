@@ -1,4 +1,4 @@
-"""Every text that people read goes through gettext, and every language says it."""
+"""Tests that every text for people goes through gettext and is translated into every language."""
 
 import ast
 import importlib.util
@@ -38,12 +38,12 @@ SET_BY_SCRIPT = re.compile(r"(?:textContent|innerText|ariaLabel|title|placeholde
 
 
 def is_text(words: str) -> bool:
-    """Whether these are words of some language: neither a name nor a code, as "EUR"."""
+    """Return whether this is text in some language, not a name or a code such as "EUR"."""
     return any(LETTERS.search(word) and not word.isupper() for word in words.split() if word.strip(".,:") not in NAMES)
 
 
 class Texts(HTMLParser):
-    """Collects what a page says in itself: between its tags, and in attributes that are read out or shown."""
+    """Collects a page's texts, between its tags and in attributes that are shown or read out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Texts(HTMLParser):
 
 
 def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
-    """Texts of a template that no {% translate %} and no {% blocktranslate %} holds."""
+    """Yield a template's texts that are neither in {% translate %} nor in {% blocktranslate %}."""
     rest, translating = "", False
     for token in Lexer(template).tokenize():
         name = token.contents.split()[0] if token.contents.split() else ""
@@ -90,7 +90,7 @@ def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
 
 
 def literals(node: ast.expr) -> Iterator[str]:
-    """Texts in an argument that stand there bare."""
+    """Yield the string literals in an argument that are not passed to gettext."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -103,7 +103,7 @@ def literals(node: ast.expr) -> Iterator[str]:
 
 
 def said_in_python(source: str) -> Iterator[str]:
-    """What calls and declarations that speak to people say without gettext. One word, such as a code, is not a text."""
+    """Yield untranslated texts in calls and declarations that show text to people; a single word doesn't count."""
     for node in ast.walk(ast.parse(source)):
         spoken: list[ast.expr] = []
         if isinstance(node, ast.Call):

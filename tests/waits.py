@@ -1,15 +1,15 @@
-"""Waiting for a state, never for a duration: a loaded machine is only slower to reach it."""
+"""Functions that wait for a state instead of a duration, so that a busy machine is slower but fails no test."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0  # seconds; only a test that fails waits so long
-PAUSE = 0.02  # seconds between two looks
+PATIENCE = 60.0  # seconds; only a failing test waits this long
+PAUSE = 0.02  # seconds between two checks
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Return once `condition` is true. Raises AssertionError with `what` was waited for after so many seconds."""
+    """Wait until `condition` returns true. Raises AssertionError with the text `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
@@ -17,7 +17,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Do as `wait_until` does while the event loop's other tasks go on."""
+    """Wait like `wait_until`, while the event loop's other tasks go on."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"

@@ -1,4 +1,4 @@
-"""A real Chromium: one for each test process, a new context for each test.
+"""Fixtures of the browser tests: one Chromium for each test process, a new context for each test.
 
 A failed test leaves a screenshot of each page and a trace (`playwright show-trace`) in .test-failures/.
 """
@@ -30,7 +30,7 @@ from tests.live_site import LiveSite
 from tests.people import Made
 
 NewContext = Callable[..., BrowserContext]
-PATIENCE_MS = 60_000  # nobody waits for it but a test that fails
+PATIENCE_MS = 60_000  # only a failing test waits this long
 expect.set_options(timeout=PATIENCE_MS)
 PASSWORD = "sesame, said aloud"
 
@@ -45,13 +45,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page_errors() -> list[str]:
-    """Uncaught exceptions and CSP violations of all pages; any left here at the end fails the test."""
+    """Collect uncaught exceptions and CSP violations of all pages; one that is left at the end fails the test."""
     return []
 
 
 @pytest.fixture
 def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: list[str]) -> Iterator[NewContext]:
-    """new_context(**Playwright's options): another person's browser, with its own cookies."""
+    """Return new_context(**Playwright's options), which opens a browser context with its own cookies."""
     contexts: list[BrowserContext] = []
 
     def make(**options: Any) -> BrowserContext:
@@ -59,7 +59,7 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
         context.set_default_timeout(PATIENCE_MS)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
-        context.tracing.start(snapshots=True)  # with screenshots a page costs twice as much
+        context.tracing.start(snapshots=True)  # screenshots would double the time of each page
         contexts.append(context)
         return context
 
@@ -85,7 +85,10 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Callable[[datetime.date], Clinic]:
-    """A clinic of a day, on a site that never starts: made once for each test process, and again after midnight."""
+    """Return a function that makes a clinic for a date, to copy; its site never starts.
+
+    It is made once for each test process, and again after midnight.
+    """
 
     @functools.cache
     def make(day: datetime.date) -> Clinic:
@@ -100,7 +103,7 @@ def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -
 def make_clinic(
     make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]
 ) -> Callable[..., Clinic]:
-    """make_clinic(**make_site's options): the clinic on another fresh site, started."""
+    """Return make_clinic(**make_site's options), which copies the clinic to a new site and starts it."""
 
     def make(**options: Any) -> Clinic:
         template = clinic_of(timezone.localdate())
@@ -116,13 +119,13 @@ def make_clinic(
 
 @pytest.fixture
 def new_clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
-    """A clerk and two patients of three appointments each, today at noon, on a site where nobody else is."""
+    """Return a clinic of its own site: a clerk, and two patients with three appointments each today at noon."""
     return make_clinic()
 
 
 @pytest.fixture(scope="session")
 def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[LiveSite]:
-    """One for each test process. Whoever counts what all people see, or kills it, needs a site of their own."""
+    """Return the site of this test process; tests that stop it or count what all people do need another."""
     site = LiveSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
     shutil.copyfile(sqlite_template, site.database_file)
     site.start()
@@ -132,7 +135,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path)
 
 @pytest.fixture
 def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_blocker: DjangoDbBlocker) -> Clinic:
-    """The same people, new ones for each test, on the shared site, whose Stripe has forgotten the others."""
+    """Return a clinic with new people on the shared site, after Stripe's objects of other tests were deleted."""
     request.node.stash.setdefault(SITES, []).append(shared_site)
     shared_site.at_stripe("reset")
 
@@ -140,7 +143,7 @@ def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_bloc
         with django_db_blocker.unblock(), default_database(shared_site.settings["DATABASE_URL"]):
             return people.make(1, 2, 3, PASSWORD, also=secrets.token_hex(3))
 
-    with ThreadPoolExecutor(1) as beside:  # Playwright's event loop is in this thread, where the ORM refuses to work
+    with ThreadPoolExecutor(1) as beside:  # the ORM refuses to work in Playwright's thread
         return Clinic(shared_site, beside.submit(make).result())
 
 

@@ -1,4 +1,4 @@
-"""What people do on the site's pages and on Stripe's, and what they must see there. The site speaks French to them."""
+"""What people do and see on the site's pages, in French, and on Stripe's."""
 
 import re
 import sqlite3
@@ -19,14 +19,14 @@ JOIN = "INSERT INTO clinic_accounts_user_groups (user_id, group_id) SELECT ?, id
 
 
 def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:
-    """A browser in which this person has signed in."""
+    """Return a browser context in which this person is signed in."""
     context = new_context(base_url=clinic.site.url, **options)
     context.add_cookies([{"name": "sessionid", "value": person.session, "url": clinic.site.url}])
     return context
 
 
 def join(clinic: Clinic, person: Person, group: str) -> None:
-    """Give a member of staff a role."""
+    """Add a member of staff to a group."""
     with sqlite3.connect(clinic.site.database_file, timeout=10) as database:
         assert database.execute(JOIN, (person.id, group)).rowcount == 1
 
@@ -39,7 +39,7 @@ def sign_in(page: Page, name: str, password: str) -> None:
 
 
 def open_live(context: BrowserContext, path: str) -> Page:
-    """A page whose socket is up, marked so that `expect_same_document` notices a reload."""
+    """Open a page, wait until its socket is connected, and mark it so that `expect_same_document` notices a reload."""
     page = context.new_page()
     go_live(page, path)
     mark(page)
@@ -72,7 +72,7 @@ def expect_status(page: Page, payment: Payment, status: str) -> None:
 
 
 def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
-    """Press Tab until the focus is there, as somebody without a mouse does."""
+    """Press Tab, at most `most` times, until `wanted` has the focus."""
     for _ in range(most):
         if wanted.evaluate("node => node === document.activeElement"):
             return
@@ -81,7 +81,7 @@ def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
 
 
 def press(page: Page, wanted: Locator) -> None:
-    """Activate a link or button by keyboard alone."""
+    """Activate a link or button by keyboard only."""
     tab_to(page, wanted)
     page.keyboard.press("Enter")
 
@@ -91,21 +91,21 @@ def toasts(page: Page) -> Locator:
 
 
 def prove_current(page: Page) -> None:
-    """Press "Actualiser": the server answers that there is nothing which the page hasn't been told."""
+    """Press "Actualiser" and check that the server has nothing that the page has not received."""
     with page.expect_response(re.compile(POLL)) as asked:
         page.get_by_role("link", name="Actualiser").click()
     assert asked.value.status == 204
 
 
 def start_paying(page: Page) -> str:
-    """Press the pay button; the Checkout Session's id, from the address of Stripe's page."""
+    """Press the pay button and return the Checkout Session's id from the URL of Stripe's page."""
     page.get_by_role("button", name=re.compile("Payer en ligne|Continuer|Réessayer")).first.click()
     expect(page).to_have_url(re.compile(r"/c/pay/cs_test_\w+"))
     return page.url.rsplit("/", 1)[1]
 
 
 def pay_by_card(page: Page, number: str) -> None:
-    """Fill in Stripe's page and press its button."""
+    """Fill in the card number and the other fields of Stripe's page, and press its button."""
     if (email := page.get_by_label("E-mail")).is_editable():
         email.fill("camille@example.com")
     page.get_by_label("Numéro de carte").fill(number)
@@ -116,5 +116,5 @@ def pay_by_card(page: Page, number: str) -> None:
 
 
 def wait_until_told(site: LiveSite) -> None:
-    """Until the site has taken every webhook."""
+    """Wait until the site has accepted every webhook."""
     wait_until(lambda: all(each["state"] == "delivered" for each in site.deliveries()), "the site takes every webhook")

@@ -1,4 +1,4 @@
-"""Every page, light on a desk, dark on a phone: axe finds no barrier, and the console tells no error."""
+"""Tests every page with axe, light on a desktop and dark on a phone; the console must show no error."""
 
 import base64
 import re
@@ -45,7 +45,7 @@ class Earlier(TimestampSigner):
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """What browser consoles call an error, failed requests and refused styles among it; none may be left."""
+    """Collect the console's errors, such as failed requests and refused styles; one that is left fails the test."""
     said: list[str] = []
     yield said
     assert said == []
@@ -62,7 +62,7 @@ def enter(clinic: Clinic, new_context: NewContext, complaints: list[str]) -> Ent
 
 
 def check(page: Page) -> None:
-    """axe finds nothing, and nothing sticks out sideways."""
+    """Check that axe finds nothing and that the page does not scroll sideways."""
     for scheme, size in LOOKS:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(size)
@@ -79,7 +79,7 @@ def check_each(page: Page, *paths: str) -> None:
 
 
 def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> None:
-    """A page that tells why there is nothing to see; the browser itself complains of its status."""
+    """Check the error page at `path`; the browser's own complaint about its status is expected."""
     answer = page.goto(path)
     assert answer is not None
     assert answer.status == status
@@ -89,7 +89,7 @@ def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> 
 
 
 def tell_of_every_kind(clinic: Clinic) -> None:
-    """One payment partly refunded, one declined, one untouched; of the other patient, one paid twice, one disputed."""
+    """Give one patient a refunded, a declined and an unpaid payment, the other a double and a disputed one."""
     paid, declined = clinic.story(payment=0), clinic.story(payment=1)
     twice, disputed = clinic.story(1, 0), clinic.story(1, 1)
     for event in (
@@ -100,7 +100,7 @@ def tell_of_every_kind(clinic: Clinic) -> None:
 
 
 def old_link(clinic: Clinic, payment: Payment) -> str:
-    """The path of a pay link that was made too long ago."""
+    """Return the path of an expired pay link."""
     signer = Earlier(key=clinic.site.settings["SECRET_KEY"], salt=pay_links.SIGNER.salt)
     return f"/p/{signer.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip('='))}/"
 
@@ -156,7 +156,7 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
 
 
 def broken(url: str) -> str:
-    """What Django answers when it can do no more, which no request brings about."""
+    """Return the page that Django answers a failed request with, which no real request leads to."""
     return render_to_string(url.rpartition("/")[2])
 
 
@@ -176,7 +176,7 @@ def test_pages_for_when_the_site_itself_fails(clinic: Clinic, new_context: NewCo
 
 
 def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None:
-    """https://web.dev/articles/cls: 0 is nothing, and what stands on the page stays where it is."""
+    """The page has no layout shift, https://web.dev/articles/cls."""
     patient, story = clinic.patients[0], clinic.story()
     desk, mine = enter(clinic.staff[0]).new_page(), enter(patient).new_page()
     pages.go_live(desk, "/desk/")
@@ -187,7 +187,7 @@ def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None
         assert clinic.tell(event) == 200
     for page in (desk, mine):
         pages.expect_status(page, patient.payments[0], "partially_refunded")
-        assert page.evaluate("shiftsAfter(3)") == [], page.url  # a shift is told a frame later
+        assert page.evaluate("shiftsAfter(3)") == [], page.url  # shifts are reported one frame later
 
 
 def test_stripes_page(clinic: Clinic, enter: Enter, complaints: list[str]) -> None:
@@ -200,5 +200,5 @@ def test_stripes_page(clinic: Clinic, enter: Enter, complaints: list[str]) -> No
     pages.pay_by_card(page, pages.DECLINED)
     expect(page.get_by_role("alert")).to_be_visible()
     check(page)
-    assert [said for said in complaints if "402" not in said] == []  # the declined answer itself
+    assert [said for said in complaints if "402" not in said] == []  # the answer of the declined payment
     complaints.clear()

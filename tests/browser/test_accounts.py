@@ -1,4 +1,4 @@
-"""Staff sign in with a second factor, in a real browser with a passkey in it."""
+"""Tests that staff sign in with a second factor, in a browser with a passkey."""
 
 import datetime
 import re
@@ -21,7 +21,7 @@ from tests.live_site import LiveSite
 
 @pytest.fixture
 def strict_site(make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]) -> str:
-    """A site whose staff need a second factor; its address. Browsers know no passkeys for 127.0.0.1."""
+    """Start a site that requires second factors and return its URL, with a host name because of passkeys."""
     site = make_site(start=False, REQUIRE_MFA="1", ALLOWED_HOSTS="127.0.0.1,localhost")
     address = f"http://localhost:{urlsplit(site.url).port}"
     site.server.env["SITE_URL"] = address
@@ -31,7 +31,7 @@ def strict_site(make_site: Callable[..., LiveSite], clinic_of: Callable[[datetim
 
 
 def put_in_a_passkey(page: Page) -> None:
-    """An authenticator that is always touched and always recognises its owner."""
+    """Add a virtual authenticator that confirms every request at once."""
     browser = page.context.new_cdp_session(page)
     browser.send("WebAuthn.enable")
     options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}

@@ -1,4 +1,4 @@
-"""The browser itself: that a person's page opens, and that what goes wrong in it is noticed and kept."""
+"""Tests of the browser fixtures: a page opens, and its errors are noticed and kept."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_uncaught_exceptions_and_csp_violations_are_collected(page: Page, page_e
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"http://127.0.0.1:1/x.png\">')")
 
     def collected() -> bool:
-        page.evaluate("null")  # Playwright hands events on while it is asked something
+        page.evaluate("null")  # Playwright delivers events during a call
         return {"forgotten", "Content Security Policy"} <= {
             known for known in ("forgotten", "Content Security Policy") if known in " ".join(page_errors)
         }

@@ -1,4 +1,4 @@
-"""Two hundred changes while everything breaks: in the end every page is right, and nothing was shown twice."""
+"""Tests that pages are right, and showed nothing twice, after two hundred changes during faults of every kind."""
 
 import os
 import random

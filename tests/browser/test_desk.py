@@ -1,4 +1,4 @@
-"""The front desk's day, by mouse, by keyboard and by ear, with the patient's phone beside it."""
+"""Tests of the front desk's pages by mouse, keyboard and screen reader, with the patient's phone beside them."""
 
 import csv
 import re
@@ -129,7 +129,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     links = screen.locator("table.day .who a")
     keys = screen.get_by_role("button", name="Raccourcis")
-    expect(keys).to_be_visible()  # its module runs
+    expect(keys).to_be_visible()  # the page's module runs
     for key, row in (("j", 0), ("j", 1), ("k", 0), ("k", 0)):
         screen.keyboard.press(key)
         expect(links.nth(row)).to_be_focused()

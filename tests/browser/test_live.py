@@ -1,4 +1,4 @@
-"""The pages that people see, live: without a reload, and across what goes wrong."""
+"""Tests that open pages change without a reload, also after faults."""
 
 import re
 
@@ -54,7 +54,7 @@ def test_two_tabs_of_one_person_show_one_toast(
     assert clinic.tell(clinic.story().completed()) == 200
     for tab in tabs:
         expect_status(tab, payment, "paid")
-        expect(tab.locator("payment-toast:not([shown])")).to_have_count(0)  # each tab has decided
+        expect(tab.locator("payment-toast:not([shown])")).to_have_count(0)  # each tab has shown or dropped its toast
     assert sum(toasts(tab).count() for tab in tabs) == 1
 
 
@@ -75,7 +75,7 @@ def test_a_killed_server_is_caught_up_with(new_clinic: Clinic, new_context: NewC
 def test_a_page_that_cannot_be_read_anew_stays(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
-    """Its numbers are of no use any more, and the server fails just then: an error page must not take its place."""
+    """It has to reload because its numbers are too old, but the server fails: an error page must not replace it."""
     page = open_live(browser_of(patient, clinic, new_context), "/appointments/")
     page.route("**/appointments/", lambda route: route.fulfill(status=503, body="Down"))
     page.locator("#live-cursor").evaluate("(field) => (field.value = 999999)")

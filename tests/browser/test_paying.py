@@ -1,5 +1,5 @@
-"""A patient pays on Stripe's page, and every open screen says so: through declines, late webhooks, dead servers,
-blocked sockets and without JavaScript."""
+"""Tests that every open screen shows a payment made on Stripe's page, also after declines and late webhooks, with dead
+servers or blocked sockets, and without JavaScript."""
 
 import re
 from collections.abc import Callable
@@ -23,13 +23,13 @@ def path(patient: Person) -> str:
 
 @pytest.fixture
 def desk(clinic: Clinic, new_context: NewContext) -> Page:
-    """The front desk's day list, open and live."""
+    """Return the front desk's day list, open and connected."""
     return open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
 
 
 @pytest.fixture
 def phone(clinic: Clinic, patient: Person, new_context: NewContext) -> Page:
-    """The patient's phone, signed in."""
+    """Return a page on the patient's phone, signed in."""
     return browser_of(patient, clinic, new_context, **PHONE).new_page()
 
 
@@ -52,7 +52,7 @@ def test_a_patient_pays_on_the_phone_and_every_open_screen_turns_paid(
     pages.wait_until_told(clinic.site)
     for screen in (computer, desk):
         expect_paid_with_one_toast(screen, payment)
-        pages.prove_current(screen)  # whatever Stripe said afterwards has come
+        pages.prove_current(screen)  # later events have arrived too
         expect_paid_with_one_toast(screen, payment)
     expect(computer.get_by_role("button", name="Payer")).to_have_count(0)
     expect(computer.get_by_text("Merci, votre paiement est confirmé.")).to_be_visible()
@@ -116,7 +116,7 @@ def test_a_patient_who_turns_back_at_stripe_goes_on_later_and_the_first_page_is_
 
 
 def return_before_the_webhook(phone: Page, path: str) -> None:
-    """Pay and come back, to a page that can't know yet; what turns it then is no reload."""
+    """Pay and return to a page that doesn't know of the payment yet, so that a push has to change it."""
     phone.goto(path)
     pages.start_paying(phone)
     pages.pay_by_card(phone, PAID)
@@ -156,7 +156,7 @@ def test_a_page_that_can_not_ask_stripe_waits_for_the_webhook(
 def test_a_payment_made_while_the_server_is_dead_shows_when_the_pages_have_reconnected(
     make_clinic: Callable[..., Clinic], new_context: NewContext
 ) -> None:
-    """After how long they try is held by tests/js, where time is in the test's hand."""
+    """How long they wait before each attempt is tested in tests/js, which controls the time."""
     clinic = make_clinic(sandbox_options=["--retry-base", "1"])
     site, patient = clinic.site, clinic.patients[0]
     phone = browser_of(patient, clinic, new_context, **PHONE).new_page()

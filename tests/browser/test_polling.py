@@ -1,4 +1,4 @@
-"""Polling is the fallback: never while the socket is healthy, each 30 s while it isn't, and also without our module."""
+"""Tests of polling: never while the socket is healthy, otherwise every 30 s, also if the page's module didn't load."""
 
 import datetime
 import re
@@ -20,25 +20,25 @@ RECORD = """
 
 
 def counted_polls(clinic: Clinic) -> int:
-    """By the server's own count."""
+    """Return how many polls the server has counted."""
     metrics = clinic.get("/metrics", clinic.staff[0]).read().decode()
     [count] = re.findall(r"^payments_live_polls_total (\S+)", metrics, re.M)
     return int(float(count))
 
 
 def refuse(socket: WebSocketRoute) -> None:
-    """What a proxy does that knows no WebSockets."""
+    """Close the socket, as a proxy without support for WebSockets does."""
     socket.close()
 
 
 def stop_clock(page: Page) -> None:
-    """From now on the page's clock moves by `run_for` alone, however long servers take to answer."""
+    """Stop the page's clock, so that only `run_for` moves it, however slow the machine is."""
     page.clock.install()
     page.clock.pause_at(datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5))
 
 
 def pass_seconds(page: Page, seconds: int) -> None:
-    """On the page's clock, in steps; whatever the page asks is answered before the next."""
+    """Move the page's clock in steps and wait after each until the page's requests are answered."""
     for _ in range(seconds):
         page.clock.run_for(1000)
         wait_until(lambda: page.evaluate("answers === polls.length"), "the page's poll is answered")
@@ -51,7 +51,7 @@ def test_a_healthy_page_never_polls(clinic: Clinic, patient: Person, new_context
     before = counted_polls(clinic)
     for _ in range(20):  # 100 s on the page's clock, three of htmx's ticks
         page.clock.run_for(5000)
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # has the socket proved
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # makes the page check its socket
         proven = "document.querySelector('live-source').provenAt === Date.now()"
         wait_until(lambda: page.evaluate(proven), "the socket is proved")  # noqa: B023 called at once
     expect_live(page)

@@ -1,4 +1,4 @@
-"""The sandbox's own pages in Chromium: comfortable with JavaScript, accessible, and never wider than a phone."""
+"""Tests of the sandbox's pages in Chromium: convenient with JavaScript, accessible, and never wider than a phone."""
 
 import re
 from collections.abc import Iterator
