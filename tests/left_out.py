@@ -1,7 +1,7 @@
-"""Run what this machine can run, and list at the end what was left out and why: a pytest plugin.
+"""A pytest plugin that lists at the end which tests this machine could not run, and why.
 
-Without a browser the exit status is 1, unless --without-browser asked for it or Playwright has no build for this kind
-of machine. In CI only the option excuses a missing browser, and nothing a missing nginx.
+Without a browser the exit status is 1, unless --without-browser was given or Playwright has no build for this kind of
+machine. In CI, a missing browser fails the run unless the option was given, and a missing nginx always does.
 """
 
 import os
@@ -18,7 +18,7 @@ OPTION = "--without-browser"
 BROWSER = "browser tests"
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
-problem = cache(chromium.problem)  # asked for by each browser test
+problem = cache(chromium.problem)  # cached, because each browser test calls it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Their modules import Playwright."""
+    """Ignore browser tests if there is no browser, because their modules import Playwright."""
     return True if collection_path.name == "browser" and not chromium.possible() else None
 
 
@@ -50,9 +50,9 @@ def counted(config: pytest.Config) -> Counter[str]:
 
 
 def failure(left_out: Mapping[str, int], environment: Mapping[str, str], *, asked: bool, possible: bool) -> str:
-    """Return why a run that left these tests out fails; empty when it may pass.
+    """Return why a run that left these tests out fails, or an empty string if it may pass.
 
-    `asked`: --without-browser was given. `possible`: this machine can have a browser.
+    `asked` says whether --without-browser was given, `possible` whether this machine can have a browser.
     """
     in_ci = environment.get("CI") == "true"
     browser = any(reason.startswith(BROWSER) for reason in left_out)
@@ -70,7 +70,7 @@ def why_it_fails(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workerinput"):  # a test process of xdist: the one that started it lists and judges
+    if hasattr(session.config, "workerinput"):  # a test process of xdist; its parent lists and decides
         return
     session.config.stash[LEFT_OUT] = counted(session.config)
     if session.exitstatus == pytest.ExitCode.OK and why_it_fails(session.config):
@@ -79,7 +79,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None]:
-    """Print the list after pytest's own summaries, so that it is the last that one sees."""
+    """Print the list after pytest's own summaries, so that it stands at the end of the output."""
     yield
     if left_out := config.stash[LEFT_OUT]:
         terminalreporter.section(f"LEFT OUT: {left_out.total()} tests", yellow=True, bold=True)

@@ -1,7 +1,7 @@
-"""Install what the tests need of the machine, as far as this user may: `python -m tests.machine [--without-browser]`.
+"""`python -m tests.machine [--without-browser]` installs the programs that the tests need, as far as this user may.
 
-As root on Debian: Chromium, and in CI nginx. Elsewhere: Playwright's Chromium. What stays missing is listed at the end
-of the tests.
+As root on Debian it installs Chromium, and in CI nginx; elsewhere it downloads Playwright's Chromium. The tests list at
+their end what is still missing.
 """
 
 import os
@@ -22,7 +22,7 @@ def needs(program: str, package: str) -> pytest.MarkDecorator:
 def missing_packages(*, browser: bool) -> list[str]:
     """Return the Debian packages to install: the browser's, and in CI nginx.
 
-    Debian starts nginx on port 80 once it is installed, which nobody who runs tests on their own machine expects.
+    Debian starts nginx on port 80 after installing it, which would surprise people on their own machine.
     """
     packages = ["nginx-light"] if os.environ.get("CI") and not shutil.which("nginx") else []
     if browser and (lacks := chromium.lacking()):

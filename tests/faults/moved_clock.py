@@ -1,7 +1,6 @@
-"""daphne on a machine whose clock is moved while it runs: SIGUSR1 puts it as many seconds ahead as a file says,
-and takes the file away.
+"""`python -m tests.faults.moved_clock FILE [daphne's arguments]` runs daphne with a clock that can be moved.
 
-python -m tests.faults.moved_clock FILE [daphne's arguments]
+At SIGUSR1 it moves the clock ahead by the seconds that FILE contains, and deletes FILE.
 """
 
 import datetime
@@ -18,7 +17,7 @@ moved: list[Any] = []
 
 
 def move(*_: object) -> None:
-    """Wall-clock time alone; the monotonic clock goes on, as it does on a real machine."""
+    """Move the wall clock, but not the monotonic clock, as on a real machine."""
     while moved:
         moved.pop().stop()
     if seconds := float(shift.read_text()):

@@ -1,4 +1,4 @@
-"""What an operator does to a Redis that the site uses. One that is down or frozen takes no orders: nothing happens."""
+"""Commands that make a Redis refuse the site; they do nothing to a Redis that is down or frozen."""
 
 from contextlib import suppress
 from typing import Any
@@ -11,7 +11,7 @@ PASSWORD = "another one"
 
 
 def refuse(port: int) -> None:
-    """Ask for a password that nobody was told, and cut everybody off."""
+    """Set a password that the site doesn't know, and close all connections."""
     order(port, ["CONFIG SET requirepass", PASSWORD])
     for kind in ("pubsub", "normal"):
         order(port, ["CLIENT KILL TYPE", kind], PASSWORD)
@@ -22,7 +22,7 @@ def admit(port: int) -> None:
 
 
 def fill(port: int) -> None:
-    """Its memory is used up, and it evicts nothing."""
+    """Lower the memory limit so that every write fails; nothing is evicted."""
     order(port, ["CONFIG SET maxmemory-policy", "noeviction"])
     order(port, ["CONFIG SET maxmemory", "1"])
 

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.scripted_day N`, in a site's environment: N payments with mixed outcomes, all at once."""
+"""`python -m tests.faults.scripted_day N`, run with a site's settings, makes N payments with mixed outcomes at once."""
 
 import datetime
 import os
@@ -20,7 +20,7 @@ from appointments.models import Appointment, Practitioner
 from payments.models import Payment
 from payments_site.demo import stories
 
-OUTCOMES: list[tuple[stories.Story, int]] = [  # what happens, and how often in a hundred
+OUTCOMES: list[tuple[stories.Story, int]] = [  # (story, how often in a hundred payments)
     (stories.paid, 50),
     (stories.declined, 10),
     (stories.expired, 8),

@@ -1,4 +1,4 @@
-"""A page without a browser: it does over socket and HTTP what live-source.js does, and remembers what it was told."""
+"""A page without a browser, which uses socket and HTTP as live-source.js does and records what it receives."""
 
 import asyncio
 import json
@@ -16,32 +16,32 @@ from websockets.typing import Origin
 
 from tests.clinic import Person
 
-RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # as in live-waits.js
-LATE, PROBE = 10.5, 2.0  # seconds of silence until it pings, and from there to the answer
+RETRY, STEADY_TRIES, GROWTH, LONGEST = 3.0, 6, 1.4, 30.0  # the values of live-waits.js
+LATE, PROBE = 10.5, 2.0  # seconds of silence before a ping, and to wait for its answer
 ENTRY = re.compile(r'<live-entry data-seq="(\d+)"')
 WORD = re.compile(r"[-\w]{5,}")
 STATUS = re.compile(r'id="payment-([-\w]+)" data-status="(\w+)" data-version="(\d+)"')
 
-Statuses = dict[str, tuple[str, int]]  # by public id: the status, and the payment's version
+Statuses = dict[str, tuple[str, int]]  # (status, version) by the payment's public id
 
 
 class Tab:
-    """`cursor` is the number that it has reached, `greeted_at` when it last got live (0: it isn't).
+    """A simulated page. `cursor` is the newest number that it has received.
 
-    `asked_at` is when it last began to open a socket.
+    `greeted_at` is when its socket was greeted, 0 while it has none; `asked_at` when it last began to open a socket.
     """
 
     def __init__(self, url: str, person: Person, cursor: int = 0) -> None:
         self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
         self.cookie = f"sessionid={person.session}"
         self.asked_at = self.greeted_at = self._heard_at = 0.0
-        self.tries = self.resets = self._in_vain = 0  # reconnects in all, and those since the last hello
-        self.told: list[int] = []  # every entry's number, in the order in which it was applied
+        self.tries = self.resets = self._in_vain = 0  # failed sockets in all, and since the last hello
+        self.told: list[int] = []  # the numbers of the entries, in the order in which they were applied
         self.statuses: Statuses = {}
-        self.words: set[str] = set()  # all that it was told, as far as it could be an id or a name
+        self.words: set[str] = set()  # every word received that could be an id or a name
 
     async def live(self) -> None:
-        """Until it is canceled."""
+        """Keep a socket open, and reconnect after failures, until the task is cancelled."""
         while True:
             self.greeted_at = 0.0
             with suppress(OSError, TimeoutError, WebSocketException):
@@ -52,7 +52,7 @@ class Tab:
             await asyncio.sleep(mean * random.uniform(0.5, 1.5))
 
     async def _listen(self) -> None:
-        """Until the socket is silent and doesn't prove that it lives."""
+        """Open a socket and apply its frames until it is silent and does not answer a ping."""
         socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
         options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
         headers = {"Cookie": self.cookie}
@@ -62,7 +62,7 @@ class Tab:
                 self._heard_at = asyncio.get_running_loop().time()
                 while True:
                     text = await self._next(page)
-                    self._heard_at = asyncio.get_running_loop().time()  # a question over HTTP is no excuse
+                    self._heard_at = asyncio.get_running_loop().time()  # _hear may take long
                     await self._hear(json.loads(text))
 
     async def _next(self, page: ClientConnection) -> str | bytes:

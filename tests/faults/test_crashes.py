@@ -1,4 +1,4 @@
-"""A web process that dies in a webhook, a database that answers nobody, a full disk, a clock that is moved."""
+"""Tests of crashes in a webhook, a database that does not answer, a full disk and a clock that is moved."""
 
 import json
 import os
@@ -34,7 +34,7 @@ MakeSite = Callable[..., LiveSite]
 
 
 class Database:
-    """What an operator does in psql meanwhile."""
+    """A connection to the site's database beside the site, like an operator's psql."""
 
     def __init__(self, site: LiveSite) -> None:
         self.url = site.settings["DATABASE_URL"]
@@ -49,19 +49,19 @@ class Database:
 
     @contextmanager
     def holding(self, statement: str) -> Iterator[None]:
-        """A transaction that keeps the locks which this takes."""
+        """Execute the statement in a transaction and hold its locks inside the block."""
         with psycopg.connect(self.url) as connection:
             connection.execute(statement)
             yield
             connection.rollback()
 
     def make_durable(self) -> None:
-        """What is committed from now on survives a crash of the server; the tests' own is set to be fast."""
+        """Make PostgreSQL flush each commit to disk, which the tests' server otherwise doesn't, to be fast."""
         self.order(f"ALTER DATABASE {self.url.rsplit('/', 1)[1]} SET synchronous_commit = on")
 
     @contextmanager
     def commits_unanswered(self) -> Iterator[None]:
-        """A commit is on disk, and waits for a standby that doesn't exist before it is told."""
+        """Make each commit wait, after it is on disk, for the answer of a standby server that doesn't exist."""
         self.order("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         try:
             self.order("SELECT pg_reload_conf()")
@@ -86,7 +86,7 @@ def next_entry(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, A
 
 
 def expect_no_entry(page: ClientConnection) -> None:
-    """A ping is answered, then a beat comes, which follows a look at the database: neither brings an entry."""
+    """Check that no entry comes before a ping's answer and the next heartbeat, which follows a database query."""
     page.send("ping")
     assert [told(page)["t"], told(page)["t"]] == ["hb", "hb"]
 
@@ -104,7 +104,7 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
     head = database.ask("SELECT head FROM clinic_payments_feed WHERE audience = 'staff'")
     with open_socket(site, clinic.staff[0], head, url=other) as page:
         assert told(page)["t"] == "hello"
-        # Inside the transaction, at its last step: the feeds' rows.
+        # The webhook waits inside its transaction, at the last step, for the feeds' rows.
         with database.holding("LOCK TABLE clinic_payments_feed IN EXCLUSIVE MODE"):
             sent = threading.Thread(target=clinic.tell, args=(first,))
             sent.start()
@@ -116,7 +116,7 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
         assert clinic.tell(first, other) == 200
         assert next_entry(page)["seq"] == head + 1
         site.server.start()
-        # Committed, but neither pushed nor answered: the other process finds it without being told.
+        # The change is committed, but neither pushed nor answered; the other process finds it in the database.
         with database.commits_unanswered():
             sent = threading.Thread(target=clinic.tell, args=(second,))
             sent.start()
@@ -130,7 +130,7 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
 
 
 def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENCE) -> int:
-    """The status that a load balancer hears, or who has this session."""
+    """Return the status of a request, as a load balancer without a session or as a person with one."""
     request = urllib.request.Request(f"{site.url}/{path}", headers={"Cookie": f"sessionid={session}"})
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
@@ -140,7 +140,7 @@ def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENC
 
 
 def seen(clinic: Clinic) -> tuple[int, bool]:
-    """The status of the desk's page, and whether it is the one that says that the database is away."""
+    """Return the status of the front desk's page, and whether it says that the database is unavailable."""
     try:
         answer = clinic.get("/desk/", clinic.staff[0])
         return answer.status, False
@@ -167,18 +167,18 @@ def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
             sent = threading.Thread(target=lambda: answers.append(clinic.tell(locked)))
             sent.start()
             database.wait_for("EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            assert clinic.tell(free) == 200  # other payments are untouched
+            assert clinic.tell(free) == 200  # the lock does not stop other payments
             sent.join()
-            assert answers == [503]  # although the lock is still held
+            assert answers == [503]  # it was answered while the lock was still held
         assert clinic.tell(locked) == 200
         assert asked(site, "readyz") == 200
-        with frozen(postgres_server.process):  # it says nothing before all this is answered
+        with frozen(postgres_server.process):  # it stays frozen until all requests are answered
             assert asked(site, "readyz") == 503
             assert asked(site, "livez") == 200
             assert [seen(clinic), seen(clinic)] == [(503, True)] * 2
         clinic.tell_until_taken(later)
         assert seen(clinic) == (200, False)
-        postgres_server.process.stop(sent=signal.SIGQUIT)  # as pg_ctl stop -m immediate
+        postgres_server.process.stop(sent=signal.SIGQUIT)  # like pg_ctl stop -m immediate
         postgres_server.process.start()
         clinic.tell_until_taken(last)
         assert asked(site, "readyz") == 200
@@ -199,7 +199,7 @@ def frozen(server: Process) -> Iterator[None]:
 
 
 def limit_files(site: LiveSite, size: int) -> None:
-    """No file that the web process writes to may reach this size, its database and its log neither: a full disk."""
+    """Simulate a full disk: no file of the web process, its database and log included, can grow beyond `size`."""
     resource.prlimit(site.server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -212,7 +212,7 @@ def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> Non
         limit_files(site, 0)
         assert [clinic.tell(event) for _ in range(3)] == [503] * 3
         assert asked(site, "readyz") == 503
-        assert seen(clinic) in ((200, False), (503, True))  # SQLite needs some room even to read
+        assert seen(clinic) in ((200, False), (503, True))  # SQLite needs some disk space even to read
         limit_files(site, resource.RLIM_INFINITY)
         assert seen(clinic) == (200, False)
         assert asked(site, "readyz") == 200
@@ -224,7 +224,7 @@ def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> Non
 
 @contextmanager
 def closed_pipe() -> Iterator[Path]:
-    """A file to write to that nobody reads any more."""
+    """Yield the path of a pipe whose reader has closed it."""
     reads, writes = os.pipe()
     os.close(reads)
     yield Path(f"/proc/{os.getpid()}/fd/{writes}")
@@ -246,13 +246,13 @@ def test_a_log_that_cannot_be_written_stops_nothing(make_site: MakeSite) -> None
         clinic = Clinic(site, each=2)
         for number, url in enumerate((site.url, f"http://{HOST}:{port}")):
             assert clinic.tell(clinic.story(payment=number).completed(), url) == 200
-            assert clinic.tell({"id": "evt_forged"}, url, secret="whsec_wrong") == 400  # which is logged
+            assert clinic.tell({"id": "evt_forged"}, url, secret="whsec_wrong") == 400  # logged
             assert clinic.get("/desk/", clinic.staff[0], url).status == 200
 
 
 @contextmanager
 def few_connections(database: Database, most: int) -> Iterator[str]:
-    """The database's URL for a user who may hold so many."""
+    """Yield the database's URL with a user who may have `most` connections."""
     name = f"few_{secrets.token_hex(4)}"
     database.order(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT {most}")
     for kind in ("TABLES", "SEQUENCES"):
@@ -285,7 +285,7 @@ def test_when_connections_run_out_webhooks_are_taken_and_pages_say_so(make_site:
 
 
 class Clock:
-    """Of a site's web process."""
+    """The movable clock of a site's web process."""
 
     def __init__(self, site: LiveSite) -> None:
         self.server, self.file = site.server, site.folder / "shift"
@@ -319,12 +319,12 @@ def test_a_clock_that_is_moved_refuses_what_comes_and_takes_it_once_it_is_right(
             before = refusals(site)
             clock.move(3600 * hours)
             assert clinic.tell(event) == 400
-            assert refusals(site) == before + 1  # what PaymentsWebhookRefused alerts of
+            assert refusals(site) == before + 1  # the alert PaymentsWebhookRefused watches this
             clock.move(0)
             assert clinic.tell(event) == 200
             try:
                 assert next_entry(page)["seq"] == head + number + 1
-            except ConnectionClosed:  # as a page does, on any code: back, from where it was
+            except ConnectionClosed:  # a page reconnects after any close code, from its cursor
                 with open_socket(site, clinic.staff[0], head + number) as again:
                     assert next_entry(again)["seq"] == head + number + 1
     assert "Traceback" not in site.server.log()

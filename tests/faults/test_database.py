@@ -1,4 +1,4 @@
-"""A database that is locked, silent or used up: pages say so in time, webhooks come again, and all goes on after."""
+"""Tests with a database that is locked, silent or out of connections: pages say so, and webhooks are retried."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ RIGHT = {"fr": "Pas disponible pour l’instant", "en": "Not available just now"
 
 
 def told(event: Event, begun: threading.Event | None = None) -> int:
-    """As one of the webhook's own threads answers it; `begun` is set when it first asks the database."""
+    """Return the webhook's answer, given in a thread of its own; `begun` is set at its first query."""
 
     def note(execute: Callable[..., Any], *asked: Any) -> Any:
         if begun:
@@ -124,5 +124,5 @@ def test_a_page_says_that_the_database_is_away_and_is_back_with_it(
         assert (answer.status_code, answer["Retry-After"]) == (503, "60")
         assert RIGHT[language] in text_of(answer)
         assert 'href="/static/css/site.css"' in answer.content.decode()
-    connection.close()  # as at the end of every real request
+    connection.close()  # a real request also ends with this
     assert as_clerk.get("/desk/", headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""Many pages at once: a thousand that lose their server together, and several people whose frames must not mix."""
+"""Tests with many pages: a thousand that lose their server at once, and people whose frames must not be mixed up."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_ne
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     site = await asyncio.to_thread(make_site, postgres=True, LOG_LEVEL="WARNING")
-    clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # within one person's limit of sockets
+    clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # so many that nobody reaches the limit of sockets
     head = await asyncio.to_thread(clinic.head, clinic.staff[0])
     tabs = [Tab(site.url, clinic.staff[number % 60], head) for number in range(CROWD)]
     running = []
@@ -79,6 +79,6 @@ def test_no_byte_of_another_patient_is_in_a_patients_frames(make_site: MakeSite)
             assert secret not in heard[mine]
             assert secret.lower() not in heard[mine].lower()
     for frames in heard:
-        assert "Canary" not in frames  # the family name of everybody here
+        assert "Canary" not in frames  # everybody's family name
         assert "@" not in frames
     assert heard[2].count('"html"') == heard[3].count('"html"') == 12

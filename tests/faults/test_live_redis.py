@@ -1,4 +1,4 @@
-"""Several processes and a Redis that dies, freezes and comes back empty: pages stay right, only slower."""
+"""Tests with several processes and a Redis that dies, freezes or comes back empty: pages become slower, never wrong."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from tests.waits import PATIENCE
 pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(240)]
 MakeSite = Callable[..., LiveSite]
 
-PUSHED = 1.0  # seconds: sooner than any look at the database
-HUNG = 10.0  # seconds: sooner than any answer that waited for a Redis without one
+PUSHED = 1.0  # seconds; sooner than a process queries the database
+HUNG = 10.0  # seconds; sooner than an answer that waits for a frozen Redis
 
 
 @pytest.fixture
 def own_redis() -> Iterator[Process]:
-    """A Redis that only this test breaks."""
+    """Return a Redis of this test's own, which it may break."""
     with services.redis() as server:
         if server.process is None:
             pytest.skip("TEST_REDIS_URL names a server that isn't ours to kill")
@@ -36,7 +36,7 @@ def redis_url(redis: Process) -> str:
 
 
 class Day:
-    """A socket of the staff at one process, webhooks at another."""
+    """A staff page connected to one process, while webhooks go to another."""
 
     def __init__(self, site: LiveSite) -> None:
         self.other = site.start_another_server()
@@ -50,7 +50,7 @@ class Day:
             yield page
 
     def seconds_until_told(self, page: ClientConnection) -> float:
-        """Post an event to the other process; how long until the page has it."""
+        """Post an event to the other process and return the seconds until the page receives it."""
         began = time.monotonic()
         assert self.clinic.tell(self.clinic.story(payment=self.told).completed(), self.other) == 200
         answered = time.monotonic() - began
@@ -81,7 +81,7 @@ def test_pages_stay_right_while_redis_dies_freezes_refuses_or_is_full(make_site:
             (partial(fill, port), partial(empty, port)),
         ):
             fault()
-            for _ in range(3):  # by the look at the database that each process takes: nothing else tells this page
+            for _ in range(3):  # only the process's own database queries bring news to this page
                 day.seconds_until_told(page)
             repair()
             day.pushes_again(page)

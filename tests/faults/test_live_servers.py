@@ -1,4 +1,4 @@
-"""Sockets on real servers: the frames are written past the server's own send(), so both servers are tried."""
+"""Tests of sockets on both servers, daphne and uvicorn, because frames bypass the server's own send()."""
 
 import socket
 import sys
@@ -20,7 +20,7 @@ UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--
 
 @pytest.fixture(params=["daphne", "uvicorn", pytest.param("uvicorn with another protocol", marks=pytest.mark.nightly)])
 def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[LiveSite, str]]:
-    """A site, and the URL at which this server serves it."""
+    """Yield a site and the URL at which the server under test serves it."""
     if request.param == "daphne":
         yield site, site.url
         return
@@ -52,7 +52,7 @@ def test_a_page_is_told_on_every_server(served: tuple[LiveSite, str]) -> None:
             assert str(patient.payments[number].public_id) in entry["html"]
         page.send("ping")
         assert told(page) == {"t": "hb", "seq": head + 3}
-        assert told(page) == {"t": "hb", "seq": head + 3}  # by itself
+        assert told(page) == {"t": "hb", "seq": head + 3}  # a heartbeat, without a ping
         page.send("gibberish")
         with pytest.raises(ConnectionClosed) as closed:
             list(page)  # a beat may come first
@@ -73,10 +73,10 @@ for n, change in zip(numbers, changes):
     if n % 50 == 0 or n == numbers[-1]:
         Feed.objects.filter(pk=feed.pk).update(head=n)
 """
-COUNT = 2000  # frames of some kilobytes: more than the kernel buffers
+COUNT = 2000  # frames of some kilobytes, more than the kernel's buffers hold
 
 
-SLOW = 20  # sockets, as many as one person may hold
+SLOW = 20  # sockets, one person's limit
 
 
 def small_socket(url: str) -> socket.socket:
@@ -87,7 +87,7 @@ def small_socket(url: str) -> socket.socket:
 
 
 def resident(process: Process) -> float:
-    """Mebibytes."""
+    """Return the process's resident memory in mebibytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 

@@ -1,4 +1,4 @@
-"""A whole day with mixed outcomes, duplicates and reordering ends where Stripe says it ends."""
+"""Tests that payments are as at Stripe after a day of mixed outcomes, duplicate and reordered events."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from tests.live_site import LiveSite
 
 PAYMENTS = int(os.environ.get("DAY_PAYMENTS", "100"))  # 1000 takes some minutes
-LARGEST_ON_SQLITE = 200  # it has one writer at a time: with more, a webhook may wait for its turn too long
+LARGEST_ON_SQLITE = 200  # with more, a webhook may wait too long to write
 
 
 @pytest.mark.faults
@@ -23,7 +23,7 @@ def test_a_day_of_payments_leaves_no_difference_to_stripe(make_site: Callable[..
     site.python("-m", "tests.faults.scripted_day", str(PAYMENTS))
     lived = time.monotonic()
     site.manage("sweep", "--quiet-for", "0")
-    compared = site.manage("reconcile")  # raises when a payment differs
+    compared = site.manage("reconcile")  # raises if a payment differs
     print(f"{PAYMENTS} payments in {lived - started:.0f} s, compared in {time.monotonic() - lived:.0f} s")  # noqa: T201
     assert f"{PAYMENTS} compared, 0 differed" in compared.splitlines()
     with urllib.request.urlopen(f"{site.sandbox_url}/_sandbox/state", timeout=10) as answer:

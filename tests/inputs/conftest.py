@@ -1,4 +1,4 @@
-"""One live site on PostgreSQL for all hostile input; each test ends with it alive and nothing broken in its log."""
+"""Fixtures of the tests with hostile input: one live site on PostgreSQL, which every test must leave without errors."""
 
 import json
 import uuid
@@ -39,7 +39,7 @@ print(json.dumps(made))
 
 
 def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
-    """Roles for the staff, and for some currencies a story and the reference of its appointment."""
+    """Give the staff their roles; return a story and its appointment's reference by currency."""
     made = json.loads(site.manage("shell", "--no-imports", "--command", PREPARE).splitlines()[-1])
     return {
         currency: (Story(Payment(public_id=uuid.UUID(public_id), amount_due=amount, currency=currency)), reference)

@@ -1,10 +1,9 @@
-"""How fast webhooks are answered at 20 events a second: alone, under 200 forged ones a second, with Redis frozen and
-with Stripe's API down.
+"""Measures how fast webhooks are answered: alone, beside forged ones, with Redis frozen and with Stripe's API down.
 
     .venv/bin/python -m tests.inputs.stress [--seconds 20]
 
-A site of its own on PostgreSQL and Redis, one daphne. The promise: p99 at most 500 ms alone and 2 s otherwise; of the
-forged ones none leaves a row.
+It starts a site on PostgreSQL and Redis with one daphne and posts 20 events a second, and 200 forged ones. It fails if
+the 99th percentile is above 500 ms alone or 2 s otherwise, or if a forged event leaves a row.
 """
 
 import argparse
@@ -33,7 +32,7 @@ from tests.live_site import LiveSite  # noqa: E402
 from tests.payments.stripe_story import sign  # noqa: E402
 
 EVENTS, FORGED = 20, 200  # a second
-Answers = list[tuple[int, float]]  # status and seconds
+Answers = list[tuple[int, float]]  # (status, seconds)
 Sign = Callable[[str], str]
 ROWS = "SELECT (SELECT count(*) FROM clinic_payments_eventreceipt), (SELECT count(*) FROM djstripe_webhookeventtrigger)"
 
@@ -79,7 +78,7 @@ def told(name: str, answers: Answers) -> str:
 
 
 async def measure(clinic: Clinic, redis: Process, database: str, seconds: float) -> list[str]:
-    """One line for each part, in words."""
+    """Measure each part and return a line about it."""
     with psycopg.connect(database, autocommit=True) as rows:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as client:

@@ -1,4 +1,4 @@
-"""A live site under hostile input: what to send it with, and what must hold after each answer."""
+"""A live site under hostile input: functions that send requests, and checks of what must hold afterwards."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ from tests.payments.stripe_story import Story, sign
 from tests.waits import PATIENCE
 
 Headers = Iterable[tuple[str, str]]
-OLD_SECRET = "whsec_before_the_rotation_000000"  # still accepted beside the new one
+OLD_SECRET = "whsec_before_the_rotation_000000"  # accepted as well as the new one
 BROKEN = re.compile(r"Traceback|Exception ignored|Unhandled|\bERROR\b(?! django.security)|\bCRITICAL\b")
 
 
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class Target:
-    """The site, its people, and a look into its PostgreSQL past the site."""
+    """The site, its people, and a direct connection to its PostgreSQL."""
 
     def __init__(self, site: LiveSite, clinic: Clinic, foreign: dict[str, tuple[Story, str]]) -> None:
         self.site, self.clinic, self.foreign = site, clinic, foreign
@@ -42,19 +42,19 @@ class Target:
         self.patient, self.other = clinic.patients[:2]
         self.clerk, self.accountant = clinic.staff[:2]
         self.database = psycopg.connect(site.settings["DATABASE_URL"], autocommit=True)
-        self.paid: set[str] = set()  # currencies of which a payment is paid
+        self.paid: set[str] = set()  # the currencies in which a payment was paid
         self._log = site.server.log_path.open("rb")
         self._counting = self._count_of_every_table()
 
     def _count_of_every_table(self) -> sql.Composed:
         found = self.database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         one = sql.SQL("SELECT {}, count(*) FROM {}")
-        names = {name for (name,) in found} - {"clinic_payments_recordview"}  # who looked is noted, whatever they sent
+        names = {name for (name,) in found} - {"clinic_payments_recordview"}  # any view of a record is noted there
         parts = [one.format(sql.Literal(name), sql.Identifier(name)) for name in sorted(names)]
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
-        """The number of rows of every table, and where every payment stands."""
+        """Return the number of rows of every table, and every payment's status and amounts."""
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
         standing = (
             "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
@@ -62,18 +62,18 @@ class Target:
         return counts | {"standing": self.database.execute(standing).fetchall()}
 
     def logged(self) -> str:
-        """What the server has logged since this was asked last."""
+        """Return what the server has logged since the last call."""
         return self._log.read().decode(errors="replace")
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
-        """Inside it, nothing may be written to any table."""
+        """Check that nothing is written to any table inside the block."""
         before = self.rows()
         yield
         assert self.rows() == before
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = (), *, host: str = "") -> Answer:
-        """One request, its headers as given: several of one name are sent as several."""
+        """Send a request with exactly these headers, also several of one name, and return the answer."""
         connection = http.client.HTTPConnection(HOST, self.site.server.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -97,7 +97,7 @@ class Target:
         return self.ask(method, path, body, [("Cookie", f"sessionid={person.session}"), *headers])
 
     def post(self, person: Person, path: str, body: bytes, headers: Headers = ()) -> Answer:
-        """A form of the site's own pages, with its CSRF token."""
+        """Post a form as the site's own pages do, with a CSRF token."""
         token = "c" * 32
         kind = [] if any(name == "Content-Type" for name, _ in headers) else [("Content-Type", FORM)]
         cookie = ("Cookie", f"sessionid={person.session}; csrftoken={token}")
@@ -107,7 +107,7 @@ class Target:
         return self.ask("POST", path, body, [("Content-Type", "application/json"), *headers])
 
     def signed(self, event: Any, *headers: tuple[str, str], secret: str = "", at: float | None = None) -> Answer:
-        """As Stripe sends it. Text that is no ASCII is signed by its bytes."""
+        """Post an event, or any text, signed as by Stripe; text that is not ASCII is signed by its bytes."""
         text = event if isinstance(event, str) else json.dumps(event)
         return self.webhook(text.encode(), self.signature(text, secret, at), *headers)
 
@@ -115,7 +115,7 @@ class Target:
         return "Stripe-Signature", sign(text, secret or self.secret, at)
 
     def raw(self, sent: bytes, seconds: float = 10) -> bytes:
-        """What comes back for these bytes until the server closes, or for so long."""
+        """Send these bytes and return what comes back until the server closes, at most for `seconds`."""
         with socket.create_connection((HOST, self.site.server.port), timeout=seconds) as line:
             line.sendall(sent)
             deadline, got = time.monotonic() + seconds, b""

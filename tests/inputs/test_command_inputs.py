@@ -1,4 +1,4 @@
-"""The operator's commands with wrong arguments, broken rows, a database that refuses, and a terminal that goes away."""
+"""Tests of the commands with wrong arguments, broken rows, a database that refuses, and a terminal that goes away."""
 
 import os
 import re
@@ -47,7 +47,7 @@ WRONG = [
 def test_a_wrong_argument_is_named_with_the_way_out(words: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match=re.escape(words[-1])) as refused:
         call_command(*words[:-1])
-    assert refused.value.returncode == 2 or "argument" in str(refused.value)  # argparse exits with 2 by itself
+    assert refused.value.returncode == 2 or "argument" in str(refused.value)  # argparse's own errors exit with 2
 
 
 def everything() -> list[Any]:
@@ -102,7 +102,7 @@ def test_a_database_that_is_only_read_is_named(story: Story, words: tuple[str, .
 
 
 class Shell:
-    """manage.py as an operator runs it, on a database of its own with one payment and its events."""
+    """Runs manage.py as an operator does, on a database with one payment and its events."""
 
     def __init__(self, folder: Path, template: Path) -> None:
         self.site = Site(folder, 1, 1, STRIPE_API_HOST="http://127.0.0.1:1")
@@ -117,7 +117,7 @@ class Shell:
         )  # fmt: skip
 
     def status(self) -> tuple[str, int]:
-        """The payment's, and how often it moved."""
+        """Return the payment's status and the number of its changes."""
         with sqlite3.connect(self.site.database_file) as database:
             changes = "SELECT count(*) FROM clinic_payments_statuschange"
             rows = f"SELECT status, version, ({changes}) FROM clinic_payments_payment"  # noqa: S608
@@ -151,7 +151,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Sh
 
 @pytest.fixture(scope="module")
 def replayed(shell: Shell) -> Shell:
-    """Nothing is left to apply."""
+    """Return the shell after all events were applied."""
     if shell.status()[0] != "paid":
         ended(shell.start("replay_events"))
     return shell
@@ -165,7 +165,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_two_replays_at_once_apply_everything_once(shell: Shell) -> None:
-    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # nor a terminal, nor input
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # neither a terminal nor input
     for process in [shell.start("replay_events", **plain) for _ in range(2)]:
         status, said, _ = ended(process)
         assert (status, "0 failed" in said) == (0, True)
@@ -181,7 +181,7 @@ def test_a_command_that_was_stopped_midway_changes_nothing_when_it_is_run_again(
     assert replay.stdout
     assert replay.stdout.readline().startswith("evt_")
     replay.send_signal(stop)
-    _, complaints = replay.communicate(timeout=60)  # where it was stopped, Python itself may complain
+    _, complaints = replay.communicate(timeout=60)  # Python may complain too, depending on where it was interrupted
     status = replay.returncode
     assert status == {signal.SIGINT: 130, signal.SIGKILL: -9}[stop]
     assert stop == signal.SIGKILL or "Interrupted. What was done stays; run it again." in complaints

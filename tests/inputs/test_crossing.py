@@ -1,4 +1,4 @@
-"""Twenty patients at once: nothing of one's reaches another, in pages, polls, receipts, calendars or frames."""
+"""Tests that nothing of one patient reaches another, with twenty at once: pages, polls, receipts, calendars, frames."""
 
 import os
 import random
@@ -23,7 +23,7 @@ STEPS = int(os.environ.get("CROSSINGS", "300"))  # requests and frames read in a
 
 
 class Visitor:
-    """A patient whose name, references, amounts and ids are found nowhere else."""
+    """A patient whose name, references, amounts and ids are unique, so that they are found wherever they appear."""
 
     def __init__(self, number: int, book: Any) -> None:
         name = f"Canary{number:02}x"
@@ -47,7 +47,7 @@ class Visitor:
         return found
 
     def step(self, chance: random.Random, others: "list[Visitor]") -> str:
-        """Everything that this patient is told by one request."""
+        """Make one random request as this patient and return everything that it answers."""
         payment = chance.choice(self.payments)
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]
@@ -87,7 +87,7 @@ def test_nothing_of_one_patient_reaches_another(book: Any, practitioner: Practit
         try:
             for _ in range(STEPS // 40):
                 visitor = chance.choice(visitors)
-                with visitor.turn:  # one person's browser asks one thing at a time
+                with visitor.turn:  # a browser sends one request at a time
                     found = set(anybody.findall(visitor.step(chance, [each for each in visitors if each != visitor])))
                 foreign = {mark for mark in found if owner[mark] is not visitor}
                 assert not foreign, (visitor.user, foreign)
@@ -98,4 +98,4 @@ def test_nothing_of_one_patient_reaches_another(book: Any, practitioner: Practit
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(some_steps, range(40))) == STEPS // 40 * 40
-    assert all(len(found) >= 5 for found in told.values())  # the marks are there to be found
+    assert all(len(found) >= 5 for found in told.values())  # the patients' own data does appear

@@ -1,4 +1,4 @@
-"""Generated input: signatures, events and frames of any shape end in an answer that is written down."""
+"""Tests with generated signatures, events and frames: each gets one of the documented answers."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ from tests.payments.stripe_story import Event, Story, deliver
 
 pytestmark = pytest.mark.slow
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # also halves of characters
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # lone surrogates too
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -62,7 +62,7 @@ def test_any_text_is_an_event_or_refused(text: str) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something could be changed in a JSON value, at any depth."""
+    """Yield the paths of all values inside a JSON value, at any depth."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in items:
         yield (*path, name)
@@ -71,7 +71,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def changed_events(draw: st.DrawFn, payment: Any = None) -> Event:
-    """A real event with one to three of its values, anywhere in it, replaced or left out."""
+    """Draw a real event in which one to three values, at any depth, are replaced or removed."""
     step = draw(st.sampled_from(sorted(STEPS)))
     event: Event = copy.deepcopy(STEPS[step](Story(payment or NoDatabase()), "A"))
     for _ in range(draw(st.integers(1, 3))):
@@ -164,7 +164,7 @@ LIVES |= {"partly refunded": refunded, "disputed": disputed, "declined, then pai
 
 
 def store(events: list[Event]) -> None:
-    """As deliveries that failed before anything was applied."""
+    """Store the events as deliveries that failed before anything was applied."""
     for event in events:
         djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
 

@@ -1,4 +1,4 @@
-"""Pages and forms under hostile input: strangers, forged forms, odd amounts, and text that wants to be more."""
+"""Tests of pages and forms with hostile input: strangers, forged forms, odd amounts and attempted injections."""
 
 import csv
 import json
@@ -237,7 +237,7 @@ def test_a_return_with_a_session_that_is_not_its_own_shows_nothing(target: Targe
 
 
 def paid(target: Target, currency: str = "eur") -> str:
-    """Path of the refund of a payment in this currency, which is paid."""
+    """Pay a payment in this currency, if none is paid yet, and return the path of its refund form."""
     story, reference = target.clinic.story(2, 2), target.clinic.patients[2].references[2]
     if currency in target.foreign:
         story, reference = target.foreign[currency]
@@ -312,7 +312,7 @@ def test_a_form_that_is_too_much_or_broken_is_refused(target: Target, case: str)
     body, headers = TOO_MUCH[case]
     with target.unmoved():
         answer = target.post(target.clerk, desk_page_of(target, 0, 4) + "take/", body, headers)
-    assert answer.status in (400, 413, 422) or case == "no end"  # nothing was sent then: the form again
+    assert answer.status in (400, 413, 422) or case == "no end"  # without any field the form is shown again
 
 
 HOSTILE = ["<script>alert(1)</script>", "{{7*7}}", "{% debug %}", '" onmouseover="alert(1)', "javascript:alert(1)",
@@ -430,7 +430,7 @@ def error_pages(target: Target) -> dict[int, Answer]:
 
 def test_an_error_is_a_page_of_the_clinic_s_with_what_to_look_for_in_the_log(target: Target) -> None:
     for status, answer in error_pages(target).items():
-        if status != 405:  # no browser shows it
+        if status != 405:  # no browser shows the page of a 405
             assert answer.status == status
             assert 'href="/static/css/site.css"' in answer.text
             assert f"<code>{answer.headers['X-Request-ID']}</code>" in answer.text

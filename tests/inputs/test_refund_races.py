@@ -1,4 +1,4 @@
-"""Two clicks, two tabs, two members of staff, and a Stripe that loses its answers: the money goes back once."""
+"""Tests that money is refunded once after double clicks, in two tabs, by two people, and when answers get lost."""
 
 import json
 import os
@@ -28,7 +28,7 @@ AT_ONCE = 4
 
 
 class Bank:
-    """Stripe's refunds as one that never refuses: what goes back twice is seen to. Each seventh answer is lost."""
+    """A Stripe that refuses no refund, so that a double one shows in `given`; each seventh answer is lost."""
 
     def __init__(self) -> None:
         self.given: dict[str, int] = defaultdict(int)  # by PaymentIntent
@@ -107,7 +107,7 @@ def test_no_refund_is_given_twice_however_many_ask_at_once(book: Callable[..., P
             story = Story(payment)
             deliver(story.succeeded())
             amount = chance.choice([5000, 5000, 3000, 2501])
-            same = uuid.uuid4().hex if race % 2 else ""  # a form sent twice bears its key; other tabs have their own
+            same = uuid.uuid4().hex if race % 2 else ""  # a form that is sent twice has one key, two tabs have two
             said = list(pool.map(ask, [payment] * AT_ONCE, [amount] * AT_ONCE, [same] * AT_ONCE))
             assert bank.given[story.intent("A", "succeeded")["id"]] == amount, said
             assert said.count("refused") == (0 if same else AT_ONCE - 1)

@@ -1,4 +1,4 @@
-"""What the socket lets in: handshakes of strangers, frames that no page sends, and floods."""
+"""Tests of the socket with hostile input: handshakes of strangers, frames that no page sends, and floods."""
 
 import base64
 import itertools
@@ -32,7 +32,7 @@ def upgrade(
     target: Target, *more: tuple[str, str], path: str = PATH, origin: str | None = "", person: Person | None = None,
     key: str = KEY, version: str = "13",
 ) -> bytes:  # fmt: skip
-    """A request for a socket; from the site's own origin unless said otherwise."""
+    """Return the bytes of a request for a socket, by default from the site's own origin."""
     origin = target.site.url if origin == "" else origin
     headers: Headers = [
         ("Host", target.site.url[7:]), ("Upgrade", "websocket"), ("Connection", "Upgrade"),
@@ -45,7 +45,7 @@ def upgrade(
 
 
 def handshake(target: Target, *more: tuple[str, str], **options: Any) -> str:
-    """The answer's status, "101" when the socket was opened, or "" when the line was cut."""
+    """Return the answer's status, "101" if the socket was opened, or "" if the connection was cut."""
     with socket.create_connection((HOST, target.site.server.port), timeout=PATIENCE) as line:
         line.sendall(upgrade(target, *more, **options))
         try:
@@ -56,7 +56,7 @@ def handshake(target: Target, *more: tuple[str, str], **options: Any) -> str:
 
 @contextmanager
 def page(target: Target, person: Person | None = None, after: int = 0) -> Iterator[ClientConnection]:
-    """An open socket that has been greeted."""
+    """Yield an open socket after its greeting."""
     with open_socket(target.site, person or target.patient, after, compression=None, max_size=None) as connection:
         while told(connection).get("t") != "hello":
             pass
@@ -70,7 +70,7 @@ def open_at(target: Target, query: str) -> ClientConnection:
 
 
 def close_code(connection: ClientConnection, seconds: float = PATIENCE) -> int:
-    """1006 when the line was cut without a close frame."""
+    """Return the close code, or 1006 if the connection was cut without a close frame."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -169,7 +169,7 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "code"), QUERIES, ids=lambda value: str(value)[:24])
 def test_a_wrong_question_is_closed_with_its_code(target: Target, query: str, code: int) -> None:
-    """Another patient's feed is answered as one that doesn't exist."""
+    """Another patient's feed gets the answer of a feed that doesn't exist."""
     with open_at(target, query.replace("OTHER", str(target.other.id))) as connection:
         assert close_code(connection) == code
 
@@ -265,7 +265,7 @@ def test_a_broken_frame_ends_the_connection(target: Target, violation: str) -> N
 
 
 def test_compression_is_not_negotiated(target: Target) -> None:
-    """Else a few kilobytes could unpack to gigabytes."""
+    """With compression, a few kilobytes could unpack to gigabytes."""
     with open_socket(target.site, target.patient, compression="deflate") as connection:
         assert connection.protocol.extensions == []
 
@@ -306,7 +306,7 @@ ENDINGS = {
 
 
 def test_sockets_close_within_five_seconds_of_the_end_of_their_right(target: Target) -> None:
-    """Whoever ended it, in whatever process: here it is done in the database, behind the site's back."""
+    """The right is ended in the database, without the site, because any process may end it."""
     with ExitStack() as stack:
         leavers = [target.clinic.staff[2 + number] for number in range(len(ENDINGS))]
         pages = [stack.enter_context(page(target, person)) for person in leavers]
@@ -323,13 +323,13 @@ def cpu_seconds(target: Target) -> float:
 
 
 def resident(target: Target) -> int:
-    """The server's memory in kilobytes."""
+    """Return the server's memory in kilobytes."""
     status = Path(f"/proc/{target.site.server.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def random_frames(seed: int, count: int) -> Iterator[bytes]:
-    """Frames of every kind and of none: right headers with random bytes, and random bytes alone."""
+    """Yield `count` random frames: some with a valid header and random bytes, some of random bytes only."""
     chance = random.Random(seed)
     for _ in range(count):
         body = chance.randbytes(chance.choice((0, 1, 4, 60, 125)))

@@ -1,4 +1,4 @@
-"""What the webhook's guard lets in: hostile and broken deliveries get the right answer and leave no row."""
+"""Tests of the webhook with hostile and broken deliveries, which get the right answer and leave no row."""
 
 import gzip
 import json
@@ -96,7 +96,7 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
 
 
 def test_two_signature_headers_are_one_with_both(target: Target, body: str) -> None:
-    """HTTP joins them with a comma: the second one's time counts then."""
+    """HTTP joins the headers with a comma, so the second one's time counts."""
     with target.unmoved():
         wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
         assert target.webhook(body.encode(), wrong, wrong).status == 400
@@ -188,7 +188,7 @@ def test_a_nonsensical_length_is_refused(target: Target, body: str, length: str)
 
 
 def quarantined(target: Target, answer: Answer, event: dict[str, Any], outcome: str, before: dict[str, Any]) -> None:
-    """Kept for a person to look at; no payment moved."""
+    """Check that the event was set aside for a person to look at, and that no payment changed."""
     assert (answer.status, answer.text) == (200, outcome)
     row = "SELECT outcome FROM clinic_payments_eventreceipt WHERE stripe_event_id = %s"
     assert target.database.execute(row, [event["id"]]).fetchall() == [(outcome,)]

@@ -1,4 +1,4 @@
-"""The client's modules under node, with time in the test's hand."""
+"""Runs the tests of the JavaScript modules in Node.js."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ NODE = shutil.which("node")
 
 
 def has_test_runner() -> bool:
-    """node --test with mock timers came with Node.js 20."""
+    """Return whether Node.js is 20 or newer, the first with mock timers in `node --test`."""
     if NODE is None:
         return False
     version = subprocess.run([NODE, "--version"], check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""Faults in real processes, sockets and pages while Stripe keeps on telling: `./run chaos`.
+"""`./run chaos` breaks real processes, sockets and pages while events arrive, and checks that everything recovers.
 
-In the shape of https://jepsen.io: a generator of signed events, one fault at a time or several, healing, checkers.
+It follows https://jepsen.io: a generator of signed events, one or several faults, recovery, and checks.
 """

@@ -1,4 +1,4 @@
-"""./run chaos: faults at random in a private site, PostgreSQL, Redis and Chromium, and a table of what came of it."""
+"""`./run chaos` makes random faults in a private site, PostgreSQL, Redis and Chromium, and prints the results."""
 
 import argparse
 import os
@@ -24,8 +24,8 @@ from tests.faults.chaos.usage import Usage, calm, kept, usage
 from tests.faults.chaos.world import open_world
 
 PER_SECOND = 5.0  # events
-TABS = 4  # of each person, beside the three pages in Chromium
-CALM = 15.0  # seconds without a fault, before all and after all
+TABS = 4  # for each person, besides the three pages in Chromium
+CALM = 15.0  # seconds without a fault at the beginning and at the end
 
 
 def parse() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
 
 
 def say(line: str) -> None:
-    """The line that tells how far it is."""
+    """Print the line of progress."""
     sys.stdout.write(f"\r\033[K{line}" if sys.stdout.isatty() else f"{line}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What must be true when all is mended. Each check returns sentences about what isn't."""
+"""Checks of a world whose faults are over; each returns a sentence for each thing that is wrong."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from tests.faults.chaos.world import Watcher, World, name_of
 
 
 def problems(world: World) -> list[str]:
-    """Call it when Stripe has told everything and every page has had its time."""
+    """Run all checks; call it when every event was sent and the pages had time to receive them."""
     return [
         *nothing_lost(world),
         *true_to_stripe(world),
@@ -22,7 +22,7 @@ def problems(world: World) -> list[str]:
 
 
 def lost(world: World) -> set[str]:
-    """Events that were acknowledged and are not on record as applied."""
+    """Return the events that were acknowledged but have no receipt that says that they were applied."""
     applied = {
         row[0]
         for row in world.rows("SELECT stripe_event_id FROM clinic_payments_eventreceipt WHERE outcome = 'applied'")
@@ -35,7 +35,7 @@ def nothing_lost(world: World) -> Iterator[str]:
 
 
 def true_to_stripe(world: World) -> Iterator[str]:
-    """The database says of every payment what its events add up to, in as many steps."""
+    """Check that each payment's status, and the number of its changes, follow from its events."""
     query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM clinic_payments_payment p
                LEFT JOIN clinic_payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
     found = {row[0]: row[1:] for row in world.rows(query)}
@@ -46,7 +46,7 @@ def true_to_stripe(world: World) -> Iterator[str]:
 
 
 def wrong_pages(world: World) -> list[Watcher]:
-    """Those that show another status or version than is true."""
+    """Return the pages that show another status or version of a payment than the database has."""
     truth = world.statuses().items()
     return [watcher for watcher in world.watchers if not watcher.statuses.items() <= truth]
 
@@ -77,9 +77,8 @@ def nothing_twice(world: World) -> Iterator[str]:
 
 
 def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
-    """The page of one payment lists every one of its changes."""
-    query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c
-               JOIN clinic_payments_payment p ON p.id = c.payment_id
+    """Check that the page of one payment lists each of its changes."""
+    query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c JOIN clinic_payments_payment p ON p.id = c.payment_id
                JOIN clinic_appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
     if screen.reference and shown != [row[0] for row in world.rows(query, screen.reference)]:
         yield f"{screen.path} lists {shown}"
@@ -90,7 +89,7 @@ def repeated(items: Iterable[object], what: str) -> Iterator[str]:
 
 
 def walls(world: World) -> Iterator[str]:
-    """No patient's page was told a word about another's payments."""
+    """Check that no patient's page received anything about another patient's payments."""
     for patient in world.clinic.patients:
         others = [other for other in world.clinic.patients if other is not patient]
         secrets = {str(payment.public_id) for other in others for payment in other.payments}
@@ -101,7 +100,7 @@ def walls(world: World) -> Iterator[str]:
 
 
 def left_behind(world: World, within: float = 60) -> Iterator[str]:
-    """Sockets that a process still holds for pages that gave them up long ago."""
+    """Check that no process keeps sockets that their pages have closed."""
     deadline = time.monotonic() + within
     while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault breaks something and mends it."""
+"""The faults: each breaks something and repairs it."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ Break = Callable[[World], AbstractContextManager[None]]
 class Fault:
     name: str
     breaks: Break
-    seconds: tuple[float, float]  # how long it lasts: between these
+    seconds: tuple[float, float]  # its shortest and longest duration
 
     @property
     def victim(self) -> str:
@@ -35,7 +35,7 @@ FAULTS: list[Fault] = []
 def fault(
     name: str, shortest: float = 0.5, longest: float = 2.5
 ) -> Callable[[Callable[[World], Iterator[None]]], Fault]:
-    """Makes a Fault of a function: broken before its yield, mended after it."""
+    """Decorate a generator function that breaks something before its yield and repairs it afterwards."""
 
     def register(breaks: Callable[[World], Iterator[None]]) -> Fault:
         FAULTS.append(Fault(name, contextmanager(breaks), (shortest, longest)))
@@ -90,7 +90,7 @@ def redis_reset(world: World) -> Iterator[None]:
 
 @fault("Redis: fails over to another")
 def redis_failed_over(world: World) -> Iterator[None]:
-    """As behind a sentinel: at the same address answers a server that never heard of our subscriptions."""
+    """Replace Redis by another server at the same address, which knows no subscriptions, as a failover does."""
     with services.redis() as other:
         world.wire.backends = [int(other.url.rsplit(":", 1)[1].split("/")[0])]
         world.redis.kill()
@@ -103,7 +103,7 @@ def redis_failed_over(world: World) -> Iterator[None]:
 
 @fault("Redis: refuses everybody", 1, 4)
 def redis_refuses(world: World) -> Iterator[None]:
-    """It is given another password, and hangs up."""
+    """Change Redis's password and close its connections."""
     refuse(world.redis.port)
     yield
     admit(world.redis.port)
@@ -114,7 +114,7 @@ def messages_lost(world: World) -> Iterator[None]:
     world.wire.swallowing = True
     yield
     world.wire.swallowing = False
-    world.wire.reset()  # half a message may have passed
+    world.wire.reset()  # half a message may have been sent
 
 
 @fault("sockets: cut without FIN")
@@ -164,7 +164,7 @@ def postgres_frozen(world: World) -> Iterator[None]:
 def row_locked(world: World) -> Iterator[None]:
     locked = world.chance.choice(world.lives).public_id
     with ExitStack() as held:
-        with suppress(psycopg.OperationalError):  # it may be down or frozen too: then nothing is locked
+        with suppress(psycopg.OperationalError):  # if PostgreSQL is down or frozen too, nothing is locked
             connection = held.enter_context(closing(psycopg.connect(world.database_url, connect_timeout=2)))
             connection.execute("SELECT 1 FROM clinic_payments_payment WHERE public_id = %s FOR UPDATE", [locked])
         yield
@@ -172,7 +172,7 @@ def row_locked(world: World) -> Iterator[None]:
 
 @fault("webhooks: flood of false signatures", 2, 5)
 def flood(world: World) -> Iterator[None]:
-    """From two senders, as fast as they are refused."""
+    """Send forged events from two threads, as fast as they are refused."""
     over = threading.Event()
 
     def send() -> None:

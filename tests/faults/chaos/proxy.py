@@ -1,4 +1,4 @@
-"""A TCP proxy that resets, forgets and swallows, and the thread in which proxies and tabs live."""
+"""A TCP proxy that can reset, stall or swallow connections, and the thread in which proxies and tabs run."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
 class Background:
-    """An event loop in a thread of its own; `run` and `start` may be called from any other."""
+    """An event loop in its own thread; other threads may call `run` and `start`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -44,7 +44,7 @@ class Background:
 
 
 class Connection:
-    """`forgotten`: both ends stay open, and nothing passes any more, as after a laptop changed its network."""
+    """A proxied connection. When `forgotten`, it stays open and carries nothing, as after a laptop changes networks."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = (client, server)
@@ -56,7 +56,7 @@ class Connection:
                 if not (self.forgotten or proxy.swallowing):
                     writer.write(data)
                     await writer.drain()
-        if not self.forgotten:  # else the other end must not learn of it
+        if not self.forgotten:  # the other end must not notice a forgotten connection
             writer.close()
 
     def reset(self) -> None:
@@ -68,11 +68,11 @@ class Connection:
 
 
 class Proxy:
-    """Hands each connection to one of `backends` (ports), to another one when that refuses."""
+    """Forwards each connection to one of the ports `backends`, or to another one if that refuses."""
 
     def __init__(self, background: Background, *backends: int) -> None:
         self.backends = list(backends)
-        self.swallowing = False  # what all connections carry, old and new
+        self.swallowing = False  # whether to discard the bytes of all connections, old and new
         self._background = background
         self._connections: set[Connection] = set()
         self._server = background.run(self._listen())
@@ -82,11 +82,11 @@ class Proxy:
         return await asyncio.start_server(self._serve, HOST, 0, backlog=2048)
 
     def reset(self) -> None:
-        """All present connections end with an RST."""
+        """End all open connections with an RST."""
         self._background.run(self._on_all(Connection.reset))
 
     def forget(self) -> None:
-        """All present connections stay open and carry nothing any more; new ones work."""
+        """Stop forwarding on all open connections without closing them; new connections work."""
 
         def forget(connection: Connection) -> None:
             connection.forgotten = True

@@ -1,4 +1,4 @@
-"""Round after round: something breaks, is mended, and the pages have to be right again."""
+"""Rounds of faults: something breaks and is repaired, then every page has to become right again."""
 
 import statistics
 import time
@@ -11,22 +11,22 @@ from tests.faults.chaos.faults import CLASSIC, FAULTS, Fault
 from tests.faults.chaos.world import Truth, World
 
 SEVERAL = "several at once"
-LONGEST = 60.0  # seconds that a page may take to be right again, before it counts as wrong
-SLOW = 15.0  # seconds: worth a line
+LONGEST = 60.0  # seconds after which a page that is not right counts as wrong
+SLOW = 15.0  # seconds that are reported
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class Row:
-    """One fault's line of the table."""
+    """A fault's row of the table."""
 
     name: str
     injected: int = 0
     acknowledged: set[str] = field(default_factory=set)
     lost: int = 0
     wrong_pages: int = 0
-    seconds: list[float] = field(default_factory=list)  # from the mending until all pages were right
+    seconds: list[float] = field(default_factory=list)  # from each repair until all pages were right
 
     def line(self) -> str:
         median, longest = (statistics.median(self.seconds), max(self.seconds)) if self.seconds else (0.0, 0.0)
@@ -48,7 +48,7 @@ def table(rows: list[Row]) -> str:
 
 
 def draws(world: World, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
-    """Every fault before any comes again; a quarter of the time two at once, of different victims."""
+    """Yield the faults of each round: all in random order, then again; a quarter of the rounds have two at once."""
     while True:
         deck = world.chance.sample(faults, len(faults))
         while deck:
@@ -67,9 +67,9 @@ def break_and_mend(world: World, faults: list[Fault]) -> None:
 
 
 def storm(world: World) -> tuple[list[Fault], float]:
-    """One thing after the other while Stripe has something to tell.
+    """Make one fault after the other until all events are sent.
 
-    What went wrong, and the seconds from the last mending until every page was right.
+    Returns the faults, and the seconds from the last repair until every page was right.
     """
     happened: list[Fault] = []
     for faults in draws(world, CLASSIC):
@@ -84,7 +84,7 @@ def storm(world: World) -> tuple[list[Fault], float]:
 
 
 def rounds(world: World, minutes: float, say: Say) -> list[Row]:
-    """For so long, each time waiting for the pages, so that each figure belongs to one fault."""
+    """Run rounds for this many minutes; each waits until all pages are right, so that a figure belongs to its fault."""
     rows = {name: Row(name) for name in [*(fault.name for fault in FAULTS), SEVERAL]}
     began, draw = time.monotonic(), draws(world, FAULTS)
     while (left := began + minutes * 60 - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""A page in a real Chromium that writes down what its scripts and its reader were told."""
+"""A page in Chromium that records what its scripts receive and what it shows."""
 
 from typing import Any, cast
 
@@ -35,10 +35,14 @@ LOOK = """() => ({
 
 
 class Screen:
-    """`look()` is what it shows and what it was told: cursor, state, statuses, changes, seqs, toasts, nap in ms."""
+    """A page in Chromium; `look()` returns its cursor, state, statuses, changes, seqs, toasts and nap (ms)."""
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:
-        self.feed, self.path, self.reference = feed, path, reference  # of the one appointment that it is about
+        self.feed, self.path, self.reference = (
+            feed,
+            path,
+            reference,
+        )  # reference: of its only appointment
         self.context = context
         self.page = context.new_page()
         self.page.add_init_script(OBSERVE)
@@ -59,9 +63,9 @@ class Screen:
         return {key.removeprefix("payment-"): (data["status"], int(data["version"])) for key, data in shown}
 
     def sleep(self) -> None:
-        """Hidden and frozen as a tab in the background: no timer runs, no frame is handled.
+        """Hide and freeze the page like a background tab: no timer runs and no frame is handled.
 
-        Headless Chromium neither hides nor freezes: the page's scripts see that it is hidden, the debugger holds them.
+        Headless Chromium does neither, so the page's scripts are told that it is hidden and the debugger pauses them.
         """
         self.page.evaluate(HIDE)
         self._devtools.send("Debugger.enable")

@@ -1,4 +1,4 @@
-"""What Stripe does meanwhile: it tells of many payments at once, each event again until somebody says 2xx."""
+"""Sends the events of many payments at once, as Stripe does, each until it is answered with 2xx."""
 
 import itertools
 import random
@@ -24,7 +24,7 @@ def refused(story: Story) -> Iterator[Event]:
     yield story.failed("A")
     yield story.processing("B")
     yield story.succeeded("B")
-    yield from given_back(story, "B")
+    yield from refunds(story, "B")
 
 
 def disputed(story: Story) -> Iterator[Event]:
@@ -32,20 +32,20 @@ def disputed(story: Story) -> Iterator[Event]:
     yield story.dispute("needs_response")
     yield story.dispute("under_review", "updated")
     yield story.dispute("won", "closed")
-    yield from given_back(story, "A")
+    yield from refunds(story, "A")
 
 
-def given_back(story: Story, attempt: str) -> Iterator[Event]:
-    """A cent at a time: asked for, then done."""
+def refunds(story: Story, attempt: str) -> Iterator[Event]:
+    """Yield the events of refunds of one cent each: pending, then succeeded."""
     for number in itertools.count(1):
         yield story.refund(1, "pending", attempt=attempt, name=str(number))
         yield story.refund(1, "succeeded", attempt=attempt, name=str(number))
 
 
 class Life:
-    """One payment's events in the order in which they happen; each of them moves it.
+    """One payment's events in their order; each of them changes the payment.
 
-    `standing` and `changes` are where that leads, without a database: what every page must show in the end.
+    `standing` and `changes`, derived without a database, are what every page must show in the end.
     """
 
     def __init__(self, story: Story, kind: int) -> None:
@@ -68,7 +68,7 @@ class Life:
 
 
 def visible(standing: Standing) -> Standing:
-    """Without the payment method, which is no news."""
+    """Return the standing without the payment method, whose change makes no entry."""
     return replace(standing, method="")
 
 
@@ -79,18 +79,18 @@ class Acknowledged:
 
 
 class Stripe:
-    """Tells `each` events of every life, about `per_second` of all of them, to any of `urls`."""
+    """Sends `each` events of every life, about `per_second` altogether, to a random one of `urls`."""
 
     def __init__(
         self, clinic: Clinic, lives: Sequence[Life], urls: Sequence[str], per_second: float, each: int
     ) -> None:
         self.lives, self.acknowledged = lives, list[Acknowledged]()
         self.answers: Counter[int] = Counter()
-        self.slowest = 0.0  # seconds that one answer took
+        self.slowest = 0.0  # seconds of the slowest answer
         self._clinic, self._urls = clinic, list(urls)
         self._pause_between, self._each = LANES / per_second, each
         self._going, self._ended = threading.Event(), threading.Event()
-        self._turns = [threading.Lock() for _ in range(LANES)]  # held while an event is on its way
+        self._turns = [threading.Lock() for _ in range(LANES)]  # locked while an event is being sent
         self._threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in range(LANES)]
         self.go_on()
         for thread in self._threads:
@@ -119,14 +119,14 @@ class Stripe:
 
     @property
     def running(self) -> bool:
-        """Whether there is something left to tell."""
+        """Return whether there are events left to send."""
         return any(thread.is_alive() for thread in self._threads)
 
     def go_on(self) -> None:
         self._going.set()
 
     def pause(self) -> None:
-        """Until `go_on`; returns when everything on its way is acknowledged."""
+        """Stop sending until `go_on`, and wait until every event that was sent is acknowledged."""
         self._going.clear()
         for turn in self._turns:
             with turn:

@@ -1,4 +1,4 @@
-"""What the web processes hold and log while nothing is broken: before all faults, and after them."""
+"""Compares the memory, files, threads and connections of the web processes before and after all faults."""
 
 import time
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from payments_site.demo.process import Process
 from tests.faults.chaos.world import World
 
-MORE = 1.1  # times what was held before
-SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # beside it: caches and pools that had not been full yet
+MORE = 1.1  # the factor by which usage may grow
+SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # further growth, of caches and pools that were not full
 POOL = 12  # DATABASE_POOL's default
 
 
 class Usage(NamedTuple):
-    """Of one web process; connections are those of all to PostgreSQL."""
+    """The usage of one web process; `connections` counts all processes' connections to PostgreSQL."""
 
     mebibytes: float
     files: int
@@ -35,7 +35,7 @@ def usage(world: World) -> list[Usage]:
 
 
 def calm(world: World, seconds: float) -> Iterator[str]:
-    """Let Stripe tell for so long with all mended; sentences about what failed nevertheless."""
+    """Let events arrive for `seconds` without a fault; yield a sentence for each thing that failed."""
     logged = [web.log_path.stat().st_size for web in world.webs]
     world.stripe.go_on()
     time.sleep(seconds)
@@ -46,8 +46,8 @@ def calm(world: World, seconds: float) -> Iterator[str]:
 
 
 def kept(before: list[Usage], after: list[Usage]) -> Iterator[str]:
-    """What was not given back. A pool may have grown, but never beyond its size."""
-    if after[0].connections > POOL * len(after) + 1:  # and the one that counted them
+    """Yield a sentence for each resource that was not released; a pool may have grown up to its size."""
+    if after[0].connections > POOL * len(after) + 1:  # one more, which counted them
         yield f"the web processes hold {after[0].connections} connections to PostgreSQL"
     for number, (first, last) in enumerate(zip(before, after, strict=True), 1):
         for name, spare in SPARE.items():

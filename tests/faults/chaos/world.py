@@ -1,4 +1,4 @@
-"""All that can break, and all who watch: PostgreSQL, Redis, two web processes, proxies, pages and Stripe."""
+"""The world of a chaos run: PostgreSQL, Redis, two web processes, proxies, pages and Stripe."""
 
 import random
 import time
@@ -28,7 +28,7 @@ EACH = 10  # payments of each of the two patients
 
 @dataclass
 class Truth:
-    """After how many seconds every page had it, or which ones never did; `last` names the slowest."""
+    """The seconds until every page was up to date, the pages that `never` were, and the name of the `last` one."""
 
     seconds: float
     never: list[Watcher]
@@ -36,7 +36,7 @@ class Truth:
 
 
 class World:
-    """Pages come through `front`, the web processes reach Redis through `wire`; Stripe calls any web process."""
+    """Pages connect through the proxy `front`, web processes to Redis through `wire`, Stripe to any web process."""
 
     def __init__(
         self, folder: Path, database_url: str, postgres: Process, redis: Process, background: Background, seed: int
@@ -80,7 +80,7 @@ class World:
         return self.stripe
 
     def open_tabs(self, of_each_person: int) -> None:
-        """Pages without a browser, of everybody."""
+        """Open pages without a browser, `of_each_person` for everybody."""
         heads = self.heads()
         people = [*self.clinic.staff, *self.clinic.patients] * of_each_person
         self.tabs = [Tab(self.site.url, person, heads.get(person.feed, 0)) for person in people]
@@ -89,7 +89,7 @@ class World:
         wait_until(lambda: all(tab.greeted_at for tab in self.tabs), "every tab is greeted")
 
     def open_screens(self, new_context: NewContext) -> None:
-        """In Chromium: the desk, and both patients' pages, of which the first's go to sleep now and then."""
+        """Open the front desk's and both patients' pages in Chromium."""
         clerk, (first, second) = self.clinic.staff[0], self.clinic.patients
         one = second.references[0]
         pages = [(clerk, "/desk/", ""), (first, "/appointments/", ""), (second, f"/appointments/{one}/", one)]
@@ -110,12 +110,12 @@ class World:
         return dict(self.rows("SELECT audience, head FROM clinic_payments_feed"))
 
     def statuses(self) -> Statuses:
-        """What is true."""
+        """Return the statuses in the database."""
         rows = self.rows("SELECT public_id::text, status, version FROM clinic_payments_payment")
         return {public_id: (status, version) for public_id, status, version in rows}
 
     def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
-        """From the database, as soon as it answers."""
+        """Return the query's rows, as soon as the database answers."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -127,7 +127,7 @@ class World:
                 time.sleep(0.1)
 
     def wait_for_truth(self, within: float = 60) -> "Truth":
-        """Until every page has what is committed now, but no longer than these seconds."""
+        """Wait until every page has what is committed now, at most `within` seconds."""
         began, heads = time.monotonic(), self.heads()
         behind = last = self.watchers
         while behind and time.monotonic() - began < within:
@@ -146,9 +146,9 @@ def name_of(watcher: Watcher) -> str:
 
 @contextmanager
 def open_world(folder: Path, database_url: str, postgres: Process, redis: Process, seed: int) -> Iterator[World]:
-    """Started, with nobody watching yet."""
+    """Yield a started world without pages."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        # The tests' PostgreSQL is set to be fast; here what it said it has must survive its crash.
+        # The tests' PostgreSQL does not flush commits, to be fast; here they must survive its crash.
         connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(
             sql.Identifier(database_url.rsplit("/", 1)[1])))  # fmt: skip
     with ExitStack() as stack:
