@@ -1,109 +1,124 @@
-"""The socket of one page: who it is, where it stands, and what it may say. The hub does the talking."""
+"""The WebSocket of one page: who may open it, and what it may send. The hub writes to it (live/hub.py).
+
+This is a plain ASGI application. A consumer of Channels would take a trip to Django's shared thread for each message,
+where sockets would wait for slow pages.
+"""
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from channels.consumer import get_handler_name
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
 from . import metrics
 from .live.feeds import supported_language
-from .live.hub import Hub, hub
-from .live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, Holder
+from .live.hub import hub
+from .live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, SocketSession
 from .live.sockets import Socket
 from .live.threads import in_thread
 from .live.traces import Seen, mark_seen
+from .live.wires import Send
 
 logger = logging.getLogger(__name__)
 
-BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013
+BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013  # close codes
 LARGEST_MESSAGE = 8192  # characters
 PER_MINUTE = 30  # messages, on average
 REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
-class PaymentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """/ws/payments/?feed=...&after=N&lang=fr, see "Live delivery" in ARCHITECTURE.md."""
+async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+    """Serve the WebSocket /ws/payments/?feed=...&after=N&lang=fr; see "Live delivery" in ARCHITECTURE.md."""
+    consumer = PaymentConsumer(scope, send)
+    try:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if message["type"] == "websocket.connect":
+                await consumer.connect()
+            else:
+                await consumer.receive(message.get("text"), message.get("bytes"))
+    finally:
+        consumer.leave()
 
-    channel_layer_alias = "none"  # the hub listens for all sockets; a channel each would be a subscription each
-    hub: Hub
-    socket: Socket | None = None
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._allowance, self._asked_at = float(PER_MINUTE), time.monotonic()
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            if self.socket:
-                self.hub.leave(self.socket)
+class PaymentConsumer:
+    """One page's connection: admits it to the hub, and handles the few messages that a page may send."""
 
-    async def dispatch(self, message: Any) -> None:
-        """Without Channels' trip to a thread for each message, which looks after connections that we don't have."""
-        await getattr(self, get_handler_name(message))(message)
-
-    async def websocket_disconnect(self, message: Any) -> None:
-        raise StopConsumer
+    def __init__(self, scope: Any, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self._hub = hub()
+        self._socket: Socket | None = None
+        self._allowance, self._allowed_at = float(PER_MINUTE), time.monotonic()
 
     async def connect(self) -> None:
-        """Accept first: a refusal would look like a dead network, and a thousand pages at once must wait their turn."""
-        await self.accept()
-        self.hub = hub()
-        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
+        """Accept the connection, then check whether it may join, and close it again if not.
+
+        A refused handshake would look like a dead network to the page; and when a thousand pages come at once, the
+        check takes its time.
+        """
+        await self._send({"type": "websocket.accept", "subprotocol": None})
+        query = dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
         try:
-            holder = await self.hub.holder_of(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
-            if code := refusal(query, holder):
-                await self.close(code)
-            elif holder:
-                note_reconnect(query, holder.audience)
-                await self._join(query, holder)
+            session = await self._hub.session_of(self._scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
+            if code := refusal(query, session):
+                await self._close(code)
+            elif session:
+                note_reconnect(query, session.audience)
+                await self._join(query, session)
         except DatabaseError:
             logger.exception("live_join_failed")
-            await self.close(TRY_LATER)
+            await self._close(TRY_LATER)
 
-    async def _join(self, query: dict[str, str], holder: Holder) -> None:
+    async def _join(self, query: dict[str, str], session: SocketSession) -> None:
         language = supported_language(query.get("lang"))
-        self.socket = Socket(holder, language, self.base_send, self.scope["server_send"])
-        await self.hub.join(self.socket, int(query["after"]) if "after" in query else None)
+        self._socket = Socket(session, language, self._send, self._scope["server_send"])
+        await self._hub.join(self._socket, int(query["after"]) if "after" in query else None)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """A page says "ping", to have it proved that the socket lives, and which payments it shows to somebody."""
-        if self.socket is None or self.socket.closed:
+    async def _close(self, code: int) -> None:
+        await self._send({"type": "websocket.close", "code": code})
+
+    async def receive(self, text: str | None, data: bytes | None) -> None:
+        """Handle a message from the page: "ping", or the list of payments in view. Anything else closes the socket."""
+        if self._socket is None or self._socket.closed:
             return
-        if len(text_data or bytes_data or "") > LARGEST_MESSAGE:
-            self.socket.close(TOO_BIG)
+        if len(text or data or "") > LARGEST_MESSAGE:
+            self._socket.close(TOO_BIG)
         elif not self._within_rate():
-            self.socket.close(TOO_FAST)
-        elif text_data == "ping":
-            self.hub.prove(self.socket)
-        elif (seen := Seen.parse(text_data)) is not None:
-            await in_thread(mark_seen, self.socket.holder.audience, seen)
+            self._socket.close(TOO_FAST)
+        elif text == "ping":
+            self._hub.answer_ping(self._socket)
+        elif (seen := Seen.parse(text)) is not None:
+            await in_thread(mark_seen, self._socket.session.audience, seen)
         else:
-            self.socket.close(BAD_MESSAGE)
+            self._socket.close(BAD_MESSAGE)
+
+    def leave(self) -> None:
+        """Leave the hub; the connection has ended."""
+        if self._socket:
+            self._hub.leave(self._socket)
 
     def _within_rate(self) -> bool:
+        """Take one message off the allowance, which grows by PER_MINUTE a minute; return whether there was one left."""
         now = time.monotonic()
-        self._allowance = min(PER_MINUTE, self._allowance + (now - self._asked_at) * PER_MINUTE / 60) - 1
-        self._asked_at = now
+        self._allowance = min(PER_MINUTE, self._allowance + (now - self._allowed_at) * PER_MINUTE / 60) - 1
+        self._allowed_at = now
         return self._allowance >= 0
 
 
-def refusal(query: dict[str, str], holder: Holder | None) -> int:
-    """The close code for who mustn't join, 0 for who may."""
-    if holder is None:
+def refusal(query: dict[str, str], session: SocketSession | None) -> int:
+    """Return the close code that refuses a socket with this query string and session, or 0 if it may join."""
+    if session is None:
         return SIGNED_OUT
-    if query.get("feed", holder.audience) != holder.audience:
-        return NOT_ENTITLED  # the page was made for somebody else
+    if query.get("feed", session.audience) != session.audience:
+        return NOT_ENTITLED  # the page was made for another user
     after = query.get("after", "0")
     return 0 if after.isdecimal() and after.isascii() and len(after) < 18 else BAD_MESSAGE
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:
-    """Log and count a page that comes back, with what it says of the reason."""
+    """Log and count a page that reconnects, with the reason that it gives in `query`."""
     if not (attempt := query.get("try", "")).isdecimal():
         return
     why = query.get("why") if query.get("why") in REASONS else "unknown"

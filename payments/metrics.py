@@ -39,7 +39,9 @@ for path in (PUSH, TAIL):
     PROBE_SECONDS.labels(path)
 POLLS = Counter("payments_live_polls", "Polls of pages without a socket")
 RECONNECTS = Counter("payments_live_reconnects", "Pages that came back, by what had cut them off", ["why"])
-SOCKETS_CLOSED = Counter("payments_live_sockets_closed", "Sockets closed because their holder's right ended", ["code"])
+SOCKETS_CLOSED = Counter(
+    "payments_live_sockets_closed", "Sockets closed because their session ended or lost its right", ["code"]
+)
 SOCKETS_CUT = Counter("payments_live_sockets_cut_slow", "Sockets cut because their reader was too slow")
 FEEDS_FOUND_LATE = Counter(
     "payments_live_feeds_found_late", "Changes that no hint told of, found by asking the database"

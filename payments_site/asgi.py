@@ -18,14 +18,19 @@ from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from payments.checks import debug_in_public  # noqa: E402
-from payments.consumers import PaymentConsumer  # noqa: E402
+from payments.consumers import payment_socket  # noqa: E402
 from payments.gateway.asgi import webhook_app  # noqa: E402
 
 for problem in debug_in_public(None):  # because a server starts without running `manage.py check`
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
 
 sockets = CookieMiddleware(
-    URLRouter([path("ws/payments/", PaymentConsumer.as_asgi()), re_path(r"", WebsocketDenier.as_asgi())])
+    URLRouter(
+        [
+            path("ws/payments/", payment_socket),  # type: ignore[arg-type]  # Django's stubs know views alone
+            re_path(r"", WebsocketDenier.as_asgi()),
+        ]
+    )
 )
 
 

@@ -49,9 +49,7 @@ class Api:
         except StripeError as error:
             status, body, headers = error.status, error.body(request_id), {}
         headers |= {
-            "Date": email.utils.formatdate(
-                self.sandbox.now(), usegmt=True
-            ),  # compared with events' `created`
+            "Date": email.utils.formatdate(self.sandbox.now(), usegmt=True),  # compared with events' `created`
             "Request-Id": request_id,
             "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION),
         }

@@ -220,7 +220,7 @@ def test_staff_without_a_second_factor_are_led_to_set_one_up(strict: None, clerk
     assert "deuxième étape" in text_of(page)
     assert "live-source" not in page.content.decode()
     assert client.get("/payments/live/?after=0", headers={"HX-Request": "true"}).status_code == 403
-    assert socket_sessions.identify([client.session.session_key or ""]) == {}
+    assert socket_sessions.load_sessions([client.session.session_key or ""]) == {}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -230,7 +230,7 @@ def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client
     answer = client.post("/two-factor/totp/activate/", {"code": code_of(form.secret)}, follow=True)
     assert "codes de récupération" in text_of(answer).lower()
     assert client.get("/desk/").status_code == 200
-    assert socket_sessions.identify([client.session.session_key or ""])
+    assert socket_sessions.load_sessions([client.session.session_key or ""])
 
 
 def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
@@ -240,7 +240,7 @@ def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
     sign_in("desk", client=client)
     TOTP.activate(clerk, generate_totp_secret())
     assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")
-    assert socket_sessions.identify([client.session.session_key or ""]) == {}
+    assert socket_sessions.load_sessions([client.session.session_key or ""]) == {}
 
 
 def test_a_password_alone_does_not_sign_in_once_there_is_a_code(strict: None, clerk: User, client: Client) -> None:
@@ -316,10 +316,10 @@ def test_a_page_left_open_keeps_no_session_alive(clerk: User, client: Client) ->
 
 def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
     sign_in("desk", client=client)
-    [holder] = socket_sessions.identify([client.session.session_key or ""]).values()
-    assert socket_sessions.lapsed([holder]) == {}
+    [session] = socket_sessions.load_sessions([client.session.session_key or ""]).values()
+    assert socket_sessions.ended_sessions([session]) == {}
     with minutes_later(31):
-        assert socket_sessions.lapsed([holder]) == {holder: socket_sessions.SIGNED_OUT}
+        assert socket_sessions.ended_sessions([session]) == {session: socket_sessions.SIGNED_OUT}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -33,7 +33,7 @@ LIBRARIES = {
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.mirror", "payments.gateway.payers", "payments.admin",
                  "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.mirror", "payments.gateway.signatures", "payments.checks"),
-    "channels": ("payments.live*", "payments.consumers", "payments.doctor*", "payments.checks", "payments_site.asgi"),
+    "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.domain*", "payments.gateway.objects")
 

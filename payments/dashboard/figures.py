@@ -145,12 +145,12 @@ def series(
 
 def this_process() -> Process:
     hubs = hub.running()
-    holders = [socket.holder.audience for each in hubs for socket in each.sockets()]
+    audiences = [socket.session.audience for each in hubs for socket in each.sockets()]
     return Process(
         name=f"{platform.node()}, {os.getpid()}",
         since=STARTED,
-        staff=holders.count(STAFF),
-        patients=len(holders) - holders.count(STAFF),
+        staff=audiences.count(STAFF),
+        patients=len(audiences) - audiences.count(STAFF),
         reconnects=metrics.total(metrics.RECONNECTS),
         polls=metrics.total(metrics.POLLS),
         cut=metrics.total(metrics.SOCKETS_CUT),

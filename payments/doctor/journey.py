@@ -113,7 +113,7 @@ def _no_news(payment: Payment) -> Iterator[Finding]:
 def _open_pages(payment: Payment) -> Finding:
     """Count the patient's pages connected to this process; other processes know only their own."""
     audience = patient_audience(payment.appointment.patient_id)
-    sockets = [socket for each in hub.running() for socket in each.sockets() if socket.holder.audience == audience]
+    sockets = [socket for each in hub.running() for socket in each.sockets() if socket.session.audience == audience]
     if not sockets:
         return Finding("live", Level.OK, _("No page of the patient is connected to this process now."))
     return Finding(

@@ -1,4 +1,4 @@
-"""The sockets of one feed in this process: each is told every entry after the one it knows, in order, once."""
+"""Writes each feed entry to the feed's sockets in this process: in order, once, and without a query where possible."""
 
 import asyncio
 import time
@@ -8,140 +8,179 @@ from .. import metrics
 from ..models import FeedEntry
 from ..models.feed import STAFF
 from .feeds import BATCH, BEAT, Batch
-from .rendering import Frames, at_hand, frame, frames_after, frames_of
+from .rendering import Frames, cached_frames, encode, load_frames, render_frames
 from .sockets import Socket
 from .threads import in_thread
 from .traces import mark_pushed
 
-BREATH = 200  # sockets written to before others get their turn
-PORTION = 10  # entries written to a socket at once: a message to the operating system costs more than its bytes
+YIELD_EVERY = 200  # sockets written to before other tasks of the event loop get a turn
+PORTION = 10  # entries written to a socket at once: a system call costs more than the bytes that it carries
 
 
-class Listeners:
-    """`sent` is the number that all live sockets were told (None: not asked yet), `head` the newest that is known."""
+class RecentEntries:
+    """Buffer of a feed's newest entries, which spares sockets that are only a little behind a query."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, FeedEntry] = {}
+
+    def add(self, entries: Iterable[FeedEntry]) -> None:
+        """Keep these entries."""
+        self._entries |= {entry.seq: entry for entry in entries}
+
+    def trim(self, newest: int) -> None:
+        """Drop all entries up to number `newest` but the last BATCH, which is what a socket gets at once."""
+        self._entries = {seq: entry for seq, entry in self._entries.items() if seq > newest - BATCH}
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()
+
+    def between(self, after: int, last: int) -> list[FeedEntry] | None:
+        """Return the entries after number `after` up to `last`, at most BATCH; None if one of them isn't buffered."""
+        numbers = range(after + 1, min(last, after + BATCH) + 1)
+        if after > last or any(seq not in self._entries for seq in numbers):
+            return None
+        return [self._entries[seq] for seq in numbers]
+
+
+class Fanout:
+    """The sockets that read one feed in this process, and how far they are.
+
+    `sent` is the number that all live sockets have reached, or None until the database was queried; `head` is the
+    feed's newest known number, and `path` is how it became known: by a hint or by the tail.
+    """
 
     def __init__(self, audience: str) -> None:
         self.audience = audience
         self.sockets: set[Socket] = set()
-        self.languages = frozenset[str]()  # that have been spoken here
+        self.languages = frozenset[str]()  # of all sockets so far
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
-        self._pumping, self._asking = asyncio.Lock(), asyncio.Lock()
-        self._known: dict[int, FeedEntry] = {}  # by number: committed by this process a moment ago, or told lately
+        self._pumping, self._querying = asyncio.Lock(), asyncio.Lock()
+        self._recent = RecentEntries()
 
     @property
     def behind(self) -> bool:
+        """Whether the feed has entries that weren't written to the live sockets yet."""
         return self.sent is not None and self.head > self.sent
 
-    def moved(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
-        """Whether it is news, by this path, that the feed has reached this number."""
+    def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
+        """Note that the feed has reached number `seq`, and return whether that was unknown.
+
+        `path` says how it became known. `entry` is that entry if this process has just committed it.
+        """
         if entry and seq > (self.sent or 0):
-            self._known[seq] = entry
+            self._recent.add([entry])
         if seq <= self.head:
             return False
         self.head, self.path = seq, path
         return True
 
     def add(self, socket: Socket) -> None:
+        """Let a socket take part; it gets new entries once `catch_up` has made it live."""
         self.sockets.add(socket)
         self.languages |= {socket.language}
 
     def live(self) -> list[Socket]:
+        """Return the sockets to which new entries are written."""
         return [socket for socket in self.sockets if socket.live]
 
     async def catch_up(self, socket: Socket) -> None:
-        """Tell a socket, which has joined already, all after its number if it is of use; then hello, and it is live."""
+        """Write to an added socket all entries after its number, then "hello", and make it live.
+
+        Sockets that need the same entries share one query.
+        """
         languages = frozenset({socket.language})
         while not socket.closed and socket.seq != self.sent:
-            if lately := self._told_after(socket.seq):
-                await self._tell([socket], await self._frames(lately, languages))
+            if recent := self._sent_after(socket.seq):
+                await self._write([socket], await self._render(recent, languages))
                 continue
-            async with self._asking:
-                if self._told_after(socket.seq):
-                    continue  # another, who waited for the same, has asked
-                batch, frames = await in_thread(frames_after, self.audience, socket.seq, languages)
-                self._note_head(batch)
-            await self._tell([socket], frames)
-            await self._note_pushed(batch)
+            async with self._querying:
+                if self._sent_after(socket.seq):
+                    continue  # another socket has loaded these entries while this one waited for the lock
+                batch, frames = await in_thread(load_frames, self.audience, socket.seq, languages)
+                self._note_loaded(batch)
+            await self._write([socket], frames)
+            await self._mark_pushed(batch.entries)
             socket.seq = batch.last
             if (self.sent or 0) <= socket.seq == batch.head:
                 break
         socket.live = True
-        socket.write(frame({"t": "hello", "seq": socket.seq, "hb": BEAT}))
+        socket.write(encode({"t": "hello", "seq": socket.seq, "hb": BEAT}))
 
-    def _note_head(self, batch: Batch) -> None:
+    def _note_loaded(self, batch: Batch) -> None:
+        """Take over the feed's newest number and the entries from what was loaded for one socket."""
         if self.sent is None:
             self.sent, self.head = batch.head, max(self.head, batch.head)
-        elif batch.head < self.sent:  # the database was put back to an older state
+        elif batch.head < self.sent:  # the database was restored to an older state
             self.sent = self.head = batch.head
-            self._known.clear()
-        self._remember(batch.entries)
+            self._recent.clear()
+        self._keep(batch.entries)
 
     async def pump(self) -> None:
-        """Tell all live sockets what they haven't been told."""
+        """Write to all live sockets the entries that they don't have yet, until none is left."""
         async with self._pumping:
             while self.sockets and self.sent is not None and self.head > self.sent:
                 languages = self.languages
-                batch, frames = await self._next(self.sent, languages)
+                batch, frames = await self._load_after(self.sent, languages)
                 if self.languages != languages:
-                    continue  # somebody of another language came meanwhile
+                    continue  # a socket with another language joined meanwhile
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
-                self._remember(batch.entries)
+                self._keep(batch.entries)
                 started = time.monotonic()
-                await self._tell(self.live(), frames)
+                await self._write(self.live(), frames)
                 took = time.monotonic() - started
                 metrics.pushed(batch.entries, self.path)
-                await self._note_pushed(batch)
-                if self.behind:  # a burst: gather, so that it is told in few messages and webhooks go on meanwhile
+                await self._mark_pushed(batch.entries)
+                if self.behind:  # a burst: let entries gather, so that few writes carry them and webhooks get a turn
                     await asyncio.sleep(took)
 
-    def _remember(self, told: Iterable[FeedEntry]) -> None:
-        """For those who come back together; as many as they are told at once."""
-        known = self._known | {entry.seq: entry for entry in told}
-        self._known = {seq: entry for seq, entry in known.items() if seq > (self.sent or 0) - BATCH}
+    def _keep(self, entries: Iterable[FeedEntry]) -> None:
+        """Buffer these entries for sockets that come back together."""
+        self._recent.add(entries)
+        self._recent.trim(self.sent or 0)
 
-    def _told_after(self, seq: int) -> Batch | None:
-        """What the others were told after a number; None: the database must be asked."""
-        return None if self.sent is None else self._at_hand(seq, self.sent)
+    def _sent_after(self, seq: int) -> list[FeedEntry] | None:
+        """Return the entries after `seq` that live sockets have, at most BATCH; None if a query is needed."""
+        return None if self.sent is None else self._recent.between(seq, self.sent)
 
-    def _at_hand(self, after: int, last: int) -> Batch | None:
-        """The entries after one number up to another, BATCH at most, if none of them has to be asked for."""
-        numbers = range(after + 1, min(last, after + BATCH) + 1)
-        entries = [self._known[seq] for seq in numbers if seq in self._known]
-        return Batch(self.head, entries) if after <= last and len(entries) == len(numbers) else None
+    async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
+        """Return the entries after `seq` with their messages, from the buffer or else from the database."""
+        if (recent := self._recent.between(seq, self.head)) is None:
+            return await in_thread(load_frames, self.audience, seq, languages)
+        return Batch(self.head, recent), await self._render(recent, languages)
 
-    async def _next(self, sent: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        if (fresh := self._at_hand(sent, self.head)) is None:
-            return await in_thread(frames_after, self.audience, sent, languages)
-        return fresh, await self._frames(fresh, languages)
-
-    async def _frames(self, batch: Batch, languages: frozenset[str]) -> Frames:
-        frames = at_hand(batch, languages)
-        return frames if frames is not None else await in_thread(frames_of, batch, languages)
+    async def _render(self, entries: list[FeedEntry], languages: frozenset[str]) -> Frames:
+        frames = cached_frames(entries, languages)
+        return frames if frames is not None else await in_thread(render_frames, entries, languages)
 
     async def beat(self) -> None:
+        """Write a heartbeat to all live sockets."""
         text = self.heartbeat()
         for number, socket in enumerate(self.live(), 1):
             socket.write(text)
-            if number % BREATH == 0:
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     def heartbeat(self) -> bytes:
-        """What proves to a page that it is current: the feed's newest number, as the database said lately."""
-        return frame({"t": "hb", "seq": self.head})
+        """Return the message that proves to a page that it is current: the newest number that the database gave."""
+        return encode({"t": "hb", "seq": self.head})
 
-    async def _note_pushed(self, batch: Batch) -> None:
-        if any(entry.pushed_at is None for entry in batch.entries) and self.audience != STAFF:
-            await in_thread(mark_pushed, batch.entries)
+    async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
+        if any(entry.pushed_at is None for entry in entries) and self.audience != STAFF:
+            await in_thread(mark_pushed, entries)
 
-    async def _tell(self, listeners: list[Socket], frames: Frames) -> None:
-        """A few entries at a time, with pauses in which the server sends: a burst alone must not make readers slow."""
+    async def _write(self, sockets: list[Socket], frames: Frames) -> None:
+        """Write to each socket the messages that it doesn't have yet, a PORTION at a time.
+
+        The pauses let the server send; without them a burst would make every reader look slow.
+        """
         for start in range(0, max(map(len, frames.values()), default=0), PORTION):
-            for number, socket in enumerate(listeners, 1):
+            for number, socket in enumerate(sockets, 1):
                 entries = frames[socket.language][start : start + PORTION]
-                if news := [entry for entry in entries if entry[0] > socket.seq]:
-                    socket.write(*(text for _, text in news))
-                    socket.seq = news[-1][0]
-                if number % BREATH == 0:
+                if missing := [entry for entry in entries if entry[0] > socket.seq]:
+                    socket.write(*(text for _, text in missing))
+                    socket.seq = missing[-1][0]
+                if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)

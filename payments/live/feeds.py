@@ -1,4 +1,7 @@
-"""Which feed a person reads, and the entries of a feed after a number."""
+"""Says which feed a user reads, and loads a feed's entries after a number.
+
+A feed is the numbered list of changes for one audience: "staff", or "patient.<id>" for one patient.
+"""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +11,17 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from ..models import Feed, FeedEntry, patient_audience
 from ..models.feed import STAFF
 
-BATCH = 100  # entries handed out at once; a page further behind asks again
+BATCH = 100  # entries in one answer; a page further behind requests more
 BEAT = 10  # seconds between two heartbeats of a socket
+POLL_SECONDS = 30  # between two polls of a page whose socket isn't healthy
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries after a number, oldest first. `reset` means that the number is of no use: the page must be read anew."""
+    """Entries of a feed after some number, oldest first, and the feed's newest number, `head`.
+
+    `reset` means that the feed can't be continued from the page's number, so that the page must load its content again.
+    """
 
     head: int
     entries: list[FeedEntry] = field(default_factory=list)
@@ -22,28 +29,29 @@ class Batch:
 
     @property
     def last(self) -> int:
-        """The number that somebody has reached who was given this batch."""
+        """The number that a page has reached once it has applied this batch."""
         return self.entries[-1].seq if self.entries else self.head
 
 
 def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
-    """Whose feed this user reads: all payments', their own, or none ("")."""
+    """Return the audience whose feed this user may read, or "" if there is none."""
     if user.pk is None or not user.is_active:
         return ""
     return feed_of(user.pk, is_staff=getattr(user, "is_staff", False))
 
 
 def feed_of(user_id: int, *, is_staff: bool) -> str:
+    """Return the audience of an active user."""
     return STAFF if is_staff else patient_audience(user_id)
 
 
 def supported_language(code: str | None) -> str:
-    """The code when the site speaks it, else the site's default language."""
+    """Return the language code if the site is translated into it, else the site's default language."""
     return code if code in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 
 def entries_after(audience: str, seq: int) -> Batch:
-    """At most BATCH entries after `seq`: one query when there are none."""
+    """Load at most BATCH entries of a feed after number `seq`. Costs one query if there are none."""
     feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
     if seq == feed.head:
         return Batch(feed.head)
@@ -55,5 +63,5 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
-    """The newest number of each feed that has one, in one query."""
+    """Load the newest number of each of these feeds in one query. A feed without entries is left out."""
     return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))

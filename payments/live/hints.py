@@ -1,6 +1,6 @@
-"""Hints between processes: "this feed has reached that number". Numbers only, and only to be faster.
+"""Hints between processes: "this feed has reached that number". They carry numbers only, and only save time.
 
-Nothing depends on them: every process also asks the database what it has missed (see hub.py).
+Nothing depends on a hint, because every process also queries the database for what it has missed (see hub.py).
 """
 
 import asyncio
@@ -19,35 +19,41 @@ from ..models import FeedEntry
 logger = logging.getLogger(__name__)
 
 BOUND = 1.0  # seconds that any call to the channel layer may take
-PROBE = 2.0  # seconds between two checks that the layer still reaches us
-DEAF = 3 * PROBE + BOUND  # seconds without hearing our own probe: subscribe anew
+CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
+DEAF = 3 * CHECK + BOUND  # seconds without any message, after which the subscription is made again
 
-local: set[Callable[..., None]] = set()  # this process's hubs: told (audience, number) and the entry, if at hand
+local_hubs: set[Callable[..., None]] = set()  # called with audience, number and, if at hand, the entry
 
 
 def group_name(audience: str) -> str:
-    """The channel layer's group of a feed. Audiences come from sessions, never from a URL."""
+    """Return the name of a feed's channel-layer group. Audiences come from sessions, never from a URL."""
     return f"payments.feed.{audience}"
 
 
 def shared_layer() -> Any | None:
-    """The channel layer, if it reaches other processes: our own hub needs none."""
+    """Return the channel layer if it reaches other processes, else None: a process needs no layer for its own hub."""
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
 def publish(entries: Iterable[FeedEntry]) -> None:
-    """Tell this process's hub at once, and the others from a thread of its own. Never waits, never raises."""
+    """Hint at these committed entries: to this process's hub at once, to other processes from the publisher's thread.
+
+    Never waits and never raises.
+    """
     newest = {entry.feed.audience: entry for entry in entries}
-    for told in list(local):
+    for on_hint in list(local_hubs):
         for audience, entry in newest.items():
-            told(audience, entry.seq, entry)
+            on_hint(audience, entry.seq, entry)
     if shared_layer() is not None:
         publisher.put({audience: entry.seq for audience, entry in newest.items()})
 
 
 class Publisher:
-    """One daemon thread with one event loop. Only a feed's newest number waits, so a dead layer piles nothing up."""
+    """Sends hints to the channel layer from one daemon thread with one event loop.
+
+    Only the newest number of each feed waits to be sent, so the backlog stays small while the layer is down.
+    """
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
@@ -56,6 +62,7 @@ class Publisher:
         self._working = True
 
     def put(self, newest: dict[str, int]) -> None:
+        """Queue these numbers, by audience, and start the thread if it doesn't run."""
         with self._changed:
             for audience, seq in newest.items():
                 self._newest[audience] = max(seq, self._newest.get(audience, 0))
@@ -66,7 +73,7 @@ class Publisher:
             self._changed.notify_all()
 
     def flush(self, seconds: float = BOUND) -> None:
-        """Wait until all is sent, so that a command's last hints go out before it ends."""
+        """Wait for at most `seconds` until all is sent, so that a command's last hints go out before it ends."""
         with self._changed:
             self._changed.wait_for(lambda: not self._newest and not self._working, seconds)
 
@@ -87,7 +94,7 @@ class Publisher:
                 for audience, seq in newest.items():
                     message = {"type": "feed.moved", "audience": audience, "seq": seq}
                     await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
-        except Exception as error:  # noqa: BLE001 whatever a layer's library raises
+        except Exception as error:  # noqa: BLE001 a layer's library may raise anything
             metrics.LAYER_ERRORS.inc()
             logger.warning("live_hint_not_sent", extra={"error": type(error).__name__})
 
@@ -95,79 +102,91 @@ class Publisher:
 publisher = Publisher()
 
 
-class Ear:
-    """This process's one subscription per feed. It heals itself; what it misses meanwhile, the database tells."""
+class Subscriber:
+    """Receives hints of other processes: one channel, subscribed to the group of each feed that has sockets here.
 
-    def __init__(self, layer: Any, told: Callable[[str, int], None], wanted: Callable[[], Set[str]]) -> None:
-        self.layer, self.told, self.wanted = layer, told, wanted
-        self.changed = asyncio.Event()  # set it when `wanted` has changed
+    It calls `on_hint` with audience and number, and subscribes again after any failure. `audiences` returns the feeds
+    that are wanted now; set `changed` when its result differs.
+    """
+
+    def __init__(self, layer: Any, on_hint: Callable[[str, int], None], audiences: Callable[[], Set[str]]) -> None:
+        self.changed = asyncio.Event()
+        self._layer, self._on_hint, self._audiences = layer, on_hint, audiences
         self._channel = ""
         self._groups: set[str] = set()
         self._heard = 0.0
-        self._listening: asyncio.Task[None] | None = None
+        self._receiving: asyncio.Task[None] | None = None
 
     @property
     def deaf(self) -> bool:
+        """Whether nothing has come for DEAF seconds, not even our own checks."""
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:
+        """Keep the subscription alive until this task is cancelled."""
         try:
             while True:
                 try:
                     async with asyncio.timeout(BOUND):
-                        await self._attend()
-                except Exception as error:  # noqa: BLE001 whatever a layer's library raises
+                        await self._keep_subscribed()
+                except Exception as error:  # noqa: BLE001 a layer's library may raise anything
                     metrics.LAYER_ERRORS.inc()
                     logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
                 if self.deaf:
-                    await self._forget()
-                await self._next_turn()
+                    await self._reset()
+                await self._pause()
         finally:
-            await self._forget()
+            await self._reset()
 
-    async def _attend(self) -> None:
-        """Listen, and send ourselves a probe: not to hear it is the only sign of a layer that has gone deaf."""
+    async def _keep_subscribed(self) -> None:
+        """Receive, subscribe to what is wanted, and send ourselves a check.
+
+        A layer may go deaf without an error; that our own check doesn't come back is the only sign of it.
+        """
         if not self._channel:
-            self._channel = await self.layer.new_channel()
+            self._channel = await self._layer.new_channel()
             self._heard = time.monotonic()
-        if self._listening is None or self._listening.done():
-            self._listening = asyncio.create_task(self._listen())
-        await self._subscribe()
-        await self.layer.send(self._channel, {"type": "probe"})
+        if self._receiving is None or self._receiving.done():
+            self._receiving = asyncio.create_task(self._receive())
+        await self._update_groups()
+        await self._layer.send(self._channel, {"type": "probe"})
 
-    async def _next_turn(self) -> None:
-        """Not with wait_for: Python 3.11's forgets a cancellation that comes together with what it waits for."""
+    async def _pause(self) -> None:
+        """Wait CHECK seconds, or until the wanted feeds change.
+
+        This isn't `asyncio.wait_for`: Python 3.11's loses a cancellation that arrives together with the result.
+        """
         try:
-            async with asyncio.timeout(PROBE):
+            async with asyncio.timeout(CHECK):
                 await self.changed.wait()
         except TimeoutError:
             return
         self.changed.clear()
 
-    async def _subscribe(self) -> None:
-        wanted = {group_name(audience) for audience in self.wanted()}
+    async def _update_groups(self) -> None:
+        wanted = {group_name(audience) for audience in self._audiences()}
         for group in wanted - self._groups:
-            await self.layer.group_add(group, self._channel)
+            await self._layer.group_add(group, self._channel)
             self._groups.add(group)
         for group in self._groups - wanted:
-            await self.layer.group_discard(group, self._channel)
+            await self._layer.group_discard(group, self._channel)
             self._groups.discard(group)
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         while True:
-            message = await self.layer.receive(self._channel)
+            message = await self._layer.receive(self._channel)
             self._heard = time.monotonic()
             if message["type"] == "feed.moved":
-                self.told(message["audience"], message["seq"])
+                self._on_hint(message["audience"], message["seq"])
 
-    async def _forget(self) -> None:
-        """Close all that the layer holds in this event loop, and begin anew at the next turn."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening], timeout=BOUND)
+    async def _reset(self) -> None:
+        """Close the layer's connections in this event loop and forget the subscription; the next turn makes a new one."""
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.wait([self._receiving], timeout=BOUND)
         try:
             async with asyncio.timeout(BOUND):
-                await self.layer.flush()
-        except Exception as error:  # noqa: BLE001 whatever a layer's library raises
+                await self._layer.flush()
+        except Exception as error:  # noqa: BLE001 a layer's library may raise anything
             logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
-        self._listening, self._channel, self._groups = None, "", set()
+        self._receiving, self._channel, self._groups = None, "", set()

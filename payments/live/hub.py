@@ -1,7 +1,7 @@
-"""One hub per process: who listens to which feed here, and what keeps them current and entitled.
+"""The hub: all sockets of one process, kept current and closed when their session ends.
 
-A hint, from this process or another, wakes a feed's pump at once. The database is asked every TAIL seconds whether
-one went missing, with one query for all feeds that have sockets here.
+A hint, from this process or another, makes a feed's fan-out write at once. Every TAIL seconds one query for all feeds
+that have sockets here finds what no hint announced.
 """
 
 import asyncio
@@ -15,27 +15,27 @@ from django.conf import settings
 
 from .. import metrics
 from ..models import FeedEntry
-from . import hints, socket_sessions
+from . import hints, probe
 from .batch_loader import BatchLoader
-from .fanout import Listeners
+from .fanout import Fanout
 from .feeds import BEAT, heads_of
-from .probe import AUDIENCE, Probe
-from .rendering import rendered
+from .rendering import render_entry
+from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
 from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-TAIL = 2.0  # seconds between two looks at the feeds' heads
-RECHECK = 4.0  # seconds between two checks that all sockets' holders may still hold them
-PER_USER = 20  # sockets of one user in a process; the oldest makes room
+TAIL = 2.0  # seconds between two queries for the feeds' newest numbers
+RECHECK = 4.0  # seconds between two checks of all sockets' sessions
+PER_USER = 20  # sockets of one user in a process; one more closes the oldest
 TOO_MANY = 4409  # close code
 
 _hubs: dict[asyncio.AbstractEventLoop, "Hub"] = {}
 
 
 def hub() -> "Hub":
-    """The running event loop's hub; a server process has one loop."""
+    """Return the running event loop's hub; a server process has one loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub(loop)
@@ -43,34 +43,37 @@ def hub() -> "Hub":
 
 
 def running() -> "list[Hub]":
-    """This process's hubs that have sockets, to look at from any thread."""
+    """Return this process's hubs that have sockets. Any thread may look at them."""
     return [each for each in list(_hubs.values()) if each.sockets()]
 
 
 class Hub:
-    """Runs from the first socket to the last.
+    """The sockets of one event loop. Its tasks run from the first socket's arrival until the last has left.
 
-    `tailed_at`: when the database last answered (monotonic seconds); `lag`: seconds by which the loop woke late.
+    `tailed_at` is when the database last answered (monotonic seconds), `lag` by how many seconds the loop woke late.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._feeds: dict[str, Listeners] = {}
+        self._feeds: dict[str, Fanout] = {}
         self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # in the order of arrival
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ear: hints.Ear | None = None
-        self.probe: Probe | None = None
+        self._subscriber: hints.Subscriber | None = None
+        self.probe: probe.Probe | None = None
         self.lag = self.tailed_at = 0.0
-        self._holders = BatchLoader(socket_sessions.identify)
+        self._sessions = BatchLoader(load_sessions)
 
-    async def holder_of(self, session_key: str) -> socket_sessions.Holder | None:
-        """Whom a session cookie speaks for: one question for all pages that come at the same time."""
-        return await self._holders.load(session_key)
+    async def session_of(self, session_key: str) -> SocketSession | None:
+        """Return the session that a cookie belongs to, or None. Pages that come together share a query."""
+        return await self._sessions.load(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
-        """Tell the socket all after this number, then hello, then whatever comes. None: from now on."""
-        feed = self._feeds.setdefault(socket.holder.audience, Listeners(socket.holder.audience))
-        feed.add(socket)  # first join, then read: nothing falls between the two
+        """Write to the socket all entries after number `after`, then "hello", then whatever comes.
+
+        None means from now on.
+        """
+        feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
+        feed.add(socket)  # before the query, so that no entry falls between the two
         self._make_room(socket)
         self._start()
         socket.seq = -1 if after is None else after
@@ -79,13 +82,14 @@ class Hub:
             self._spawn(feed.pump())
 
     def leave(self, socket: Socket) -> None:
-        audience, user_id = socket.holder.audience, socket.holder.user_id
+        """Forget a socket; calling it twice does no harm."""
+        audience, user_id = socket.session.audience, socket.session.user_id
         socket.live, socket.closed = False, True
         if feed := self._feeds.get(audience):
             feed.sockets.discard(socket)
             if not feed.sockets:
                 del self._feeds[audience]
-                self._listen_elsewhere()
+                self._update_subscription()
         self._of_user[user_id].pop(socket, None)
         if not self._of_user[user_id]:
             del self._of_user[user_id]
@@ -93,37 +97,45 @@ class Hub:
             self._stop()
 
     def sockets(self) -> list[Socket]:
+        """Return all sockets of this hub."""
         return [socket for feed in list(self._feeds.values()) for socket in list(feed.sockets)]
 
     @property
     def deaf(self) -> bool:
-        """Whether the channel layer no longer brings other processes' hints; pages are then told by the tail alone."""
-        return self._ear is not None and self._ear.deaf
+        """Whether the channel layer brings no hints of other processes, so that only the tail finds their changes."""
+        return self._subscriber is not None and self._subscriber.deaf
 
-    def prove(self, socket: Socket) -> None:
-        """Answer a page that asks whether its socket lives; not while the database is silent, which proves nothing."""
+    def answer_ping(self, socket: Socket) -> None:
+        """Write a heartbeat to a socket whose page checks it, unless the database is silent: it would prove nothing."""
         if time.monotonic() - self.tailed_at < BEAT:
-            socket.write(self._feeds[socket.holder.audience].heartbeat())
+            socket.write(self._feeds[socket.session.audience].heartbeat())
 
-    def hear(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
-        """A hint, from any thread; with the entry when this process made it, to be rendered in this thread."""
-        if (feed := self._feeds.get(audience)) is None:
+    def on_hint(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
+        """Take a hint from any thread. `entry` is given if this process committed it; it is rendered in this thread."""
+        feed = self._feeds.get(audience)
+        if feed is None and audience != probe.AUDIENCE:
             return
         try:
-            if entry:
+            if entry and feed:
                 for language in feed.languages:
-                    rendered(entry, language)
+                    render_entry(entry, language)
         except Exception:
-            logger.exception("live_rendering_failed")  # the other processes are told all the same
-        self._loop.call_soon_threadsafe(self._wake, audience, seq, entry)
+            logger.exception("live_rendering_failed")  # the other processes must get their hint all the same
+        self._loop.call_soon_threadsafe(self._advance, audience, seq, entry)
 
-    def _wake(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
+    def _audiences(self) -> set[str]:
+        """Return the feeds whose newest numbers this hub wants to know: those with sockets, and the probe's."""
+        return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
+
+    def _advance(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
+        if self.probe and audience == probe.AUDIENCE:
+            self.probe.heard(seq, metrics.PUSH)
         feed = self._feeds.get(audience)
-        if feed and feed.moved(seq, metrics.PUSH, entry):
+        if feed and feed.advance(seq, metrics.PUSH, entry):
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
-        """Tail, recheck and beat. Without a fresh answer of the database there is no beat: it would prove nothing."""
+        """Tail, recheck and beat. There is no beat without a fresh answer of the database: it would prove nothing."""
         beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
         while True:
             due = time.monotonic() + TAIL
@@ -143,60 +155,66 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> None:
-        heads = await in_thread(heads_of, list(self._feeds))
+        """Query the feeds' newest numbers, and write what no hint announced."""
+        heads = await in_thread(heads_of, list(self._audiences()))
+        if self.probe and self.probe.heard(heads.get(probe.AUDIENCE, 0), metrics.TAIL):
+            metrics.FEEDS_FOUND_LATE.inc()
         for audience, feed in self._feeds.items():
-            if feed.sent is not None and feed.moved(heads.get(audience, 0), metrics.TAIL):
+            if feed.sent is not None and feed.advance(heads.get(audience, 0), metrics.TAIL):
                 metrics.FEEDS_FOUND_LATE.inc()
             if feed.behind:
                 self._spawn(feed.pump())
 
     async def _recheck(self) -> None:
+        """Close the sockets whose session has ended or lost its right."""
         sockets = self.sockets()
-        ended = await in_thread(socket_sessions.lapsed, [socket.holder for socket in sockets])
+        ended = await in_thread(ended_sessions, [socket.session for socket in sockets])
         for socket in sockets:
-            if code := ended.get(socket.holder):
+            if code := ended.get(socket.session):
                 metrics.SOCKETS_CLOSED.labels(str(code)).inc()
                 socket.close(code)
                 self.leave(socket)
 
     def _make_room(self, socket: Socket) -> None:
-        held = self._of_user[socket.holder.user_id]
-        held[socket] = None
-        if len(held) > PER_USER:
-            oldest = next(iter(held))
+        """Count a user's new socket, and close the oldest if there are more than PER_USER."""
+        sockets = self._of_user[socket.session.user_id]
+        sockets[socket] = None
+        if len(sockets) > PER_USER:
+            oldest = next(iter(sockets))
             oldest.close(TOO_MANY)
             self.leave(oldest)
 
     def _start(self) -> None:
+        """Start the hub's tasks, unless they run, and subscribe to the feeds that have sockets now."""
         if not self._tasks:
             self.lag, self.tailed_at = 0.0, time.monotonic()
-            hints.local.add(self.hear)
+            hints.local_hubs.add(self.on_hint)
             self._spawn(self._run())
             if settings.PROBE_SECONDS:
-                self._feeds[AUDIENCE] = self.probe = Probe()
+                self.probe = probe.Probe()
                 self._spawn(self.probe.run())
             if (layer := hints.shared_layer()) is not None:
-                self._ear = hints.Ear(layer, self._wake, self._feeds.keys)
-                self._spawn(self._ear.run())
-        self._listen_elsewhere()
+                self._subscriber = hints.Subscriber(layer, self._advance, self._audiences)
+                self._spawn(self._subscriber.run())
+        self._update_subscription()
 
-    def _listen_elsewhere(self) -> None:
-        if self._ear:
-            self._ear.changed.set()
+    def _update_subscription(self) -> None:
+        if self._subscriber:
+            self._subscriber.changed.set()
 
     def _stop(self) -> None:
-        hints.local.discard(self.hear)
+        hints.local_hubs.discard(self.on_hint)
         for task in self._tasks:
             task.cancel()
-        self._tasks, self._ear, self.probe = set(), None, None
+        self._tasks, self._subscriber, self.probe = set(), None, None
         self._feeds.clear()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("live_task_failed", exc_info=error, extra={"error": type(error).__name__})

@@ -1,6 +1,7 @@
-"""A round trip of each process's own: a number is written to a feed without readers until its hub hears of it.
+"""Measures live delivery where changes are rare: each process writes a number and times how soon its hub learns of it.
 
-Where changes are rare, this tells that the next one would arrive, how soon, and by which path.
+The number is that of a feed which nobody reads. It shows that the next change would arrive, how soon, and whether by a
+hint or only by the tail.
 """
 
 import asyncio
@@ -13,23 +14,22 @@ from django.db import transaction
 from .. import metrics
 from ..models import Feed
 from . import hints
-from .fanout import Listeners
 from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-AUDIENCE = "probe"  # one feed for all processes, of which each waits for the number that it wrote
+AUDIENCE = "probe"  # one feed for all processes; each waits for the number that it wrote itself
 
 
-class Probe(Listeners):
-    """A feed of the hub's without sockets. `returned_at`: when the last number was heard of (monotonic seconds)."""
+class Probe:
+    """Sends probes for one hub, which calls `heard`. `returned_at`: when the last came back, in monotonic seconds."""
 
     def __init__(self) -> None:
-        super().__init__(AUDIENCE)
         self.returned_at = time.monotonic()
-        self._committed_at: float | None = None
+        self._sent: tuple[int, float] | None = None  # number and time of commit of the probe that is on its way
 
     async def run(self) -> None:
+        """Send a probe every PROBE_SECONDS, for ever."""
         while True:
             await asyncio.sleep(settings.PROBE_SECONDS)
             try:
@@ -38,31 +38,32 @@ class Probe(Listeners):
                 logger.exception("live_probe_failed")
 
     async def send(self) -> None:
-        seq, self._committed_at = await in_thread(write)
-        self.sent = self.head = seq - 1  # whoever was quicker than this thread is to be heard again
-        self._hint(seq)
+        """Write the feed's next number and publish the hint about it."""
+        self._sent = seq, _ = await in_thread(write)
+        self._publish(seq)
 
-    def _hint(self, seq: int) -> None:
-        """As hints.publish, but with a shared layer not straight to ourselves: it is the layer that is tried."""
+    def _publish(self, seq: int) -> None:
+        """Publish a hint as `hints.publish` does; if there is a shared layer, through it alone, to test it."""
         if hints.shared_layer() is not None:
             hints.publisher.put({AUDIENCE: seq})
             return
-        for told in list(hints.local):
-            told(AUDIENCE, seq)
+        for on_hint in list(hints.local_hubs):
+            on_hint(AUDIENCE, seq)
 
-    async def pump(self) -> None:
-        """The hub knows of a newer number."""
-        self.sent = self.head
-        if self._committed_at is not None:
-            self.returned_at = time.monotonic()
-            metrics.PROBE_SECONDS.labels(self.path).observe(self.returned_at - self._committed_at)
-            self._committed_at = None
+    def heard(self, seq: int, path: str) -> bool:
+        """Note that the hub knows of number `seq` by this path. Return whether the probe on its way has come back."""
+        if self._sent is None or seq < self._sent[0]:
+            return False
+        self.returned_at = time.monotonic()
+        metrics.PROBE_SECONDS.labels(path).observe(self.returned_at - self._sent[1])
+        self._sent = None
+        return True
 
 
 def write() -> tuple[int, float]:
-    """The next number, and when it was committed (monotonic seconds)."""
+    """Advance the feed by one. Return the new number, and when it was committed in monotonic seconds."""
     with transaction.atomic():
         feed, _ = Feed.objects.select_for_update().get_or_create(audience=AUDIENCE)
-        feed.head = feed.pruned = feed.head + 1  # no entry stands behind it, as if it had been pruned
+        feed.head = feed.pruned = feed.head + 1  # it has no entry, so it must look pruned
         feed.save(update_fields=["head", "pruned"])
     return feed.head, time.monotonic()

@@ -1,10 +1,10 @@
-"""A feed's entries as HTML and as socket frames, rendered once per language in a process."""
+"""Renders feed entries as HTML and as WebSocket messages, and caches both in the process."""
 
 import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.template.loader import render_to_string
@@ -16,39 +16,39 @@ from ..models.feed import STAFF
 from .feeds import Batch, entries_after
 
 CACHED = 1024  # rendered entries kept in a process, each a few kilobytes
-QUIET = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # no news: people did it themselves a moment ago
+NO_TOAST = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # the reader brought these about a moment ago
 INDENTATION = re.compile(r"\s*\n\s*")
 
-Frames = dict[str, list[tuple[int, bytes]]]  # for each language (number, frame) pairs
-_rendered: "OrderedDict[tuple[object, ...], Rendered]" = OrderedDict()
-_rendering = threading.Lock()
+Frames = dict[str, list[tuple[int, bytes]]]  # for each language (number, message) pairs
+_cache: "OrderedDict[tuple[object, ...], RenderedEntry]" = OrderedDict()
+_cache_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """An entry in one language: its HTML, and the same as a message of the socket."""
+class RenderedEntry:
+    """A feed entry in one language: its HTML, and the WebSocket message that carries this HTML."""
 
     html: str
     frame: bytes
 
 
-def rendered(entry: FeedEntry, language: str) -> Rendered:
-    """The entry as out-of-band swaps: the same for push, poll and resync, made once per language in a process."""
-    key = _key(entry, language)
-    with _rendering:
-        if key not in _rendered:
-            _rendered[key] = _render(entry, language)
-            if len(_rendered) > CACHED:
-                _rendered.popitem(last=False)
-        return _rendered[key]
+def render_entry(entry: FeedEntry, language: str) -> RenderedEntry:
+    """Return the entry as htmx out-of-band swaps, for push, poll and resync; rendered once per language and process."""
+    key = _cache_key(entry, language)
+    with _cache_lock:
+        if key not in _cache:
+            _cache[key] = _render(entry, language)
+            if len(_cache) > CACHED:
+                _cache.popitem(last=False)
+        return _cache[key]
 
 
-def _key(entry: FeedEntry, language: str) -> tuple[object, ...]:
-    """The time too: a database that was put back to an older state numbers its entries anew."""
+def _cache_key(entry: FeedEntry, language: str) -> tuple[object, ...]:
+    """Name an entry for ever: its time is part of the key because a restored database gives old numbers out again."""
     return entry.feed.audience, entry.seq, entry.created_at, entry.payment.public_id, language
 
 
-def _render(entry: FeedEntry, language: str) -> Rendered:
+def _render(entry: FeedEntry, language: str) -> RenderedEntry:
     change = entry.change
     context = {
         "entry": entry,
@@ -56,34 +56,37 @@ def _render(entry: FeedEntry, language: str) -> Rendered:
         "change": change,
         "audience": "staff" if entry.feed.audience == STAFF else "patient",
         "oob": True,
-        "notable": change.moved and change.to_status not in QUIET,
+        "notable": change.moved and change.to_status not in NO_TOAST,
         "confirmed": change.moved and change.to_status == PaymentStatus.PAID,
         "rebooked": {"start", "practitioner"} & change.booking.keys(),
     }
     with translation.override(language):
         html = INDENTATION.sub("\n", render_to_string("payments/_live_entry.html", context).strip())
-    return Rendered(html, frame({"seq": entry.seq, "prev": entry.seq - 1, "html": html}))
+    return RenderedEntry(html, encode({"seq": entry.seq, "prev": entry.seq - 1, "html": html}))
 
 
-def frame(message: Mapping[str, object]) -> bytes:
-    """A message as it stands on the socket."""
+def encode(message: Mapping[str, object]) -> bytes:
+    """Encode a message as the text that goes over the WebSocket."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def frames_of(batch: Batch, languages: frozenset[str]) -> Frames:
-    return {lang: [(entry.seq, rendered(entry, lang).frame) for entry in batch.entries] for lang in languages}
+def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:
+    """Return the entries' messages in each of these languages, rendering those that aren't cached."""
+    return {language: [(entry.seq, render_entry(entry, language).frame) for entry in entries] for language in languages}
 
 
-def at_hand(batch: Batch, languages: frozenset[str]) -> Frames | None:
-    """The same when all of it has been rendered already; never waits."""
+def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames | None:
+    """Return the entries' messages in each of these languages, or None if one isn't cached. Never waits for a lock."""
     try:
         return {
-            lang: [(entry.seq, _rendered[_key(entry, lang)].frame) for entry in batch.entries] for lang in languages
+            language: [(entry.seq, _cache[_cache_key(entry, language)].frame) for entry in entries]
+            for language in languages
         }
     except KeyError:
         return None
 
 
-def frames_after(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
+def load_frames(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
+    """Load a feed's entries after number `seq`, and render them in each of these languages."""
     batch = entries_after(audience, seq)
-    return batch, frames_of(batch, languages)
+    return batch, render_frames(batch.entries, languages)

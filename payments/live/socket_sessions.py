@@ -1,4 +1,7 @@
-"""Who holds a socket, and whether they still may: asked of the database for all of them together."""
+"""Finds the login session behind a socket, and the sockets whose session has ended or lost its right.
+
+Both are queries for many sockets at once, because after a restart a thousand pages come back together.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,8 +24,11 @@ SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who opened a socket, as they were then. `password` is the stored hash, to notice its change."""
+class SocketSession:
+    """The user and login session of a socket as they were when it opened.
+
+    `password` is the user's password hash, kept to notice a change of password.
+    """
 
     user_id: int
     session_key: str
@@ -30,56 +36,59 @@ class Holder:
     audience: str
 
 
-def identify(session_keys: Iterable[str]) -> dict[str, Holder]:
-    """Whom session cookies speak for; one that speaks for nobody is left out. Two queries, however many there are.
+def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
+    """Return the sessions that these session cookies belong to, by session key, with two queries.
 
-    Unlike Django's get_user it never changes a session.
+    A cookie without a signed-in user who may read a feed is left out. Unlike Django's `get_user`, this never changes a
+    session.
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {key for key in session_keys if store(key).session_key}
-    sessions = {key: store().decode(data) for key, data in _living(keys).values_list("session_key", "session_data")}
-    users = {str(user.pk): user for user in _people(session.get(SESSION_KEY) for session in sessions.values())}
-    found = [_holder(key, session, users.get(session.get(SESSION_KEY, ""))) for key, session in sessions.items()]
-    return {holder.session_key: holder for holder in found if holder}
+    stored = {key: store().decode(data) for key, data in _unexpired(keys).values_list("session_key", "session_data")}
+    users = {str(user.pk): user for user in _active_users(data.get(SESSION_KEY) for data in stored.values())}
+    found = [_socket_session(key, data, users.get(data.get(SESSION_KEY, ""))) for key, data in stored.items()]
+    return {session.session_key: session for session in found if session}
 
 
-def _holder(key: str, session: Mapping[str, Any], user: AbstractUser | None) -> Holder | None:
-    if user is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None) -> SocketSession | None:
+    """Return the session if its `data` proves that `user` is signed in and may read a feed, else None."""
+    if user is None or data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
-    if lacks_second_factor(user, session) or not (audience := audience_of(user)):
+    if lacks_second_factor(user, data) or not (audience := audience_of(user)):
         return None
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-    if not any(constant_time_compare(session.get(HASH_SESSION_KEY, ""), each) for each in hashes):
+    if not any(constant_time_compare(data.get(HASH_SESSION_KEY, ""), each) for each in hashes):
         return None
-    return Holder(user.pk, key, user.password, audience)
+    return SocketSession(user.pk, key, user.password, audience)
 
 
-def lapsed(holders: Iterable[Holder]) -> dict[Holder, int]:
-    """Those whose right has ended, with the close code that says why. Two queries, however many there are.
+def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
+    """Return the sessions that may no longer keep a socket, each with the close code that says why. Two queries.
 
-    Asking the database notices sign-out, expiry, deactivation and lost rights whoever caused them, in whatever
-    process, and also while the channel layer is down.
+    Querying the database notices sign-out, expiry, deactivation and lost rights, whichever process caused them, and
+    also while the channel layer is down.
     """
-    holders = set(holders)
-    sessions = set(_living({holder.session_key for holder in holders}).values_list("session_key", flat=True))
-    people = _people(holder.user_id for holder in holders).values_list("pk", "password", "is_staff")  # no 2,000 models
-    now = {key: (password, feed_of(key, is_staff=staff)) for key, password, staff in people}
+    sessions = set(sessions)
+    unexpired = set(_unexpired({session.session_key for session in sessions}).values_list("session_key", flat=True))
+    # Values, not model instances: there may be 2,000 of them.
+    users = _active_users(session.user_id for session in sessions).values_list("pk", "password", "is_staff")
+    current = {key: (password, feed_of(key, is_staff=staff)) for key, password, staff in users}
     ended = {}
-    for holder in holders:
-        password, audience = now.get(holder.user_id, (None, ""))
-        if password != holder.password or holder.session_key not in sessions:
-            ended[holder] = SIGNED_OUT
-        elif audience != holder.audience:
-            ended[holder] = NOT_ENTITLED
+    for session in sessions:
+        password, audience = current.get(session.user_id, (None, ""))
+        if password != session.password or session.session_key not in unexpired:
+            ended[session] = SIGNED_OUT
+        elif audience != session.audience:
+            ended[session] = NOT_ENTITLED
     return ended
 
 
-def _living(keys: set[str]) -> QuerySet[AbstractBaseSession]:
+def _unexpired(keys: set[str]) -> QuerySet[AbstractBaseSession]:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     sessions: QuerySet[AbstractBaseSession] = store.get_model_class().objects.all()
     return sessions.filter(session_key__among=keys, expire_date__gt=timezone.now())
 
 
-def _people(keys: Iterable[Any]) -> QuerySet[AbstractUser]:
-    people: QuerySet[AbstractUser] = get_user_model()._default_manager.filter(is_active=True)
-    return people.filter(pk__among={int(key) for key in keys if key})
+def _active_users(keys: Iterable[Any]) -> QuerySet[AbstractUser]:
+    users: QuerySet[AbstractUser] = get_user_model()._default_manager.filter(is_active=True)
+    return users.filter(pk__among={int(key) for key in keys if key})

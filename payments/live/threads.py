@@ -12,5 +12,6 @@ _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function that queries the database in one of four threads, and return its result."""
     run = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
     return cast(R, await run(*args, **kwargs))

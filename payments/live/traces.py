@@ -1,4 +1,4 @@
-"""Who was told and who saw: how far each change has come on its way from Stripe to the patient's eyes."""
+"""Records when a change was pushed to a patient's page and seen there, and traces it from Stripe to there."""
 
 import datetime
 import json
@@ -12,19 +12,19 @@ from django.utils import timezone
 from ..models import EventReceipt, FeedEntry, StatusChange
 from ..models.feed import STAFF
 
-AT_ONCE = 100  # payments that one page may say it shows
+AT_ONCE = 100  # payments that one page may report as seen
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A page's word that it shows these payments as of this number, to somebody who can see it."""
+    """A page's report that somebody looks at it while it shows these payments as of number `seq`."""
 
     seq: int
     payments: list[uuid.UUID]
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """From {"seen": 131, "payments": ["..."]}; None for anything else."""
+        """Read a report from JSON, {"seen": 131, "payments": ["..."]}; return None for anything else."""
         try:
             message = json.loads(text or "")
             seq, payments = message["seen"], [uuid.UUID(each) for each in message["payments"]]
@@ -35,7 +35,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One change's way: happened at Stripe, received, applied, pushed to the patient, seen by the patient."""
+    """When one change was created at Stripe, received, applied, pushed to the patient, and seen by the patient."""
 
     created: datetime.datetime | None
     received: datetime.datetime | None
@@ -45,27 +45,27 @@ class Trace:
 
 
 def mark_pushed(entries: Iterable[FeedEntry]) -> None:
-    """Remember when a patient's entries first went to an open page."""
+    """Store when these entries of a patient's feed were first pushed to an open page: now, unless it is stored."""
     FeedEntry.objects.filter(pk__in=[entry.pk for entry in entries], pushed_at=None).update(pushed_at=timezone.now())
 
 
 def mark_seen(audience: str, seen: Seen) -> None:
-    """Only in the speaker's own feed, and only a patient's."""
+    """Store that a patient saw what the page reported, in that patient's own feed. Reports of staff are ignored."""
     if audience == STAFF:
         return
-    told = FeedEntry.objects.filter(feed__audience=audience, seq__lte=seen.seq, seen_at=None)
-    told.filter(payment__public_id__in=seen.payments).update(seen_at=timezone.now())
+    unseen = FeedEntry.objects.filter(feed__audience=audience, seq__lte=seen.seq, seen_at=None)
+    unseen.filter(payment__public_id__in=seen.payments).update(seen_at=timezone.now())
 
 
 def traces(changes: Iterable[StatusChange]) -> dict[int, Trace]:
-    """By the changes' primary keys, in two queries."""
+    """Return each change's trace by the change's primary key, with two queries."""
     changes = list(changes)
     event_ids = {change.stripe_event_id for change in changes} - {""}
     received = dict(
         EventReceipt.objects.filter(stripe_event_id__in=event_ids).values_list("stripe_event_id", "received_at")
     )
-    told = FeedEntry.objects.filter(change__in=changes).exclude(feed__audience=STAFF)
-    ends = {change: (pushed, seen) for change, pushed, seen in told.values_list("change_id", "pushed_at", "seen_at")}
+    entries = FeedEntry.objects.filter(change__in=changes).exclude(feed__audience=STAFF)
+    ends = {change: (pushed, seen) for change, pushed, seen in entries.values_list("change_id", "pushed_at", "seen_at")}
     return {
         change.pk: Trace(
             change.occurred_at,

@@ -14,12 +14,12 @@ Send = Callable[[Any], Awaitable[None]]
 
 @functools.lru_cache(maxsize=64)
 def wire_frames(texts: tuple[bytes, ...]) -> bytes:
-    """What many sockets are told at once, put together once."""
+    """Join these texts as WebSocket frames. Cached, because many sockets get the same texts in a row."""
     return b"".join(map(wire_frame, texts))
 
 
 def wire_frame(text: bytes) -> bytes:
-    """An unmasked text frame, https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+    """Build an unmasked text frame, https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
     size = len(text)
     if size < 126:
         return struct.pack("!BB", 0x81, size) + text
@@ -27,38 +27,42 @@ def wire_frame(text: bytes) -> bytes:
 
 
 class DaphneWire:
-    """autobahn's protocol on a Twisted transport."""
+    """Writes to a connection of daphne: autobahn's protocol on a Twisted transport."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol, self._transport = protocol, protocol.transport
         self.write = self._transport.write
-        self.unsent()
+        self.unsent()  # raises AttributeError in a version that looks different
 
     def open(self) -> bool:
+        """Return whether frames may be written."""
         return bool(self._protocol.state == self._protocol.STATE_OPEN)
 
     def unsent(self) -> int:
+        """Return how many bytes wait in the transport's buffers."""
         return len(self._transport.dataBuffer) + int(self._transport._tempDataLen)
 
     def abort(self) -> None:
+        """Drop the connection at once."""
         self._transport.abortConnection()
 
 
 class UvicornWire:
-    """uvicorn's sans-I/O protocol on an asyncio transport."""
+    """Writes to a connection of uvicorn: its sans-I/O protocol on an asyncio transport."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol, self._transport = protocol, protocol.transport
         self.write, self.unsent = self._transport.write, self._transport.get_write_buffer_size
         self.abort = self._transport.abort
-        self.open()
+        self.open()  # raises AttributeError in a version that looks different
 
     def open(self) -> bool:
+        """Return whether frames may be written."""
         return bool(self._protocol.handshake_complete and not self._protocol.close_sent)
 
 
 def wire_of(send: Send) -> DaphneWire | UvicornWire | None:
-    """The server's transport behind its `send`, where it is one that we know."""
+    """Return the transport behind a server's `send` callable, or None if the server isn't one that we know."""
     try:
         if isinstance(send, functools.partial) and hasattr(send.args[0], "sendPreparedMessage"):
             return DaphneWire(send.args[0])

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_GET, require_safe
 
 from .. import metrics
 from ..live.feeds import audience_of, entries_after, supported_language
-from ..live.rendering import rendered
+from ..live.rendering import render_entry
 from ..models import Payment
 
 
@@ -30,7 +30,7 @@ def payments_live(request: HttpRequest) -> HttpResponse:
         return HttpResponse("after: a number is needed.", status=400, content_type="text/plain")
     batch = entries_after(audience, int(after))
     language = supported_language(request.GET.get("lang"))
-    html = "\n".join(rendered(entry, language).html for entry in batch.entries)
+    html = "\n".join(render_entry(entry, language).html for entry in batch.entries)
     response = HttpResponse(html, status=200 if html or batch.reset else 204)
     response["X-Live-Seq"] = batch.last
     if batch.reset:

@@ -13,7 +13,7 @@ from django.test import Client
 
 from accounts.models import User
 from appointments.models import Practitioner
-from payments.live.rendering import frames_after
+from payments.live.rendering import load_frames
 from payments.models import Payment
 from tests.payments.clients import client_of
 from tests.payments.stripe_story import Story, deliver
@@ -52,7 +52,7 @@ class Visitor:
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]
         if kind == "frame":
-            _, frames = frames_after(self.audience, chance.randint(0, 2), frozenset({"fr", "en"}))
+            _, frames = load_frames(self.audience, chance.randint(0, 2), frozenset({"fr", "en"}))
             return "".join(text.decode() for each in frames.values() for _, text in each)
         if kind == "pay" and payment not in self.paid:
             self.paid.add(payment)

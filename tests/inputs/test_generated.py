@@ -19,7 +19,7 @@ from payments.domain.precedence import RANK_OF
 from payments.gateway import djstripe
 from payments.gateway.objects import EVENT_READERS, MalformedObjectError, from_event
 from payments.gateway.signatures import NotAnEventError, parse_event
-from payments.live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, Holder
+from payments.live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, SocketSession
 from payments.live.traces import Seen
 from payments.models import EventReceipt, Payment
 from tests.payments.domain.test_order import STEPS, NoDatabase
@@ -124,8 +124,8 @@ def test_any_text_of_a_page_is_understood_or_not(text: str) -> None:
 @given(st.dictionaries(st.sampled_from(["after", "feed", "lang", "try"]), TEXT), st.booleans())
 @MANY
 def test_any_question_of_a_page_is_answered_with_its_code(query: dict[str, str], known: bool) -> None:
-    holder = Holder(1, "key", "hash", "patient.1") if known else None
-    code = refusal(query, holder)
+    session = SocketSession(1, "key", "hash", "patient.1") if known else None
+    code = refusal(query, session)
     assert code in (0, SIGNED_OUT, NOT_ENTITLED, BAD_MESSAGE)
     if code == 0:
         assert int(query.get("after", "0")) < 10**18

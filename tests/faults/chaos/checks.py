@@ -78,7 +78,8 @@ def nothing_twice(world: World) -> Iterator[str]:
 
 def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
     """Check that the page of one payment lists each of its changes."""
-    query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c JOIN clinic_payments_payment p ON p.id = c.payment_id
+    query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c
+               JOIN clinic_payments_payment p ON p.id = c.payment_id
                JOIN clinic_appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
     if screen.reference and shown != [row[0] for row in world.rows(query, screen.reference)]:
         yield f"{screen.path} lists {shown}"

@@ -67,13 +67,13 @@ async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_fo
 async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []  # frames_after is wrapped only to count its calls
+    asked = []  # load_frames is wrapped only to count its calls
 
-    def frames_after(*question: Any) -> Any:
+    def load_frames(*question: Any) -> Any:
         asked.append(question)
-        return rendering.frames_after(*question)
+        return rendering.load_frames(*question)
 
-    monkeypatch.setattr(fanout, "frames_after", frames_after)
+    monkeypatch.setattr(fanout, "load_frames", load_frames)
     for _ in range(3):
         await pay(await sync_to_async(book)(), clerk)
     pages = [Page(patient, f"after={3 + number % 3}&lang=en") for number in range(9)]
@@ -184,9 +184,9 @@ async def test_a_ping_is_not_answered_while_the_database_is_silent(
     payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "TAIL", 600)  # or the database would be asked meanwhile, and answer
-    pings: list[None] = []  # Hub.prove is wrapped only to know when the ping was handled
-    prove = hub.Hub.prove
-    monkeypatch.setattr(hub.Hub, "prove", lambda *asked: pings.append(prove(*asked)))
+    pings: list[None] = []  # answer_ping is wrapped only to know when the ping was handled
+    answer_ping = hub.Hub.answer_ping
+    monkeypatch.setattr(hub.Hub, "answer_ping", lambda *asked: pings.append(answer_ping(*asked)))
     async with Page(patient, "after=1") as page:
         await page.told_until_hello()
         [running] = hub.running()

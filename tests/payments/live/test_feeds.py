@@ -100,36 +100,36 @@ def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch:
     made = []  # _render is wrapped only to count its calls
     render = rendering._render
 
-    def counted(entry: FeedEntry, language: str) -> rendering.Rendered:
+    def counted(entry: FeedEntry, language: str) -> rendering.RenderedEntry:
         made.append(language)
         return render(entry, language)
 
     monkeypatch.setattr(rendering, "_render", counted)
     entry = feeds.entries_after("staff", 1).entries[0]
-    texts = {rendering.rendered(entry, language).html for language in ("fr", "en") * 50}
+    texts = {rendering.render_entry(entry, language).html for language in ("fr", "en") * 50}
     assert len(made) == len(texts) == 2
 
 
 def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CACHED", 3)
-    monkeypatch.setattr(rendering, "_rendered", OrderedDict())
+    monkeypatch.setattr(rendering, "_cache", OrderedDict())
     for _ in range(5):
         book()
     for entry in feeds.entries_after("staff", 0).entries:
-        rendering.rendered(entry, "fr")
-    assert [seq for _, seq, *_ in rendering._rendered] == [3, 4, 5]
+        rendering.render_entry(entry, "fr")
+    assert [seq for _, seq, *_ in rendering._cache] == [3, 4, 5]
 
 
 def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
     entry = feeds.entries_after("staff", 0).entries[-1]
-    assert "payment-toast" in rendering.rendered(entry, "fr").html
+    assert "payment-toast" in rendering.render_entry(entry, "fr").html
     entry.seq += 1  # another rendering
     entry.change.to_status = "checkout_open"
-    assert "payment-toast" not in rendering.rendered(entry, "fr").html
+    assert "payment-toast" not in rendering.render_entry(entry, "fr").html
 
 
 def told(audience: str, after: int) -> list[str]:
-    return [rendering.rendered(entry, "en").html for entry in feeds.entries_after(audience, after).entries]
+    return [rendering.render_entry(entry, "en").html for entry in feeds.entries_after(audience, after).entries]
 
 
 def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, patient: User, clerk: User) -> None:

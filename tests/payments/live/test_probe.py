@@ -58,13 +58,13 @@ async def test_a_probe_goes_through_the_layer_where_there_is_one(layer: None, pa
     before = returned(metrics.PUSH)
     async with Page(patient):
         await until(lambda: returned(metrics.PUSH) > before, "a probe comes back")
-    await until(lambda: "Ear.run" not in str(asyncio.all_tasks()), "nobody listens for pages that are gone")
+    await until(lambda: "Subscriber.run" not in str(asyncio.all_tasks()), "nobody listens for pages that are gone")
 
 
 async def test_a_probe_whose_hint_is_lost_comes_back_by_the_tail(
     patient: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe.Probe, "_hint", lambda self, seq: None)
+    monkeypatch.setattr(probe.Probe, "_publish", lambda self, seq: None)
     before = returned(metrics.TAIL)
     async with Page(patient):
         await until(lambda: returned(metrics.TAIL) > before, "a probe comes back by the tail")

@@ -19,7 +19,7 @@ from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk.exports import harmless
 from payments.domain.status import PaymentStatus, Review
-from payments.live.rendering import rendered
+from payments.live.rendering import render_entry
 from payments.models import EventReceipt, FeedEntry, Payment
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.stripe_story import Story, deliver
@@ -88,7 +88,7 @@ def test_a_payment_with_two_cases_shows_where_it_stands_once(as_clerk: Client, s
 
 def test_staffs_pages_are_told_what_is_to_review_and_patients_are_not(story: Story) -> None:
     double_payment(story)
-    told = {entry.feed.audience: rendered(entry, "fr").html for entry in FeedEntry.objects.order_by("pk")}
+    told = {entry.feed.audience: render_entry(entry, "fr").html for entry in FeedEntry.objects.order_by("pk")}
     assert 'data-reviews="double_payment"' in told.pop("staff")
     assert all("double_payment" not in html for html in told.values())
     assert told

@@ -13,7 +13,7 @@ from djstripe.models import Event, WebhookEventTrigger
 from accounts.models import User
 from payments.domain.status import PaymentStatus
 from payments.live.feeds import entries_after
-from payments.live.rendering import rendered
+from payments.live.rendering import render_entry
 from payments.models import EventReceipt, FeedEntry, Note, Payment, StatusChange
 from tests.payments.clients import desk_page_of, page_of, text_of
 from tests.payments.faults import broken_ledger
@@ -60,7 +60,7 @@ def test_a_note_stays_among_staff(
     assert as_patient.post(notes_of(payment), {"text": "x", "key": uuid.uuid4().hex}).status_code == 403
     for audience in ("staff", f"patient.{payment.appointment.patient_id}"):
         for entry in entries_after(audience, 0).entries:
-            assert b"Maman" not in rendered(entry, "fr").frame
+            assert b"Maman" not in render_entry(entry, "fr").frame
     assert "Maman" not in " ".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
 
 
