@@ -76,7 +76,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "payments.context_processors.site",
             ],
-            "builtins": ["payments.templatetags.payments"],
+            "builtins": ["payments.templatetags.clinic"],
         },
     }
 ]

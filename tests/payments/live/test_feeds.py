@@ -18,7 +18,7 @@ from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import feeds, rendering
 from payments.models import Feed, FeedEntry, Payment
-from payments.templatetags import payments as tags
+from payments.templatetags import clinic as tags
 from tests.payments.clients import client_of
 
 pytestmark = pytest.mark.django_db
