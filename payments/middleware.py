@@ -1,3 +1,5 @@
+"""Middleware for pages that show payments: response headers, caching, the live feed's number and htmx sign-ins."""
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,70 +17,108 @@ from accounts.proof import lacks_second_factor
 from .live.feeds import audience_of
 from .models import Feed
 
-HEADERS = {  # beside Django's own, for every answer
+HEADERS = {  # beside those that Django's SecurityMiddleware sets
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+Handler = Callable[[HttpRequest], Any]  # what Django calls get_response, sync or async
+Middleware = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+Change = Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]
+
+
+def response_middleware(change: Change) -> Callable[[Handler], Middleware]:
+    """Turn `change`, which returns the response to send, into a sync and async middleware."""
+
+    def factory(get_response: Handler) -> Middleware:
+        if not iscoroutinefunction(get_response):
+
+            def middleware(request: HttpRequest) -> HttpResponseBase:
+                return change(request, get_response(request))
+
+            return middleware
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            return change(request, await get_response(request))
+
+        return async_middleware
+
+    return sync_and_async_middleware(factory)
+
+
+@response_middleware
+def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Add HEADERS to every response that doesn't set them itself."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+@response_middleware
+def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Forbid caches to store the response to a request with a session, so that nobody else finds it there later."""
+    if _has_session(request):
+        response.headers.setdefault("Cache-Control", "no-store, private")
+    return response
+
+
+@response_middleware
+def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Answer htmx with 401 and HX-Redirect where the response redirects to the sign-in page.
+
+    htmx follows redirects, and would swap the sign-in page into the place of a fragment. HX-Redirect sends the whole
+    page there, and back to where it was once the person has signed in.
+    """
+    sign_in = resolve_url(settings.LOGIN_URL)
+    if "HX-Request" not in request.headers or not response.headers.get("Location", "").startswith(f"{sign_in}?"):
+        return response
+    page = getattr(request, "htmx", None) and request.htmx.current_url_abs_path  # type: ignore[attr-defined]
+    signed_out = HttpResponse("Signed out.", status=401, content_type="text/plain")
+    signed_out.headers["HX-Redirect"] = redirect_to_login(page or "/").url
+    return signed_out
+
 
 @sync_and_async_middleware
-def live_cursor(
-    get_response: Callable[[HttpRequest], Any],
-) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
-    """Read, before the view reads anything, the number up to which the page will be right.
+def live_cursor(get_response: Handler) -> Middleware:
+    """Read the number of the newest entry in the person's feed before the view reads any payment.
 
-    Later changes are told to the page; read after the rows, one could fall between. Fragments that htmx fetches
-    bear the number as X-Live-Seq.
+    The page asks for the entries after this number. Read after the payments, the number could count a change that
+    the page does not show. Fragments that htmx fetches carry the number as X-Live-Seq.
     """
     if not iscoroutinefunction(get_response):
 
         def middleware(request: HttpRequest) -> HttpResponseBase:
-            if wants_cursor(request):
-                read_cursor(request)
-            return mark(request, get_response(request))
+            if _may_show_payments(request):
+                _read_cursor(request)
+            return _number_fragment(request, get_response(request))
 
         return middleware
 
     async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-        if wants_cursor(request):
-            await sync_to_async(read_cursor)(request)
-        return mark(request, await get_response(request))
+        if _may_show_payments(request):
+            await sync_to_async(_read_cursor)(request)
+        return _number_fragment(request, await get_response(request))
 
     return async_middleware
 
 
-def wants_cursor(request: HttpRequest) -> bool:
-    """Whether a signed-in person may get something that shows payments. The poll reads the number by itself."""
-    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.path != reverse("clinic:payments_live")
+def _may_show_payments(request: HttpRequest) -> bool:
+    """Return whether the response may show payments and need a cursor; the poll's view reads the number itself."""
+    return _has_session(request) and request.path != reverse("clinic:payments_live")
 
 
-def read_cursor(request: HttpRequest) -> None:
+def _has_session(request: HttpRequest) -> bool:
+    return settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
+def _read_cursor(request: HttpRequest) -> None:
     audience = audience_of(request.user)
     if audience and not lacks_second_factor(request.user, request.session):
         request.live_feed = audience  # type: ignore[attr-defined]
         request.live_cursor = Feed.objects.head_of(audience)  # type: ignore[attr-defined]
 
 
-def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """The number on fragments; and no signed-in page in any cache, where the next person could find it."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if hasattr(request, "live_feed"):
-        response.headers.setdefault("Cache-Control", "no-store, private")
+def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):
         response.headers.setdefault("X-Live-Seq", str(request.live_cursor))
-    return sign_in_instead(request) if asks_to_sign_in(request, response) else response
-
-
-def asks_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Whether htmx, which follows redirects, would fill a fragment's place with the sign-in page."""
-    sign_in = resolve_url(settings.LOGIN_URL)
-    return "HX-Request" in request.headers and response.headers.get("Location", "").startswith(f"{sign_in}?")
-
-
-def sign_in_instead(request: HttpRequest) -> HttpResponse:
-    """The whole page goes to sign in, and comes back to where it was."""
-    page = getattr(request, "htmx", None) and request.htmx.current_url_abs_path  # type: ignore[attr-defined]
-    response = HttpResponse("Signed out.", status=401, content_type="text/plain")
-    response.headers["HX-Redirect"] = redirect_to_login(page or "/").url
     return response

@@ -44,19 +44,22 @@ INSTALLED_APPS = [
     "appointments",
     "payments",  # last, because its groups need the permissions that Django makes for the apps before it
 ]
-MIDDLEWARE = [
-    "payments.logs.identify_request",
+MIDDLEWARE = [  # the outermost first; a reason stands beside each whose place matters
+    "payments.logs.identify_request",  # gives every log line and response the request's id
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",  # answers for static files, which need nothing of what follows
     "csp.middleware.CSPMiddleware",
+    "payments.middleware.security_headers",  # outside every middleware that may answer by itself, to mark its answer
+    "payments.middleware.no_store",  # likewise
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "payments.middleware.live_cursor",
+    "payments.middleware.htmx_sign_in",  # replaces the redirects of all that follows
+    "payments.middleware.live_cursor",  # needs the user; reads its number before all that follows reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
-    "accounts.middleware.guard",
+    "accounts.middleware.guard",  # needs the session and messages
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

@@ -1,0 +1,85 @@
+"""Each middleware does its one job, in a sync and in an async chain."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.test import AsyncClient, Client, RequestFactory
+
+from payments import middleware
+from payments.models import Payment
+
+pytestmark = pytest.mark.django_db
+Ask = Callable[[Any, HttpRequest, HttpResponse], HttpResponse]  # a middleware, and what its view gets and returns
+
+
+def sync_chain(factory: Any, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    answer: HttpResponse = factory(lambda request: response)(request)
+    return answer
+
+
+def async_chain(factory: Any, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return response
+
+    handler: Callable[[HttpRequest], Awaitable[HttpResponse]] = factory(view)
+    return async_to_sync(handler)(request)
+
+
+@pytest.fixture(params=[sync_chain, async_chain])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    chain: Ask = request.param
+    return chain
+
+
+def request_of(path: str = "/", session: str = "", **headers: str) -> HttpRequest:
+    request = RequestFactory().get(path, headers=headers)
+    if session:
+        request.COOKIES[settings.SESSION_COOKIE_NAME] = session
+    return request
+
+
+def test_every_response_gets_the_security_headers_that_it_lacks(ask: Ask) -> None:
+    own = HttpResponse(headers={"Cross-Origin-Resource-Policy": "cross-origin"})
+    response = ask(middleware.security_headers, request_of(), own)
+    assert response["Permissions-Policy"] == middleware.HEADERS["Permissions-Policy"]
+    assert response["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+def test_no_cache_stores_what_is_answered_to_a_session(ask: Ask) -> None:
+    assert ask(middleware.no_store, request_of(session="x"), HttpResponse())["Cache-Control"] == "no-store, private"
+    assert "Cache-Control" not in ask(middleware.no_store, request_of(), HttpResponse())
+
+
+def test_htmx_is_sent_to_sign_in_with_the_whole_page(ask: Ask) -> None:
+    to_sign_in = HttpResponseRedirect("/login/?next=/desk/")
+    response = ask(middleware.htmx_sign_in, request_of("/desk/", **{"HX-Request": "true"}), to_sign_in)
+    assert (response.status_code, response["HX-Redirect"]) == (401, "/login/?next=/")
+    assert ask(middleware.htmx_sign_in, request_of("/desk/"), to_sign_in) is to_sign_in
+    elsewhere = HttpResponseRedirect("/desk/")
+    assert ask(middleware.htmx_sign_in, request_of(**{"HX-Request": "true"}), elsewhere) is elsewhere
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_async_site_reads_the_cursor_and_numbers_fragments(payment: Payment, patient: User) -> None:
+    client = AsyncClient()
+    await sync_to_async(client.force_login)(patient)
+    path = f"/appointments/{payment.appointment.reference}/"
+    page = await client.get(path, headers={"HX-Request": "true"})
+    assert page["X-Live-Seq"] == "1"
+    assert 'name="after" value="1"' in page.content.decode()
+    assert "X-Live-Seq" not in await client.get(path)
+
+
+def test_a_response_that_middleware_gives_by_itself_is_marked_too(payment: Payment, patient: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(patient)
+    refused = client.post(f"/payments/{payment.public_id}/pay/")
+    assert refused.status_code == 403
+    assert refused["Cache-Control"].startswith("no-store")
+    signed_out = Client().get("/appointments/", headers={"HX-Request": "true"})
+    assert (signed_out.status_code, "Permissions-Policy" in signed_out.headers) == (401, True)
