@@ -1,4 +1,4 @@
-"""Where a payment stands, said to people in whole sentences."""
+"""The sentences that tell patients and staff where a payment stands and what changed."""
 
 import datetime
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ TO_STAFF: Words = {
     Status.CHARGED_BACK: _("The bank took %(lost)s back. Nothing more can be refunded."),
 }
 OVERPAID = _("%(received)s received: %(overpaid)s too much.")
-# https://docs.stripe.com/declines/codes: those that a patient can do something about.
+# The codes of https://docs.stripe.com/declines/codes that a patient can do something about.
 DECLINES: Words = {
     "authentication_required": _("Your bank asks you to confirm this payment. Continue to finish it."),
     "expired_card": _("This card has expired. Nothing was taken: use another card."),
@@ -67,7 +67,7 @@ ATTEMPT_FAILED = DECLINES["card_declined"]
 
 
 def explain(payment: Payment, *, to_staff: bool) -> str:
-    """One or two sentences about where the payment stands, in the active language."""
+    """Return one or two sentences on where the payment stands, in the active language, for staff or its patient."""
     words = (TO_STAFF if to_staff else TO_PATIENT)[payment.status]
     if to_staff and payment.amount_overpaid:
         words = OVERPAID
@@ -80,6 +80,7 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
 
 
 def _about_the_attempt(payment: Payment) -> Promise | None:
+    """Return what the patient should know about the attempt under way or the last one, or None for no news."""
     if payment.attempt == "requires_action":
         return REQUIRES_ACTION
     if payment.failure_code and payment.status != Status.EXPIRED:
@@ -87,7 +88,8 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
     return None
 
 
-AMOUNT_TOLD = {
+# The amount that is shown with a change to this status, as a field of `StatusChange.standing`.
+AMOUNT_OF = {
     Status.PAID: "received",
     Status.UNDERPAID: "received",
     Status.REFUND_PENDING: "refund_pending",
@@ -98,12 +100,12 @@ AMOUNT_TOLD = {
 
 
 def describe(change: StatusChange, *, to_staff: bool) -> str:
-    """What this move was, such as "Paid · €50.00"; what is to review concerns staff alone."""
+    """Return what the change was, such as "Paid · €50.00"; only staff also read what there is to review."""
     standing, status = change.standing, Status(change.to_status)
     parts = [str(status.label)] if change.moved else []
     parts += _booking(change) if change.booking else [] if parts else [_detail(change, to_staff=to_staff)]
-    if told := standing.get(AMOUNT_TOLD.get(status, ""), 0):
-        parts.append(format_amount(told, change.payment.currency))
+    if amount := standing.get(AMOUNT_OF.get(status, ""), 0):
+        parts.append(format_amount(amount, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
         parts.append(gettext("To review: %(reasons)s") % {"reasons": reasons})
@@ -111,9 +113,9 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
 
 
 def _booking(change: StatusChange) -> list[str]:
-    """What is new about the appointment: all of it when it was booked."""
+    """Return what changed about the appointment itself, in words."""
     news = change.booking
-    if len(news) > 3:
+    if change.version == 1:  # a payment's first change is the booking of its appointment
         return [gettext("Appointment booked"), format_amount(*news["price"])]
     words = []
     if "price" in news:
@@ -129,7 +131,7 @@ def _booking(change: StatusChange) -> list[str]:
 
 
 def _detail(change: StatusChange, *, to_staff: bool) -> str:
-    """What is new when the status stayed."""
+    """Return what a change says that left the status as it was."""
     attempt = change.standing["attempt"]
     if attempt == "failed" and to_staff:
         return gettext("An attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}
