@@ -1,6 +1,7 @@
-"""Where the bars and dots of a chart lie; templates/payments/_bars.html and _ranges.html draw them.
+"""Compute where the bars and dots of a chart lie; templates/payments/_bars.html and _ranges.html draw them.
 
-Across in percent, down in pixels: a chart then fits any width, and its letters stay as large as the page's.
+Horizontal positions are in percent and vertical ones in pixels, so that a chart fits any width while its text keeps
+the page's size.
 """
 
 import datetime
@@ -17,8 +18,8 @@ from .latency import Leg
 
 HEIGHT = 180  # pixels of a day's highest bar
 HEADROOM = 18  # pixels above it, for its total
-FILLED = 0.7  # of a day's width
-ROW = 52  # pixels for one leg
+FILLED = 0.7  # share of a day's width that its bar takes
+ROW = 52  # pixels of height for one leg
 ROUND = (1, 2, 5)
 TICKS = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86400, 864000)  # seconds
 UNITS = ((1, "millisecond", 0.001), (60, "second", 1), (3600, "minute", 60), (172800, "hour", 3600))
@@ -26,6 +27,8 @@ UNITS = ((1, "millisecond", 0.001), (60, "second", 1), (3600, "minute", 60), (17
 
 @dataclass(frozen=True, slots=True)
 class Segment:
+    """One series' part of a bar."""
+
     name: str
     label: str
     count: int
@@ -35,9 +38,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """One day's bar: its segments, and the labels above and below it."""
+
     day: datetime.date
-    month: bool  # whether the month stands below it too
-    shown: bool  # whether the day stands below it
+    month: bool  # whether its label names the month too
+    shown: bool  # whether it has a label
     x: str
     middle: str
     width: str
@@ -47,7 +52,7 @@ class Bar:
 
 
 class Bars:
-    """Counts of series, stacked day by day."""
+    """A stacked bar chart: for each day, the counts of several series on top of each other."""
 
     def __init__(self, days: Sequence[datetime.date], series: Sequence[Series]) -> None:
         self.series = [one for one in series if any(one.counts)]
@@ -86,7 +91,7 @@ class Bars:
 
 
 class Ranges:
-    """Durations from median to 95th percentile, side by side on a logarithmic scale."""
+    """A range chart: each leg's median and 95th percentile on one logarithmic scale."""
 
     def __init__(self, legs: Sequence[Leg]) -> None:
         longest = max([10.0, *(leg.p95 for leg in legs)])
@@ -102,7 +107,7 @@ class Ranges:
 
 
 def round_step(highest: int) -> int:
-    """1, 2 or 5 times a power of ten, at most five of which reach the highest."""
+    """Return the smallest step of 1, 2 or 5 times a power of ten with which five steps reach `highest`."""
     power = 1
     while True:
         for digit in ROUND:
@@ -112,7 +117,7 @@ def round_step(highest: int) -> int:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds -> text in the active language: 0.0123 -> "12 ms", 75 -> "1 min"."""
+    """Return a duration in seconds as text in the active language: 0.0123 as "12 ms", 7200 as "2 hr"."""
     locale = to_locale(get_language() or "en")
     unit, size = next(((unit, size) for below, unit, size in UNITS if seconds < below), ("day", 86400))
     amount = seconds / size

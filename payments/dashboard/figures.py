@@ -1,6 +1,6 @@
-"""The operations board's figures: how payments stand, how soon pages are told, what failed, and who is listening.
+"""The operations board's figures: payments by status, live delivery's latency, failed events and open pages.
 
-Five queries, however many payments there are. All but `this_process` holds for the whole site.
+They take five queries, however many payments there are. All but `this_process` count for the whole site.
 """
 
 import datetime
@@ -34,7 +34,7 @@ STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUND
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """`counts` has one number for each day."""
+    """One row of figures with its label; `counts` has one number for each day."""
 
     name: str
     label: str
@@ -47,7 +47,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What the web process that answers knows of itself alone, since it started."""
+    """What the web process that renders the board counted about itself since it started."""
 
     name: str
     since: datetime.datetime
@@ -61,6 +61,8 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Board:
+    """All figures of the operations board."""
+
     days: tuple[datetime.date, ...]
     payments: tuple[Series, ...]
     events: tuple[Series, ...]
@@ -73,16 +75,17 @@ class Board:
 
     @property
     def screen(self) -> Leg | None:
+        """Return the time from Stripe to the patient's page, or None if no change was measured."""
         return next((leg for leg in self.legs if leg.name == "screen"), None)
 
     @property
     def fingerprint(self) -> str:
-        """Two boards with one fingerprint show the same."""
+        """Return a hash of all figures, which tells a page whether the board that it shows is still current."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
 def board(days: int) -> Board:
-    """The figures of the last `days` days, today included."""
+    """Compute the figures of the last `days` days, today included."""
     today = timezone.localdate()
     dates = tuple(today - datetime.timedelta(days=ago) for ago in reversed(range(days)))
     waiting = EventReceipt.objects.not_applied()
@@ -100,19 +103,22 @@ def board(days: int) -> Board:
 
 
 def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Where these days begin and, as the last, where the last one ends, in the clinic's time zone."""
+    """Return when each of the consecutive `dates` begins, and when the last one ends, in the clinic's time zone."""
     days = [*dates, dates[-1] + datetime.timedelta(days=1)]
     return [timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in days]
 
 
 def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
-    """Which day a moment falls on. Databases' own functions for days are slow (SQLite) or know no time zones."""
+    """Return an SQL expression for the index of the day that the field `name` falls on, given the days' `edges`.
+
+    Django's TruncDate is not used because it is slow on SQLite.
+    """
     days = [When(**{f"{name}__lt": end}, then=Value(number)) for number, end in enumerate(edges[1:])]
     return Case(*days, output_field=IntegerField())
 
 
 def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Payments by their appointment's day and where they stand now; without those that nothing is due for."""
+    """Count payments by the day of their appointment and their status today, leaving out void ones."""
     edges = midnights(dates)
     found = Payment.objects.starting_between(dates[0], dates[-1]).order_by()
     rows = found.annotate(day=day_number("appointment__start", edges)).values_list("day", "status")
@@ -121,9 +127,9 @@ def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Events from Stripe by the day on which they came, and what became of them."""
+    """Count Stripe's events by the day on which they arrived and their outcome."""
     edges = midnights(dates)
-    # All outcomes are named so that the index on (outcome, received_at) is used.
+    # Naming every outcome lets the database use its index on (outcome, received_at).
     found = EventReceipt.objects.filter(
         outcome__in=Outcome.values, received_at__gte=edges[0], received_at__lt=edges[-1]
     )
@@ -133,17 +139,20 @@ def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
+    """Return the count of each (day, name) pair from rows of day, name and count."""
     return {(day, name): count for day, name, count in rows}
 
 
 def series(
     name: str, label: str | Promise, members: Iterable[str], counts: Mapping[tuple[int, str], int], days: int
 ) -> Series:
+    """Return a series that adds up, for each day, the counts of the `members` (statuses or outcomes)."""
     members = list(members)
     return Series(name, str(label), tuple(sum(counts.get((day, one), 0) for one in members) for day in range(days)))
 
 
 def this_process() -> Process:
+    """Return the figures that only this web process knows: its sockets and counters."""
     hubs = hub.running()
     audiences = [socket.session.audience for each in hubs for socket in each.sockets()]
     return Process(

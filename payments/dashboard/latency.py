@@ -1,4 +1,4 @@
-"""How soon patients' open pages are told of what happened at Stripe, from the rows that it left."""
+"""How long changes take from Stripe to patients' open pages, measured from times stored in the database."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import EventReceipt, FeedEntry
 
-NEWEST = 5000  # entries of feeds among which those are looked for that went to an open page
+NEWEST = 5000  # the latest feed entries, among which only those pushed to an open page are measured
 LEGS: Mapping[str, Promise] = {
     "received": _("From Stripe to here"),
     "applied": _("Recorded"),
@@ -24,7 +24,7 @@ LEGS: Mapping[str, Promise] = {
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """How long one part of the way takes, in seconds, as told by `count` changes."""
+    """How many seconds one part of the way to the page takes, measured on `count` changes."""
 
     name: str
     label: str
@@ -34,11 +34,11 @@ class Leg:
 
 
 def legs() -> Iterator[Leg]:
-    """Of the newest changes that Stripe told and that went to a patient's open page, in one query."""
+    """Yield each leg of the newest changes that came from Stripe and went to a patient's open page, in one query."""
     newest = FeedEntry.objects.order_by("-pk").values("pk")[:NEWEST]
-    told = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
+    pushed_entries = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
     receipt = EventReceipt.objects.filter(stripe_event_id=OuterRef("change__stripe_event_id")).values("received_at")
-    moments = told.annotate(received=Subquery(receipt)).values_list(
+    moments = pushed_entries.annotate(received=Subquery(receipt)).values_list(
         "change__occurred_at", "received", "change__created_at", "pushed_at", "seen_at"
     )
     took: defaultdict[str, list[float]] = defaultdict(list)
@@ -58,5 +58,5 @@ def legs() -> Iterator[Leg]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The nearest rank: 95 of 100 are no longer than this."""
+    """Return the 95th percentile of `values` by nearest rank: 95 of 100 values are no greater."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -1,4 +1,4 @@
-"""The day list as a spreadsheet."""
+"""Write the day list as CSV for spreadsheets."""
 
 import csv
 from collections.abc import AsyncIterator, Iterator
@@ -18,20 +18,22 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/at
 BYTE_ORDER_MARK = "\ufeff"  # Excel reads UTF-8 only with it
 
 
-class Line:
-    """What csv.writer writes to: keeps nothing, hands the line back."""
+class Echo:
+    """A file for csv.writer that returns each line instead of storing it, so that lines can be streamed."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def headings() -> list[str]:
+    """Return the first line's cells, in the order of `cells`."""
     amounts = [_("Due"), _("Received"), _("Refunded"), _("Lost to disputes")]
     return [_("Reference"), _("Start"), _("Patient"), _("Practitioner"), _("Service"), _("Attendance"), _("Payment"),
             _("Currency"), *amounts, _("Paid with"), _("To review")]  # fmt: skip
 
 
 def cells(payment: Payment) -> Iterator[str]:
+    """Yield the payment's line, in the order of `headings`."""
     appointment, patient = payment.appointment, payment.appointment.patient
     yield appointment.reference
     yield localtime(appointment.start).strftime("%Y-%m-%d %H:%M")
@@ -48,14 +50,17 @@ def cells(payment: Payment) -> Iterator[str]:
 
 
 def harmless(cell: str) -> str:
-    """A spreadsheet runs what looks like a formula; a quote before it makes it text."""
+    """Return `cell` with a quote before it if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
-    """Lines in the active language's habit: semicolons and decimal commas in French, as spreadsheets expect."""
+    """Yield a heading and a line for each payment, with the separators that spreadsheets of the active language expect.
+
+    English has commas and decimal points, French semicolons and decimal commas.
+    """
     language = get_language()
-    writer = csv.writer(Line(), delimiter="," if (language or "en").startswith("en") else ";")
+    writer = csv.writer(Echo(), delimiter="," if (language or "en").startswith("en") else ";")
     yield BYTE_ORDER_MARK + writer.writerow(headings())
     async for payment in payments.aiterator(chunk_size=BATCH):
         with override(language):

@@ -1,4 +1,4 @@
-"""The front desk's list: which days, whose, in which state, in which order."""
+"""Filters and sort order of the front desk's list of appointments."""
 
 import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from appointments.money import parse_number
 from ..models.payment import PaymentQuerySet
 from ..models.search import Tab
 
-# By time, the index on the start is read in order: the tie-break is the appointment's own key for that.
+# Ties between equal times are broken by the appointment's key, because the database can then read the index on `start`.
 SORTS = {
     "time": ("appointment__start", "appointment_id"),
     "-time": ("-appointment__start", "-appointment_id"),
@@ -31,9 +31,9 @@ amount_input = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
 
 
 class DayFilter(forms.Form):
-    """The day list's filters, as they stand in its URL; what makes no sense there counts as not given.
+    """The day list's filters, read from its query string; values that make no sense are ignored.
 
-    Amounts are typed by people, in major units, so that for these it is also told what is wrong.
+    People type the amounts, in major units, so errors in these two are shown as well.
     """
 
     q = forms.CharField(label=_("Search"), max_length=80, required=False)
@@ -73,11 +73,12 @@ class DayFilter(forms.Form):
 
     @property
     def amount_errors(self) -> list[str]:
+        """Return what is wrong with the amounts typed, as texts to show."""
         return [str(error) for name in ("amount_min", "amount_max") for error in self.errors.get(name, [])]
 
     @property
     def days(self) -> tuple[datetime.date, datetime.date] | None:
-        """First and last day shown; None for all dates, where a search always looks."""
+        """Return the first and last day shown, or None for all dates, which a text search always covers."""
         one = datetime.timedelta(days=1)
         if self.span == "week":
             monday = self.date - self.date.weekday() * one
@@ -88,7 +89,7 @@ class DayFilter(forms.Form):
         return None if self.span == "all" else (self.date, self.date)
 
     def narrow(self, payments: PaymentQuerySet) -> PaymentQuerySet:
-        """By all filters but the tab, whose counts are over these."""
+        """Return the payments that pass every filter but the tab: each tab shows its count of these."""
         if self.days:
             payments = payments.starting_between(*self.days)
         if practitioner := self.cleaned_data.get("practitioner"):
@@ -97,23 +98,24 @@ class DayFilter(forms.Form):
         return payments.matching(self.text)
 
     def rows(self, payments: PaymentQuerySet) -> PaymentQuerySet:
+        """Return those of the narrowed `payments` that the chosen tab shows, in order."""
         return self.sorted(payments.in_tab(self.tab))
 
     def sorted(self, payments: PaymentQuerySet) -> PaymentQuerySet:
         return payments.order_by(*SORTS[self.order])
 
     def query(self, **changes: object) -> str:
-        """This list's query string with some filters changed; those at their default are left out."""
-        now: dict[str, object] = {
+        """Return this list's query string with `changes` made, without filters at their default."""
+        current: dict[str, object] = {
             name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
         }
         defaults = {"day": str(timezone.localdate()), "period": "day"}
-        wanted = {name: str(value) for name, value in {**now, **changes}.items() if value not in (None, "")}
+        wanted = {name: str(value) for name, value in {**current, **changes}.items() if value not in (None, "")}
         return "?" + urlencode({name: value for name, value in wanted.items() if value != defaults.get(name)})
 
     @property
     def shift(self) -> dict[str, str]:
-        """Query strings one step back, today, and one step on."""
+        """Return the query strings of the period before, of today, and of the period after."""
         days = self.days or (self.date, self.date)
         one = datetime.timedelta(days=1)
         steps = {"back": days[0] - one, "today": None, "on": days[1] + one}
@@ -121,7 +123,7 @@ class DayFilter(forms.Form):
 
     @property
     def columns(self) -> dict[str, tuple[str, str]]:
-        """For each column that sorts: the query string of its heading, and its aria-sort."""
+        """Return, for each sortable column, the query string behind its heading and its aria-sort value."""
         found = {}
         for name in ("time", "patient", "amount"):
             turned = f"-{name}" if self.order == name else name
@@ -131,6 +133,6 @@ class DayFilter(forms.Form):
 
     @property
     def file_name(self) -> str:
-        """For downloads; says which days, never whom was searched for."""
+        """Return the name of a download, which names the days but never a person who was searched for."""
         days = self.days
         return "payments" if days is None else f"payments-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")

@@ -1,4 +1,4 @@
-"""Links that open one appointment's payment without signing in: for a QR code at the desk, or a message."""
+"""Signed links that open one payment without signing in, for a QR code at the desk or a message."""
 
 import base64
 import binascii
@@ -14,12 +14,16 @@ SIGNER = TimestampSigner(salt="payments.pay_link")
 
 
 def token_of(payment: Payment) -> str:
-    """The signed part of the link, about 80 characters; it names the payment and when it was made, nobody's name."""
+    """Return the signed part of the payment's link, about 80 characters that hold its public id and the time."""
     return SIGNER.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip("="))
 
 
 def payment_of(token: str) -> Payment:
-    """Raises SignatureExpired when the link is too old, else BadSignature or Payment.DoesNotExist."""
+    """Return the payment that a link's token opens.
+
+    Raises SignatureExpired when the token is older than VALID, and BadSignature or Payment.DoesNotExist when it was
+    never issued.
+    """
     name = SIGNER.unsign(token, max_age=VALID)
     try:
         public_id = uuid.UUID(bytes=base64.urlsafe_b64decode(f"{name}=="))

@@ -1,4 +1,4 @@
-"""What a receipt lists: each sum that came in or went back, with its date and way."""
+"""The lines of a receipt: each amount received or refunded, with its date and payment method."""
 
 import datetime
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ..models import Payment
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`amount` is in minor units of the payment's currency, negative when it was given back."""
+    """One amount on a receipt, in minor units of the payment's currency; a refund is negative."""
 
     when: datetime.datetime
     amount: int
@@ -23,7 +23,7 @@ class Line:
 
 
 def lines_of(payment: Payment) -> list[Line]:
-    """Oldest first; nothing that is still on its way."""
+    """Return the payment's receipt lines, oldest first, without money that is still on its way."""
     return sorted(_lines(payment), key=lambda line: line.when)
 
 

@@ -1,4 +1,4 @@
-"""Refunds that take two people: one asks, another with the right to it approves, and only then does Stripe hear."""
+"""Refunds that take two people: one requests it, another approves it, and only then is Stripe asked to refund."""
 
 import time
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ WAITING, APPROVED, DECLINED = "awaiting_approval", "approved", "declined"
 
 
 class OwnRefundError(Exception):
-    """Nobody approves what they asked for themself."""
+    """Raised when somebody approves the refund that they requested themself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A refund that waits. `amount` is in minor units of the payment's currency."""
+    """A requested refund that waits for approval. `amount` is in minor units of the payment's currency."""
 
     fact: Fact
 
@@ -45,27 +45,32 @@ class Asked:
 
 
 def takes_two(payment: Payment, amount: int) -> bool:
-    """Whether this much more would bring what was given back above what one person may decide alone."""
+    """Return whether refunding `amount` more needs a second person.
+
+    It does once the payment's refunds together exceed REFUND_APPROVAL_LIMITS. `amount` is in minor units.
+    """
     alone = settings.REFUND_APPROVAL_LIMITS.get(payment.currency)
     return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone
 
 
 def waiting(payment: Payment) -> list[Asked]:
-    """Oldest first."""
+    """Return the payment's refunds that wait for approval, oldest first."""
     facts = payment.facts.filter(kind=Kind.OBSERVATION, status=WAITING).select_related("actor")
     return [Asked(fact) for fact in facts]
 
 
 def ask(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
-    """Record that somebody asks for a refund; the same `key` again records nothing more."""
+    """Record that `actor` requests a refund of `amount` minor units; a second call with one `key` changes nothing."""
     wish = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
     ledger.record([wish], Cause(Source.REFUND, actor=actor))
 
 
 def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Refund what was asked for, once, whoever else approves at the same moment.
+    """Approve the request `key` and send its refund to Stripe, exactly once however many people approve it.
 
-    Raises OwnRefundError, and what `refunds.refund` raises: NotRefundableError leaves it waiting.
+    Raises OwnRefundError when `actor` made the request, NotRefundableError when too little is left (the request then
+    keeps waiting) or Stripe refuses, and StripeUnavailableError when Stripe does not answer (the refund then stays
+    pending).
     """
     requests: Sequence[StripeFact] = []
     with transaction.atomic():
@@ -81,7 +86,7 @@ def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Give nothing back. Whoever asked may do so too: they changed their mind."""
+    """Close the request `key` without a refund. The person who made it may do so as well, to take it back."""
     with transaction.atomic():
         _, asked = _locked(payment, key)
         if asked is not None:
@@ -89,6 +94,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, Asked | None]:
+    """Return the payment, its row locked, and its request `key` if that still waits."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((asked for asked in waiting(row) if asked.key == key), None)
 

@@ -1,4 +1,4 @@
-"""What waits in the review queue: each exceptional case in words, with the one safe thing to do about it."""
+"""The cases of the review queue: each exceptional payment in words, with the one safe action to take."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -40,10 +40,12 @@ BUTTONS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
+    """One reason why a payment needs a person."""
+
     payment: Payment
     review: Review
     stripe_url: str = ""
-    first: bool = False  # of its payment's cases, where the payment itself is shown
+    first: bool = False  # whether it is listed first among its payment's cases, and so shows the payment's status
 
     @property
     def words(self) -> str:
@@ -55,12 +57,13 @@ class Case:
 
     @property
     def deadline(self) -> datetime.datetime | None:
+        """Return until when a dispute can be answered; other cases have no deadline."""
         due_by = self.payment.dispute_due_by if self.review == Review.DISPUTE_DEADLINE else None
         return datetime.datetime.fromtimestamp(due_by, timezone.get_current_timezone()) if due_by else None
 
     @property
     def action(self) -> str:
-        """Which button helps: "ask", "stripe", "refund", "take" or "look"."""
+        """Return which button to offer: "ask", "approve", "stripe", "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
         if self.payment.owed:
@@ -69,7 +72,7 @@ class Case:
 
 
 def cases_of(payments: Iterable[Payment]) -> list[Case]:
-    """One case for each reason, those with a deadline first, then the oldest."""
+    """Return a case for each of the payments' reviews: by deadline first, then the longest unchanged payment first."""
     far = timezone.now() + datetime.timedelta(days=3650)
     cases = sorted(_cases(payments), key=lambda case: (case.deadline or far, case.payment.updated_at))
     first = {case.payment.pk: case for case in reversed(cases)}
@@ -83,9 +86,12 @@ def _cases(payments: Iterable[Payment]) -> Iterator[Case]:
 
 
 def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
-    """The payment, or the dispute that this review is about, in Stripe's Dashboard; "" without Stripe."""
+    """Return the page of the payment, or of the dispute under `review`, in Stripe's Dashboard.
+
+    Return "" when Stripe took no part in the payment.
+    """
     if not settings.REAL_STRIPE:
-        return str(settings.STRIPE_API_HOST)  # a stand-in has one page for everything
+        return str(settings.STRIPE_API_HOST)  # the sandbox shows everything on one page
     root = "https://dashboard.stripe.com" + ("" if settings.STRIPE_LIVE_MODE else "/test")
     facts = {row.kind: row for row in payment.facts.all()}
     if review == Review.DISPUTE_DEADLINE and Kind.DISPUTE in facts:

@@ -1,4 +1,4 @@
-"""Who at the clinic may give money back, how much of it, and who may take lists away."""
+"""Groups of staff, their permissions, and how much each person may refund."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ GROUPS = {
 
 
 def make_groups(**kwargs: Any) -> None:
-    """Create the groups that are missing after a migration; keep existing groups as the manager set them up."""
+    """Create missing groups after a migration; existing groups keep the permissions that a manager gave them."""
     for name, codenames in GROUPS.items():
         group, created = Group.objects.get_or_create(name=name)
         if created:
@@ -33,7 +33,7 @@ def make_groups(**kwargs: Any) -> None:
 
 
 def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:
-    """How much of this payment the user may have given back in all, in minor units; 0 for no refunds."""
+    """Return up to which total, in minor units, the user may refund this payment; 0 if they may not refund."""
     if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):

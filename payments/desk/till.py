@@ -1,4 +1,4 @@
-"""Money that changes hands at the desk, without Stripe."""
+"""Payments taken at the front desk, without Stripe."""
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
@@ -12,10 +12,10 @@ from ..models import Payment
 
 
 def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str) -> None:
-    """Record `amount` minor units taken at the desk; an open Checkout Session is expired afterwards.
+    """Record `amount` minor units taken at the desk, then expire Checkout Sessions open for money no longer due.
 
-    A second call with the same `key`, as from a form that was sent twice, does nothing. Raises NotPayableError when
-    that much isn't due.
+    A second call with one `key`, as from a form that was sent twice, records nothing. Raises NotPayableError when
+    `amount` is more than is owed.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -29,5 +29,5 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractU
 
 
 def was_taken(payment: Payment, key: str) -> bool:
-    """Whether `take_payment` was called with this key."""
+    """Return whether `take_payment` has recorded a payment with this key."""
     return payment.facts.filter(stripe_id=f"offline_{key}").exists()

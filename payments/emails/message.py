@@ -1,4 +1,4 @@
-"""What an e-mail says, and in which language."""
+"""Compose the e-mails about payments, in the patient's language."""
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -14,7 +14,7 @@ from ..models import Correspondent, Email
 
 Kind = Email.Kind
 
-# The subject shows on a locked phone: nothing but the matter and the appointment's random reference.
+# A locked phone shows the subject, so it holds only the topic and the appointment's random reference.
 SUBJECTS = {
     Kind.RECEIPT: _("Your receipt"),
     Kind.REFUND: _("Your refund"),
@@ -28,6 +28,7 @@ WORDS = {
 
 
 def remember_language(user: AbstractUser, language: str) -> None:
+    """Store the language of the page on which the user last paid."""
     Correspondent.objects.update_or_create(user_id=user.pk, defaults={"language": language})
 
 
@@ -40,7 +41,7 @@ def language_of(user: AbstractUser) -> str:
 
 
 def message_of(email: Email, connection: object = None) -> EmailMultiAlternatives:
-    """In the patient's language; names nobody, no practitioner and no service."""
+    """Return the message to send. It names no patient, practitioner or service, because others may read it."""
     change, payment = email.change, email.change.payment
     patient = payment.appointment.patient
     paid = email.kind != Kind.DEBIT_FAILED
@@ -77,6 +78,6 @@ def _reference(email: Email) -> str:
 
 
 def _message_id(email: Email) -> str:
-    """The same at every try, so that mail programs show one message."""
+    """Return a Message-ID that stays the same at every retry, so that mail programs show one message."""
     host = settings.SITE_URL.split("//")[-1].split(":")[0]
     return f"<{email.change.payment.public_id}.{email.change.version}@{host}>"

@@ -1,7 +1,7 @@
-"""Receipts and refund notices by e-mail: each once, after the commit, by a worker of its own.
+"""Queue and send receipts and refund notices, in a worker process of their own.
 
-What happened is read off the staff feed, which is written with each move, so that a webhook waits for no mail server.
-A try that a crash cut short is made again with the same Message-ID.
+The worker reads the staff feed, to which every committed change of a payment is appended, so that no webhook waits for
+a mail server. Each e-mail is sent once; if the worker dies while sending, it sends again with the same Message-ID.
 """
 
 import datetime
@@ -23,31 +23,35 @@ logger = logging.getLogger(__name__)
 Kind = Email.Kind
 
 BATCH = 100
-STALE = datetime.timedelta(days=3)  # what is older, as after a long outage of this worker, is told no more
+STALE = datetime.timedelta(days=3)  # changes older than this, as after a long outage of the worker, get no e-mail
 DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 READER = "emails"
 
 
 def switched_on() -> bool:
+    """Return whether a mail server is configured."""
     return settings.EMAIL_BACKEND != DUMMY
 
 
 def unread() -> QuerySet[FeedEntry]:
-    """Moves that were not looked at yet, in the order of their commits."""
+    """Return the staff feed's entries that the worker has not read yet, in commit order."""
     seq = FeedReader.objects.filter(name=READER).values_list("seq", flat=True).first() or 0
     return FeedEntry.objects.filter(feed__audience=STAFF, seq__gt=seq).order_by("seq")
 
 
 def queue() -> list[Email]:
-    """Make a row for each move to tell of since the last call; rows and how far was read are committed together."""
-    made: list[Email] = []
-    while (found := _queue_batch()) is not None:
-        made += found
-    return made
+    """Create an Email row for each new change that deserves one, and return the rows.
+
+    Rows are committed with the reader's new position in the feed, so no change gets two.
+    """
+    emails: list[Email] = []
+    while (batch := _queue_batch()) is not None:
+        emails += batch
+    return emails
 
 
 def _queue_batch() -> list[Email] | None:
-    """None when nothing is left to read."""
+    """Queue e-mails for the next entries of the feed; return None when there is none left to read."""
     with transaction.atomic():
         FeedReader.objects.get_or_create(name=READER)
         reader = FeedReader.objects.select_for_update().get(name=READER)
@@ -62,7 +66,7 @@ def _queue_batch() -> list[Email] | None:
 
 
 def email_about(change: StatusChange) -> Email | None:
-    """Unsaved; None when there is nothing to tell, nobody to tell it to, or it is too late."""
+    """Return an unsaved e-mail on the change, or None if it needs none, is stale, or the patient has no address."""
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
     last = StatusChange.objects.filter(payment=change.payment, version=change.version - 1).first()
@@ -76,8 +80,9 @@ def email_about(change: StatusChange) -> Email | None:
 
 
 def send_due() -> tuple[int, int]:
-    """Try what is due, over one connection. Returns how many were sent and how many tries failed."""
-    Email.objects.unsent().filter(change__payment__appointment__patient__email="").delete()  # nobody there any more
+    """Send the e-mails that are due, over one connection; return how many were sent and how many failed."""
+    # A patient's address may have been removed since their e-mail was queued.
+    Email.objects.unsent().filter(change__payment__appointment__patient__email="").delete()
     due = list(Email.objects.due().select_related("change__payment__appointment__patient")[:BATCH])
     if not due:
         return 0, 0
@@ -95,11 +100,12 @@ def send_due() -> tuple[int, int]:
 
 
 def _try(email: Email, connection: object, down: str) -> bool:
+    """Send one e-mail and store the result; `down` names the error if the connection could not be opened."""
     error, hopeless = down, False
     if not down:
         try:
             message_of(email, connection).send()
-        except Exception as raised:  # noqa: BLE001 - one e-mail must not stop the others
+        except Exception as raised:  # noqa: BLE001 - one e-mail that fails must not stop the others
             error, hopeless = type(raised).__name__, _is_hopeless(raised)
     about = {"email_id": email.pk, "payment_id": str(email.change.payment.public_id), "kind": email.kind}
     if error:
@@ -112,7 +118,10 @@ def _try(email: Email, connection: object, down: str) -> bool:
 
 
 def _is_hopeless(error: Exception) -> bool:
-    """Whether the address itself is wrong (https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1: 5yz is for good)."""
+    """Return whether a retry can't help, because the server refused the address for good or a header is malformed.
+
+    Replies of 500 and above are permanent: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1
+    """
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _said in error.recipients.values())
     return isinstance(error, BadHeaderError)
