@@ -43,7 +43,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [path("week/", view, name="clinic_appointments_appointment_week"), *super().get_urls()]
 
     def book_week(self, request: HttpRequest) -> HttpResponseBase:
-        """Propose free times, show what the lines mean, and book them; each step is a button of the same form."""
+        """Propose free times, preview the lines or book them, depending on which of the form's buttons was pressed."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = WeekForm(request.POST or None)
@@ -68,6 +68,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/clinic_appointments/appointment/week.html", context)
 
     def _book(self, request: HttpRequest, form: WeekForm, lines: Sequence[Line]) -> None:
+        """Book the lines that can be booked, and say how many were and how many had been before."""
         booked = 0
         for line in filter(lambda line: line.bookable, lines):
             if appointment := week.book(line, form.terms, request.user):  # type: ignore[arg-type]
@@ -81,7 +82,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _with_free_times(form: WeekForm) -> WeekForm:
-    """The same with a line for each time that is free and not in the lines yet."""
+    """Return a copy of the form whose lines also hold each free time that they did not name yet."""
     chosen = form.cleaned_data
     times = week.free_times(form.terms, form.days, chosen["first"], chosen["last"])
     listed = week.times_in(chosen["lines"])
@@ -90,6 +91,6 @@ def _with_free_times(form: WeekForm) -> WeekForm:
     data: Any = form.data
     data = data.copy()
     data["lines"] = "\n".join(line for line in lines if line.strip())
-    again = WeekForm(data)
-    again.is_valid()
-    return again
+    extended = WeekForm(data)
+    extended.is_valid()
+    return extended

@@ -1,4 +1,4 @@
-"""An appointment for the patient's own calendar. https://www.rfc-editor.org/rfc/rfc5545"""
+"""Write an appointment as an iCalendar file: https://www.rfc-editor.org/rfc/rfc5545"""
 
 import datetime
 
@@ -8,7 +8,11 @@ LINE_OCTETS = 75
 
 
 def to_ics(appointment: Appointment, *, title: str, where: str, host: str) -> str:
-    """One VEVENT. Says no more than the title: calendars are shared and synchronised."""
+    """Return a calendar with the appointment as its one event.
+
+    `title` is all that it says of the visit, because calendars are shared and synchronised. `where` is the clinic and
+    `host` the site's domain, which makes the event's UID unique.
+    """
     lines = [
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
@@ -32,13 +36,14 @@ def _utc(moment: datetime.datetime) -> str:
 
 
 def _text(text: str) -> str:
+    """Escape `text` for a property's value."""
     for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
         text = text.replace(plain, escaped)
     return text
 
 
 def _folded(line: str) -> str:
-    """Lines of at most 75 octets, none cut within a character."""
+    """Fold a line into parts of at most 75 octets without cutting a character."""
     parts: list[str] = []
     part = ""
     for character in line:

@@ -1,4 +1,4 @@
-"""What is filled in to book a week at once."""
+"""The form to book a practitioner's week at once."""
 
 import datetime
 from typing import Any
@@ -23,6 +23,7 @@ def next_monday() -> datetime.date:
 
 
 def clock(hour: int) -> dict[str, Any]:
+    """Return the arguments of a time field that shows `hour` at first."""
     return {
         "initial": datetime.time(hour),
         "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
@@ -30,6 +31,8 @@ def clock(hour: int) -> dict[str, Any]:
 
 
 class WeekForm(forms.Form):
+    """What all appointments of a week have in common, and a line for each of them."""
+
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
     service = forms.CharField(label=_("service"), max_length=120)
     minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
@@ -71,11 +74,12 @@ class WeekForm(forms.Form):
 
     @property
     def terms(self) -> Terms:
+        """Return what the appointments have in common, once the form is valid."""
         return Terms(**{name: self.cleaned_data[name] for name in Terms.__dataclass_fields__})
 
     @property
     def days(self) -> list[datetime.date]:
-        """The chosen days of that week, Monday first."""
+        """Return the chosen weekdays of the week that holds the date `week`, Monday first."""
         day: datetime.date = self.cleaned_data["week"]
         monday = day - datetime.timedelta(days=day.weekday())
         return [monday + datetime.timedelta(days=number) for number in sorted(self.cleaned_data["weekdays"])]

@@ -1,4 +1,4 @@
-"""Who comes when, and at what price. Knows nothing of payments."""
+"""Practitioners and appointments with their price. Nothing here depends on payments."""
 
 import datetime
 import secrets
@@ -13,11 +13,11 @@ from django.utils.translation import gettext_lazy as _
 
 from .signals import appointment_saved
 
-REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # nothing that is misread aloud: no 0 O 1 I L
+REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
 
 def new_reference() -> str:
-    """Eight characters that a patient can read out at the desk, such as "K7QM2XPA"."""
+    """Return eight random characters that a patient can read out at the desk, such as "K7QM2XPA"."""
     return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
 
 
@@ -37,13 +37,15 @@ class Practitioner(models.Model):
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
     def taking(self, start: datetime.datetime, end: datetime.datetime) -> Self:
-        """Those that take up some of this time; canceled ones don't."""
+        """Return the appointments, except canceled ones, that overlap the time from `start` to `end`."""
         return self.filter(start__lt=end, end__gt=start).exclude(status=Appointment.Status.CANCELED)
 
     def upcoming(self) -> Self:
+        """Return the appointments that have not ended yet, the next one first."""
         return self.filter(end__gte=timezone.now()).order_by("start")
 
     def past(self) -> Self:
+        """Return the appointments that have ended, the latest first."""
         return self.filter(end__lt=timezone.now()).order_by("-start")
 
 
@@ -90,7 +92,7 @@ class Appointment(models.Model):
         return self.reference
 
     def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
-        """Save, and tell whoever bills for appointments in the same transaction. `actor` is who did it."""
+        """Save and send `appointment_saved` in one transaction. `actor` is the user who changed the appointment."""
         with transaction.atomic():
             super().save(*args, **kwargs)
             appointment_saved.send(Appointment, appointment=self, actor=actor)
@@ -104,6 +106,6 @@ class Appointment(models.Model):
         return self.status == self.Status.CANCELED
 
     def slot_resold(self) -> bool:
-        """Whether another appointment takes some of the same practitioner's time."""
+        """Return whether another appointment with this practitioner overlaps this one's time."""
         others = Appointment.objects.taking(self.start, self.end).exclude(pk=self.pk)
         return others.filter(practitioner=self.practitioner_id).exists()

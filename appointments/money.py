@@ -1,4 +1,7 @@
-"""Amounts are integers in Stripe's minor unit with a lower-case ISO 4217 currency beside them; never floats."""
+"""Convert, format and parse amounts of money.
+
+An amount is an integer in Stripe's minor unit beside a lower-case ISO 4217 currency, never a float.
+"""
 
 import re
 from decimal import Decimal
@@ -9,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext as _
 
-# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX have no decimals when shown,
-# but Stripe counts them in hundredths (#special-cases).
+# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX are shown without decimals,
+# although Stripe counts them in hundredths (#special-cases).
 ZERO_DECIMAL = frozenset(
     {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
 )
@@ -20,21 +23,22 @@ LARGEST = 99_999_999  # minor units, https://docs.stripe.com/currencies#minimum-
 
 
 def exponent(currency: str) -> int:
-    """Decimal places of Stripe's minor unit: 0, 2 or 3."""
+    """Return the number of decimal places of Stripe's minor unit: 0, 2 or 3."""
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 
 def decimals_shown(currency: str) -> int:
+    """Return the number of decimal places that people write in this currency."""
     return 0 if currency in SHOWN_WHOLE else exponent(currency)
 
 
 def to_decimal(amount: int, currency: str) -> Decimal:
-    """Minor units -> major units, exact: (1234, "eur") -> Decimal("12.34")."""
+    """Convert minor to major units exactly: (1234, "eur") -> Decimal("12.34")."""
     return Decimal(amount).scaleb(-exponent(currency))
 
 
 def format_amount(amount: int, currency: str) -> str:
-    """Minor units -> text in the active language: (123450, "eur") -> "1 234,50 €" in French."""
+    """Format minor units for display in the active language: (123450, "eur") -> "1 234,50 €" in French."""
     return _formatted(amount, currency, to_locale(get_language() or "en"))
 
 
@@ -50,15 +54,15 @@ def _formatted(amount: int, currency: str, locale: str) -> str:
 
 
 def number_text(amount: int, currency: str) -> str:
-    """Minor units -> what a person would type for it, in the active language: (5000, "eur") -> "50,00" in French."""
+    """Format minor units as a person would type them in the active language: (5000, "eur") -> "50,00" in French."""
     text = f"{to_decimal(amount, currency):.{decimals_shown(currency)}f}"
     return text if (get_language() or "en").startswith("en") else text.replace(".", ",")
 
 
 def parse_number(text: str) -> Decimal:
-    """What a person typed, in the active language ("12,50" or "12.50") -> major units, exact; at most three decimals.
+    """Parse a number that a person typed in the active language, such as "12,50" or "12.50", exactly.
 
-    Raises ValidationError for anything but a plain number of zero or more.
+    Raises ValidationError for anything but a plain number of zero or more with at most three decimals.
     """
     separators = "." if (get_language() or "en").startswith("en") else ".,"
     plain = re.sub(r"\s", "", text)
@@ -68,10 +72,9 @@ def parse_number(text: str) -> Decimal:
 
 
 def parse_amount(text: str, currency: str) -> int:
-    """The same -> minor units.
+    """Parse an amount of `currency` that a person typed, in major units, and return it in minor units.
 
-    Raises ValidationError for anything but a positive plain number with no more decimals than the currency has,
-    LARGEST at most.
+    Raises ValidationError unless it is above zero, at most LARGEST, and has no more decimals than the currency.
     """
     number = parse_number(text)
     if -int(number.as_tuple().exponent) > decimals_shown(currency):  # 12.500 may have been meant as thousands

@@ -1,4 +1,4 @@
-"""Sent inside the transaction that saves an appointment, so that whoever bills for it succeeds or fails with it."""
+"""The signal that Appointment.save sends in its transaction, so that billing commits or rolls back with it."""
 
 from django.dispatch import Signal
 

@@ -1,4 +1,4 @@
-"""A week's bookings at once: free times are proposed, lines of "date time patient" are read, checked and booked."""
+"""Book a week at once: propose free times, then parse, check and book lines of "date time patient"."""
 
 import datetime
 import re
@@ -20,7 +20,7 @@ DATES = ("%Y-%m-%d", "%d/%m/%Y")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all of these appointments have in common. `price` is in minor units of `currency`."""
+    """What the appointments of a week have in common. `price` is in minor units of `currency`."""
 
     practitioner: Practitioner
     service: str
@@ -35,14 +35,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as it was understood; `problem` says why it can't be booked, `there` that it has been already."""
+    """A parsed line. `problem` says why it can't be booked; `there` is set if it has been booked before."""
 
     number: int
     text: str
     start: datetime.datetime | None = None
     patient: AbstractUser | None = None
     problem: str = ""
-    there: str = ""  # the reference
+    there: str = ""  # the reference of the appointment that this line booked before
 
     @property
     def bookable(self) -> bool:
@@ -52,7 +52,10 @@ class Line:
 def free_times(
     terms: Terms, days: Iterable[datetime.date], first: datetime.time, last: datetime.time
 ) -> Iterator[datetime.datetime]:
-    """When the practitioner could begin an appointment that ends by `last`, in the clinic's time zone."""
+    """Yield each free start on `days`, from `first` on, of an appointment that ends by `last`.
+
+    Times of day are in the clinic's time zone.
+    """
     for day in days:
         start = timezone.make_aware(datetime.datetime.combine(day, first))
         close = timezone.make_aware(datetime.datetime.combine(day, last))
@@ -64,23 +67,27 @@ def free_times(
 
 
 def read(text: str, terms: Terms) -> list[Line]:
-    """The lines that name a patient or aren't understood, each checked against appointments and the lines before."""
+    """Parse and check the lines of `text`, leaving out times without a patient.
+
+    A line is checked against existing appointments and the lines before it.
+    """
     lines: list[Line] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        understood = _understood(Line(number, line.strip()))
-        if understood.patient or understood.problem:
-            lines.append(_checked(understood, terms, lines))
+        parsed = _parsed(Line(number, line.strip()))
+        if parsed.patient or parsed.problem:
+            lines.append(_checked(parsed, terms, lines))
     return lines
 
 
 def times_in(text: str) -> set[datetime.datetime]:
-    """When the lines begin, with or without a patient."""
-    return {start for line in text.splitlines() if (start := _understood(Line(0, line.strip())).start)}
+    """Return the start times in the lines of `text`, with or without a patient."""
+    return {start for line in text.splitlines() if (start := _parsed(Line(0, line.strip())).start)}
 
 
-def _understood(line: Line) -> Line:
+def _parsed(line: Line) -> Line:
+    """Return the line with its start and patient, or with the problem that prevents reading them."""
     match = LINE.fullmatch(line.text)
     day = _day(match[1]) if match else None
     if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
@@ -108,7 +115,7 @@ def _day(text: str) -> datetime.date | None:
 
 
 def patients_called(name: str) -> QuerySet[AbstractUser]:
-    """By login, e-mail address, or first and last name in either order."""
+    """Return active users with this login, e-mail address, or first and last name in either order."""
     words = name.split()
     wanted = Q(username__iexact=name) | Q(email__iexact=name)
     for cut in range(1, len(words)):
@@ -119,16 +126,17 @@ def patients_called(name: str) -> QuerySet[AbstractUser]:
 
 
 def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
+    """Return the line with a problem if it clashes with the lines `before` it or with an existing appointment."""
     if line.problem or line.start is None or line.patient is None:
         return line
-    same = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
-    if same:
-        return replace(line, problem=_("At the same time as line %(number)s.") % {"number": same[0].number})
+    clashing = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
+    if clashing:
+        return replace(line, problem=_("At the same time as line %(number)s.") % {"number": clashing[0].number})
     return _compared(line, line.start, terms)
 
 
 def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
-    """With what is booked already."""
+    """Return the line with `there` or a problem if existing appointments already hold its time."""
     meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
     near = Appointment.objects.taking(start, start + terms.length)
     if there := near.filter(meant).first():
@@ -144,7 +152,10 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
 
 
 def book(line: Line, terms: Terms, actor: AbstractUser) -> Appointment | None:
-    """None when it can't be booked any more. One transaction each, so that live feeds are locked only briefly."""
+    """Book the line and return its appointment, or None if its time was taken meanwhile.
+
+    Each line is booked in a transaction of its own, so that live feeds are locked only briefly.
+    """
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)
         if line.start is None or not _compared(line, line.start, terms).bookable:

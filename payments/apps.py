@@ -41,6 +41,7 @@ class PaymentsConfig(AppConfig):
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
+    """Create or update the payment of a saved appointment, in the appointment's transaction."""
     from . import ledger
     from .gateway import checkout
 
@@ -49,6 +50,7 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
+    """Announce a change's new feed entries to all processes, after its commit."""
     from .live import hints
 
     hints.publish(entries)

@@ -5,7 +5,7 @@ from .logs import request_id
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    """Return what every page shows: the clinic, whether money is real, and the request's id for error pages."""
+    """Return what every page may show: the clinic, whether money is real, and the request's id for error reports."""
     return {
         "clinic_name": settings.CLINIC_NAME,
         "clinic_address": settings.CLINIC_ADDRESS,

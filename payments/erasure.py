@@ -1,4 +1,4 @@
-"""Forgetting a person while the money record stays: amounts, statuses, times and Stripe's ids."""
+"""Erase a person's data but keep the money record: amounts, statuses, times and Stripe's ids."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  
 
 
 class NotErasableError(Exception):
-    """Somebody still needs this person's name; the message says who."""
+    """Raised when a person can't be erased yet; the message says why."""
 
 
 def reason_against(user: AbstractUser) -> str:
-    """Why this person can't be forgotten yet; "" when they can."""
+    """Return why this person can't be erased yet, or "" when they can."""
     payments = _payments(user)
     if user.is_staff or user.is_superuser:
         return "is staff: their name stands for what they did. Deactivate the account instead."
@@ -35,9 +35,10 @@ def reason_against(user: AbstractUser) -> str:
 
 
 def erase(user: AbstractUser) -> dict[str, int]:
-    """Drop name, e-mail, phone, login, services, notes and what Stripe told of the payer; how many of each were there.
+    """Erase the user's name, e-mail address, phone, login, services, notes and payer details; return counts of what went.
 
-    Raises NotErasableError. Backups, e-mails that were sent and Stripe's own records are not reached.
+    Backups, e-mails that were sent and Stripe's own records are not reached. Raises NotErasableError when the user is
+    staff, or has payments or appointments to come.
     """
     if reason := reason_against(user):
         raise NotErasableError(reason)
@@ -62,7 +63,7 @@ def _payments(user: AbstractUser) -> Any:
 
 
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
-    """Of these payments: Stripe's, and ours, which are in its objects' metadata."""
+    """Return the ids by which Stripe's objects can name these payments: Stripe's own, and ours from their metadata."""
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
@@ -71,7 +72,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
 
 
 def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
-    """The admin's log quotes names as they were."""
+    """Blank the names that the admin's log copied from the user and their appointments; return how many lines."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]
@@ -80,13 +81,14 @@ def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]")
 
 
 def _sign_out(user: AbstractUser) -> int:
+    """Delete the user's sessions and return how many there were."""
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)
 
 
 def _forget_login(user: AbstractUser) -> None:
-    """The row stays, because appointments point at it; the e-mail addresses and second factors of the account go."""
+    """Delete the account's e-mail addresses and second factors and blank its row, which appointments refer to."""
     for related in ("emailaddress_set", "authenticator_set"):
         getattr(user, related).all().delete()
     user.username = f"erased-{user.pk}"

@@ -1,4 +1,4 @@
-"""What people fill in about money."""
+"""Forms for payments taken at the desk, refunds and notes."""
 
 import uuid
 from typing import Any
@@ -15,7 +15,10 @@ from .models import Payment
 
 
 class AmountField(forms.CharField):
-    """An amount typed in major units ("12,50"); `cleaned_data` has it in minor units of `currency`."""
+    """A field for an amount typed in major units ("12,50"), which `cleaned_data` holds in minor units of `currency`.
+
+    `most` is the highest valid amount, in minor units.
+    """
 
     def __init__(self, *, currency: str, most: int, **options: Any) -> None:
         self.currency, self.most = currency, most
@@ -35,7 +38,7 @@ class AmountField(forms.CharField):
 
 
 class NoteForm(forms.Form):
-    """A note for colleagues; `key` is made with the form."""
+    """A note for colleagues; the `key` rendered into the form makes sending it twice harmless."""
 
     text = forms.CharField(
         label=_("Note for colleagues"), max_length=1000, widget=forms.Textarea({"rows": 2, "autocomplete": "off"})
@@ -60,7 +63,7 @@ class TakePaymentForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """How much goes back: all that is left, what was paid too much, or another part."""
+    """How much to refund (all that is left, what was overpaid, or another amount), and why."""
 
     reason = forms.ChoiceField(
         label=_("Reason"),
@@ -72,7 +75,7 @@ class RefundForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, payment: Payment, limit: int) -> None:
-        """`limit` is what this person may have given back of the payment in all, in minor units."""
+        """Take `limit`, the total in minor units up to which this person may refund the payment."""
         self.currency = payment.currency
         self.allowed = limit - payment.amount_refunded - payment.amount_refund_pending
         self.amounts = {"overpaid": payment.amount_overpaid, "full": payment.refundable}
@@ -107,10 +110,10 @@ class RefundForm(forms.Form):
 
     @property
     def total(self) -> int:
-        """Minor units to give back, once valid."""
+        """Return the amount to refund in minor units, once the form is valid."""
         return self.amounts.get(self.cleaned_data["scope"]) or int(self.cleaned_data["amount"])
 
     @property
     def amount_text(self) -> str:
-        """The amount as the next page sends it back: this sum, whatever happens to the payment meanwhile."""
+        """Return the amount as text for the confirmation page, which sends exactly this sum even if more is paid."""
         return number_text(self.total, self.currency)

@@ -36,9 +36,9 @@ class Leg:
 def legs() -> Iterator[Leg]:
     """Yield each leg of the newest changes that came from Stripe and went to a patient's open page, in one query."""
     newest = FeedEntry.objects.order_by("-pk").values("pk")[:NEWEST]
-    pushed_entries = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
+    entries = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
     receipt = EventReceipt.objects.filter(stripe_event_id=OuterRef("change__stripe_event_id")).values("received_at")
-    moments = pushed_entries.annotate(received=Subquery(receipt)).values_list(
+    moments = entries.annotate(received=Subquery(receipt)).values_list(
         "change__occurred_at", "received", "change__created_at", "pushed_at", "seen_at"
     )
     took: defaultdict[str, list[float]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Refunds that take two people: one requests it, another approves it, and only then is Stripe asked to refund."""
+"""Refunds that need two people: one requests it, another approves it, and only then it is sent to Stripe."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class OwnRefundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RefundRequest:
     """A requested refund that waits for approval. `amount` is in minor units of the payment's currency."""
 
     fact: Fact
@@ -40,11 +40,11 @@ class Asked:
         return str(self.fact.details.get("reason", ""))
 
     @property
-    def by(self) -> AbstractUser | None:
+    def requester(self) -> AbstractUser | None:
         return self.fact.actor
 
 
-def takes_two(payment: Payment, amount: int) -> bool:
+def needs_approval(payment: Payment, amount: int) -> bool:
     """Return whether refunding `amount` more needs a second person.
 
     It does once the payment's refunds together exceed REFUND_APPROVAL_LIMITS. `amount` is in minor units.
@@ -53,16 +53,16 @@ def takes_two(payment: Payment, amount: int) -> bool:
     return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone
 
 
-def waiting(payment: Payment) -> list[Asked]:
+def waiting(payment: Payment) -> list[RefundRequest]:
     """Return the payment's refunds that wait for approval, oldest first."""
     facts = payment.facts.filter(kind=Kind.OBSERVATION, status=WAITING).select_related("actor")
-    return [Asked(fact) for fact in facts]
+    return [RefundRequest(fact) for fact in facts]
 
 
-def ask(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
+def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
     """Record that `actor` requests a refund of `amount` minor units; a second call with one `key` changes nothing."""
-    wish = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
-    ledger.record([wish], Cause(Source.REFUND, actor=actor))
+    fact = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
+    ledger.record([fact], Cause(Source.REFUND, actor=actor))
 
 
 def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
@@ -72,33 +72,33 @@ def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
     keeps waiting) or Stripe refuses, and StripeUnavailableError when Stripe does not answer (the refund then stays
     pending).
     """
-    requests: Sequence[StripeFact] = []
+    refund_facts: Sequence[StripeFact] = []
     with transaction.atomic():
-        row, asked = _locked(payment, key)
-        if asked is None:
+        row, waiting_request = _locked(payment, key)
+        if waiting_request is None:
             return
-        if asked.fact.actor_id == actor.pk:
+        if waiting_request.fact.actor_id == actor.pk:
             raise OwnRefundError
-        requests = refunds.reserve(row, asked.amount, asked.reason, actor, key)
-        _settle(asked, APPROVED, actor)
-    for request in requests:
-        refunds.send(payment, request, actor)
+        refund_facts = refunds.reserve(row, waiting_request.amount, waiting_request.reason, actor, key)
+        _settle(waiting_request, APPROVED, actor)
+    for fact in refund_facts:
+        refunds.send(payment, fact, actor)
 
 
 def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
     """Close the request `key` without a refund. The person who made it may do so as well, to take it back."""
     with transaction.atomic():
-        _, asked = _locked(payment, key)
-        if asked is not None:
-            _settle(asked, DECLINED, actor)
+        _, waiting_request = _locked(payment, key)
+        if waiting_request is not None:
+            _settle(waiting_request, DECLINED, actor)
 
 
-def _locked(payment: Payment, key: str) -> tuple[Payment, Asked | None]:
+def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
     """Return the payment, its row locked, and its request `key` if that still waits."""
     row = Payment.objects.locked().get(pk=payment.pk)
-    return row, next((asked for asked in waiting(row) if asked.key == key), None)
+    return row, next((each for each in waiting(row) if each.key == key), None)
 
 
-def _settle(asked: Asked, status: str, actor: AbstractUser) -> None:
-    decided = replace(asked.fact.value, status=status, as_of=int(time.time()))
+def _settle(waiting_request: RefundRequest, status: str, actor: AbstractUser) -> None:
+    decided = replace(waiting_request.fact.value, status=status, as_of=int(time.time()))
     ledger.record([decided], Cause(Source.REFUND, actor=actor))

@@ -1,4 +1,4 @@
-"""The live components, see docs/components.md. Built into every template, no {% load %} needed."""
+"""Template tags of the live components (docs/components.md), available in every template without {% load %}."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -24,20 +24,20 @@ register = template.Library()
 
 @register.filter
 def money(amount: int, currency: str) -> str:
-    """Minor units -> text: `{{ payment.amount_due|money:payment.currency }}`."""
+    """Format minor units of a currency: `{{ payment.amount_due|money:payment.currency }}`."""
     return format_amount(amount, currency)
 
 
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """One of templates/icons/, made once: `{% icon "receipt" %}`."""
+    """Render an icon of templates/icons/, cached in the process: `{% icon "receipt" %}`."""
     return mark_safe(render_to_string(f"icons/{name}.html"))  # noqa: S308 a file of ours
 
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
 def payment_notification_provider(context: Context) -> dict[str, Any]:
-    """What makes a page live: once in base.html. Nothing when no one is signed in."""
+    """Render what makes a page live, once in base.html; nothing when nobody is signed in."""
     request: Any = context.get("request")
     feed = getattr(request, "live_feed", "")
     if not feed:
@@ -50,31 +50,31 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
 
 @register.inclusion_tag("payments/_payment_status_notifier.html")
 def payment_status_notifier() -> dict[str, Any]:
-    """Where toasts appear: once in base.html."""
+    """Render the region where toasts appear, once in base.html."""
     return {}
 
 
 @register.inclusion_tag("payments/_payment_connection_state.html")
 def payment_connection_state() -> dict[str, Any]:
-    """Whether the page is live, in words."""
+    """Render words that say whether the page is live."""
     return {}
 
 
 @register.inclusion_tag("payments/_payment_refresh_button.html", takes_context=True)
 def payment_refresh_button(context: Context) -> dict[str, Any]:
-    """Asks at once; without JavaScript it loads the page again."""
+    """Render the button that fetches changes at once; without JavaScript it reloads the page."""
     return {"request": context.get("request")}
 
 
 @register.inclusion_tag("payments/_payment_status_display.html", takes_context=True)
 def payment_status_display(context: Context, payment: Payment) -> dict[str, Any]:
-    """Where a payment stands: icon, words, amounts."""
+    """Render a payment's status: icon, words and amounts."""
     return about(context, payment)
 
 
 @register.inclusion_tag("payments/_payment_actions.html", takes_context=True)
 def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
-    """What may be done about a payment now. The forms that its buttons name stand elsewhere on the page."""
+    """Render the buttons for what may be done about a payment; their forms stand elsewhere on the page."""
     return about(context, payment)
 
 
@@ -102,11 +102,11 @@ def auto_refresh_appointments(
     review: bool = False,
     name: str = "appointments",
 ) -> str:
-    """A list of appointments that stays right by itself.
+    """Render a list of appointments whose rows update by themselves.
 
-    Rows that are missing are offered when their day lies within `since` and `until` (dates), their status is among
-    `statuses` (apart by spaces), and they are with the `practitioner` (a primary key); empty means any. `review`:
-    only those that need a person's eye.
+    A button offers to load appointments that are missing from the list: those on a day from `since` to `until`
+    (dates), with one of the `statuses` (separated by spaces), with the `practitioner` (a primary key) and, if `review`
+    is set, in need of review. An empty value matches everything.
     """
     limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner, "review": review}
     component = {"content": content, "name": name, "limits": {key: str(limit or "") for key, limit in limits.items()}}
@@ -114,7 +114,7 @@ def auto_refresh_appointments(
 
 
 def about(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
-    """The context of every fragment, as live/rendering.py gives it for pushes."""
+    """Return the context of a payment's fragments, as live/rendering.py builds it for pushes."""
     request = context.get("request")
     to_staff = request is not None and audience_of(request.user) == STAFF
     return {"payment": payment, "audience": "staff" if to_staff else "patient", "oob": False}

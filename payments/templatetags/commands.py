@@ -1,3 +1,5 @@
+"""A template filter for commands within text."""
+
 import re
 
 from django import template
@@ -10,5 +12,5 @@ QUOTED = re.compile(r"`([^`]+)`")
 
 @register.filter
 def commands(text: str) -> SafeString:
-    """What stands in backticks, as code: `{{ finding.fix|commands }}`."""
+    """Render parts of the text in backticks as <code>: `{{ finding.fix|commands }}`."""
     return mark_safe(QUOTED.sub(r"<code>\1</code>", conditional_escape(text)))  # noqa: S308 escaped before

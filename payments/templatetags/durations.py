@@ -1,3 +1,5 @@
+"""A template filter that formats seconds: `{{ leg.median|duration }}`."""
+
 from django import template
 
 from ..dashboard.charts import duration_text

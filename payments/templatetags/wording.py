@@ -1,3 +1,5 @@
+"""Template tags that put a payment's status and changes into sentences."""
+
 from django import template
 
 from .. import wording
@@ -8,11 +10,11 @@ register = template.Library()
 
 @register.simple_tag
 def explain(payment: Payment, audience: str) -> str:
-    """Where the payment stands, in a sentence for "staff" or "patient"."""
+    """Return a sentence on where the payment stands, for the audience "staff" or "patient"."""
     return wording.explain(payment, to_staff=audience == "staff")
 
 
 @register.simple_tag
 def describe(change: StatusChange, audience: str) -> str:
-    """What a line of the timeline says to "staff" or "patient"."""
+    """Return the text of a change in the timeline, for the audience "staff" or "patient"."""
     return wording.describe(change, to_staff=audience == "staff")

@@ -1,4 +1,4 @@
-"""The second person's page for a refund above the set sum."""
+"""The page on which a second person approves or declines a requested refund."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.proof import proof_required
 
 from ..desk import refund_approvals
-from ..desk.refund_approvals import Asked, OwnRefundError
+from ..desk.refund_approvals import OwnRefundError, RefundRequest
 from ..desk.roles import refund_limit
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
@@ -22,30 +22,30 @@ from .access import Request, payment_or_404, staff_required
 @staff_required
 @proof_required
 def approve_refund(request: Request, reference: str) -> HttpResponseBase:
-    """What was asked for, by whom; and a button each for yes and no."""
+    """Show the refunds that wait for approval, and approve or decline the one that was posted."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
-    asked = refund_approvals.waiting(payment)
+    requests = refund_approvals.waiting(payment)
     if request.method == "POST":
-        chosen = next((each for each in asked if each.key == request.POST.get("key")), None)
+        chosen = next((each for each in requests if each.key == request.POST.get("key")), None)
         if chosen and "decline" in request.POST:
             refund_approvals.decline(payment, chosen.key, request.user)
             messages.info(request, _("Declined: nothing is given back."))
         elif chosen:
             _approve(request, payment, chosen, limit)
         return redirect("clinic:desk_appointment", payment.appointment.reference)
-    context = {"payment": payment, "appointment": payment.appointment, "asked": asked, "section": "desk"}
+    context = {"payment": payment, "appointment": payment.appointment, "requests": requests, "section": "desk"}
     return render(request, "payments/approve_refund.html", context)
 
 
-def _approve(request: Request, payment: Payment, asked: Asked, limit: int) -> None:
-    if asked.amount > limit - payment.amount_refunded - payment.amount_refund_pending:
+def _approve(request: Request, payment: Payment, wanted: RefundRequest, limit: int) -> None:
+    if wanted.amount > limit - payment.amount_refunded - payment.amount_refund_pending:
         messages.error(request, _("This is more than your account may refund. Ask an accountant or a manager."))
         return
     try:
-        refund_approvals.approve(payment, asked.key, request.user)
+        refund_approvals.approve(payment, wanted.key, request.user)
     except OwnRefundError:
         messages.error(request, _("You asked for this refund yourself: somebody else has to approve it."))
     except NotRefundableError:

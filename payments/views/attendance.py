@@ -1,4 +1,4 @@
-"""Who came and who didn't, and appointments that are called off."""
+"""Record attendance, and cancel appointments."""
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -20,19 +20,20 @@ SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
 @require_POST
 @staff_required
 def set_attendance(request: Request, reference: str) -> HttpResponseBase:
+    """Set the appointment's status to booked, completed or no-show."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if request.POST.get("status") in SETTABLE:
-        _move(request, payment.appointment, Attendance(request.POST["status"]))
+        _set_status(request, payment.appointment, Attendance(request.POST["status"]))
     return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
-    """Says what it means for the money first; what was paid is offered for refund next."""
+    """Show what cancelling means for the payment; on POST cancel, and lead to the refund of what was paid."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if request.method == "POST":
-        _move(request, payment.appointment, Attendance.CANCELED)
+        _set_status(request, payment.appointment, Attendance.CANCELED)
         payment.refresh_from_db()
         return redirect(
             "clinic:refund_payment" if payment.refundable else "clinic:desk_appointment", payment.appointment.reference
@@ -41,7 +42,8 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
     return render(request, "appointments/cancel.html", context)
 
 
-def _move(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
+def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
+    """Save the appointment's new status, note who set it in the admin's log, and say so on the next page."""
     if appointment.status == status:
         return
     appointment.status = status
@@ -53,7 +55,7 @@ def _move(request: Request, appointment: Appointment, status: Appointment.Status
 
 
 def consequence_of(payment: Payment) -> str:
-    """What canceling means for the money, in a sentence."""
+    """Return a sentence on what cancelling the appointment means for its payment."""
     if payment.refundable:
         return _("This payment stays with the clinic until you refund it: that is the next step.")
     if payment.status == PaymentStatus.PROCESSING:

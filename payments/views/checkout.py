@@ -1,4 +1,4 @@
-"""From the pay button to Stripe's page and back."""
+"""Send patients to Stripe Checkout and take them back afterwards."""
 
 import uuid
 
@@ -21,12 +21,13 @@ from ..ledger import Source
 from ..models import Payment
 from .access import Request, payment_or_404
 
-RETURNED = "returned_from_checkout"  # session key: the payment whose patient came back from Stripe last
+RETURNED = "returned_from_checkout"  # session key of the payment (its public id) that this person last came back from
 
 
 @require_POST
 @login_required
 def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
+    """Send a signed-in person to Stripe Checkout for this payment."""
     payment = payment_or_404(request, public_id=public_id)
     page = request.build_absolute_uri(page_of(request, payment))
     return to_checkout(
@@ -35,7 +36,10 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
-    """To Stripe's page, or to `page` with the reason why not. Stripe sends those who paid to `back`."""
+    """Redirect to Stripe Checkout or, when that can't be opened, to `page` with the reason as a message.
+
+    Stripe sends people to `back` after paying and to `page` when they cancel.
+    """
     language = get_language() or "en"
     if not request.user.is_staff:
         message.remember_language(payment.appointment.patient, language)
@@ -58,7 +62,7 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
 @require_safe
 @login_required
 def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
-    """Where Stripe sends the patient after paying. Somebody else's payment or session is a 404."""
+    """Take back a patient whom Stripe returns after paying; 404 if payment or session is somebody else's."""
     payment = payment_or_404(request, public_id=public_id)
     if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
         raise Http404
@@ -69,7 +73,10 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 @require_POST
 @login_required
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
-    """Ask Stripe; what is new reaches the page as it always does, so htmx is only told to look now."""
+    """Fetch the payment's state from Stripe.
+
+    Changes reach the page through its live feed, so htmx only gets an event that makes the page ask for them now.
+    """
     payment = payment_or_404(request, public_id=public_id)
     staff = request.user.is_staff
     try:
@@ -89,17 +96,17 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def remember_return(request: HttpRequest, payment: Payment) -> None:
-    """Stripe has just sent this person back from paying."""
+    """Note in the session that Stripe has sent this person back from paying."""
     request.session[RETURNED] = str(payment.public_id)
 
 
 def is_confirming(request: HttpRequest, payment: Payment) -> bool:
-    """Whether the patient has just paid at Stripe and we haven't heard of it yet."""
+    """Return whether the patient has returned from paying, but Stripe hasn't confirmed the payment yet."""
     returned = request.session.get(RETURNED) == str(payment.public_id)
     return returned and payment.status == PaymentStatus.CHECKOUT_OPEN
 
 
 def page_of(request: Request, payment: Payment) -> str:
-    """Path of the page where this person sees this payment."""
+    """Return the path of the page on which this person sees this payment."""
     staff = request.user.is_staff
     return reverse("clinic:desk_appointment" if staff else "clinic:appointment", args=[payment.appointment.reference])

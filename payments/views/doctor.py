@@ -1,4 +1,4 @@
-"""Why isn't it updating? What staff can find out, and do, without a shell."""
+"""The doctor's pages, on which staff see without a shell why the site or one payment is not up to date."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -14,6 +14,7 @@ from .access import Request, payment_or_404, staff_required
 @never_cache
 @staff_required
 def why(request: Request) -> HttpResponse:
+    """Show the doctor's findings about the whole site, the most serious first."""
     findings = sorted(doctor.examine(doctor.IN_PROCESS | doctor.QUICK), key=lambda finding: -finding.level)
     context = {"findings": findings, "worst": doctor.worst(findings), "section": "desk"}
     return render(request, "payments/why.html", context)
@@ -23,6 +24,7 @@ def why(request: Request) -> HttpResponse:
 @never_cache
 @staff_required
 def why_payment(request: Request, reference: str) -> HttpResponse:
+    """Show why one payment stands where it stands, and how each of its changes reached the open pages."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     context = {
         "payment": payment,

@@ -1,4 +1,4 @@
-"""What Stripe sent about one payment, and applying one of its events again."""
+"""Show the Stripe events of one payment, and apply one of them again."""
 
 import logging
 from collections import defaultdict
@@ -25,7 +25,7 @@ Outcome = EventReceipt.Outcome
 
 
 def events_of(payment: Payment) -> list[EventReceipt]:
-    """Oldest first, each with `replays`: the log entries of who applied it again."""
+    """Return the payment's event receipts, oldest first, each with `replays`: the log entries of who replayed it."""
     receipts = list(EventReceipt.objects.about(payment).order_by("stripe_created", "pk"))
     entries = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(EventReceipt), object_id__in=[str(row.pk) for row in receipts]
@@ -41,7 +41,7 @@ def events_of(payment: Payment) -> list[EventReceipt]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def replay_event(request: Request, reference: str, event_id: str) -> HttpResponseBase:
-    """A page that says what it does, then the event goes the way that `replay_events` sends it."""
+    """Ask for confirmation; on POST apply the event again, as `manage.py replay_events` does."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if not request.user.has_perm("clinic_payments.replay_event"):
         raise PermissionDenied
@@ -58,6 +58,7 @@ def replay_event(request: Request, reference: str, event_id: str) -> HttpRespons
 
 
 def _apply_again(request: Request, receipt: EventReceipt, event: Mapping[str, Any]) -> Outcome:
+    """Apply the event, say on the next page what came of it, and return the outcome."""
     about = {"stripe_event_id": receipt.stripe_event_id, "actor_id": request.user.pk}
     try:
         with transaction.atomic():

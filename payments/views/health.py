@@ -1,4 +1,4 @@
-"""For whoever watches the site: is the process alive, is it ready, and what has it counted.
+"""Probes and metrics for monitoring: is the process alive, is it ready, and what has it counted.
 
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
@@ -21,25 +21,25 @@ from ..doctor.delivery import TAIL_LIMIT
 from ..live import hub
 from ..models import Feed
 
-BOUND = 2  # seconds within which each answer comes
+BOUND = 2  # seconds to wait for the database before answering
 
-# One thread of its own: a frozen database then holds up one probe at a time, and never a page.
+# Probes have one thread of their own, so that a frozen database blocks at most one probe and never a page.
 _probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readyz")
 
 
 @require_safe
 @never_cache
 async def livez(request: HttpRequest) -> HttpResponse:
-    """200 while the event loop turns. Asks nobody: a dead database is no reason to restart this process."""
+    """Answer 200 while the event loop runs. No database is queried: restarting this process would not repair one."""
     return HttpResponse("ok", content_type="text/plain")
 
 
 @require_safe
 @never_cache
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 while events can be recorded; 503 without a database that can be written to.
+    """Answer 200 while events can be recorded, and 503 when the database can't be written to or live pages lag.
 
-    Without the channel layer it is still ready, `degraded`: pages are told within 2 s by the database alone.
+    Without the channel layer the process is still ready but `degraded`: it then polls the database every 2 s.
     """
     state = {"database": await _database(), **_live()}
     ready = state["database"] == "ok" and state["tail"] != "late"
@@ -47,7 +47,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 
 async def _database() -> str:
-    """ "ok", or what stands in the way of a write."""
+    """Return "ok", or what prevents a write."""
     write = sync_to_async(_write_and_take_back, thread_sensitive=False, executor=_probes)
     try:
         async with asyncio.timeout(BOUND):
@@ -69,7 +69,7 @@ def _write_and_take_back() -> None:
 
 
 def _live() -> dict[str, str]:
-    """How this process's open pages fare: "ok", or "idle" when there are none."""
+    """Return the state of live delivery in this process: "ok", "late" or "degraded", and "idle" without open pages."""
     hubs = hub.running()
     if not hubs:
         return {"tail": "idle", "layer": "idle"}
@@ -80,7 +80,7 @@ def _live() -> dict[str, str]:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format, to this machine itself or to the bearer of METRICS_TOKEN."""
+    """Answer with metrics in Prometheus' text format, to this machine itself or to the bearer of METRICS_TOKEN."""
     if not _may_read(request):
         said = "Set METRICS_TOKEN and send it as `Authorization: Bearer ...`, or ask from this machine itself."
         return HttpResponse(said, status=403, content_type="text/plain")
@@ -88,7 +88,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _may_read(request: HttpRequest) -> bool:
-    """A proxy on this machine makes everybody look local, but says whom it speaks for."""
+    """Return whether the request bears METRICS_TOKEN or comes from this machine.
+
+    Requests through a proxy on this machine have a local address too, but bear a forwarding header.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme == "Bearer":
         return secrets.compare_digest(token.encode(), settings.METRICS_TOKEN.encode())

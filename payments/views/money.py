@@ -1,4 +1,4 @@
-"""Money at the front desk: taken there, given back, and proved on paper."""
+"""Take payments at the front desk, refund them, and show receipts."""
 
 import uuid
 
@@ -30,6 +30,7 @@ from .access import Request, payment_or_404, staff_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
+    """Show the form for a payment at the desk, and record it."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if till.was_taken(payment, _key(request)):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
@@ -51,7 +52,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 @staff_required
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
-    """A form, then a page that names amount and patient, then the refund."""
+    """Show the refund form, then a page that confirms amount and patient, then refund or ask for approval."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
@@ -63,8 +64,8 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
         return _dialog(request, "payments/refund.html", payment, form)
     if "confirmed" not in request.POST:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
-    if refund_approvals.takes_two(payment, form.total):
-        refund_approvals.ask(payment, form.total, form.cleaned_data["reason"], request.user, _key(request))
+    if refund_approvals.needs_approval(payment, form.total):
+        refund_approvals.request(payment, form.total, form.cleaned_data["reason"], request.user, _key(request))
         messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     try:
@@ -82,6 +83,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _refusal(error: NotRefundableError, payment: Payment) -> str:
+    """Return why the refund was refused: by Stripe, with its code, or because less is left."""
     if error.code:
         return _("Stripe refused this refund (%(code)s). Nothing was given back.") % {"code": error.code}
     remaining = format_amount(error.remaining, payment.currency)
@@ -89,7 +91,10 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
 
 
 def _key(request: Request) -> str:
-    """Return the key that was made with the form, or a new one: a form that is sent twice is obeyed once."""
+    """Return the idempotency key that was rendered into the form, or a new one if it is missing or malformed.
+
+    A form that is sent twice, by a double click or the back button, bears one key and acts once.
+    """
     try:
         return uuid.UUID(request.POST.get("key", "")).hex
     except ValueError:
@@ -97,6 +102,7 @@ def _key(request: Request) -> str:
 
 
 def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
+    """Render a form's page; unless `status` is given, with 422 once the form was sent and 200 before."""
     context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": _key(request)}
     return render(request, template, context, status=status or (422 if form.is_bound else 200))
 
@@ -104,6 +110,7 @@ def _dialog(request: Request, template: str, payment: Payment, form: Form, statu
 @require_safe
 @login_required
 def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
+    """Show the receipt of a payment that has received money; 404 before."""
     payment = payment_or_404(request, public_id=public_id)
     if not payment.amount_received:
         raise Http404

@@ -1,4 +1,4 @@
-"""The operations board: how the site does, in figures that keep themselves current."""
+"""The operations board, a page of figures that updates itself."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
@@ -18,24 +18,24 @@ SPANS = (14, 30)  # days
 @never_cache
 @staff_required
 @permission_required("clinic_payments.view_operations", raise_exception=True)
-def board(request: Request) -> HttpResponse:
-    """The page; the figures alone when they ask for themselves, or 204 when they are shown already."""
+def operations(request: Request) -> HttpResponse:
+    """Show the board. When the board polls itself, send the figures alone, or 204 if it shows them already."""
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, SPANS) else SPANS[0]
-    found = figures.board(days)
-    asks_itself = request.headers.get("HX-Target") == "board"
-    if asks_itself and request.GET.get("shown") == found.fingerprint:
+    board = figures.board(days)
+    polled = request.headers.get("HX-Target") == "board"
+    if polled and request.GET.get("shown") == board.fingerprint:
         return HttpResponse(status=204)
     context = {
-        "board": found,
-        "payments": Bars(found.days, found.payments),
-        "events": Bars(found.days, found.events),
-        "latency": Ranges(found.legs),
+        "board": board,
+        "payments": Bars(board.days, board.payments),
+        "events": Bars(board.days, board.events),
+        "latency": Ranges(board.legs),
         "days": days,
         "spans": SPANS,
         "paused": "pause" in request.GET,
-        "oob": asks_itself,
+        "oob": polled,
         "now": timezone.now(),
         "section": "operations",
     }
-    return render(request, "payments/_operations.html" if asks_itself else "payments/operations.html", context)
+    return render(request, "payments/_operations.html" if polled else "payments/operations.html", context)

@@ -1,4 +1,4 @@
-"""A patient's own appointments."""
+"""The patient's pages: their own appointments and what is to pay for each."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -13,18 +13,20 @@ from ..models import Payment
 from .access import Request, payment_or_404
 from .checkout import is_confirming
 
-PAST = 100  # appointments shown; nobody pays for older ones
+PAST = 100  # past appointments shown; nobody pays for older ones
 
 
 @require_safe
 @login_required
 def home(request: Request) -> HttpResponseBase:
+    """Redirect staff to the front desk and patients to their appointments."""
     return redirect("clinic:desk" if request.user.is_staff else "clinic:appointments")
 
 
 @require_safe
 @login_required
 def appointment_list(request: Request) -> HttpResponse:
+    """List the patient's upcoming and past appointments."""
     own = Payment.objects.filter(appointment__patient=request.user.pk).with_appointment()
     context = {"upcoming": own.upcoming(), "past": own.past()[:PAST], "section": "appointments"}
     return render(request, "appointments/patient_list.html", context)
@@ -33,6 +35,7 @@ def appointment_list(request: Request) -> HttpResponse:
 @require_safe
 @login_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
+    """Show one appointment with its payment."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     context = {"payment": payment, "appointment": payment.appointment, "confirming": is_confirming(request, payment)}
     return render(request, "appointments/patient_detail.html", context)
@@ -41,6 +44,7 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @require_safe
 @login_required
 def appointment_calendar(request: Request, reference: str) -> HttpResponse:
+    """Download the appointment as an iCalendar file."""
     appointment = payment_or_404(request, appointment__reference=reference.upper()).appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
     calendar = to_ics(appointment, title=title, where=settings.CLINIC_NAME, host=request.get_host())

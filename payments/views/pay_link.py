@@ -1,4 +1,4 @@
-"""Paying without an account: what a pay link opens, and the desk's screen that shows it as a QR code."""
+"""Pay without an account: the pages behind a pay link, and the desk's screen that shows the link as a QR code."""
 
 import contextlib
 from collections.abc import Callable
@@ -25,7 +25,7 @@ LinkView = Callable[[HttpRequest, str, Payment], HttpResponseBase]
 
 
 def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBase]:
-    """Gives the view the link's payment: 404 for a forged link, 410 with a way out for an old one."""
+    """Pass the link's payment to the view; answer 404 for a forged link and 410 for an expired one."""
 
     @never_cache
     @wraps(view)
@@ -46,6 +46,7 @@ def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBas
 @require_safe
 @with_payment
 def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
+    """Show the payment behind the link; Stripe also returns people here, with `session_id`, after paying."""
     if session_id := request.GET.get("session_id"):
         if not reconcile.confirm_return(payment, session_id):
             raise Http404
@@ -57,6 +58,7 @@ def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponse
 @require_POST
 @with_payment
 def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
+    """Send somebody who holds the link to Stripe Checkout."""
     page = request.build_absolute_uri(reverse("clinic:pay_link", args=[token]))
     return to_checkout(request, payment, page=page, back=page)
 
@@ -64,9 +66,9 @@ def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpRespo
 @require_POST
 @with_payment
 def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Ask Stripe; the region that shows where the payment stands, or without htmx the page."""
+    """Fetch the payment's state from Stripe, then show the region with its status, or without htmx the whole page."""
     if is_confirming(request, payment):
-        with contextlib.suppress(StripeUnavailableError):  # the region asks again by itself
+        with contextlib.suppress(StripeUnavailableError):  # the page repeats this request by itself
             reconcile.ask_stripe(payment, Source.RETURN_PAGE)
         payment.refresh_from_db()
     if getattr(request, "htmx", False):
@@ -75,6 +77,7 @@ def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpR
 
 
 def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, object]:
+    """Return the context shared by the page and its status region."""
     return {
         "token": token,
         "payment": payment,
@@ -86,7 +89,7 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
 @require_safe
 @staff_required
 def collect(request: Request, reference: str) -> HttpResponse:
-    """The desk's screen while a patient pays on their own phone."""
+    """Show the payment's link as a QR code, for a patient who pays on their own phone at the desk."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     link = request.build_absolute_uri(reverse("clinic:pay_link", args=[token_of(payment)]))
     code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
@@ -94,6 +97,6 @@ def collect(request: Request, reference: str) -> HttpResponse:
         "payment": payment,
         "appointment": payment.appointment,
         "link": link,
-        "code": mark_safe(code),  # noqa: S308 - segno's own drawing of an encoded address
+        "code": mark_safe(code),  # noqa: S308 - segno draws the address and copies no text of it
     }
     return render(request, "payments/collect.html", context)

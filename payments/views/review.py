@@ -1,4 +1,4 @@
-"""The review queue: what no rule could settle."""
+"""The review queue, which lists payments and events that need a person."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -8,12 +8,13 @@ from ..desk.review import cases_of
 from ..models import EventReceipt, Payment
 from .access import Request, staff_required
 
-MOST = 200  # shown at once; a longer queue has another cause
+MOST = 200  # payments and events shown; a longer queue comes from one fault rather than from many cases
 
 
 @require_safe
 @staff_required
 def review_queue(request: Request) -> HttpResponse:
+    """List the cases to review and the events that could not be applied."""
     oldest = Payment.objects.visible_to(request.user).to_review().order_by("updated_at").values("pk")[:MOST]
     payments = Payment.objects.filter(pk__in=oldest).with_appointment().prefetch_related("facts")
     context = {

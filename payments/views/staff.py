@@ -1,4 +1,4 @@
-"""The front desk: the day's appointments, and one of them with all that happened to its payment."""
+"""The front desk's pages: the day list, one appointment with its payment's timeline, and the CSV export."""
 
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -22,7 +22,7 @@ ROWS = 50
 @require_safe
 @staff_required
 def day_list(request: Request) -> HttpResponse:
-    """The list; its tabs alone when they ask for themselves because a payment moved."""
+    """Show the day list, or its tabs alone when htmx refreshes their counts after a payment changed."""
     chosen = DayFilter(request.GET)
     found = chosen.narrow(Payment.objects.visible_to(request.user))
     counts = found.tab_counts()
@@ -31,11 +31,11 @@ def day_list(request: Request) -> HttpResponse:
     if request.headers.get("HX-Target") == "tabs":
         return render(request, "appointments/_tabs.html", context)
     paginator = Paginator(chosen.rows(found).values_list("pk", flat=True), ROWS)
-    paginator.count = counts[chosen.tab]  # counted already
+    paginator.count = counts[chosen.tab]  # known from the tabs, which saves a query
     page = paginator.get_page(request.GET.get("page"))
     context |= {
         "page": page,
-        # Keys first, whole rows for one page only: else the database sorts whole rows to find fifty.
+        # The page's keys are selected first, because the database would otherwise sort whole rows to find fifty.
         "payments": chosen.sorted(Payment.objects.filter(pk__in=page.object_list).with_appointment()),
         "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "statuses": " ".join(TAB_STATUSES.get(chosen.tab, ())),
@@ -48,6 +48,7 @@ def day_list(request: Request) -> HttpResponse:
 @require_safe
 @staff_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
+    """Show one appointment with its payment, timeline, events and the form for a note."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     return _detail(request, payment, NoteForm())
 
@@ -55,13 +56,13 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @require_POST
 @staff_required
 def add_note(request: Request, reference: str) -> HttpResponseBase:
-    """Sent twice, as by a double click, it is kept once."""
+    """Save a note on the payment; a form that is sent twice, as by a double click, saves one."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     form = NoteForm(request.POST)
     if not form.is_valid():
         return _detail(request, payment, form, status=422)
-    written = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
-    Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=written)
+    fields = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
+    Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=fields)
     return redirect(f"{reverse('clinic:desk_appointment', args=[payment.appointment.reference])}#timeline-title")
 
 
@@ -73,7 +74,7 @@ def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 20
 @require_safe
 @staff_required
 def export(request: Request) -> HttpResponseBase:
-    """The day list's current filter as CSV, all pages of it."""
+    """Download all pages of the day list's current filter as CSV."""
     if not request.user.has_perm("clinic_payments.export_payments"):
         raise PermissionDenied
     chosen = DayFilter(request.GET)

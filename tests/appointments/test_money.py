@@ -1,4 +1,4 @@
-"""Amounts: Stripe's minor units in, text for people out, and back from what people type."""
+"""Amounts: formatted from Stripe's minor units, and parsed from what people type."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A week's bookings at once, in the admin."""
+"""Booking a week at once in the admin."""
 
 import datetime
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Each middleware does its one job, in a sync and in an async chain."""
+"""Each middleware, in a sync and in an async chain."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

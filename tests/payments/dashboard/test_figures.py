@@ -1,4 +1,4 @@
-"""The operations board: its figures, who sees them, and what they cost."""
+"""The operations board: its figures, who may see them, and how many queries they take."""
 
 import datetime
 from collections.abc import Callable

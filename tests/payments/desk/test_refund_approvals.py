@@ -1,4 +1,4 @@
-"""Above a set sum two people decide: nothing reaches Stripe before the second one said yes."""
+"""Refunds above a limit: nothing reaches Stripe until a second person has approved."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def alone(settings: Settings) -> None:
     settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
 
 
-def asked_by(client: Client, payment: Payment) -> refund_approvals.Asked:
+def asked_by(client: Client, payment: Payment) -> refund_approvals.RefundRequest:
     assert client.post(f"{desk_page_of(payment)}refund/", REFUND).status_code == 302
     payment.refresh_from_db()
     (asked,) = refund_approvals.waiting(payment)
@@ -116,7 +116,7 @@ def test_a_form_sent_twice_asks_once(paid: Payment) -> None:
 def test_eight_who_approve_at_once_refund_once(book: Callable[..., Payment], clerk: User) -> None:
     payment = book()
     deliver(Story(payment).succeeded())
-    refund_approvals.ask(payment, 4000, "duplicate", clerk, "key")
+    refund_approvals.request(payment, 4000, "duplicate", clerk, "key")
     bosses = [User.objects.create_user(f"boss{n}") for n in range(8)]
 
     def approve(boss: User) -> None:

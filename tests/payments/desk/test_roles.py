@@ -1,4 +1,4 @@
-"""Who may give how much back."""
+"""Groups, their permissions, and how much each may refund."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -18,8 +18,8 @@ FULL = {"scope": "full", "reason": "requested_by_customer"}
 
 
 @pytest.fixture
-def dear(book: Callable[..., Payment]) -> Payment:
-    """A payment above the front desk's limit of 100 €."""
+def large(book: Callable[..., Payment]) -> Payment:
+    """Return a payment of 150 €, above the front desk's limit of 100 €."""
     payment = book(15000)
     deliver(Story(payment).succeeded())
     payment.refresh_from_db()
@@ -39,29 +39,29 @@ def test_what_a_manager_took_from_a_group_stays_taken() -> None:
     assert not group.permissions.exists()
 
 
-def test_staff_in_no_group_refund_nothing(dear: Payment) -> None:
-    assert signed_in("temp").get(f"{desk_page_of(dear)}refund/").status_code == 403
+def test_staff_in_no_group_refund_nothing(large: Payment) -> None:
+    assert signed_in("temp").get(f"{desk_page_of(large)}refund/").status_code == 403
 
 
-def test_the_front_desk_refunds_up_to_its_limit(dear: Payment) -> None:
+def test_the_front_desk_refunds_up_to_its_limit(large: Payment) -> None:
     desk = signed_in("desk2", "front desk")
-    answer = desk.post(f"{desk_page_of(dear)}refund/", FULL)
+    answer = desk.post(f"{desk_page_of(large)}refund/", FULL)
     assert answer.status_code == 422
     assert "Votre compte peut rembourser 100,00 €" in text_of(answer)
-    assert desk.post(f"{desk_page_of(dear)}refund/", {**FULL, "scope": "part", "amount": "100"}).status_code == 200
+    assert desk.post(f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "100"}).status_code == 200
 
 
-def test_many_small_refunds_stay_within_the_limit(dear: Payment) -> None:
+def test_many_small_refunds_stay_within_the_limit(large: Payment) -> None:
     with pytest.raises(StripeUnavailableError):  # nothing answers, so it is pending
-        refund(dear, 9000, "duplicate", None, key=uuid4().hex)
+        refund(large, 9000, "duplicate", None, key=uuid4().hex)
     answer = signed_in("desk2", "front desk").post(
-        f"{desk_page_of(dear)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
+        f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
     )
     assert "Votre compte peut rembourser 10,00 €" in text_of(answer)
-    dear.refresh_from_db()
-    assert dear.amount_refund_pending == 9000
+    large.refresh_from_db()
+    assert large.amount_refund_pending == 9000
 
 
-def test_an_accountant_refunds_everything(dear: Payment) -> None:
-    answer = signed_in("books", "accountant").post(f"{desk_page_of(dear)}refund/", FULL)
+def test_an_accountant_refunds_everything(large: Payment) -> None:
+    answer = signed_in("books", "accountant").post(f"{desk_page_of(large)}refund/", FULL)
     assert "Rembourser 150,00 €" in text_of(answer)

@@ -1,4 +1,4 @@
-"""Receipts and refund notices: who gets which, once, and what happens while the mail server is out."""
+"""E-mails about payments: who gets which, that each is sent once, and what happens while the mail server is down."""
 
 import datetime
 import smtplib
@@ -36,14 +36,14 @@ HOUR = datetime.timedelta(hours=1)
 
 
 def send() -> list[Any]:
-    """What one run of the worker sends."""
+    """Run the worker once and return what it sent."""
     mail.outbox.clear()
     call_command("send_emails")
     return list(mail.outbox)
 
 
 def body_of(message: Any) -> str:
-    """Text and HTML together, with plain spaces."""
+    """Return the message's text and HTML together, with plain spaces."""
     html = str(message.alternatives[0][0])
     return f"{message.body}\n{html}".replace("\xa0", " ").replace("\u202f", " ")
 
@@ -235,7 +235,7 @@ def test_a_sender_that_dies_in_the_middle_is_made_up_for_with_the_same_message_i
 
 
 class Refusing:
-    """A mail server that knows no such address."""
+    """An e-mail backend that refuses camille@example.com as unknown, and takes every other address."""
 
     def __init__(self, **options: object) -> None:
         self.real = get_connection("django.core.mail.backends.locmem.EmailBackend")

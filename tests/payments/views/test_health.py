@@ -1,4 +1,4 @@
-"""What watches the site: probes and counted things, as they are asked for."""
+"""Probes and metrics, requested as monitoring does."""
 
 import re
 import threading
@@ -29,7 +29,7 @@ Samples = dict[tuple[str, str], float]
 
 
 def scrape(client: Client | None = None) -> Samples:
-    """(name, its labels' values) -> value."""
+    """Return the metrics' values by (name, values of its labels)."""
     answer = (client or Client()).get("/metrics")
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.content.decode())

@@ -1,4 +1,4 @@
-"""What people see, asked for as a browser does."""
+"""The pages of patients and staff, requested as a browser does."""
 
 import datetime
 import re

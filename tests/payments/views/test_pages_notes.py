@@ -1,4 +1,4 @@
-"""What staff write down about a payment, and events of Stripe's that they apply again."""
+"""Notes that staff write about a payment, and Stripe events that they apply again."""
 
 import logging
 import re
