@@ -77,7 +77,7 @@ def parse_amount(text: str, currency: str) -> int:
     Raises ValidationError unless it is above zero, at most LARGEST, and has no more decimals than the currency.
     """
     number = parse_number(text)
-    if -int(number.as_tuple().exponent) > decimals_shown(currency):  # 12.500 may have been meant as thousands
+    if -int(number.as_tuple().exponent) > decimals_shown(currency):  # "12.500" may mean 12,500
         raise ValidationError(_("This currency has no such small amounts."))
     minor = int(number.scaleb(exponent(currency)))
     if minor == 0:

@@ -67,9 +67,11 @@ class Bars:
         self.bars = [self.bar(number, day, totals[number], days) for number, day in enumerate(days)]
 
     def y(self, count: int) -> float:
+        """Return how far down a count lies, in pixels."""
         return float(self.baseline - HEIGHT * count / self.most)
 
     def bar(self, number: int, day: datetime.date, total: int, days: Sequence[datetime.date]) -> Bar:
+        """Return the bar of `day`, the `number`th of `days` counting from 0, which adds up to `total`."""
         room = 100 / len(days)
         first = number == 0 and days[min(2, len(days) - 1)].day > 2
         tops = list(accumulate(one.counts[number] for one in self.series))
@@ -102,6 +104,7 @@ class Ranges:
         self.ticks = [(duration_text(tick), self.x(tick)) for tick in TICKS if tick <= self.span]
 
     def x(self, seconds: float) -> str:
+        """Return how far to the right a duration lies, in percent."""
         position = math.log(max(seconds, TICKS[0]) / TICKS[0]) / math.log(self.span / TICKS[0])
         return f"{100 * min(1, position):.2f}%"
 

@@ -28,6 +28,7 @@ def lines_of(payment: Payment) -> list[Line]:
 
 
 def _lines(payment: Payment) -> Iterator[Line]:
+    """Yield each attempt's payment and refunds; a refund known only from its charge gets the charge's latest time."""
     for attempt in attempts_of([row.value for row in payment.facts.all()]):
         if attempt.received and attempt.currency == payment.currency:
             paid = attempt.payments()

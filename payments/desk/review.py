@@ -49,6 +49,7 @@ class Case:
 
     @property
     def words(self) -> str:
+        """Return what happened and what to do about it, with the payment's amounts."""
         names = ("received", "due", "overpaid")
         amounts = {
             name: format_amount(getattr(self.payment, f"amount_{name}"), self.payment.currency) for name in names

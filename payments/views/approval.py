@@ -41,6 +41,7 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _approve(request: Request, payment: Payment, wanted: RefundRequest, limit: int) -> None:
+    """Approve `wanted` unless it exceeds `limit`, and say what came of it on the next page."""
     if wanted.amount > limit - payment.amount_refunded - payment.amount_refund_pending:
         messages.error(request, _("This is more than your account may refund. Ask an accountant or a manager."))
         return

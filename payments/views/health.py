@@ -48,7 +48,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 async def _database() -> str:
     """Return "ok", or what prevents a write."""
-    write = sync_to_async(_write_and_take_back, thread_sensitive=False, executor=_probes)
+    write = sync_to_async(_write_and_roll_back, thread_sensitive=False, executor=_probes)
     try:
         async with asyncio.timeout(BOUND):
             await write()
@@ -59,7 +59,8 @@ async def _database() -> str:
     return "ok"
 
 
-def _write_and_take_back() -> None:
+def _write_and_roll_back() -> None:
+    """Write a row and roll it back; raise what the database raises."""
     try:
         with transaction.atomic():
             Feed.objects.create(audience=f"readyz.{time.monotonic_ns()}")
