@@ -35,7 +35,7 @@ def reason_against(user: AbstractUser) -> str:
 
 
 def erase(user: AbstractUser) -> dict[str, int]:
-    """Erase the user's name, e-mail address, phone, login, services, notes and payer details; return counts of what went.
+    """Erase the user's name, e-mail address, phone, login, services, notes and payer details, and return the counts.
 
     Backups, e-mails that were sent and Stripe's own records are not reached. Raises NotErasableError when the user is
     staff, or has payments or appointments to come.

@@ -48,6 +48,7 @@ class NoteForm(forms.Form):
 
 class TakePaymentForm(forms.Form):
     """The method and amount of a payment taken at the desk; the amount is at first all that is owed."""
+
     method = forms.TypedChoiceField(
         label=_("Paid with"),
         choices=Method.choices,

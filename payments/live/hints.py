@@ -180,7 +180,7 @@ class Subscriber:
                 self._on_hint(message["audience"], message["seq"])
 
     async def _reset(self) -> None:
-        """Close the layer's connections in this event loop and forget the subscription; the next turn makes a new one."""
+        """Close the layer's connections in this event loop and forget the subscription; the next turn subscribes."""
         if self._receiving is not None:
             self._receiving.cancel()
             await asyncio.wait([self._receiving], timeout=BOUND)

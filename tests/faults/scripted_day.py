@@ -66,7 +66,7 @@ def main(count: int) -> None:
             share = slice(first, first + 50)
             list(people.map(live_through, ids[share], told[share], [clerk] * 50))
     stories.stripe("delivery", mode="normal")
-    stories.settled()
+    stories.wait_for_webhooks()
 
 
 if __name__ == "__main__":

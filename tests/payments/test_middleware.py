@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.test import AsyncClient, Client, RequestFactory
 
+from accounts.models import User
 from payments import middleware
 from payments.models import Payment
 
