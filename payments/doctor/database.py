@@ -28,7 +28,7 @@ def fetch_all(sql: str) -> list[tuple[object, ...]]:
 
 
 def settings_of_connection() -> Verdict:
-    """Check the settings that the database reports for this connection, because a pooler may drop those we sent."""
+    """Check the settings that the database reports for this connection, because a pooler may drop what we asked for."""
     if connection.vendor == "sqlite":
         (mode,) = fetch_all("PRAGMA journal_mode")[0]
         if mode == "wal":

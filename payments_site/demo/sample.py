@@ -105,7 +105,7 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
 
 
 def payment_offset(appointment: Appointment) -> float:
-    """Return the seconds from now, zero or negative, at which Stripe's clock stands when the visit is paid.
+    """Return by how many seconds to move Stripe's clock, zero or negative, before the visit is paid.
 
     A past visit is paid at its start, but less than a day ago, because a Checkout page expires after a day.
     """

@@ -8,7 +8,7 @@ import pytest
 
 from tests import services
 from tests.browser.conftest import NewContext
-from tests.faults.chaos.checks import every_page_right, problems
+from tests.faults.chaos.checks import page_differences, problems
 from tests.faults.chaos.faults import CLASSIC
 from tests.faults.chaos.rounds import storm
 from tests.faults.chaos.world import World, open_world
@@ -48,5 +48,5 @@ def test_two_hundred_changes_in_a_storm(world: World, new_context: NewContext) -
     assert set(faults) == set(CLASSIC)
     assert world.screens[1].look()["nap"] > 900  # ms: the tab was really frozen
     assert sum(life.changes for life in world.lives) == len(stripe.acknowledged) == 200
-    wait_until(lambda: not [*every_page_right(world)], "every page is connected and right")
+    wait_until(lambda: not [*page_differences(world)], "every page is connected and right")
     assert problems(world) == []

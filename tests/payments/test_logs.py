@@ -109,10 +109,8 @@ def forge(story: Story) -> None:
 
 
 def break_the_ledger(story: Story) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("payments.ledger.derive", lambda *args: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            deliver(story.completed())
+    with broken_ledger(), pytest.raises(ZeroDivisionError):
+        deliver(story.completed())
 
 
 def lose_the_database(story: Story) -> None:

@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from payments_site.demo.site import Site
 from tests import chromium, services
-from tests.faults.chaos.checks import left_behind, problems
+from tests.faults.chaos.checks import leaked_sockets, problems
 from tests.faults.chaos.rounds import rounds, table
 from tests.faults.chaos.usage import Usage, calm, kept, usage
 from tests.faults.chaos.world import open_world
@@ -72,7 +72,7 @@ def main() -> int:
         rows = rounds(world, options.minutes, say)
         stripe.pause()
         world.wait_for_truth()
-        wrong += [*left_behind(world), *calm(world, CALM)]
+        wrong += [*leaked_sockets(world), *calm(world, CALM)]
         world.wait_for_truth()
         after = usage(world)
         wrong += [*problems(world), *kept(before, after)]

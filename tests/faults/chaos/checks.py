@@ -14,14 +14,14 @@ def problems(world: World) -> list[str]:
     """Run all checks; call it when every event was sent and the pages had time to receive them."""
     return [
         *nothing_lost(world),
-        *true_to_stripe(world),
-        *every_page_right(world),
+        *payment_differences(world),
+        *page_differences(world),
         *nothing_twice(world),
-        *walls(world),
+        *foreign_entries(world),
     ]
 
 
-def lost(world: World) -> set[str]:
+def lost_events(world: World) -> set[str]:
     """Return the events that were acknowledged but have no receipt that says that they were applied."""
     applied = {
         row[0]
@@ -31,10 +31,10 @@ def lost(world: World) -> set[str]:
 
 
 def nothing_lost(world: World) -> Iterator[str]:
-    yield from (f"{event_id} was acknowledged and is lost" for event_id in lost(world))
+    yield from (f"{event_id} was acknowledged and is lost" for event_id in lost_events(world))
 
 
-def true_to_stripe(world: World) -> Iterator[str]:
+def payment_differences(world: World) -> Iterator[str]:
     """Check that each payment's status, and the number of its changes, follow from its events."""
     query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM clinic_payments_payment p
                LEFT JOIN clinic_payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
@@ -51,7 +51,7 @@ def wrong_pages(world: World) -> list[Watcher]:
     return [watcher for watcher in world.watchers if not watcher.statuses.items() <= truth]
 
 
-def every_page_right(world: World) -> Iterator[str]:
+def page_differences(world: World) -> Iterator[str]:
     for watcher in wrong_pages(world):
         yield f"{name_of(watcher)} shows {dict(watcher.statuses.items() - world.statuses().items())}"
     for screen in world.screens:
@@ -89,7 +89,7 @@ def repeated(items: Iterable[object], what: str) -> Iterator[str]:
     yield from (f"{what} {item} {count} times" for item, count in Counter(items).items() if count > 1)
 
 
-def walls(world: World) -> Iterator[str]:
+def foreign_entries(world: World) -> Iterator[str]:
     """Check that no patient's page received anything about another patient's payments."""
     for patient in world.clinic.patients:
         others = [other for other in world.clinic.patients if other is not patient]
@@ -100,7 +100,7 @@ def walls(world: World) -> Iterator[str]:
                 yield f"{name_of(tab)} was told of another patient"
 
 
-def left_behind(world: World, within: float = 60) -> Iterator[str]:
+def leaked_sockets(world: World, within: float = 60) -> Iterator[str]:
     """Check that no process keeps sockets that their pages have closed."""
     deadline = time.monotonic() + within
     while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.faults.chaos.checks import every_page_right, lost, wrong_pages
+from tests.faults.chaos.checks import lost_events, page_differences, wrong_pages
 from tests.faults.chaos.faults import CLASSIC, FAULTS, Fault
 from tests.faults.chaos.world import Truth, World
 
@@ -95,9 +95,9 @@ def rounds(world: World, minutes: float, say: Say) -> list[Row]:
         wrong_before, truth = row.wrong_pages, one_round(world, faults, row)
         if truth.seconds > SLOW:
             say(f"  {names}: right after {truth.seconds:.1f} s, the last was {truth.last}\n")
-        for wrong in every_page_right(world) if row.wrong_pages > wrong_before else ():
+        for wrong in page_differences(world) if row.wrong_pages > wrong_before else ():
             say(f"  {names}: {wrong}\n")
-    missing = lost(world)
+    missing = lost_events(world)
     for row in rows.values():
         row.lost = len(row.acknowledged & missing)
     return list(rows.values())
