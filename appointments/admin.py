@@ -76,9 +76,9 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 booked += 1
         said = ngettext("%(count)s appointment booked.", "%(count)s appointments booked.", booked)
         messages.success(request, said % {"count": booked})
-        if there := len(lines) - booked:
-            said = ngettext("%(count)s was there already.", "%(count)s were there already.", there)
-            messages.info(request, said % {"count": there})
+        if existing := len(lines) - booked:
+            said = ngettext("%(count)s was there already.", "%(count)s were there already.", existing)
+            messages.info(request, said % {"count": existing})
 
 
 def _with_free_times(form: WeekForm) -> WeekForm:

@@ -36,7 +36,7 @@ class Practitioner(models.Model):
 
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
-    def taking(self, start: datetime.datetime, end: datetime.datetime) -> Self:
+    def overlapping(self, start: datetime.datetime, end: datetime.datetime) -> Self:
         """Return the appointments, except canceled ones, that overlap the time from `start` to `end`."""
         return self.filter(start__lt=end, end__gt=start).exclude(status=Appointment.Status.CANCELED)
 
@@ -107,5 +107,5 @@ class Appointment(models.Model):
 
     def slot_resold(self) -> bool:
         """Return whether another appointment with this practitioner overlaps this one's time."""
-        others = Appointment.objects.taking(self.start, self.end).exclude(pk=self.pk)
+        others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
         return others.filter(practitioner=self.practitioner_id).exists()

@@ -35,32 +35,29 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A parsed line. `problem` says why it can't be booked; `there` is set if it has been booked before."""
+    """A parsed line. `problem` says why it can't be booked; `existing` is set if it has been booked before."""
 
     number: int
     text: str
     start: datetime.datetime | None = None
     patient: AbstractUser | None = None
     problem: str = ""
-    there: str = ""  # the reference of the appointment that this line booked before
+    existing: str = ""  # the reference of the appointment that this line booked before
 
     @property
     def bookable(self) -> bool:
-        return not self.problem and not self.there
+        return not self.problem and not self.existing
 
 
 def free_times(
     terms: Terms, days: Iterable[datetime.date], first: datetime.time, last: datetime.time
 ) -> Iterator[datetime.datetime]:
-    """Yield each free start on `days`, from `first` on, of an appointment that ends by `last`.
-
-    Times of day are in the clinic's time zone.
-    """
+    """Yield the start of each free slot on `days` from `first` to `last`, times of day in the clinic's time zone."""
     for day in days:
         start = timezone.make_aware(datetime.datetime.combine(day, first))
         close = timezone.make_aware(datetime.datetime.combine(day, last))
         while start + terms.length <= close:
-            taken = Appointment.objects.taking(start, start + terms.length).filter(practitioner=terms.practitioner)
+            taken = Appointment.objects.overlapping(start, start + terms.length).filter(practitioner=terms.practitioner)
             if start > timezone.now() and not taken.exists():
                 yield start
             start += terms.length
@@ -136,18 +133,18 @@ def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
 
 
 def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
-    """Return the line with `there` or a problem if existing appointments already hold its time."""
+    """Return the line with `existing` or a problem set if an appointment already takes its time."""
     meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
-    near = Appointment.objects.taking(start, start + terms.length)
-    if there := near.filter(meant).first():
-        return replace(line, there=there.reference)
+    near = Appointment.objects.overlapping(start, start + terms.length)
+    if booked := near.filter(meant).first():
+        return replace(line, existing=booked.reference)
     if start <= timezone.now():
         return replace(line, problem=_("This time is over."))
     if taken := near.filter(practitioner=terms.practitioner).first():
         return replace(line, problem=_("Taken by the appointment %(reference)s.") % {"reference": taken.reference})
     if elsewhere := near.filter(patient=line.patient).first():  # type: ignore[misc]
-        said = _("This patient is elsewhere then: %(reference)s.") % {"reference": elsewhere.reference}
-        return replace(line, problem=said)
+        problem = _("This patient is elsewhere then: %(reference)s.") % {"reference": elsewhere.reference}
+        return replace(line, problem=problem)
     return line
 
 

@@ -117,5 +117,5 @@ class RefundForm(forms.Form):
 
     @property
     def amount_text(self) -> str:
-        """Return the amount as text for the confirmation page, which sends exactly this sum even if more is paid."""
+        """Return the amount as text, for the confirmation page to post: the sum confirmed is the sum refunded."""
         return number_text(self.total, self.currency)

@@ -80,7 +80,7 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
 
 
 def _about_the_attempt(payment: Payment) -> Promise | None:
-    """Return what the patient should know about the attempt under way or the last one, or None for no news."""
+    """Return a sentence on an attempt that failed or that the bank asks to confirm; None for other attempts."""
     if payment.attempt == "requires_action":
         return REQUIRES_ACTION
     if payment.failure_code and payment.status != Status.EXPIRED:
@@ -113,7 +113,7 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
 
 
 def _booking(change: StatusChange) -> list[str]:
-    """Return what changed about the appointment itself, in words."""
+    """Return what changed about the appointment, as phrases; "booked" and the price for a new one."""
     news = change.booking
     if change.version == 1:  # a payment's first change is the booking of its appointment
         return [gettext("Appointment booked"), format_amount(*news["price"])]

@@ -139,7 +139,7 @@ def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
-    """Return the count of each (day, name) pair from rows of day, name and count."""
+    """Return rows of day, name and count as a dictionary of counts by (day, name)."""
     return {(day, name): count for day, name, count in rows}
 
 

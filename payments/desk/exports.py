@@ -49,7 +49,7 @@ def cells(payment: Payment) -> Iterator[str]:
     yield ", ".join(payment.review_labels)
 
 
-def harmless(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """Return `cell` with a quote before it if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
@@ -64,5 +64,5 @@ async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
     yield BYTE_ORDER_MARK + writer.writerow(headings())
     async for payment in payments.aiterator(chunk_size=BATCH):
         with override(language):
-            row = [harmless(cell) for cell in cells(payment)]
+            row = [escape_formula(cell) for cell in cells(payment)]
         yield writer.writerow(row)

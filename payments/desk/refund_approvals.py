@@ -94,7 +94,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
-    """Return the payment, its row locked, and its request `key` if that still waits."""
+    """Lock the payment and return it with its request `key`, or with None if that request no longer waits."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((each for each in waiting(row) if each.key == key), None)
 

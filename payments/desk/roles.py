@@ -33,7 +33,7 @@ def make_groups(**kwargs: Any) -> None:
 
 
 def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:
-    """Return up to which total, in minor units, the user may refund this payment; 0 if they may not refund."""
+    """Return the highest total, in minor units, that the user may refund of this payment; 0 if none."""
     if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):

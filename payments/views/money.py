@@ -30,7 +30,7 @@ from .access import Request, payment_or_404, staff_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the form for a payment at the desk, and record it."""
+    """Show the form for a payment taken at the desk; on POST record it."""
     payment = payment_or_404(request, appointment__reference=reference.upper())
     if till.was_taken(payment, _key(request)):
         return redirect("clinic:desk_appointment", payment.appointment.reference)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
-from payments.desk.exports import harmless
+from payments.desk.exports import escape_formula
 from payments.domain.status import PaymentStatus, Review
 from payments.live.rendering import render_entry
 from payments.models import EventReceipt, FeedEntry, Payment
@@ -170,7 +170,7 @@ def test_only_accountants_and_managers_take_lists_away(as_clerk: Client, clerk: 
 
 
 def test_a_cell_that_looks_like_a_formula_is_made_text() -> None:
-    assert [harmless(cell) for cell in ("=1", "+1", "-1", "@x", "\tx", "Roux")] == [
+    assert [escape_formula(cell) for cell in ("=1", "+1", "-1", "@x", "\tx", "Roux")] == [
         "'=1", "'+1", "'-1", "'@x", "'\tx", "Roux",
     ]  # fmt: skip
 
