@@ -30,6 +30,7 @@ urlpatterns = [
     path("desk/operations/", operations.operations, name="operations"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
     path("desk/<slug:reference>/why/", doctor.why_payment, name="why_payment"),
+    path("desk/<slug:reference>/timeline/", staff.timeline, name="payment_timeline"),
     path("desk/<slug:reference>/notes/", staff.add_note, name="add_note"),
     path("desk/<slug:reference>/events/<str:event_id>/", events.replay_event, name="replay_event"),
     path("desk/<slug:reference>/attendance/", attendance.set_attendance, name="set_attendance"),

@@ -14,9 +14,9 @@ AGAIN_AFTER = datetime.timedelta(minutes=15)  # so that a visit is one row, not 
 
 
 class RecordViewQuerySet(models.QuerySet["RecordView"]):
-    def note(self, payment: Payment, user: AbstractUser) -> None:
-        """Log that the user opened the payment, unless they did so in the last 15 minutes."""
-        recent = self.filter(payment=payment, user=user.pk, at__gt=timezone.now() - AGAIN_AFTER)
+    def note(self, payment: Payment, user: AbstractUser, within: datetime.timedelta = AGAIN_AFTER) -> None:
+        """Log that the user opened the payment, unless a look no older than `within` is logged already."""
+        recent = self.filter(payment=payment, user=user.pk, at__gt=timezone.now() - within)
         if not recent.exists():
             self.create(payment=payment, user_id=user.pk)
 

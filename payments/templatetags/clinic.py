@@ -79,7 +79,7 @@ def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
 
 
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
-def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
+def payment_timeline(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
     """Every move of a payment, oldest first; for staff with their notes in between."""
     changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)

@@ -15,7 +15,7 @@ from ..desk.roles import refund_limit
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
 from ..models import Payment
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -23,7 +23,7 @@ from .access import Request, payment_or_404, staff_required
 @proof_required
 def approve_refund(request: Request, reference: str) -> HttpResponseBase:
     """Show the refunds that wait for approval, and approve or decline the one that was posted."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied

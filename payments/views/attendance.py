@@ -11,7 +11,7 @@ from appointments.models import Appointment
 
 from ..domain.status import PaymentStatus
 from ..models import Payment
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 
 Attendance = Appointment.Status
 SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
@@ -21,7 +21,7 @@ SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
 @staff_required
 def set_attendance(request: Request, reference: str) -> HttpResponseBase:
     """Set the appointment's status to booked, completed or no-show."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if request.POST.get("status") in SETTABLE:
         _set_status(request, payment.appointment, Attendance(request.POST["status"]))
     return redirect("clinic:desk_appointment", payment.appointment.reference)
@@ -31,7 +31,7 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
     """Show what cancelling means for the payment; on POST cancel, and lead to the refund of what was paid."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if request.method == "POST":
         _set_status(request, payment.appointment, Attendance.CANCELED)
         payment.refresh_from_db()

@@ -19,7 +19,7 @@ from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from .access import Request, payment_or_404
+from .access import Request, open_payment_or_404
 
 RETURNED = "returned_from_checkout"  # session key of the payment (its public id) that this person last came back from
 
@@ -28,7 +28,7 @@ RETURNED = "returned_from_checkout"  # session key of the payment (its public id
 @login_required
 def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Send a signed-in person to Stripe Checkout for this payment."""
-    payment = payment_or_404(request, public_id=public_id)
+    payment = open_payment_or_404(request, public_id=public_id)
     page = request.build_absolute_uri(page_of(request, payment))
     return to_checkout(
         request, payment, page, back=request.build_absolute_uri(reverse("clinic:checkout_return", args=[public_id]))
@@ -63,7 +63,7 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
 @login_required
 def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Take back a patient whom Stripe returns after paying; 404 if payment or session is somebody else's."""
-    payment = payment_or_404(request, public_id=public_id)
+    payment = open_payment_or_404(request, public_id=public_id)
     if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
         raise Http404
     remember_return(request, payment)
@@ -77,7 +77,7 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
     Changes reach the page through its live feed, so htmx only gets an event that makes the page ask for them now.
     """
-    payment = payment_or_404(request, public_id=public_id)
+    payment = open_payment_or_404(request, public_id=public_id)
     staff = request.user.is_staff
     try:
         reconcile.ask_stripe(

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 
 from .. import doctor
 from ..doctor import journey
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 
 
 @require_safe
@@ -25,7 +25,7 @@ def why(request: Request) -> HttpResponse:
 @staff_required
 def why_payment(request: Request, reference: str) -> HttpResponse:
     """Show why one payment stands where it stands, and how each of its changes reached the open pages."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     context = {
         "payment": payment,
         "appointment": payment.appointment,

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 from ..gateway import djstripe, webhooks
 from ..ledger import Source
 from ..models import EventReceipt, Payment
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
@@ -42,7 +42,7 @@ def events_of(payment: Payment) -> list[EventReceipt]:
 @staff_required
 def replay_event(request: Request, reference: str, event_id: str) -> HttpResponseBase:
     """Ask for confirmation; on POST apply the event again, as `manage.py replay_events` does."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if not request.user.has_perm("clinic_payments.replay_event"):
         raise PermissionDenied
     receipt = get_object_or_404(EventReceipt.objects.about(payment), stripe_event_id=event_id)

@@ -24,14 +24,14 @@ from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
 from ..models import Payment
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the form for a payment taken at the desk; on POST record it."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    """Show the form for a payment at the desk, and record it."""
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if till.was_taken(payment, _key(request)):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(request.POST or None, payment=payment)
@@ -41,7 +41,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
     try:
         till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
     except NotPayableError:
-        payment = payment_or_404(request, pk=payment.pk)
+        payment = open_payment_or_404(request, pk=payment.pk)
         form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
         return _dialog(request, "payments/take_payment.html", payment, form, 409)
     messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
@@ -53,7 +53,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     """Show the refund form, then a page that confirms amount and patient, then refund or ask for approval."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
@@ -71,7 +71,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     try:
         refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
     except NotRefundableError as error:
-        payment = payment_or_404(request, pk=payment.pk)
+        payment = open_payment_or_404(request, pk=payment.pk)
         form.add_error(None, _refusal(error, payment))
         return _dialog(request, "payments/refund.html", payment, form, 409)
     except StripeUnavailableError:
@@ -111,7 +111,7 @@ def _dialog(request: Request, template: str, payment: Payment, form: Form, statu
 @login_required
 def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
     """Show the receipt of a payment that has received money; 404 before."""
-    payment = payment_or_404(request, public_id=public_id)
+    payment = open_payment_or_404(request, public_id=public_id)
     if not payment.amount_received:
         raise Http404
     lines = lines_of(payment)

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from appointments.calendar import to_ics
 
 from ..models import Payment
-from .access import Request, payment_or_404
+from .access import Request, open_payment_or_404
 from .checkout import is_confirming
 
 PAST = 100  # past appointments shown; nobody pays for older ones
@@ -36,7 +36,7 @@ def appointment_list(request: Request) -> HttpResponse:
 @login_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
     """Show one appointment with its payment."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     context = {"payment": payment, "appointment": payment.appointment, "confirming": is_confirming(request, payment)}
     return render(request, "appointments/patient_detail.html", context)
 
@@ -45,7 +45,7 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @login_required
 def appointment_calendar(request: Request, reference: str) -> HttpResponse:
     """Download the appointment as an iCalendar file."""
-    appointment = payment_or_404(request, appointment__reference=reference.upper()).appointment
+    appointment = open_payment_or_404(request, appointment__reference=reference.upper()).appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
     calendar = to_ics(appointment, title=title, where=settings.CLINIC_NAME, host=request.get_host())
     response = HttpResponse(calendar, content_type="text/calendar; charset=utf-8")

@@ -18,7 +18,7 @@ from ..gateway import reconcile
 from ..gateway.client import StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from .access import Request, payment_or_404, staff_required
+from .access import Request, open_payment_or_404, staff_required
 from .checkout import is_confirming, remember_return, to_checkout
 
 LinkView = Callable[[HttpRequest, str, Payment], HttpResponseBase]
@@ -90,7 +90,7 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
 @staff_required
 def collect(request: Request, reference: str) -> HttpResponse:
     """Show the payment's link as a QR code, for a patient who pays on their own phone at the desk."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     link = request.build_absolute_uri(reverse("clinic:pay_link", args=[token_of(payment)]))
     code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
     context = {

@@ -6,6 +6,7 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from ..desk.exports import csv_lines
@@ -13,7 +14,8 @@ from ..desk.filters import DayFilter
 from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab
-from .access import Request, payment_or_404, staff_required
+from ..templatetags.clinic import payment_timeline
+from .access import Request, open_payment_or_404, staff_required
 from .events import events_of
 
 ROWS = 50
@@ -49,15 +51,25 @@ def day_list(request: Request) -> HttpResponse:
 @staff_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
     """Show one appointment with its payment, timeline, events and the form for a note."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     return _detail(request, payment, NoteForm())
+
+
+@require_safe
+@never_cache
+@staff_required
+def timeline(request: Request, reference: str) -> HttpResponse:
+    """Render the payment's timeline alone, which an open page fetches when the payment has changed."""
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
+    context = payment_timeline({"request": request}, payment)
+    return render(request, "payments/_payment_timeline.html", context)
 
 
 @require_POST
 @staff_required
 def add_note(request: Request, reference: str) -> HttpResponseBase:
     """Save a note on the payment; a form that is sent twice, as by a double click, saves one."""
-    payment = payment_or_404(request, appointment__reference=reference.upper())
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
     form = NoteForm(request.POST)
     if not form.is_valid():
         return _detail(request, payment, form, status=422)
