@@ -14,7 +14,7 @@ from django.utils.translation import get_language
 
 from appointments.money import format_amount
 
-from ..live.feeds import audience_of
+from ..live.feeds import POLL_SECONDS, audience_of
 from ..live.traces import traces
 from ..models import Note, Payment, StatusChange
 from ..models.feed import STAFF
@@ -45,7 +45,13 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
     query = QueryDict(mutable=True)
     query.update({"feed": feed, "lang": get_language() or ""})
     poll, socket = f"{reverse('clinic:payments_live')}?{query.urlencode()}", f"/ws/payments/?{query.urlencode()}"
-    return {"feed": feed, "cursor": request.live_cursor, "poll": poll, "socket": socket}
+    return {
+        "feed": feed,
+        "cursor": request.live_cursor,
+        "poll": poll,
+        "poll_seconds": POLL_SECONDS,
+        "socket": socket,
+    }
 
 
 @register.inclusion_tag("payments/_payment_status_notifier.html")

@@ -125,6 +125,46 @@ def test_a_payment_that_moves_is_counted_and_told_to_eyes_and_ears(new_clinic: C
     pages.expect_same_document(screen)
 
 
+STORM = """setInterval(() => {
+    const detail = { id: "another", day: "1970-01-01", reviews: [] };
+    document.body.dispatchEvent(new CustomEvent("payment:updated", { bubbles: true, detail }));
+}, 100); 0"""
+
+
+def test_tabs_and_board_keep_current_while_changes_never_pause(new_clinic: Clinic, new_context: NewContext) -> None:
+    """Ten changes a second come until the end of the test."""
+    clinic = new_clinic
+    pages.join(clinic, clinic.staff[0], "manager")
+    context = browser_of(clinic.staff[0], clinic, new_context)
+    day, board = open_live(context, "/desk/"), open_live(context, "/desk/operations/")
+    asked: list[str] = []
+    board.on("request", lambda request: asked.append(request.url))
+    for screen in (day, board):
+        screen.evaluate(STORM)
+    assert clinic.tell(clinic.story().completed()) == 200
+    expect(day.locator("[data-tab=paid] .count")).to_have_text("1")
+    day.wait_for_timeout(5000)
+    assert 3 <= len([url for url in asked if "/desk/operations/" in url]) <= 12
+
+
+def test_a_timeline_fetches_itself_alone_and_only_when_its_payment_changes(
+    new_clinic: Clinic, new_context: NewContext
+) -> None:
+    clinic, patient = new_clinic, new_clinic.patients[0]
+    desk_path = f"/desk/{patient.references[0]}/"
+    screen = open_live(browser_of(clinic.staff[0], clinic, new_context), desk_path)
+    asked: list[str] = []
+    screen.on("request", lambda request: asked.append(request.url.removeprefix(clinic.site.url)))
+    assert clinic.tell(clinic.story(payment=1).completed()) == 200
+    expect(pages.toasts(screen)).to_have_count(1)
+    screen.wait_for_timeout(6000)
+    assert asked == []
+    with screen.expect_response(f"**{desk_path}timeline/"):
+        assert clinic.tell(clinic.story().completed()) == 200
+    expect(screen.locator(".timeline li[data-status=paid]")).to_have_count(1)
+    assert asked == [f"{desk_path}timeline/"]
+
+
 def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_context: NewContext) -> None:
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     links = screen.locator("table.day .who a")

@@ -180,6 +180,13 @@ def test_a_fragment_bears_its_number_and_an_anonymous_page_none(client: Client, 
     assert "X-Live-Seq" not in client.get("/")
 
 
+def test_a_page_polls_as_often_as_it_says(client: Client, clerk: User) -> None:
+    client.force_login(clerk)
+    page = client.get("/desk/", headers={"Accept-Language": "en"}).content.decode()
+    assert f'hx-trigger="every {feeds.POLL_SECONDS}s, live:refresh"' in page
+    assert f"Not live: checking every {feeds.POLL_SECONDS} seconds" in page
+
+
 def test_money_is_shown_in_the_readers_language() -> None:
     with translation.override("en"):
         assert tags.money(123450, "eur") == "€1,234.50"
