@@ -1,8 +1,9 @@
 class PaidCounter extends HTMLElement {
   #paid = new Set();
-  #listening = new AbortController();
+  #listening;
 
   connectedCallback() {
+    this.#listening = new AbortController(); // a new one each time: the element may be moved, and an abort is for ever
     const { signal } = this.#listening;
     document.addEventListener("payment:confirmed", (event) => this.#count(event.detail.id), { signal });
   }

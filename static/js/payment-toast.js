@@ -1,28 +1,30 @@
-// <payment-toast>: one change told once, in a tab that somebody sees, whichever of the person's tabs that is.
+// <payment-toast>: announces one change once, in whichever of a person's tabs is visible.
 
 const SHOWN_MS = 20000;
 const REMEMBERED = 100; // changes kept in storage
 const STORE = "payments.toasts";
 const AT_ONCE = 4;
 
-/** Whether this change was told in no tab yet; remembers that it is now. */
+/** Return whether no tab has shown this change yet, and remember that one has now. */
 function claim(change) {
-  const told = JSON.parse(localStorage.getItem(STORE) ?? "[]");
-  if (told.includes(change)) return false;
-  localStorage.setItem(STORE, JSON.stringify([...told, change].slice(-REMEMBERED)));
+  const shown = JSON.parse(localStorage.getItem(STORE) ?? "[]");
+  if (shown.includes(change)) return false;
+  localStorage.setItem(STORE, JSON.stringify([...shown, change].slice(-REMEMBERED)));
   return true;
 }
 
-/** Two windows side by side get the same message in the same millisecond. Locks exist only on https and localhost. */
-const inTurn = (work) => (navigator.locks ? navigator.locks.request(STORE, async () => work()) : work());
+/**
+ * Run `work` in one tab at a time, because two windows side by side get a message in the same millisecond.
+ * Browsers have locks only on https and localhost.
+ */
+const exclusively = (work) => (navigator.locks ? navigator.locks.request(STORE, async () => work()) : work());
 
 class PaymentToast extends HTMLElement {
   #listening;
   #timer;
-  #awaited = false;
+  #claiming = false;
 
   connectedCallback() {
-    if (this.hasAttribute("shown")) return;
     this.#listening = new AbortController();
     const on = (target, name, hear) => target.addEventListener(name, hear, { signal: this.#listening.signal });
     on(this, "click", (event) => event.target.closest("button") && this.remove());
@@ -31,8 +33,9 @@ class PaymentToast extends HTMLElement {
     on(this, "focusin", () => clearTimeout(this.#timer));
     on(this, "pointerleave", () => this.#fadeLater());
     on(this, "focusout", () => this.#fadeLater());
-    on(document, "visibilitychange", () => this.#tell());
-    this.#tell();
+    on(document, "visibilitychange", () => this.#show());
+    if (this.hasAttribute("shown")) this.#fadeLater(); // it was moved within the page
+    else this.#show();
   }
 
   disconnectedCallback() {
@@ -40,10 +43,10 @@ class PaymentToast extends HTMLElement {
     clearTimeout(this.#timer);
   }
 
-  async #tell() {
-    if (document.hidden || this.#awaited) return;
-    this.#awaited = true;
-    if (!(await inTurn(() => claim(this.dataset.change)))) return this.remove();
+  async #show() {
+    if (document.hidden || this.#claiming || this.hasAttribute("shown")) return;
+    this.#claiming = true;
+    if (!(await exclusively(() => claim(this.dataset.change)))) return this.remove();
     this.setAttribute("shown", "");
     const shown = document.querySelectorAll("payment-toast[shown]");
     if (shown.length > AT_ONCE) shown[0].remove();

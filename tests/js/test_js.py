@@ -1,10 +1,12 @@
-"""Runs the tests of the JavaScript modules in Node.js."""
+"""Runs the tests of the JavaScript modules in Node.js, and compares the guide's example with its files."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from payments_site.demo.site import ROOT
 
 NODE = shutil.which("node")
 
@@ -22,3 +24,8 @@ def has_test_runner() -> bool:
 def test_in_node(file: Path) -> None:
     ran = subprocess.run([str(NODE), "--test", str(file)], check=False, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("file", ["static/js/paid-counter.js", "templates/payments/_paid_counter.html"])
+def test_the_guide_prints_the_example_as_it_runs(file: str) -> None:
+    assert (ROOT / file).read_text() in (ROOT / "docs/components.md").read_text()
