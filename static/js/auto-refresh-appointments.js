@@ -1,5 +1,5 @@
-// <auto-refresh-appointments>: rows that changed light up where they are; rows that are missing or belong elsewhere now
-// wait behind a button, so that nothing moves under anybody's hand.
+// <auto-refresh-appointments>: a list whose changed rows light up where they are. Rows that are missing, or that belong
+// elsewhere now, wait behind a button, so that nothing moves while somebody reads or clicks.
 
 const LIT_MS = 4000;
 
@@ -10,7 +10,7 @@ class AutoRefreshAppointments extends HTMLElement {
   connectedCallback() {
     this.#listening = new AbortController();
     const { signal } = this.#listening;
-    document.addEventListener("payment:updated", (event) => this.#hear(event.detail), { signal });
+    document.addEventListener("payment:updated", (event) => this.#onUpdate(event.detail), { signal });
     this.#button.addEventListener("click", () => this.#fetch(), { signal });
   }
 
@@ -22,18 +22,18 @@ class AutoRefreshAppointments extends HTMLElement {
     return this.querySelector("[data-new]");
   }
 
-  #hear(detail) {
+  #onUpdate(detail) {
     const display = this.querySelector(`[id="payment-${detail.id}"]`);
     if (display && !detail.rebooked) return this.#light(display.closest("[data-row], tr, li, article") ?? display);
-    if (!display && !this.#concerns(detail)) return;
+    if (!display && !this.#belongsHere(detail)) return;
     this.#missing.add(detail.id);
     const count = this.#missing.size;
-    const words = count === 1 ? this.#button.dataset.one : this.#button.dataset.many;
-    this.#button.textContent = words.replace("{count}", count);
+    const text = count === 1 ? this.#button.dataset.one : this.#button.dataset.many;
+    this.#button.textContent = text.replace("{count}", count);
     this.#button.hidden = false;
   }
 
-  #concerns({ day, status, reviews, practitioner }) {
+  #belongsHere({ day, status, reviews, practitioner }) {
     const limits = this.dataset;
     const within = (!limits.since || day >= limits.since) && (!limits.until || day <= limits.until);
     const among = !limits.statuses || limits.statuses.split(" ").includes(status);
@@ -44,7 +44,7 @@ class AutoRefreshAppointments extends HTMLElement {
   #light(row) {
     if (row.classList.contains("just-changed")) {
       row.classList.remove("just-changed");
-      void row.offsetWidth; // starts the animation anew
+      void row.offsetWidth; // a forced layout starts the animation again
     }
     row.classList.add("just-changed");
     setTimeout(() => row.classList.remove("just-changed"), LIT_MS);
@@ -52,7 +52,7 @@ class AutoRefreshAppointments extends HTMLElement {
 
   async #fetch() {
     const id = this.id;
-    await document.querySelector("live-source").reload(); // puts a new element in this one's place
+    await document.querySelector("live-source").reload(); // swaps in a new element for this one
     document.getElementById(id)?.focus({ preventScroll: true });
   }
 }

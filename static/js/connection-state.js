@@ -1,12 +1,12 @@
-// <connection-state>: says in words whether the page is live, and how old what it shows may be.
+// <connection-state>: shows in words whether the page is live, and how old its content may be.
 
-const SETTLED_MS = 2000; // screen readers hear only states that last
+const SETTLED_MS = 2000; // a shorter state isn't announced to screen readers
 
 class ConnectionState extends HTMLElement {
   #listening;
   #clock;
   #settling;
-  #said = "connected";
+  #announced = "connected";
 
   connectedCallback() {
     this.#listening = new AbortController();
@@ -23,17 +23,17 @@ class ConnectionState extends HTMLElement {
   }
 
   #show(state) {
-    for (const words of this.querySelectorAll("[data-when]")) words.hidden = words.dataset.when !== state;
+    for (const text of this.querySelectorAll("[data-when]")) text.hidden = text.dataset.when !== state;
     this.#showAge();
     clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => this.#say(state), SETTLED_MS);
+    this.#settling = setTimeout(() => this.#announce(state), SETTLED_MS);
   }
 
-  #say(state) {
-    const words = this.querySelector(`[data-when="${state}"]`);
-    if (words && state !== "connecting" && state !== this.#said) {
-      this.querySelector("[role=status]").textContent = words.textContent.trim();
-      this.#said = state;
+  #announce(state) {
+    const text = this.querySelector(`[data-when="${state}"]`);
+    if (text && state !== "connecting" && state !== this.#announced) {
+      this.querySelector("[role=status]").textContent = text.textContent.trim();
+      this.#announced = state;
     }
   }
 

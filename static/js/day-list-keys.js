@@ -1,9 +1,10 @@
-// The day list by keyboard: "/" searches, "j" and "k" walk the rows, "?" shows the keys. Enter follows the row's link.
+// Keyboard shortcuts of the day list: "/" searches, "j" and "k" move between rows, "?" shows the shortcuts. Enter opens
+// the focused row, because the focus is on its link.
 
 const help = document.getElementById("keys");
 const rows = () => [...document.querySelectorAll("table.day .who a")];
 
-function walk(step) {
+function move(step) {
   const links = rows();
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + step, 0), links.length - 1);
@@ -12,8 +13,8 @@ function walk(step) {
 
 const ACTIONS = {
   "/": () => document.getElementById("filter-q").focus(),
-  j: () => walk(1),
-  k: () => walk(-1),
+  j: () => move(1),
+  k: () => move(-1),
   "?": () => help.showModal(),
 };
 

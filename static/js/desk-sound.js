@@ -1,4 +1,5 @@
-// <desk-sound>: two soft notes when the payment on screen is confirmed, if somebody switched them on at this desk.
+// <desk-sound>: plays two soft notes when the payment on screen is confirmed, if somebody has switched the sound on in
+// this browser.
 
 const STORE = "payments.desk-sound";
 const NOTES = [660, 880]; // Hz
@@ -29,16 +30,16 @@ class DeskSound extends HTMLElement {
     const { signal } = this.#listening;
     toggle.addEventListener("change", () => {
       localStorage.setItem(STORE, toggle.checked ? "on" : "off");
-      if (toggle.checked) play(); // a click lets the browser play later ones, too
+      if (toggle.checked) play(); // browsers play sounds only after a click, so this first one allows the later ones
     }, { signal });
-    document.addEventListener("payment:confirmed", (event) => this.#hear(event, toggle.checked), { signal });
+    document.addEventListener("payment:confirmed", (event) => this.#onConfirmed(event, toggle.checked), { signal });
   }
 
   disconnectedCallback() {
     this.#listening.abort();
   }
 
-  #hear(event, wanted) {
+  #onConfirmed(event, wanted) {
     const shown = this.closest("article").contains(event.target);
     if (shown && wanted) play();
   }

@@ -1,9 +1,9 @@
-// What the server says of payments, put in its place on the page: by push, by poll and by reading the page again.
+// Puts feed entries into the page, and replaces its live regions when the entries are not enough.
 
-const ANSWER_MS = 10000; // a dead line never answers
+const ANSWER_MS = 10000; // a broken connection never answers
 
-/** Whether an element of an entry has a place on this page, and says something newer than what is there. */
-function wanted(element) {
+/** Return whether an element of an entry has a place on this page that shows nothing as new yet. */
+function belongsOnPage(element) {
   const swap = element.getAttribute("hx-swap-oob");
   if (swap === "true") {
     const shown = document.getElementById(element.id);
@@ -14,18 +14,18 @@ function wanted(element) {
   return place && item && !document.getElementById(item.id);
 }
 
-/** Swap in the entries after `source.cursor`, in order; tell the page's scripts of those after `source.told`. */
+/** Swap in the entries after `source.cursor`, in order, and dispatch the events of those after `source.announced`. */
 export function applyEntries(source, html) {
   const parsed = document.createElement("template");
   parsed.innerHTML = html;
   for (const entry of parsed.content.querySelectorAll("live-entry")) {
     const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed } = entry.dataset;
     if (Number(seq) <= source.cursor) continue;
-    for (const element of [...entry.children]) if (!wanted(element)) element.remove();
+    for (const element of [...entry.children]) if (!belongsOnPage(element)) element.remove();
     window.htmx.swap(source, entry.innerHTML, { swapStyle: "none" });
     source.cursor = seq;
-    if (Number(seq) <= source.told) continue;
-    source.told = Number(seq);
+    if (Number(seq) <= source.announced) continue;
+    source.announced = Number(seq);
     const region = document.getElementById(`payment-${payment}`) ?? source;
     const standing = { status, reviews: reviews?.split(" ").filter(Boolean) ?? [] };
     const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, rebooked: rebooked !== undefined };
@@ -34,12 +34,12 @@ export function applyEntries(source, html) {
   }
 }
 
-/** Put this page's live regions as they are now in place of what is shown. Returns their cursor, null on failure. */
+/** Load this page again and swap in its live regions. Return the page's new cursor, or null on failure. */
 export async function fetchRegions() {
-  const headers = { "HX-Request": "true" }; // as htmx does: what a page asks by itself prolongs no session
+  const headers = { "HX-Request": "true" }; // htmx's header: what a page fetches by itself prolongs no session
   const options = { cache: "no-store", headers, signal: AbortSignal.timeout(ANSWER_MS) };
   const response = await fetch(location.href, options).catch(() => null);
-  if (!response || response.status >= 500) return null; // to load the page now would put an error in its place
+  if (!response || response.status >= 500) return null; // don't replace the page with an error
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const cursor = page.getElementById("live-cursor");
   if (!cursor) {

@@ -1,5 +1,5 @@
-// <live-source>: the page's one socket. Every message names the number that it brings the page to, so whatever is
-// missing is noticed and asked for over HTTP. htmx does all swaps, and polls while the socket isn't healthy.
+// <live-source>: the page's one socket. Every message names the number that it brings the page to, so the page notices
+// what is missing and requests it over HTTP. htmx does all swaps, and polls while the socket isn't healthy.
 // docs/components.md lists attributes, events and properties.
 
 import { applyEntries, fetchRegions } from "./live-entries.js";
@@ -9,12 +9,12 @@ const POLLING_AFTER = 3; // failed tries until the page says that it polls
 const SIGNED_OUT = [4401, 4403]; // close codes
 
 class LiveSource extends HTMLElement {
-  told = 0; // the newest number that events told of: the cursor may go back, news may not come twice
+  announced = 0; // the newest number with dispatched events; the cursor may go back, but no event is sent twice
   provenAt = 0; // when the page was last known to be current, in ms since 1970
   #socket = null;
   #state = "";
   #tries = 0;
-  #cause = { why: "", code: "" }; // of the last loss, for the server's log
+  #cause = { why: "", code: "" }; // of the last disconnect, for the server's log
   #beatMs = 10000;
   #heardAt = 0;
   #retrying;
@@ -36,16 +36,16 @@ class LiveSource extends HTMLElement {
 
   send = (text) => this.#socket.send(text);
 
-  /** Ask over HTTP for what the page hasn't been told, whatever the socket does. */
+  /** Request over HTTP what the page doesn't show yet, whether or not the socket is healthy. */
   refresh(why = "manual") {
     this.dispatchEvent(new CustomEvent("live:refresh", { detail: { why } }));
   }
 
-  /** Read the page's live regions anew, for when the numbers don't join up or rows are missing. */
+  /** Load the page's live regions again, because its number is of no use any more or because rows are missing. */
   async reload() {
     const cursor = await fetchRegions();
     if (cursor === null) return;
-    this.cursor = this.told = Number(cursor);
+    this.cursor = this.announced = Number(cursor);
     this.provenAt = Date.now();
   }
 
@@ -54,13 +54,13 @@ class LiveSource extends HTMLElement {
     const on = (target, name, hear) => target.addEventListener(name, hear, { signal: this.#listening.signal });
     on(window, "online", () => this.#wake("online"));
     on(window, "offline", () => this.#rest("offline", "offline"));
-    on(window, "pagehide", () => this.#rest("pagehide", "reconnecting")); // an open socket keeps pages out of the bfcache
+    on(window, "pagehide", () => this.#rest("pagehide", "reconnecting")); // an open socket bars the bfcache
     on(window, "pageshow", (event) => event.persisted && this.#wake("pageshow"));
     on(document, "visibilitychange", () => document.hidden || this.#wake("visible"));
     on(document, "htmx:afterRequest", (event) => event.target !== this && this.#checkFragment(event.detail.xhr));
     on(this, "htmx:beforeRequest", (event) => {
-      const asked = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
-      if (this.connected && !asked) event.preventDefault(); // a healthy socket needs no poll
+      const requested = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
+      if (this.connected && !requested) event.preventDefault(); // a healthy socket needs no poll
     });
     on(this, "htmx:beforeSwap", (event) => {
       event.detail.shouldSwap = false;
@@ -90,7 +90,7 @@ class LiveSource extends HTMLElement {
     this.#socket.onclose = (event) => this.#lose("closed", event.code);
   }
 
-  /** Forget the socket first: on a dead line close() may take minutes to tell. */
+  /** Close the socket without its events: on a broken connection `close` may come minutes later. */
   #drop() {
     clearTimeout(this.#retrying);
     this.#probing = clearTimeout(this.#probing);
@@ -109,7 +109,7 @@ class LiveSource extends HTMLElement {
       this.#set("signed-out");
       return this.refresh(why); // another tab may have signed in again
     }
-    if (code >= 4400 && code < 4500) return this.#set("polling"); // the server wants no more of these sockets
+    if (code >= 4400 && code < 4500) return this.#set("polling"); // the server refuses more sockets like this one
     this.#tries += 1;
     const delay = retryMs(this.#tries);
     console.info(`live: ${why} ${code}, attempt ${this.#tries} in ${delay} ms`);
@@ -119,7 +119,7 @@ class LiveSource extends HTMLElement {
     if (this.#tries === POLLING_AFTER) this.refresh(why);
   }
 
-  /** No socket until the page wakes. */
+  /** Close the socket until the page wakes. */
   #rest(why, state) {
     this.#drop();
     this.#cause = { why, code: "" };
@@ -133,7 +133,7 @@ class LiveSource extends HTMLElement {
     this.#prove("probe");
   }
 
-  /** The socket claims to be open: let it prove it. */
+  /** Ping over a socket that claims to be open, and replace it unless an answer comes in time. */
   #prove(why) {
     this.#socket.send("ping");
     this.#probing ??= setTimeout(() => this.#reopen(why), PROBE_MS);
@@ -144,7 +144,7 @@ class LiveSource extends HTMLElement {
     this.#open();
   }
 
-  /** By the wall clock: timers of hidden and sleeping pages don't run on time. */
+  /** Notice a silent socket. Uses the wall clock, because timers of hidden and sleeping pages don't run on time. */
   #watch() {
     const silentMs = Date.now() - this.#heardAt;
     const open = this.#socket?.readyState === WebSocket.OPEN;
@@ -173,10 +173,10 @@ class LiveSource extends HTMLElement {
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
     else this.provenAt = Date.now();
-    if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // it is neither
+    if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
 
-  /** A fragment that some other request brought may be older than what the page was told meanwhile. */
+  /** Go back to the number of a fragment that htmx has fetched, if entries came while it was on its way. */
   #checkFragment(xhr) {
     const seq = xhr?.getResponseHeader("X-Live-Seq");
     if (!seq || Number(seq) >= this.cursor) return;

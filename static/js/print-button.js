@@ -1,4 +1,4 @@
-// Buttons that print the page: shown only where scripts run.
+// Shows the buttons that print the page, which the server renders hidden, because they need this script.
 
 for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;

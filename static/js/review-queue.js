@@ -1,4 +1,4 @@
-// The review queue: a case that was solved elsewhere says so where it stands. New ones are AutoRefreshAppointments' to offer.
+// Marks cases of the review queue that were solved elsewhere. AutoRefreshAppointments offers the new ones.
 
 document.addEventListener("payment:updated", ({ detail }) => {
   for (const row of document.querySelectorAll(`[data-of="${detail.id}"]`)) {

@@ -1,8 +1,8 @@
-// Tells the server which payments a page shows while somebody can see it, so that the front desk knows.
+// Reports to the server which payments a visible page shows, so that the front desk knows what the patient saw.
 
 const SETTLED_MS = 1000; // shorter looks don't count
 let timer;
-let reported = "";
+let reported = ""; // the last message that was sent
 
 function report() {
   const source = document.querySelector("live-source");
@@ -15,9 +15,19 @@ function report() {
   reported = message;
 }
 
-for (const name of ["live:state", "payment:updated", "visibilitychange"]) {
-  document.addEventListener(name, () => {
-    clearTimeout(timer);
-    timer = setTimeout(report, SETTLED_MS);
-  });
+function reportLater() {
+  timer ??= setTimeout(() => {
+    timer = undefined;
+    report();
+  }, SETTLED_MS);
 }
+
+document.addEventListener("payment:updated", reportLater);
+document.addEventListener("live:state", () => {
+  reported = ""; // the last report may have been lost with its socket
+  reportLater();
+});
+document.addEventListener("visibilitychange", () => {
+  timer = clearTimeout(timer);
+  reportLater();
+});
