@@ -1,4 +1,4 @@
-"""How long this site waits for PostgreSQL, wherever that stands still."""
+"""Bound every wait for PostgreSQL, so that a server that hangs never blocks a request for long."""
 
 from typing import Any, TypeVar
 
@@ -9,13 +9,13 @@ from psycopg.pq import TransactionStatus
 Result = TypeVar("Result")
 
 TIMEOUTS = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s"
-SILENCE = 7.0  # seconds: longer than the server gives a statement or a lock, so that its answer is heard
+SILENCE = 7.0  # seconds: longer than the server's own time-outs, so that their errors still arrive
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Gives up a server that says nothing at all, with OperationalError.
+    """Raise OperationalError when the server has sent nothing for SILENCE seconds.
 
-    A frozen one keeps no time-out of its own, and TCP sees nothing wrong while the kernel below it still answers.
+    A frozen server keeps none of its own time-outs, and its kernel still answers TCP's probes.
     """
 
     def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
@@ -23,12 +23,12 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, SILENCE if timeout is None else timeout)
         except psycopg.OperationalError:
             if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()  # whose answer may yet come must not be asked anything else
+                self.close()  # a late answer would be taken for the next statement's
             raise
 
 
 def options(pool_size: int, *, bounded: bool) -> dict[str, Any]:
-    """Django's OPTIONS; a migration, not `bounded`, may take longer than any request."""
+    """Return Django's OPTIONS with a pool of `pool_size` connections; unless `bounded`, statements take any time."""
     pool: dict[str, Any] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "reconnect_timeout": 10}
     if not bounded:
         return {"pool": pool, "connect_timeout": 3}

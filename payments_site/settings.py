@@ -1,20 +1,20 @@
 """What differs comes from the environment; with DEBUG=1 its defaults suit a laptop. README.md lists the variables."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
-import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from payments_site.sign_in import *  # noqa: F403
+from payments_site import postgres
+from payments_site.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 
-DEBUG = env.bool("DEBUG", False)
+DEBUG = env.switch("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "laptop-only-not-secret" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty. Set it to 50 random characters, or DEBUG=1 on a laptop.")
@@ -93,18 +93,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    from payments_site import postgres
-
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI persistent connections leak; the pool doesn't
     given = DATABASES["default"].get("OPTIONS", {})  # from the URL: ?sslmode=require
-    bounds = postgres.options(env.int("DATABASE_POOL", 12), bounded="migrate" not in sys.argv)
+    bounds = postgres.options(env.number("DATABASE_POOL", 12), bounded=env.switch("DATABASE_TIMEOUTS", True))
     DATABASES["default"]["OPTIONS"] = given | bounds
-OWN_LABELS = ("clinic_payments", "clinic_appointments", "clinic_accounts")
-if env.bool("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
-    MIGRATION_MODULES = {app.rpartition(".")[2]: None for app in (*INSTALLED_APPS, *OWN_LABELS)}
+if env.switch("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
+    OURS = ("clinic_accounts", "clinic_appointments", "clinic_payments")
+    OTHERS = ("admin", "auth", "contenttypes", "sessions", "account", "mfa", "djstripe")
+    MIGRATION_MODULES = dict.fromkeys((*OURS, *OTHERS))
 
-WEB_PROCESSES = env.int("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
-PROBE_SECONDS = env.int("PROBE_SECONDS", 60)  # between two trials of live delivery in each of them; 0: none
+WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
+PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two trials of live delivery in each of them; 0: none
 
 # Channel layer: in memory within one process, Redis pub/sub between several. It carries hints only.
 REDIS_URL = env.str("REDIS_URL", "")
@@ -120,33 +119,83 @@ if REDIS_URL:
         }
     }
 
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", "fr")
+# The clinic: its languages, its time, its name
 LANGUAGES = [("fr", _("French")), ("en", _("English"))]
+LANGUAGE_CODE = env.choice("LANGUAGE_CODE", dict(LANGUAGES), "fr")
 LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = ["payments_site.formats"]
 TIME_ZONE = env.str("TIME_ZONE", "Europe/Paris")
 USE_TZ = True
 CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")
 CLINIC_ADDRESS = env.str("CLINIC_ADDRESS", "12 allée des Tilleuls, 69006 Lyon")
-# What the front desk may refund of one payment, in minor units; a currency that isn't named: nothing.
-FRONT_DESK_REFUND_LIMITS = {
-    currency: int(amount)
-    for currency, amount in env.dict("FRONT_DESK_REFUND_LIMITS", default={"eur": "10000", "chf": "10000"}).items()
+
+# Refunds of one payment, in minor units by currency
+FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")  # others: nothing
+REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # above, a second person approves; others: never
+
+# Accounts and sign-in
+# Attempts are counted in the database's cache table, see accounts.apps. A full cache drops counters that still count:
+# Django's 300 entries are soon filled with other names; of these, one in a hundred goes.
+COUNTERS = {"MAX_ENTRIES": 100_000, "CULL_FREQUENCY": 100}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache", "OPTIONS": COUNTERS}
 }
+AUTH_USER_MODEL = "clinic_accounts.User"
+PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}" for name in ("Argon2PasswordHasher", "PBKDF2PasswordHasher")]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator")
+] + [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    }
+]
+PASSWORD_RESET_TIMEOUT = 60 * 60
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "clinic:home"
+LOGOUT_REDIRECT_URL = "account_login"
+REQUIRE_MFA = env.switch("REQUIRE_MFA", not DEBUG)  # of staff: a second factor, or a passkey
+SESSION_COOKIE_AGE = env.number("SESSION_IDLE_MINUTES", 30) * 60  # without its owner doing anything
+SESSION_LONGEST = env.number("SESSION_HOURS", 10) * 60 * 60
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE, and no question about it
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 5 * 60
+GUESSES = "5/15m/key"  # of a password; a key is a name at an address
+ACCOUNT_RATE_LIMITS = {"login_failed": f"10/m/ip,{GUESSES}"}
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a new password, a second factor added or taken away
+MFA_ADAPTER = "accounts.adapters.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1  # 30 s either way, for clocks that differ
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # http://localhost
 
 # E-mail: without EMAIL_URL none is sent.
-vars().update(env.email_url("EMAIL_URL", "dummymail://"))
+MAIL_SERVER = env.mail_server("EMAIL_URL")
+EMAIL_BACKEND: str = MAIL_SERVER["EMAIL_BACKEND"]
+EMAIL_HOST = MAIL_SERVER["EMAIL_HOST"]
+EMAIL_PORT = MAIL_SERVER["EMAIL_PORT"]
+EMAIL_HOST_USER = MAIL_SERVER["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = MAIL_SERVER["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = MAIL_SERVER.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = MAIL_SERVER.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH = MAIL_SERVER["EMAIL_FILE_PATH"]
 EMAIL_TIMEOUT = 10  # seconds that a mail server may take for one step
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"noreply@{SITE_URL.split('//')[-1].split(':')[0]}")
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-SERVESTATIC_USE_FINDERS = env.bool("STATIC_FROM_SOURCE", DEBUG)  # else from STATIC_ROOT, after collectstatic
+SERVESTATIC_USE_FINDERS = env.switch("STATIC_FROM_SOURCE", DEBUG)  # else from STATIC_ROOT, after collectstatic
 SERVESTATIC_AUTOREFRESH = DEBUG
 
 # Stripe. STRIPE_API_HOST points at a stand-in when it is not Stripe itself.
-STRIPE_LIVE_MODE = env.bool("STRIPE_LIVE_MODE", False)
+STRIPE_LIVE_MODE = env.switch("STRIPE_LIVE_MODE", False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_API_HOST = env.str("STRIPE_API_HOST", "") or "https://api.stripe.com"
 REAL_STRIPE = STRIPE_API_HOST == "https://api.stripe.com"
@@ -190,9 +239,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-LOG_FORMAT = env.str("LOG_FORMAT", "line" if DEBUG else "json")
-if LOG_FORMAT not in ("line", "json"):
-    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. Set it to line, for people, or json, for machines.")
+# Logs
+LOG_FORMAT = env.choice("LOG_FORMAT", ("line", "json"), "line" if DEBUG else "json")
+LOG_LEVEL = env.choice("LOG_LEVEL", logging.getLevelNamesMapping(), "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -200,5 +249,5 @@ LOGGING = {
     "filters": {"brief": {"()": "payments.logs.BriefAboutOthers"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["brief"]}},
     "loggers": {"stripe": {"level": "WARNING"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

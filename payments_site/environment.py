@@ -1,0 +1,48 @@
+"""Read settings from environment variables, and refuse values that can't be understood instead of guessing."""
+
+from collections.abc import Collection
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE, FALSE = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
+
+
+class Environment(environ.Env):  # type: ignore[misc]
+    """django-environ's reader, except that a wrong value raises ImproperlyConfigured with the variable's name."""
+
+    def switch(self, name: str, default: bool) -> bool:
+        """Return whether the variable is on; `default` when it is unset or empty."""
+        word = self.str(name, "").strip().lower()
+        if word and word not in TRUE + FALSE:
+            raise ImproperlyConfigured(f"{name} is {word!r}. Set it to 1 or 0.")
+        return word in TRUE if word else default
+
+    def number(self, name: str, default: int) -> int:
+        """Return the variable's whole number, 0 or more; `default` when it is unset or empty."""
+        word = self.str(name, "").strip()
+        if word and not (word.isascii() and word.isdigit()):
+            raise ImproperlyConfigured(f"{name} is {word!r}. Set it to a whole number.")
+        return int(word) if word else default
+
+    def choice(self, name: str, options: Collection[str], default: str) -> str:
+        """Return the variable's value, which has to be one of `options`; `default` when it is unset or empty."""
+        word = str(self.str(name, "") or default)
+        if word not in options:
+            raise ImproperlyConfigured(f"{name} is {word!r}. Set it to {' or '.join(options)}.")
+        return word
+
+    def amounts(self, name: str, default: str) -> dict[str, int]:
+        """Return amounts in minor units by currency, read from a value such as `eur=10000,chf=10000`."""
+        amounts = {}
+        for pair in filter(None, self.str(name, default).replace(" ", "").split(",")):
+            currency, _, amount = pair.partition("=")
+            if not (len(currency) == 3 and currency.isalpha() and amount.isascii() and amount.isdigit()):
+                raise ImproperlyConfigured(f"{name} has {pair!r}. Write amounts in minor units, such as eur=10000.")
+            amounts[currency.lower()] = int(amount)
+        return amounts
+
+    def mail_server(self, name: str) -> dict[str, Any]:
+        """Return Django's EMAIL_ settings for the variable's URL; unset or empty sends nothing."""
+        return dict(self.email_url_config(self.str(name, "") or "dummymail://"))

@@ -1,0 +1,43 @@
+"""Settings come from the environment, and a value that can't be understood stops the start."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from payments_site.environment import Environment
+
+NAME = "SOME_SETTING"
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.delenv(NAME, raising=False)
+    return Environment()
+
+
+@pytest.mark.parametrize(("value", "on"), [("1", True), ("On", True), ("0", False), ("false", False), ("", True)])
+def test_a_switch_is_on_or_off(env: Environment, monkeypatch: pytest.MonkeyPatch, value: str, on: bool) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert env.switch(NAME, default=True) is on
+
+
+def test_what_is_not_set_has_its_default(env: Environment) -> None:
+    assert env.switch(NAME, default=False) is False
+    assert env.number(NAME, 12) == 12
+    assert env.choice(NAME, ("fr", "en"), "fr") == "fr"
+    assert env.amounts(NAME, "eur=10000, chf=5") == {"eur": 10000, "chf": 5}
+    assert env.mail_server(NAME)["EMAIL_BACKEND"] == "django.core.mail.backends.dummy.EmailBackend"
+
+
+@pytest.mark.parametrize("value", ["maybe", "-1", "1.5", "eur", "eur=1.50", "euro=1", "eur=1;chf=2"])
+def test_a_value_that_is_not_understood_is_refused(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(NAME, value)
+    for read in (
+        lambda: env.switch(NAME, default=True),
+        lambda: env.number(NAME, 1),
+        lambda: env.choice(NAME, ("fr", "en"), "fr"),
+        lambda: env.amounts(NAME, ""),
+    ):
+        with pytest.raises(ImproperlyConfigured, match=NAME):
+            read()
