@@ -1,7 +1,6 @@
-"""What this site asks of django-allauth otherwise than it would do: https://docs.allauth.org."""
+"""Adapt django-allauth (https://docs.allauth.org) to a clinic: no sign-up, lock-out e-mails, background e-mails."""
 
-import contextvars
-import threading
+import functools
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,43 +14,43 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import override
 
+from .mail import send_soon
 from .models import User
 from .proof import proved_recently
 
-TOLD_AGAIN_AFTER = 60 * 60  # seconds
+WARN_AGAIN_AFTER = 60 * 60  # seconds
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """The clinic makes accounts; nobody makes their own."""
+        """Return False, because the clinic makes all accounts."""
         return False
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """A name is locked for the address that guessed, not for its owner elsewhere."""
+        """Return a key with the client's address, so that guesses lock a name there and not for its owner elsewhere."""
         name = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{name}:{self.get_client_ip(request)}"
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """A wrong password; after the last one that is allowed, the person is told, at most once an hour."""
+        """Send the account's owner an e-mail, at most once an hour, when wrong passwords have locked the name."""
         key = self._get_login_attempts_cache_key(request, **credentials)
         about = {"app": "allauth.account", "action": "login_failed", "config": {"login_failed": settings.GUESSES}}
         if ratelimit.consume(request, key=key, dry_run=True, **about):
             return
         user = User.objects.filter(username=credentials.get("username"), is_active=True).exclude(email="").first()
-        if user and cache.add(f"accounts.locked.{user.pk}", 1, TOLD_AGAIN_AFTER):
+        if user and cache.add(f"accounts.locked.{user.pk}", 1, WARN_AGAIN_AFTER):
             link = settings.SITE_URL + reverse("account_reset_password")
             context = {"address": self.get_client_ip(request), "clinic": settings.CLINIC_NAME, "link": link}
-            with override(settings.LANGUAGE_CODE):  # the request's language is the guesser's
+            with override(user.preferred_language or settings.LANGUAGE_CODE):  # the request's language is the guesser's
                 self.send_mail("account/email/locked", user.email, context)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """allauth doesn't count the sign-in itself; a minute after it nobody need repeat the password."""
+        """Return whether the person has to repeat the password; unlike allauth, count the sign-in as a proof."""
         return not proved_recently(context.request)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """In a thread: the answer then takes as long for an address that we know as for one that we don't."""
-        send = contextvars.copy_context().run
-        threading.Thread(target=send, args=(super().send_mail, template_prefix, email, context)).start()
+        """Send the e-mail in the background, see `send_soon`."""
+        send_soon(functools.partial(super().send_mail, template_prefix, email, context))
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -59,5 +58,5 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return str(settings.CLINIC_NAME)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """A passkey belongs to SITE_URL's host, whatever the Host header says."""
+        """Return SITE_URL's host as the owner of passkeys, whatever the Host header says."""
         return {"id": urlsplit(settings.SITE_URL).hostname or "", "name": self._get_site_name()}

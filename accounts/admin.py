@@ -13,7 +13,7 @@ CONTACT = ("phone", "preferred_language")
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Django lets whoever may change users make a superuser, or take one's password; here only a superuser does."""
+    """Forbid everybody but superusers to make or change a superuser; Django allows it to all who may change users."""
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
     add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))

@@ -29,5 +29,5 @@ class AccountsConfig(AppConfig):
 
 
 def make_cache_table(**kwargs: Any) -> None:
-    """Sign-in attempts are counted in the database: for all processes together, and also while Redis is away."""
+    """Create the cache table, which counts sign-in attempts for all processes, also while Redis is down."""
     call_command("createcachetable", verbosity=0)

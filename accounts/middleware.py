@@ -1,3 +1,5 @@
+"""Middleware of accounts: one keeps sessions alive, one asks for second factors, one clears browsers on sign-out."""
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,43 +11,54 @@ from django.utils.decorators import sync_and_async_middleware
 
 from . import second_factor, sessions
 
+GetResponse = Callable[[HttpRequest], Any]
+Middleware = Callable[[GetResponse], Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]]
+
+
+def _before_view(look: Callable[[HttpRequest], HttpResponseBase | None]) -> Middleware:
+    """Return a middleware that calls `look` with each request that has a session, and sends its response, if any."""
+
+    @sync_and_async_middleware
+    def middleware(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]:
+        if not iscoroutinefunction(get_response):
+            return lambda request: (_has_session(request) and look(request)) or get_response(request)
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            response = await sync_to_async(look)(request) if _has_session(request) else None
+            return response or await get_response(request)
+
+        return asynchronous
+
+    return middleware
+
+
+def _has_session(request: HttpRequest) -> bool:
+    return settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
+note_activity = _before_view(sessions.note_activity)
+require_second_factor = _before_view(second_factor.detour)
+
 
 @sync_and_async_middleware
-def guard(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]:
-    """Keep the session of who does something, and lead staff without a second factor to it."""
+def clear_site_data(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]:
+    """Let a browser forget what it stored for the person who signs out; cookies are deleted by themselves."""
     if not iscoroutinefunction(get_response):
+        return lambda request: _cleared(request, get_response(request))
 
-        def middleware(request: HttpRequest) -> HttpResponseBase:
-            return leave(request, look(request) or get_response(request))
+    async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+        return _cleared(request, await get_response(request))
 
-        return middleware
-
-    async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-        response = await sync_to_async(look)(request) if has_session(request) else None
-        return leave(request, response or await get_response(request))
-
-    return async_middleware
+    return asynchronous
 
 
 def signed_out(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
-    """The receiver of Django's signal."""
+    """Receive Django's user_logged_out, and mark the request for `clear_site_data`."""
     if request is not None:
         request.signed_out = True  # type: ignore[attr-defined]
 
 
-def leave(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Whoever uses this browser next finds nothing of who signed out (cookies are deleted or changed by themselves)."""
+def _cleared(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     if getattr(request, "signed_out", False):
         response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
-
-
-def has_session(request: HttpRequest) -> bool:
-    return settings.SESSION_COOKIE_NAME in request.COOKIES
-
-
-def look(request: HttpRequest) -> HttpResponseBase | None:
-    if not has_session(request):
-        return None
-    sessions.keep(request)
-    return second_factor.detour(request)

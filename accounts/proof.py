@@ -1,4 +1,4 @@
-"""What a session has proved of its owner: a second factor, and who they are, lately."""
+"""Check what a session has proved: a second factor, and a recent sign-in or repeated password."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,21 +20,21 @@ View = Callable[..., HttpResponseBase]
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]) -> bool:
-    """Whether this person has to show a second factor, and hasn't in this session. Asks no database."""
+    """Return whether `user` needs a second factor that this session hasn't seen, without a database query."""
     if not settings.REQUIRE_MFA or not (getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)):
         return False
     return bool(session.get(SECOND_FACTOR) != user.pk)
 
 
 def proved_recently(request: HttpRequest) -> bool:
-    """Whether this person signed in, or proved again who they are, within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds."""
+    """Return whether the person signed in or repeated a proof within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds."""
     records = get_authentication_records(request, request.user)
     times = [request.session.get(SIGNED_IN, 0), *(record["at"] for record in records if record.get("reauthenticated"))]
     return bool(time.time() - max(times) < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
 
 def proof_required(view: View) -> View:
-    """Ask for the password or passkey before a POST goes on to where it was going, with all that was typed."""
+    """Decorate a view: a POST first asks for password or passkey unless proved recently, and keeps the typed data."""
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

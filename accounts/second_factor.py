@@ -1,4 +1,4 @@
-"""Staff prove twice who they are: a password and a code, or a passkey."""
+"""Make staff show a second factor: a code after the password, or a passkey."""
 
 from typing import Any
 
@@ -24,17 +24,18 @@ OPEN = (
 
 
 def used(sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    """Receive allauth's authenticator_used, and note the second factor in the session."""
     request.session[SECOND_FACTOR] = user.pk
 
 
 def added(sender: object, request: HttpRequest, user: Any, authenticator: Authenticator, **kwargs: Any) -> None:
-    """Set up in this session, and so shown in it."""
+    """Receive allauth's authenticator_added; a second factor that was just set up also counts as shown."""
     if authenticator.type != Authenticator.Type.RECOVERY_CODES:
         request.session[SECOND_FACTOR] = user.pk
 
 
 def detour(request: HttpRequest) -> HttpResponse | None:
-    """Where somebody goes who has to show, or first to set up, a second factor. None: on to the page."""
+    """Return the response that asks for, or sets up, the second factor; None when the page may be shown."""
     if not lacks_second_factor(request.user, request.session) or _is_open(request.path_info):
         return None
     if "HX-Request" in request.headers:

@@ -1,6 +1,6 @@
-"""How long a session lives: a while without its owner doing anything, and a day's work at most.
+"""End a session after some idle time, and after a day's work at the latest.
 
-Both ends are the session's own expiry date, so pages, polls and sockets see it end without asking anything new.
+Both limits are written into the session's own expiry date, so pages, polls and sockets need no further check.
 """
 
 import datetime
@@ -13,25 +13,25 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 
 SIGNED_IN, ACTIVE = "signed_in_at", "active_at"  # session keys, Unix seconds
-EVERY = 60  # seconds between two notes of activity
+NOTE_EVERY = 60  # seconds; a note is a write to the database
 
 
 def begin(sender: object, request: HttpRequest, **kwargs: Any) -> None:
-    """Somebody has just signed in."""
+    """Receive Django's user_logged_in, and start the session's time."""
     request.session[SIGNED_IN] = int(time.time())
-    _note(request.session)
+    _extend(request.session)
 
 
-def keep(request: HttpRequest) -> None:
-    """Note that a person did something. What a page asks by itself, it asks with htmx, and that keeps nothing alive."""
+def note_activity(request: HttpRequest) -> None:
+    """Extend the session of a person who does something; htmx requests don't count, because pages send them alone."""
     session = request.session
     if "HX-Request" in request.headers or SESSION_KEY not in session:
         return
-    if time.time() - session.get(ACTIVE, 0) >= EVERY:
-        _note(session)
+    if time.time() - session.get(ACTIVE, 0) >= NOTE_EVERY:
+        _extend(session)
 
 
-def _note(session: SessionBase) -> None:
+def _extend(session: SessionBase) -> None:
     now = int(time.time())
     session[ACTIVE] = now
     ends = min(now + settings.SESSION_COOKIE_AGE, session.setdefault(SIGNED_IN, now) + settings.SESSION_LONGEST)

@@ -1,4 +1,4 @@
-"""Signing in, by django-allauth. Its pages for signing up and for changing one's e-mail address are left out."""
+"""URLs of django-allauth's pages, without those for signing up and for changing the e-mail address."""
 
 from allauth.account import views
 from django.urls import include, path, re_path

@@ -59,7 +59,9 @@ MIDDLEWARE = [  # the outermost first; a reason stands beside each whose place m
     "payments.middleware.htmx_sign_in",  # replaces the redirects of all that follows
     "payments.middleware.live_cursor",  # needs the user; reads its number before all that follows reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
-    "accounts.middleware.guard",  # needs the session and messages
+    "accounts.middleware.clear_site_data",  # outside the next two, to mark their answers too
+    "accounts.middleware.note_activity",  # needs the session
+    "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

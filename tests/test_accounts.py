@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts import mail as account_mail
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.domain.status import PaymentStatus
@@ -37,6 +39,7 @@ from payments.models import Payment
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
+from tests.waits import wait_until
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "sesame, said aloud"
@@ -159,9 +162,7 @@ def test_the_admin_is_entered_by_the_same_door(client: Client) -> None:
 
 
 def sent() -> Iterator[Any]:
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and "send_mail" in repr(getattr(thread, "_args", "")):
-            thread.join(60)
+    wait_until(lambda: account_mail._places._value == account_mail.LONGEST_QUEUE, "e-mails sent")
     yield from mail.outbox
 
 
@@ -423,3 +424,29 @@ def test_several_accounts_may_have_no_address(admin_client: Client) -> None:
     for name in ("someone", "another"):
         assert admin_client.post("/admin/clinic_accounts/user/add/", new_account(username=name)).status_code == 302
     assert User.objects.filter(username__in=("someone", "another"), email="").count() == 2
+
+
+# E-mails in the background
+
+
+def test_an_email_too_many_is_dropped_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(account_mail, "_places", threading.BoundedSemaphore(1))
+    server_is_back, calls = threading.Event(), []
+    account_mail.send_soon(lambda: calls.append(server_is_back.wait(30)))
+    account_mail.send_soon(lambda: calls.append(False))
+    assert caplog.messages == ["account_email_dropped"]
+    server_is_back.set()
+    wait_until(lambda: account_mail._places._value == 1, "e-mail sent")
+    assert calls == [True]
+
+
+def test_an_email_that_fails_is_logged_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse() -> None:
+        raise SMTPRecipientsRefused({"camille@example.com": (550, b"no such user")})
+
+    account_mail.send_soon(refuse)
+    list(sent())
+    assert caplog.messages == ["account_email_failed"]
+    assert "camille" not in caplog.text

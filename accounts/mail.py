@@ -1,0 +1,40 @@
+"""Send e-mails about accounts in the background, so that an answer takes as long for unknown addresses as for known."""
+
+import contextvars
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connections
+
+logger = logging.getLogger(__name__)
+
+SENDERS = 2  # threads; each waits up to EMAIL_TIMEOUT seconds for each step of the mail server
+LONGEST_QUEUE = 100  # e-mails that wait or are being sent; more are dropped, so that a flood can't fill the memory
+
+_places = threading.BoundedSemaphore(LONGEST_QUEUE)
+
+
+def send_soon(send: Callable[[], object]) -> None:
+    """Call `send` in another thread, in the caller's context; drop it when too many e-mails are waiting."""
+    if not _places.acquire(blocking=False):
+        logger.error("account_email_dropped", extra={"waiting": LONGEST_QUEUE})
+        return
+    _senders().submit(contextvars.copy_context().run, _send, send)
+
+
+@functools.cache
+def _senders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SENDERS, thread_name_prefix="account-email")
+
+
+def _send(send: Callable[[], object]) -> None:
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001 nobody else would learn of it
+        logger.error("account_email_failed", extra={"error": type(error).__name__})  # the text may name addresses
+    finally:
+        connections.close_all()
+        _places.release()
