@@ -4,9 +4,9 @@ import datetime
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.utils import timezone
 
+from accounts.models import User
 from payments.models import Payment, RecordView
 from tests.payments.clients import client_of, desk_page_of
 
