@@ -116,6 +116,7 @@ class Subscriber:
         self._groups: set[str] = set()
         self._heard = 0.0
         self._receiving: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def deaf(self) -> bool:
@@ -123,9 +124,9 @@ class Subscriber:
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:
-        """Keep the subscription alive until this task is cancelled."""
+        """Keep the subscription alive until this task is cancelled or `stop` is called."""
         try:
-            while True:
+            while not self._stopped:
                 try:
                     async with asyncio.timeout(BOUND):
                         await self._keep_subscribed()
@@ -137,6 +138,15 @@ class Subscriber:
                 await self._pause()
         finally:
             await self._reset()
+
+    def stop(self) -> None:
+        """Make `run` end by itself, for a cancellation that got lost on its way.
+
+        The Redis client waits with `asyncio.wait_for`, and Python 3.11's loses a cancellation that arrives together
+        with the result.
+        """
+        self._stopped = True
+        self.changed.set()
 
     async def _keep_subscribed(self) -> None:
         """Receive, subscribe to what is wanted, and send ourselves a check.

@@ -204,6 +204,8 @@ class Hub:
 
     def _stop(self) -> None:
         hints.local_hubs.discard(self.on_hint)
+        if self._subscriber:
+            self._subscriber.stop()
         for task in self._tasks:
             task.cancel()
         self._tasks, self._subscriber, self.probe = set(), None, None
