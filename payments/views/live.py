@@ -1,3 +1,5 @@
+"""The poll, which answers what the socket would push; and the page that shows the live components."""
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -13,11 +15,11 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """What a page hasn't been told yet, as out-of-band swaps: the socket's answer for those who have none.
+    """Return the entries after number `after` as htmx out-of-band swaps, for pages without a healthy socket.
 
-    204 when that is nothing, 401 when signed out, 403 when the page was made for somebody else, and X-Live-Reset
-    when `after` is too old to go on from. X-Live-Seq is the number that the page has reached then; X-Live-More says
-    that there is more to ask for.
+    204 if there are none, 401 when signed out, 403 if the page was made for another user. X-Live-Seq is the number
+    that the page reaches with this answer, X-Live-More says that more entries follow, and X-Live-Reset that the feed
+    can't be continued from `after`.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)
@@ -43,6 +45,6 @@ def payments_live(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def components(request: HttpRequest) -> HttpResponse:
-    """The components side by side, as docs/components.md describes them."""
+    """Show the components of docs/components.md side by side."""
     payments = Payment.objects.visible_to(request.user).with_appointment()[:20]
     return render(request, "payments/components.html", {"payments": payments})

@@ -53,7 +53,7 @@ test("an answer that comes late changes nothing", () => {
   assert.equal(source.cursor, 6);
 });
 
-test("polls are vetoed while connected, except those that were asked for", () => {
+test("polls are vetoed while connected, except requested ones", () => {
   assert.ok(polls(source));
   socket().says(hello(5));
   assert.ok(!polls(source));
@@ -194,7 +194,7 @@ test("too many sockets of one person: this page polls and doesn't fight for its 
   assert.equal(FakeSocket.all.length, 1);
 });
 
-test("a page that reads itself anew asks as htmx does, which prolongs no session", () => {
+test("a page that loads itself again sends the header of htmx, which prolongs no session", () => {
   const asked = [];
   globalThis.fetch = (href, { headers }) => {
     asked.push([href, headers]);
