@@ -44,7 +44,10 @@ def detour(request: HttpRequest) -> HttpResponse | None:
     if codes or keys:
         way = reverse("mfa_reauthenticate" if codes else "mfa_reauthenticate_webauthn")
         return HttpResponseRedirect(f"{way}?{urlencode({'next': request.path})}")
-    messages.warning(request, _("Your account can move money, so it needs a second step to sign in. Set one up now."))
+    messages.warning(
+        request,
+        _("Staff accounts can take and refund payments, so they need a second step to sign in. Set one up now."),
+    )
     return redirect("mfa_index")
 
 

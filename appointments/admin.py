@@ -58,7 +58,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 return redirect("admin:clinic_appointments_appointment_changelist")
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Book a week"),
+            "title": _("Book a week of appointments"),
             "opts": self.opts,
             "form": form,
             "lines": lines,
@@ -77,7 +77,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         said = ngettext("%(count)s appointment booked.", "%(count)s appointments booked.", booked)
         messages.success(request, said % {"count": booked})
         if existing := len(lines) - booked:
-            said = ngettext("%(count)s was there already.", "%(count)s were there already.", existing)
+            said = ngettext("%(count)s was already booked.", "%(count)s were already booked.", existing)
             messages.info(request, said % {"count": existing})
 
 

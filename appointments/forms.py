@@ -38,7 +38,7 @@ class WeekForm(forms.Form):
     minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
     price = forms.CharField(label=_("price"), max_length=16, widget=forms.TextInput({"inputmode": "decimal"}))
     currency = forms.ChoiceField(label=_("currency"), choices=Appointment.Currency.choices)
-    week = forms.DateField(label=_("a day of the week"), initial=next_monday, widget=AdminDateWidget)
+    week = forms.DateField(label=_("any day of that week"), initial=next_monday, widget=AdminDateWidget)
     weekdays = forms.TypedMultipleChoiceField(
         label=_("days"), choices=list(WEEKDAYS.items()), coerce=int, initial=[0, 1, 2, 3, 4],
         widget=forms.CheckboxSelectMultiple,
@@ -51,15 +51,15 @@ class WeekForm(forms.Form):
         strip=False,
         widget=forms.Textarea({"rows": 16, "cols": 60, "class": "vLargeTextField", "spellcheck": "false"}),
         help_text=_(
-            "One appointment a line: the patient by login, e-mail address or full name."
-            " Times without a patient stay free."
+            "Write one appointment per line. Name the patient by user name, e-mail address or full name. A"
+            " line without a patient books nothing."
         ),
     )
 
     def clean_lines(self) -> str:
         text = str(self.cleaned_data["lines"])
         if len(text.splitlines()) > MOST:
-            raise ValidationError(_("At most %(most)s lines at once."), params={"most": MOST})
+            raise ValidationError(_("Enter at most %(most)s lines at a time."), params={"most": MOST})
         return text
 
     def clean(self) -> None:
@@ -70,7 +70,7 @@ class WeekForm(forms.Form):
             except ValidationError as error:
                 self.add_error("price", error)
         if {"first", "last"} <= filled.keys() and filled["first"] >= filled["last"]:
-            self.add_error("last", _("This is before the day begins."))
+            self.add_error("last", _("The day must end after it begins."))
 
     @property
     def terms(self) -> Terms:

@@ -52,8 +52,8 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
 class Appointment(models.Model):
     class Status(models.TextChoices):
         BOOKED = "booked", _("Booked")
-        COMPLETED = "completed", _("Completed")
-        CANCELED = "canceled", _("Canceled")
+        COMPLETED = "completed", _("Attended")
+        CANCELED = "canceled", _("Cancelled")
         NO_SHOW = "no_show", _("No-show")
 
     class Currency(models.TextChoices):
@@ -75,7 +75,9 @@ class Appointment(models.Model):
     start = models.DateTimeField(_("start"), db_index=True)
     end = models.DateTimeField(_("end"))
     status = models.CharField(_("attendance"), max_length=12, choices=Status, default=Status.BOOKED)
-    price_amount = models.PositiveIntegerField(_("price"), help_text=_("In the currency's minor unit: 2500 is €25.00."))
+    price_amount = models.PositiveIntegerField(
+        _("price"), help_text=_("In the currency’s smallest unit: 2500 means €25.00.")
+    )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
 
     objects = AppointmentQuerySet.as_manager()
@@ -99,7 +101,7 @@ class Appointment(models.Model):
 
     def clean(self) -> None:
         if self.start and self.end and self.end <= self.start:
-            raise ValidationError({"end": _("An appointment ends after it starts.")})
+            raise ValidationError({"end": _("An appointment must end after it starts.")})
 
     @property
     def canceled(self) -> bool:

@@ -78,7 +78,7 @@ def parse_amount(text: str, currency: str) -> int:
     """
     number = parse_number(text)
     if -int(number.as_tuple().exponent) > decimals_shown(currency):  # "12.500" may mean 12,500
-        raise ValidationError(_("This currency has no such small amounts."))
+        raise ValidationError(_("This amount has too many decimal places for its currency."))
     minor = int(number.scaleb(exponent(currency)))
     if minor == 0:
         raise ValidationError(_("Enter an amount above zero."))

@@ -98,8 +98,8 @@ def _parsed(line: Line) -> Line:
     if len(found) == 1:
         return replace(line, patient=found[0])
     if found:
-        return replace(line, problem=_("Several people are called so: write the login or the e-mail address."))
-    return replace(line, problem=_("Nobody is called so. Write the login, the e-mail address or the full name."))
+        return replace(line, problem=_("Several people have this name. Write the user name or the e-mail address."))
+    return replace(line, problem=_("Nobody has this name. Write the user name, the e-mail address or the full name."))
 
 
 def _day(text: str) -> datetime.date | None:
@@ -128,7 +128,7 @@ def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
         return line
     clashing = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
     if clashing:
-        return replace(line, problem=_("At the same time as line %(number)s.") % {"number": clashing[0].number})
+        return replace(line, problem=_("This time overlaps with line %(number)s.") % {"number": clashing[0].number})
     return _compared(line, line.start, terms)
 
 
@@ -139,11 +139,15 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
     if booked := near.filter(meant).first():
         return replace(line, existing=booked.reference)
     if start <= timezone.now():
-        return replace(line, problem=_("This time is over."))
+        return replace(line, problem=_("This time has already passed."))
     if taken := near.filter(practitioner=terms.practitioner).first():
-        return replace(line, problem=_("Taken by the appointment %(reference)s.") % {"reference": taken.reference})
+        return replace(
+            line, problem=_("This time is taken by appointment %(reference)s.") % {"reference": taken.reference}
+        )
     if elsewhere := near.filter(patient=line.patient).first():  # type: ignore[misc]
-        problem = _("This patient is elsewhere then: %(reference)s.") % {"reference": elsewhere.reference}
+        problem = _("This patient has another appointment at this time: %(reference)s.") % {
+            "reference": elsewhere.reference
+        }
         return replace(line, problem=problem)
     return line
 

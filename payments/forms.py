@@ -30,7 +30,7 @@ class AmountField(forms.CharField):
         amount = parse_amount(text, self.currency) if text else None
         if amount is not None and amount > self.most:
             most = format_amount(self.most, self.currency)
-            raise ValidationError(_("At most %(most)s."), params={"most": most})
+            raise ValidationError(_("Enter at most %(most)s."), params={"most": most})
         return amount
 
     def prepare_value(self, value: Any) -> Any:
@@ -95,7 +95,7 @@ class RefundForm(forms.Form):
         )
 
     def _choice(self, name: str, payment: Payment) -> str:
-        labels = {"overpaid": gettext("What was paid too much"), "full": gettext("All that is left")}
+        labels = {"overpaid": gettext("The overpaid amount"), "full": gettext("The full remaining amount")}
         if name not in labels:
             return gettext("Another amount")
         return f"{labels[name]} · {format_amount(self.amounts[name], payment.currency)}"
@@ -103,10 +103,12 @@ class RefundForm(forms.Form):
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
         if self.cleaned_data.get("scope") == "part" and not self.errors and self.cleaned_data.get("amount") is None:
-            self.add_error("amount", _("How much is given back?"))
+            self.add_error("amount", _("Enter the amount to refund."))
         if not self.errors and self.total > self.allowed:
             most = format_amount(max(0, self.allowed), self.currency)
-            message = _("Your account may refund %(most)s of this payment. An accountant or a manager may refund more.")
+            message = _(
+                "Your account may refund at most %(most)s of this payment. An accountant or a manager may refund more."
+            )
             self.add_error(None, ValidationError(message, params={"most": most}))
         return cleaned
 

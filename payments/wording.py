@@ -22,44 +22,57 @@ TO_PATIENT: Words = {
     Status.UNPAID: _("Pay online now, or at the front desk when you come."),
     Status.CHECKOUT_OPEN: _("You started to pay and have not been charged yet. Continue whenever you like."),
     Status.PROCESSING: _(
-        "Payment received, waiting for your bank: up to 14 working days. There is nothing more for you to do."
+        "Your payment is with your bank, which may take up to 14 working days to confirm it. You have"
+        " nothing more to do."
     ),
     Status.PAID: _("Thank you, your payment is confirmed."),
-    Status.UNDERPAID: _("We received %(received)s of %(due)s. The front desk is checking and will get back to you."),
-    Status.FAILED: _("The payment did not go through and nothing was taken. Try again, or use another card."),
-    Status.EXPIRED: _("The payment page was open for too long and has closed. Nothing was taken: you can start again."),
+    Status.UNDERPAID: _("We received %(received)s of %(due)s. The front desk is checking and will contact you."),
+    Status.FAILED: _("The payment did not go through, and you have not been charged. Try again, or use another card."),
+    Status.EXPIRED: _(
+        "The payment page was open for too long and has closed. You have not been charged, and you can start again."
+    ),
     Status.VOID: _("There is nothing to pay."),
-    Status.REFUND_PENDING: _("A refund of %(refund_pending)s is on its way. Banks take 5 to 10 working days."),
-    Status.PARTIALLY_REFUNDED: _("%(refunded)s of %(received)s was given back to you."),
-    Status.REFUNDED: _("%(refunded)s was given back to you. Banks take 5 to 10 working days to show it."),
-    Status.DISPUTED: _("Your bank is looking into this payment at your request. The front desk follows it."),
-    Status.CHARGED_BACK: _("Your bank took this payment back. Please talk to the front desk."),
+    Status.REFUND_PENDING: _(
+        "A refund of %(refund_pending)s is on its way. Your bank may take 5 to 10 working days to show it."
+    ),
+    Status.PARTIALLY_REFUNDED: _("We have refunded %(refunded)s of %(received)s to you."),
+    Status.REFUNDED: _("We have refunded %(refunded)s to you. Your bank may take 5 to 10 working days to show it."),
+    Status.DISPUTED: _("Your bank is looking into this payment at your request. The front desk is following the case."),
+    Status.CHARGED_BACK: _("Your bank took this payment back. Please contact the front desk."),
 }
 TO_STAFF: Words = {
     Status.UNPAID: _("Nothing received yet."),
     Status.CHECKOUT_OPEN: _("The patient has a payment page open and has not been charged yet."),
-    Status.PROCESSING: _("The bank debit is under way: up to 14 working days. Don’t ask for another payment."),
+    Status.PROCESSING: _(
+        "The direct debit is under way and may take up to 14 working days. Don’t ask the patient to pay again."
+    ),
     Status.PAID: _("Received in full."),
     Status.UNDERPAID: _("%(received)s of %(due)s received."),
-    Status.FAILED: _("The last attempt failed; nothing was taken. The patient can try again."),
-    Status.EXPIRED: _("The payment page closed before the patient paid. Nothing was taken."),
+    Status.FAILED: _("The last attempt failed, and the patient was not charged. The patient can try again."),
+    Status.EXPIRED: _("The payment page closed before the patient paid. The patient was not charged."),
     Status.VOID: _("There is nothing to pay."),
     Status.REFUND_PENDING: _("A refund of %(refund_pending)s is on its way; Stripe has not confirmed it yet."),
-    Status.PARTIALLY_REFUNDED: _("%(refunded)s of %(received)s was given back."),
-    Status.REFUNDED: _("%(refunded)s was given back in full."),
-    Status.DISPUTED: _("The patient’s bank disputes this payment. Refunds are off until it is decided."),
+    Status.PARTIALLY_REFUNDED: _("%(refunded)s of %(received)s was refunded."),
+    Status.REFUNDED: _("The full amount was refunded: %(refunded)s."),
+    Status.DISPUTED: _("The patient’s bank disputes this payment. No refund is possible until the dispute is decided."),
     Status.CHARGED_BACK: _("The bank took %(lost)s back. Nothing more can be refunded."),
 }
-OVERPAID = _("%(received)s received: %(overpaid)s too much.")
+OVERPAID = _("%(received)s received, which is %(overpaid)s too much.")
 # The codes of https://docs.stripe.com/declines/codes that a patient can do something about.
 DECLINES: Words = {
     "authentication_required": _("Your bank asks you to confirm this payment. Continue to finish it."),
-    "expired_card": _("This card has expired. Nothing was taken: use another card."),
-    "incorrect_cvc": _("The security code was not right. Nothing was taken: please try again."),
-    "insufficient_funds": _("There is not enough money on this card. Nothing was taken: use another card."),
-    "card_declined": _("Your bank declined this card. Nothing was taken: use another card, or ask your bank."),
-    "generic_decline": _("Your bank declined this card. Nothing was taken: use another card, or ask your bank."),
-    "payment_intent_authentication_failure": _("The bank could not confirm that it was you. Nothing was taken."),
+    "expired_card": _("This card has expired. You have not been charged: use another card."),
+    "incorrect_cvc": _("The security code was wrong. You have not been charged: please try again."),
+    "insufficient_funds": _("There is not enough money on this card. You have not been charged: use another card."),
+    "card_declined": _(
+        "Your bank declined this card. You have not been charged: use another card, or contact your bank."
+    ),
+    "generic_decline": _(
+        "Your bank declined this card. You have not been charged: use another card, or contact your bank."
+    ),
+    "payment_intent_authentication_failure": _(
+        "The bank could not confirm that it was you. You have not been charged."
+    ),
 }
 UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
 REQUIRES_ACTION = DECLINES["authentication_required"]
@@ -119,12 +132,12 @@ def _booking(change: StatusChange) -> list[str]:
         return [gettext("Appointment booked"), format_amount(*news["price"])]
     words = []
     if "price" in news:
-        words.append(gettext("Price now %(price)s") % {"price": format_amount(*news["price"])})
+        words.append(gettext("Price changed to %(price)s") % {"price": format_amount(*news["price"])})
     if "start" in news:
         start = timezone.localtime(datetime.datetime.fromisoformat(news["start"]))
         words.append(gettext("Moved to %(time)s") % {"time": date_format(start, "SHORT_DATETIME_FORMAT")})
     if "practitioner" in news:
-        words.append(gettext("With another practitioner"))
+        words.append(gettext("Practitioner changed"))
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
     return words
@@ -134,9 +147,9 @@ def _detail(change: StatusChange, *, to_staff: bool) -> str:
     """Return what a change says that left the status as it was."""
     attempt = change.standing["attempt"]
     if attempt == "failed" and to_staff:
-        return gettext("An attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}
+        return gettext("A payment attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}
     if attempt == "failed":
-        return gettext("An attempt was declined")
+        return gettext("A payment attempt was declined")
     if attempt == "requires_action":
         return gettext("The bank asks the patient to confirm")
-    return gettext("Details confirmed: %(status)s") % {"status": Status(change.to_status).label}
+    return gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}

@@ -48,8 +48,8 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("booked", "Booked"),
-                            ("completed", "Completed"),
-                            ("canceled", "Canceled"),
+                            ("completed", "Attended"),
+                            ("canceled", "Cancelled"),
                             ("no_show", "No-show"),
                         ],
                         default="booked",
@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 (
                     "price_amount",
                     models.PositiveIntegerField(
-                        help_text="In the currency's minor unit: 2500 is €25.00.", verbose_name="price"
+                        help_text="In the currency’s smallest unit: 2500 means €25.00.", verbose_name="price"
                     ),
                 ),
                 (

@@ -14,10 +14,10 @@ from ..models import EventReceipt, FeedEntry
 
 NEWEST = 5000  # the latest feed entries, among which only those pushed to an open page are measured
 LEGS: Mapping[str, Promise] = {
-    "received": _("From Stripe to here"),
+    "received": _("From Stripe to this site"),
     "applied": _("Recorded"),
     "pushed": _("Sent to the patient’s page"),
-    "screen": _("All the way to the page"),
+    "screen": _("From Stripe to the page, in total"),
     "seen": _("Seen by the patient"),
 }
 

@@ -40,7 +40,7 @@ class DayFilter(forms.Form):
     day = forms.DateField(label=_("Date"), required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
     period = forms.ChoiceField(label=_("Period"), required=False, choices=PERIODS)
     practitioner = forms.ModelChoiceField(
-        Practitioner.objects.all(), label=_("Practitioner"), required=False, empty_label=_("Everyone")
+        Practitioner.objects.all(), label=_("Practitioner"), required=False, empty_label=_("All practitioners")
     )
     amount_min = forms.CharField(label=_("Amount from"), max_length=16, required=False, widget=amount_input)
     amount_max = forms.CharField(label=_("to"), max_length=16, required=False, widget=amount_input)
@@ -69,7 +69,7 @@ class DayFilter(forms.Form):
     def clean(self) -> None:
         least, most = self.cleaned_data.get("amount_min"), self.cleaned_data.get("amount_max")
         if least is not None and most is not None and least > most:
-            self.add_error("amount_max", _("This is less than where it starts."))
+            self.add_error("amount_max", _("This must not be less than the first amount."))
 
     @property
     def amount_errors(self) -> list[str]:

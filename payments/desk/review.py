@@ -16,18 +16,27 @@ from ..domain.status import Review
 from ..models import Payment
 
 WORDS: dict[Review, Promise] = {
-    Review.DOUBLE_PAYMENT: _("The patient paid twice: %(received)s instead of %(due)s. Give %(overpaid)s back."),
-    Review.PAID_AFTER_CANCEL: _("The appointment is canceled, yet %(received)s was received. Refund it or book again."),
-    Review.SLOT_LOST: _(
-        "%(received)s was received after the slot had been given to somebody else. Refund it or find another slot."
+    Review.DOUBLE_PAYMENT: _("The patient paid twice: %(received)s instead of %(due)s. Refund %(overpaid)s."),
+    Review.PAID_AFTER_CANCEL: _(
+        "The appointment is cancelled, but %(received)s was received. Refund it, or book another appointment."
     ),
-    Review.AMOUNT_MISMATCH: _("%(received)s was received for a price of %(due)s."),
-    Review.PRICE_CHANGED: _("The price was changed to %(due)s while the patient paid %(received)s."),
-    Review.CURRENCY_MISMATCH: _("Money came in another currency and is not counted. Give it back in Stripe."),
-    Review.REFUND_FAILED: _("The bank sent a refund back: the patient has not got the money. Try again."),
-    Review.REFUND_APPROVAL: _("A refund waits for a second person’s approval."),
-    Review.STUCK: _("The bank debit takes longer than it should. Ask Stripe where it is."),
-    Review.DISPUTE_DEADLINE: _("The patient’s bank disputes %(received)s. Answer in Stripe, or the money is lost."),
+    Review.SLOT_LOST: _(
+        "%(received)s was received after the slot was given to another patient. Refund it, or find another slot."
+    ),
+    Review.AMOUNT_MISMATCH: _(
+        "%(received)s was received, but the price is %(due)s. Settle the difference with the patient."
+    ),
+    Review.PRICE_CHANGED: _(
+        "The price was changed to %(due)s while the patient was paying %(received)s. Settle the"
+        " difference with the patient."
+    ),
+    Review.CURRENCY_MISMATCH: _("A payment arrived in another currency and is not counted. Refund it in Stripe."),
+    Review.REFUND_FAILED: _("A refund failed, so the patient has not received the money. Try again."),
+    Review.REFUND_APPROVAL: _("A refund is waiting for a second person’s approval."),
+    Review.STUCK: _("The direct debit is taking longer than it should. Check with Stripe."),
+    Review.DISPUTE_DEADLINE: _(
+        "The patient’s bank disputes %(received)s. Answer in Stripe, or the clinic loses the money."
+    ),
 }
 
 BUTTONS = {

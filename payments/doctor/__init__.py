@@ -58,8 +58,8 @@ def _run(name: str, check: Callable[[], Verdict]) -> Verdict:
         return check()
     except Exception as error:
         logger.exception("doctor_check_failed", extra={"check": name})
-        what = _("This could not be looked at (%(error)s).") % {"error": type(error).__name__}
-        return Verdict(Level.ERROR, what, _("See the log for the cause, most likely the database."))
+        what = _("This check could not run (%(error)s).") % {"error": type(error).__name__}
+        return Verdict(Level.ERROR, what, _("Look for the cause in the log. It is most likely the database."))
 
 
 def worst(findings: list[Finding]) -> Level:

@@ -32,19 +32,23 @@ def settings_of_connection() -> Verdict:
     if connection.vendor == "sqlite":
         (mode,) = fetch_all("PRAGMA journal_mode")[0]
         if mode == "wal":
-            return ok(_("SQLite writes ahead (WAL), so readers and writers don’t wait for each other."))
+            return ok(_("SQLite uses write-ahead logging (WAL), so readers and writers don’t wait for each other."))
         return warning(
-            _("SQLite’s journal mode is %(mode)s: each webhook waits until all pages have been read.") % {"mode": mode},
+            _("SQLite’s journal mode is %(mode)s, so each webhook waits until all running reads have ended.")
+            % {"mode": mode},
             _("Put the database on a local disk, not a network one, and set init_command to PRAGMA journal_mode=WAL."),
         )
     missing = [name for name in TIMEOUTS if fetch_all(f"SHOW {name}")[0][0] == "0"]
     if missing:
         return warning(
-            _("PostgreSQL has no %(names)s: one stuck transaction may hold everybody up.")
+            _("PostgreSQL runs without %(names)s, so one stuck transaction can block all others.")
             % {"names": ", ".join(missing)},
-            _("Set them as settings.py does, in the connection’s options; a pooler between may drop those."),
+            _(
+                "Set them in the connection’s options, as settings.py does. A connection pooler in between may"
+                " drop these options."
+            ),
         )
-    return ok(_("PostgreSQL bounds statements, locks and idle transactions."))
+    return ok(_("PostgreSQL limits how long statements, locks and idle transactions last."))
 
 
 def integrity() -> Verdict:
@@ -58,9 +62,9 @@ def integrity() -> Verdict:
     if broken:
         return error(
             _("The database is damaged: %(broken)s.") % {"broken": ", ".join(broken[:MAX_NAMED])},
-            _("Stop the site, restore the last good backup, run `manage.py catch_up`, start the site."),
+            _("Stop the site, restore the last good backup, run `manage.py catch_up`, then start the site."),
         )
-    return ok(_("The database is whole."))
+    return ok(_("The database is intact."))
 
 
 def migrations() -> Verdict:
@@ -86,11 +90,11 @@ def standings() -> Verdict:
     if wrong:
         named = ", ".join(str(public_id) for public_id in wrong[:MAX_NAMED])
         return error(
-            _("Payments that show something else than their facts say: %(count)s (%(named)s).")
+            _("Payments whose status does not match their facts: %(count)s (%(named)s).")
             % {"count": len(wrong), "named": named},
-            _("Run `manage.py reconcile --fix`; then find out who wrote to the table past the ledger."),
+            _("Run `manage.py reconcile --fix`, then find out what wrote to the table without the ledger."),
         )
-    return ok(_("Every payment shows what its facts say."))
+    return ok(_("Every payment’s status matches its facts."))
 
 
 def matches_facts(payment: Payment) -> bool:
@@ -119,9 +123,9 @@ def history() -> Verdict:
         return error(
             _("Payments whose timeline has gaps: %(count)s (%(named)s).")
             % {"count": torn.count(), "named": ", ".join(found)},
-            _("Lines of a timeline are never deleted by this site: look for who wrote to its tables."),
+            _("This site never deletes timeline entries. Find out what else writes to its tables."),
         )
-    return ok(_("Every move of every payment is in its timeline."))
+    return ok(_("Every change of every payment is in its timeline."))
 
 
 def feeds() -> Verdict:
@@ -129,10 +133,10 @@ def feeds() -> Verdict:
     gapped = list(_audiences_with_gaps())
     if gapped:
         return error(
-            _("The numbers of these feeds have holes: %(names)s.") % {"names": ", ".join(gapped[:MAX_NAMED])},
-            _("Run `manage.py prune --feeds 0`: open pages then load anew instead of waiting for what is gone."),
+            _("These feeds have gaps in their numbering: %(names)s.") % {"names": ", ".join(gapped[:MAX_NAMED])},
+            _("Run `manage.py prune --feeds 0`: open pages then reload instead of waiting for missing entries."),
         )
-    return ok(_("Every feed is numbered without holes."))
+    return ok(_("Every feed is numbered without gaps."))
 
 
 def _audiences_with_gaps() -> Iterator[str]:
@@ -148,7 +152,8 @@ def prunable() -> Verdict:
     oldest = FeedEntry.objects.aggregate(oldest=Min("created_at"))["oldest"]
     if oldest and oldest < timezone.now() - FEED_AGE_LIMIT:
         return warning(
-            _("Feed entries of %(date)s are still kept: `prune` does not run.") % {"date": f"{oldest:%Y-%m-%d}"},
-            _("Run `manage.py prune` daily: tables that only grow make everything slower."),
+            _("Feed entries from %(date)s are still stored, so `prune` is not running.")
+            % {"date": f"{oldest:%Y-%m-%d}"},
+            _("Run `manage.py prune` every day, because growing tables slow the site down."),
         )
-    return ok(_("Nothing is kept longer than needed."))
+    return ok(_("No data is kept longer than needed."))

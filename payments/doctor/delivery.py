@@ -36,18 +36,18 @@ def live() -> Verdict:
         return error(
             _("The database has not answered live delivery for %(seconds)s s: pages say that they are not live.")
             % {"seconds": round(TAIL_LIMIT)},
-            _("Look at the database and at the log, event live_tail_failed."),
+            _("Check the database, and look for live_tail_failed in the log."),
         )
     if any(each.deaf for each in hubs):
         return warning(
-            _("The channel layer brings no hints: pages learn of changes from the database, up to 2 s later."),
-            _("Start Redis, or set REDIS_URL to where it is. Nothing is lost meanwhile."),
+            _("The channel layer delivers no hints: pages learn of changes from the database, up to 2 s later."),
+            _("Start Redis, or set REDIS_URL to its address. No change is lost in the meantime."),
         )
     silence = max((time.monotonic() - each.probe.returned_at for each in hubs if each.probe), default=0)
     if silence > MAX_LOST_PROBES * settings.PROBE_SECONDS:
         return warning(
-            _("What this process writes for itself has not come back for %(seconds)s s.") % {"seconds": round(silence)},
-            _("Look in the log for live_probe_failed and live_task_failed; restart this process if there is nothing."),
+            _("This process has not received its own test messages for %(seconds)s s.") % {"seconds": round(silence)},
+            _("Look for live_probe_failed and live_task_failed in the log. If neither is there, restart this process."),
         )
     return ok(_("Pages connected to this process: %(count)s.") % {"count": pages})
 
@@ -56,7 +56,7 @@ def channel_layer() -> Verdict:
     """Send a message through the channel layer and receive it, on a new connection."""
     layer = channel_layers.make_backend("default")
     if isinstance(layer, InMemoryChannelLayer):
-        return ok(_("The channel layer is this process’s memory: right for one process."))
+        return ok(_("The channel layer is in this process’s memory, which is right for a single process."))
     started = time.monotonic()
     try:
         asyncio.run(_round_trip(layer))
@@ -64,7 +64,7 @@ def channel_layer() -> Verdict:
         return warning(
             _("The channel layer does not answer (%(error)s): pages learn of changes up to 2 s later.")
             % {"error": type(failure).__name__},
-            _("Start Redis, or set REDIS_URL to where it is. Nothing is lost meanwhile."),
+            _("Start Redis, or set REDIS_URL to its address. No change is lost in the meantime."),
         )
     milliseconds = round(1000 * (time.monotonic() - started))
     return ok(_("The channel layer answers in %(milliseconds)s ms.") % {"milliseconds": milliseconds})
@@ -96,19 +96,19 @@ def webhook() -> Verdict:
         )
     if unsigned_status != 400 or EventReceipt.objects.filter(stripe_event_id=event_id).exists():
         return error(
-            _("An unsigned event was answered %(status)s instead of 400.") % {"status": unsigned_status},
-            _("What answers at %(url)s is not this site, or a proxy changes requests: look there.") % {"url": url},
+            _("An unsigned event got the answer %(status)s instead of 400.") % {"status": unsigned_status},
+            _("Either another program answers at %(url)s, or a proxy changes the requests. Check both.") % {"url": url},
         )
     if signed_status != 200:
         return error(
-            _("An event signed with our secret was answered %(status)s.") % {"status": signed_status},
-            _("Give the web server the same STRIPE_WEBHOOK_SECRET as this command, and let the proxy pass bodies as"
-              " they are."),
+            _("An event signed with this site’s secret got the answer %(status)s.") % {"status": signed_status},
+            _("Give the web server the same STRIPE_WEBHOOK_SECRET as this command, and make the proxy pass"
+" request bodies unchanged."),
         )  # fmt: skip
-    what = _("The webhook refuses the unsigned, takes the signed, and answers in %(milliseconds)s ms.") % {
+    what = _("The webhook refuses unsigned events, accepts signed ones, and answers in %(milliseconds)s ms.") % {
         "milliseconds": round(1000 * seconds)
     }
-    return ok(what) if seconds < SLOW else warning(what, _("Look at the machine’s load, and at the database’s."))
+    return ok(what) if seconds < SLOW else warning(what, _("Check the load of the machine and of the database."))
 
 
 def _post(url: str, body: str, secret: str) -> tuple[int, float]:
@@ -131,14 +131,16 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
 def socket() -> Verdict:
     """Open a socket at SITE_URL as a browser does, because a proxy that blocks upgrades leaves pages to polling."""
     url = f"{settings.SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
-    fix = _("Let the proxy pass WebSocket upgrades for /ws/ (deploy/ has a sample), with the Origin as it came.")
+    fix = _(
+        "Make the proxy pass WebSocket upgrades for /ws/ with their Origin header unchanged; deploy/ has an example."
+    )
     try:
         with connect(url, origin=Origin(settings.SITE_URL), open_timeout=TIMEOUT, close_timeout=1) as page:
             page.recv(TIMEOUT)
     except WebSocketException as failure:
         if getattr(getattr(failure, "rcvd", None), "code", 0) == SIGNED_OUT:
-            return ok(_("Sockets can be opened through the public address."))
-        return error(_("A socket can’t be opened (%(error)s).") % {"error": failure}, fix)
+            return ok(_("WebSockets open at the public address."))
+        return error(_("A WebSocket can’t be opened (%(error)s).") % {"error": failure}, fix)
     except (OSError, TimeoutError) as failure:
         return error(_("%(url)s does not answer (%(error)s).") % {"url": url, "error": type(failure).__name__}, fix)
-    return error(_("A socket was opened by nobody who is signed in."), _("Look at what answers at this address."))
+    return error(_("A WebSocket opened without anybody signed in."), _("Check which program answers at this address."))

@@ -19,18 +19,19 @@ def unsent() -> Verdict:
     now = timezone.now()
     if given_up := Email.objects.given_up().filter(given_up_at__gt=now - RECENT):
         return error(
-            _("E-mails given up within a week: %(count)s, the last for %(error)s.")
+            _("E-mails given up in the last 7 days: %(count)s. The last error was: %(error)s.")
             % {"count": given_up.count(), "error": given_up[0].error},
             _("Correct the patients’ addresses or EMAIL_URL, then run `manage.py send_emails --failed`."),
         )
     if late := Email.objects.unsent().filter(created_at__lt=now - GRACE).order_by("created_at").first():
         return warning(
-            _("An e-mail has waited for %(age)s (%(error)s).")
-            % {"age": age(late.created_at), "error": late.error or _("never tried")},
-            _("Look at the mail server that EMAIL_URL names, and keep `manage.py send_emails --every 10` running."),
+            _("An e-mail has been waiting for %(age)s (%(error)s).")
+            % {"age": age(late.created_at), "error": late.error or _("not tried yet")},
+            _("Check the mail server in EMAIL_URL, and keep `manage.py send_emails --every 10` running."),
         )
     if outbox.unread().filter(created_at__lt=now - GRACE).exists():
         return warning(
-            _("Nobody looks for what is to be told by e-mail."), _("Keep `manage.py send_emails --every 10` running.")
+            _("`manage.py send_emails` is not running, so patients get no e-mails."),
+            _("Keep `manage.py send_emails --every 10` running."),
         )
-    return ok(_("Every e-mail has left."))
+    return ok(_("All e-mails sent."))

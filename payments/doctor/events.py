@@ -22,18 +22,21 @@ def failed() -> Verdict:
     what, fix = [], []
     if seen := _count_and_age(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
         what.append(
-            _("Events not applied: %(count)s, the oldest for %(age)s. Their payments may show an old status.") % seen
+            _("Events not applied: %(count)s, the oldest received %(age)s ago. Their payments may show an old status.")
+            % seen
         )
-        fix.append(_("Run `manage.py replay_events --failed`; what fails again is named in its output and in the log."))
+        fix.append(_("Run `manage.py replay_events --failed`. Its output and the log name the events that fail again."))
     if seen := _count_and_age(EventReceipt.objects.filter(outcome=Outcome.DEAD)):
-        what.append(_("Events given up, their payment being unknown: %(count)s, the oldest for %(age)s.") % seen)
-        fix.append(_("Once the payment is there, run `manage.py replay_events --id evt_... --force`."))
+        what.append(
+            _("Events given up because their payment is unknown: %(count)s, the oldest received %(age)s ago.") % seen
+        )
+        fix.append(_("Once the payment exists, run `manage.py replay_events --id evt_... --force`."))
     if what:
         return error(" ".join(what), " ".join(fix))
     last = EventReceipt.objects.aggregate(last=Max("received_at"))["last"]
     if last is None:
-        return ok(_("No event came yet."))
-    return ok(_("Every event was applied; the last came %(age)s ago.") % {"age": age(last)})
+        return ok(_("No event has arrived yet."))
+    return ok(_("Every event was applied; the last one arrived %(age)s ago.") % {"age": age(last)})
 
 
 def quarantined() -> Verdict:
@@ -41,8 +44,11 @@ def quarantined() -> Verdict:
     if not (seen := _count_and_age(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
         return ok(_("Every event was understood."))
     return warning(
-        _("Events not understood and set aside: %(count)s, the oldest for %(age)s.") % seen,
-        _("Compare with Stripe: `manage.py reconcile`. In the admin, the receipt’s detail names the field."),
+        _("Events not understood and set aside: %(count)s, the oldest received %(age)s ago.") % seen,
+        _(
+            "Run `manage.py reconcile` to compare with Stripe. In the admin, the event receipt’s detail"
+            " names the field."
+        ),
     )
 
 
@@ -50,32 +56,36 @@ def waiting() -> Verdict:
     """Report refunds and disputes whose payment is still unknown after GRACE."""
     deferred = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GRACE)
     if not (seen := _count_and_age(deferred)):
-        return ok(_("No event waits for its payment."))
+        return ok(_("No event is waiting for its payment."))
     return warning(
-        _("Events that wait for a payment which is not known yet: %(count)s, the oldest for %(age)s.") % seen,
-        _("Run `manage.py sweep`: it asks Stripe whose they are. Keep it running with `--every 60`."),
+        _("Events waiting for a payment that is not known yet: %(count)s, the oldest received %(age)s ago.") % seen,
+        _("Run `manage.py sweep`: it asks Stripe which payments they belong to. Keep it running with `--every 60`."),
     )
 
 
 def other_mode() -> Verdict:
     recent = EventReceipt.objects.filter(outcome=Outcome.REJECTED_LIVEMODE, received_at__gt=timezone.now() - RECENT)
     if not (seen := _count_and_age(recent)):
-        return ok(_("No event came from the other mode (live or test)."))
+        return ok(_("No event arrived from the other mode (live or test)."))
     return warning(
-        _("Events of the other mode (live or test), refused within a day: %(count)s.") % seen,
-        _("In Stripe’s Dashboard, remove this site’s endpoint from the other mode, or set STRIPE_LIVE_MODE."),
+        _("Events from the other mode (live or test), refused in the last 24 hours: %(count)s.") % seen,
+        _("In Stripe’s Dashboard, remove this site’s endpoint from the other mode, or correct STRIPE_LIVE_MODE."),
     )
 
 
 def unanswered_refunds() -> Verdict:
     requests = sweep.unanswered_refunds()
     if not requests:
-        return ok(_("Stripe answered every refund."))
+        return ok(_("Stripe has answered every refund request."))
     oldest = min(request.recorded_at for request in requests)
     said = {"count": len(requests), "age": age(oldest)}
     return (error if oldest < timezone.now() - GRACE else warning)(
-        _("Refunds without Stripe’s answer: %(count)s, the oldest for %(age)s. They show as on their way.") % said,
-        _("Run `manage.py sweep`: it asks again with the same key, so that there is one refund."),
+        _(
+            "Refunds that Stripe has not answered: %(count)s, the oldest requested %(age)s ago. Pages show"
+            " them as on their way."
+        )
+        % said,
+        _("Run `manage.py sweep`: it repeats each request with its idempotency key, so that no refund is made twice."),
     )
 
 
@@ -86,9 +96,9 @@ def sweep_work() -> Verdict:
     processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
     debits = processing.filter(updated_at__lt=now - DEBIT_OVERDUE).count()
     if not pages and not debits:
-        return ok(_("Nothing is overdue that a sweep would have done."))
+        return ok(_("The sweep is up to date."))
     return warning(
-        _("Pages open at Stripe that must not be paid any more: %(pages)s. Overdue bank debits: %(debits)s.")
+        _("Stripe payment pages that are open but should be closed: %(pages)s. Overdue direct debits: %(debits)s.")
         % {"pages": pages, "debits": debits},
         _("Run `manage.py sweep`, and keep it running with `--every 60`."),
     )
@@ -99,7 +109,11 @@ def mirror_lag() -> Verdict:
     if not (seen := _count_and_age(waiting)):
         return ok(_("dj-stripe’s copies are up to date."))
     return warning(
-        _("Events that dj-stripe has not copied: %(count)s, the oldest for %(age)s. Pages do not depend on it.") % seen,
+        _(
+            "Events that dj-stripe has not copied: %(count)s, the oldest received %(age)s ago. Pages do not"
+            " depend on these copies."
+        )
+        % seen,
         _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
     )
 

@@ -47,12 +47,16 @@ def journeys(payment: Payment) -> list[Journey]:
 
 
 def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
-    unseen = _("No page of the patient has reported it in sight yet.")
+    unseen = _("None of the patient’s pages has reported showing it yet.")
     stations = (
         (_("Created at Stripe"), trace.created, ""),
         (_("Received"), trace.received, _origin(change)),
         (_("Applied"), trace.applied, ""),
-        (_("Pushed"), trace.pushed, _("No page of the patient was open; one opened since shows it from the start.")),
+        (
+            _("Sent to pages"),
+            trace.pushed,
+            _("The patient had no page open. A page opened since then shows it from the start."),
+        ),
         (_("Seen"), trace.seen, unseen),
     )
     before: datetime.datetime | None = None
@@ -68,8 +72,8 @@ def _origin(change: StatusChange) -> str:
     if change.source == Source.APPOINTMENT:
         return _("The appointment itself changed.")
     if change.source in (Source.CHECKOUT, Source.REFUND):
-        return _("Stripe answered our own request.")
-    return _("No event brought it: we asked Stripe ourselves.")
+        return _("Stripe answered a request from this site.")
+    return _("No event reported it: this site asked Stripe.")
 
 
 def reasons(payment: Payment) -> list[Finding]:
@@ -80,8 +84,10 @@ def reasons(payment: Payment) -> list[Finding]:
 
 def _mismatch(payment: Payment) -> Iterator[Finding]:
     if not matches_facts(payment):
-        what = _("This page shows something else than what is known of the payment.")
-        yield Finding("standings", Level.ERROR, what, _("Press “Ask Stripe”, or run `manage.py reconcile --fix`."))
+        what = _("The status on this page does not match what is known about the payment.")
+        yield Finding(
+            "standings", Level.ERROR, what, _("Press “Check with Stripe”, or run `manage.py reconcile --fix`.")
+        )
 
 
 def _unapplied_events(payment: Payment) -> Iterator[Finding]:
@@ -91,7 +97,7 @@ def _unapplied_events(payment: Payment) -> Iterator[Finding]:
         yield Finding(
             "events-failed",
             Level.ERROR if receipt.outcome in (Outcome.FAILED, Outcome.DEAD) else Level.WARNING,
-            _("The event %(event)s (%(type)s) did not arrive: %(outcome)s.") % said,
+            _("The event %(event)s (%(type)s) was not applied: %(outcome)s.") % said,
             _("Run `manage.py replay_events --id %(event)s%(force)s`.") % said,
         )
 
@@ -104,9 +110,9 @@ def _no_news(payment: Payment) -> Iterator[Finding]:
     yield Finding(
         "events-missed",
         Level.WARNING,
-        _("Stripe has told nothing new for %(age)s. That is right while the patient or the bank takes time.")
+        _("Stripe has reported nothing new for %(age)s. That is normal while the patient or the bank takes time.")
         % {"age": age(last.created_at)},
-        _("Press “Ask Stripe” to be sure."),
+        _("Press “Check with Stripe” to be sure."),
     )
 
 
@@ -115,7 +121,5 @@ def _open_pages(payment: Payment) -> Finding:
     audience = patient_audience(payment.appointment.patient_id)
     sockets = [socket for each in hub.running() for socket in each.sockets() if socket.session.audience == audience]
     if not sockets:
-        return Finding("live", Level.OK, _("No page of the patient is connected to this process now."))
-    return Finding(
-        "live", Level.OK, _("Pages of the patient that are connected now: %(count)s.") % {"count": len(sockets)}
-    )
+        return Finding("live", Level.OK, _("The patient has no page connected to this process now."))
+    return Finding("live", Level.OK, _("Pages of the patient connected now: %(count)s.") % {"count": len(sockets)})

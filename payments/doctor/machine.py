@@ -31,7 +31,7 @@ LOW_INODES = 1000
 def configuration() -> Verdict:
     found = checks.problems()
     if not found:
-        return ok(_("The configuration is sound."))
+        return ok(_("The configuration has no known problems."))
     what = " ".join(str(message.msg) for message in found)
     fix = " ".join(str(message.hint) for message in found if message.hint)
     return error(what, fix) if any(message.level >= ERROR for message in found) else warning(what, fix)
@@ -44,8 +44,8 @@ def versions() -> Verdict:
         return ok(", ".join(f"{name} {found}" for name, found in installed.items()))
     said = ", ".join(f"{name} {found} < {MINIMUM_VERSIONS[name]}" for name, found in old.items())
     return error(
-        _("Older than is safe: %(versions)s.") % {"versions": said},
-        _("Install what requirements.lock names: uv pip sync --require-hashes requirements.lock"),
+        _("These packages are too old to be safe: %(versions)s.") % {"versions": said},
+        _("Install the versions in requirements.lock: uv pip sync --require-hashes requirements.lock"),
     )
 
 
@@ -61,8 +61,10 @@ def disk() -> Verdict:
     inodes = os.statvfs(folder)
     what = _("Free disk space: %(free)s.") % {"free": filesizeformat(free)}
     if free < NO_SPACE or (inodes.f_files and inodes.f_favail < LOW_INODES):
-        what = _("The disk is full, or nearly: %(free)s left.") % {"free": filesizeformat(free)}
-        return error(what, _("Make room: on a full disk every webhook fails, and Stripe sends it again later."))
+        what = _("The disk is full or almost full: %(free)s left.") % {"free": filesizeformat(free)}
+        return error(what, _("Free disk space. On a full disk every webhook fails, and Stripe sends it again later."))
     if free < LOW_SPACE:
-        return warning(what, _("Make room before webhooks fail; `manage.py prune` deletes what is no longer needed."))
+        return warning(
+            what, _("Free disk space before webhooks fail; `manage.py prune` deletes data that is no longer needed.")
+        )
     return ok(what)

@@ -28,18 +28,21 @@ def reports_stripe_errors(check: Check) -> Check:
         except StripeUnavailableError as failure:
             if str(failure) in KEY_ERRORS:
                 return error(
-                    _("Stripe does not let this key ask (%(error)s).") % {"error": failure},
-                    _("Set STRIPE_SECRET_KEY to a valid key; a restricted one needs to read events, webhook endpoints"
-                      " and the account."),
+                    _("Stripe rejects this key (%(error)s).") % {"error": failure},
+                    _("Set STRIPE_SECRET_KEY to a valid key. A restricted key needs read access to events, webhook"
+" endpoints and the account."),
                 )  # fmt: skip
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
                 % {"host": settings.STRIPE_API_HOST, "error": failure},
-                _("Check this machine’s way out and https://status.stripe.com. Webhooks go on; payments can’t start."),
+                _(
+                    "Check this machine’s internet connection and https://status.stripe.com. Webhooks still work,"
+                    " but no payment can start."
+                ),
             )
         except StripeRefusedError as refusal:
             return error(
-                _("Stripe refuses the question (%(error)s).") % {"error": refusal},
+                _("Stripe refuses the request (%(error)s).") % {"error": refusal},
                 _("Check STRIPE_SECRET_KEY and STRIPE_API_HOST."),
             )
 
@@ -55,7 +58,7 @@ def account() -> Verdict:
             % {"found": found["id"], "expected": settings.STRIPE_ACCOUNT_ID or "-"},
             _("Set STRIPE_ACCOUNT_ID to the key’s account, or use that account’s key."),
         )
-    return ok(_("The key works, for %(account)s.") % {"account": found["id"]})
+    return ok(_("The key works and belongs to %(account)s.") % {"account": found["id"]})
 
 
 @reports_stripe_errors
@@ -64,7 +67,7 @@ def endpoint() -> Verdict:
     page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
     ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
     if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
-        return ok(_("Stripe can’t reach this machine; `stripe listen` brings the events."))
+        return ok(_("Stripe can’t reach this machine; `stripe listen` forwards the events."))
     if not ours:
         known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in page["data"]})) or "-"
         return error(
@@ -75,17 +78,17 @@ def endpoint() -> Verdict:
     enabled = [found for found in ours if found["status"] == "enabled"]
     if not enabled:
         return error(
-            _("The endpoint is switched off at Stripe, which it does after days of failures."),
-            _("Switch it on in Stripe’s Dashboard, Developers, Webhooks; then run `manage.py catch_up`."),
+            _("The endpoint is disabled in Stripe. Stripe does this after several days of failures."),
+            _("Enable it in Stripe’s Dashboard under Developers, Webhooks, then run `manage.py catch_up`."),
         )
     types = {event_type for found in enabled for event_type in found["enabled_events"]}
     missing = sorted(set(EVENT_READERS) - types) if "*" not in types else []
     if missing:
         return error(
-            _("Stripe’s endpoint does not send: %(types)s.") % {"types": ", ".join(missing)},
-            _("Add these types to the endpoint in Stripe’s Dashboard; then run `manage.py catch_up --since DAY`."),
+            _("The endpoint in Stripe does not send these event types: %(types)s.") % {"types": ", ".join(missing)},
+            _("Add these types to the endpoint in Stripe’s Dashboard, then run `manage.py catch_up --since DAY`."),
         )
-    return ok(_("Stripe’s endpoint is on and sends every type that is listened to."))
+    return ok(_("The endpoint in Stripe is enabled and sends every event type that this site needs."))
 
 
 @reports_stripe_errors
@@ -95,7 +98,7 @@ def clock() -> Verdict:
     _page, theirs = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
     offset = round((started + time.time()) / 2 - theirs)  # the header has whole seconds
     what = _("This machine’s clock differs from Stripe’s by %(seconds)s s.") % {"seconds": offset}
-    fix = _("Set the clock by NTP: at 300 s, every webhook is refused as too old.")
+    fix = _("Synchronise the clock with NTP: from 300 s on, every webhook is refused.")
     if abs(offset) > CLOCK_ERROR:
         return error(what, fix)
     return warning(what, fix) if abs(offset) > CLOCK_WARNING else ok(what)
@@ -114,8 +117,11 @@ def missed_events() -> Verdict:
     missed = len(set(ids) - known)
     if missed:
         return error(
-            _("Of Stripe’s events of two days (%(total)s), some never came: %(missed)s.")
+            _("Of Stripe’s %(total)s events in the last two days, %(missed)s never arrived.")
             % {"total": len(ids), "missed": missed},
-            _("Run `manage.py catch_up`. If more go missing, look at the checks stripe-endpoint and webhook."),
+            _(
+                "Run `manage.py catch_up`. If more go missing, look at the results of the checks"
+                " stripe-endpoint and webhook."
+            ),
         )
-    return ok(_("All of Stripe’s events of two days came (%(total)s).") % {"total": len(ids)})
+    return ok(_("All of Stripe’s events in the last two days arrived (%(total)s).") % {"total": len(ids)})

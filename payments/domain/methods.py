@@ -14,7 +14,7 @@ class Method(TextChoices):
 # https://docs.stripe.com/api/payment_methods/object#payment_method_object-type: the types that clinics meet.
 STRIPE_LABELS = {
     "card": _("Card"),
-    "sepa_debit": _("SEPA debit"),
+    "sepa_debit": _("SEPA Direct Debit"),
     "link": _("Link"),
     "paypal": _("PayPal"),
     "bancontact": _("Bancontact"),

@@ -34,12 +34,12 @@ class Review(TextChoices):
     AMOUNT_MISMATCH = "amount_mismatch", _("Amount differs from the price")
     CURRENCY_MISMATCH = "currency_mismatch", _("Paid in another currency")
     DOUBLE_PAYMENT = "double_payment", _("Paid twice")
-    PAID_AFTER_CANCEL = "paid_after_cancel", _("Paid, but canceled")
+    PAID_AFTER_CANCEL = "paid_after_cancel", _("Paid, but cancelled")
     SLOT_LOST = "slot_lost", _("Paid, but the slot was given away")
     PRICE_CHANGED = "price_changed", _("Paid at an earlier price")
     REFUND_FAILED = "refund_failed", _("Refund failed")
     REFUND_APPROVAL = "refund_approval", _("Refund to approve")
-    STUCK = "stuck", _("Bank debit overdue")
+    STUCK = "stuck", _("Direct debit overdue")
     DISPUTE_DEADLINE = "dispute_deadline", _("Dispute to answer")
 
 

@@ -18,12 +18,14 @@ Kind = Email.Kind
 SUBJECTS = {
     Kind.RECEIPT: _("Your receipt"),
     Kind.REFUND: _("Your refund"),
-    Kind.DEBIT_FAILED: _("Your bank debit did not go through"),
+    Kind.DEBIT_FAILED: _("Your direct debit did not go through"),
 }
 WORDS = {
     Kind.RECEIPT: _("We received %(amount)s. Thank you."),
-    Kind.REFUND: _("We gave %(amount)s back to you. Banks take 5 to 10 working days to show it."),
-    Kind.DEBIT_FAILED: _("The bank debit of %(amount)s did not go through, and nothing was taken. Please pay again."),
+    Kind.REFUND: _("We have refunded %(amount)s to you. Your bank may take 5 to 10 working days to show it."),
+    Kind.DEBIT_FAILED: _(
+        "The direct debit of %(amount)s did not go through, and you have not been charged. Please pay again."
+    ),
 }
 
 

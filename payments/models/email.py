@@ -41,7 +41,7 @@ class Email(models.Model):
     class Kind(models.TextChoices):
         RECEIPT = "receipt", _("Receipt")
         REFUND = "refund", _("Refund")
-        DEBIT_FAILED = "debit_failed", _("Bank debit failed")
+        DEBIT_FAILED = "debit_failed", _("Direct debit failed")
 
     change = models.OneToOneField(StatusChange, models.PROTECT, related_name="email")
     kind = models.CharField(max_length=20, choices=Kind)

@@ -32,8 +32,8 @@ class RecordView(models.Model):
 
     class Meta:
         ordering = ("-at",)
-        verbose_name = _("look at a record")
-        verbose_name_plural = _("looks at records")
+        verbose_name = _("record view")
+        verbose_name_plural = _("record views")
         indexes = (models.Index(fields=("payment", "user", "at"), name="view_payment_user_at"),)
 
     def __str__(self) -> str:

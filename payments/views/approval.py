@@ -32,7 +32,7 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
         chosen = next((each for each in requests if each.key == request.POST.get("key")), None)
         if chosen and "decline" in request.POST:
             refund_approvals.decline(payment, chosen.key, request.user)
-            messages.info(request, _("Declined: nothing is given back."))
+            messages.info(request, _("Refund declined: no money will be refunded."))
         elif chosen:
             _approve(request, payment, chosen, limit)
         return redirect("clinic:desk_appointment", payment.appointment.reference)
@@ -48,10 +48,15 @@ def _approve(request: Request, payment: Payment, wanted: RefundRequest, limit: i
     try:
         refund_approvals.approve(payment, wanted.key, request.user)
     except OwnRefundError:
-        messages.error(request, _("You asked for this refund yourself: somebody else has to approve it."))
+        messages.error(request, _("You requested this refund yourself, so somebody else has to approve it."))
     except NotRefundableError:
-        messages.error(request, _("That much cannot be refunded any more. Decline it, and ask for what is left."))
+        messages.error(
+            request,
+            _("This amount can no longer be refunded. Decline this request, then request the remaining amount."),
+        )
     except StripeUnavailableError:
-        messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
+        messages.warning(
+            request, _("Stripe did not answer. The refund stays pending, and this site tries again by itself.")
+        )
     else:
-        messages.success(request, _("Approved, and sent to Stripe."))
+        messages.success(request, _("Refund approved and sent to Stripe."))

@@ -51,17 +51,19 @@ def _set_status(request: Request, appointment: Appointment, status: Appointment.
     LogEntry.objects.log_actions(
         request.user.pk, [appointment], CHANGE, change_message=f"status: {status.value}", single_object=True
     )
-    messages.success(request, _("Noted: %(status)s.") % {"status": status.label.lower()})
+    messages.success(request, _("Saved: %(status)s.") % {"status": status.label.lower()})
 
 
 def consequence_of(payment: Payment) -> str:
     """Return a sentence on what cancelling the appointment means for its payment."""
     if payment.refundable:
-        return _("This payment stays with the clinic until you refund it: that is the next step.")
+        return _("The clinic keeps this payment until you refund it, which is the next step.")
     if payment.status == PaymentStatus.PROCESSING:
-        return _("A bank debit is on its way. When it arrives, it comes to the review queue to be refunded.")
+        return _(
+            "A direct debit is on its way. When it arrives, it appears under “To review”, so that you can refund it."
+        )
     if payment.status == PaymentStatus.CHECKOUT_OPEN:
-        return _("The patient’s open payment page is closed. Nothing has been paid, and nothing will be due.")
+        return _("The patient’s open payment page will be closed. Nothing has been paid, and nothing will be due.")
     if payment.payable:
         return _("Nothing has been paid, and nothing will be due.")
-    return _("No money moves.")
+    return _("No payment is affected.")

@@ -53,7 +53,9 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
     except NotPayableError:
         messages.info(request, _("There is nothing to pay for this appointment now."))
     except (StripeUnavailableError, StripeRefusedError):
-        messages.error(request, _("Stripe cannot be reached, and nothing was taken. Please try again in a minute."))
+        messages.error(
+            request, _("Stripe cannot be reached, and you have not been charged. Please try again in a minute.")
+        )
     else:
         return redirect(url)
     return redirect(page)
@@ -85,10 +87,10 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
         )
     except StripeUnavailableError:
         note = _(
-            "Stripe cannot be reached now. Nothing is lost: this page shows the payment as soon as Stripe tells us."
+            "Stripe cannot be reached now. Nothing is lost: this page will show the payment as soon as Stripe answers."
         )
     else:
-        note = _("Stripe was asked: this is where the payment stands.")
+        note = _("Checked with Stripe: the status below is up to date.")
     if getattr(request, "htmx", False):
         return trigger_client_event(HttpResponse(status=204), "live:refresh", {"target": "live-source"})
     messages.info(request, note)

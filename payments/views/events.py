@@ -65,7 +65,7 @@ def _apply_again(request: Request, receipt: EventReceipt, event: Mapping[str, An
             applied = webhooks.receive(event, Source.REPLAY, again=True, actor=request.user)
     except Exception as error:
         logger.exception("stripe_event_replay_failed", extra=about)
-        said = _("The event failed again (%(error)s), and nothing was changed. The log has the cause.")
+        said = _("The event failed again (%(error)s), and nothing was changed. The log shows the cause.")
         messages.error(request, said % {"error": type(error).__name__})
         return Outcome.FAILED
     logger.info("stripe_event_replayed", extra=about | {"outcome": applied.outcome})

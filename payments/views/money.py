@@ -42,9 +42,13 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
         till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
     except NotPayableError:
         payment = open_payment_or_404(request, pk=payment.pk)
-        form.add_error(None, _("This payment has moved meanwhile: nothing was recorded."))
+        form.add_error(
+            None, _("This payment has changed in the meantime, so nothing was recorded. Check it and try again.")
+        )
         return _dialog(request, "payments/take_payment.html", payment, form, 409)
-    messages.success(request, _("%(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)})
+    messages.success(
+        request, _("Payment of %(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)}
+    )
     return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
@@ -66,7 +70,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
         return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
     if refund_approvals.needs_approval(payment, form.total):
         refund_approvals.request(payment, form.total, form.cleaned_data["reason"], request.user, _key(request))
-        messages.success(request, _("Asked for. Somebody else has to approve it before any money moves."))
+        messages.success(request, _("Refund requested. Somebody else has to approve it before it is sent to Stripe."))
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     try:
         refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
@@ -75,7 +79,9 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
         form.add_error(None, _refusal(error, payment))
         return _dialog(request, "payments/refund.html", payment, form, 409)
     except StripeUnavailableError:
-        messages.warning(request, _("Stripe did not answer. The refund stays pending and is settled by itself."))
+        messages.warning(
+            request, _("Stripe did not answer. The refund stays pending, and this site tries again by itself.")
+        )
     else:
         amount = format_amount(form.total, payment.currency)
         messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
@@ -85,7 +91,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
 def _refusal(error: NotRefundableError, payment: Payment) -> str:
     """Return why the refund was refused: by Stripe, with its code, or because less is left."""
     if error.code:
-        return _("Stripe refused this refund (%(code)s). Nothing was given back.") % {"code": error.code}
+        return _("Stripe refused this refund (%(code)s). No money was refunded.") % {"code": error.code}
     remaining = format_amount(error.remaining, payment.currency)
     return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
 

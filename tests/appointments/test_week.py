@@ -92,7 +92,7 @@ def test_a_week_is_shown_first_then_booked_and_billed_once(
     assert (payment.amount_due, payment.currency, payment.changes.get().actor) == (2550, "eur", manager)
     assert LogEntry.objects.filter(user=manager).count() == 3
     answer = as_manager.post(URL, {**filled, "lines": lines, "book": "1"}, follow=True)
-    assert "3 y étaient déjà" in text_of(answer)
+    assert "3 étaient déjà réservés" in text_of(answer)
     assert Appointment.objects.count() == 3
 
 
@@ -106,7 +106,7 @@ def test_each_problem_is_told_beside_its_line_and_nothing_is_booked(
     expected = {
         "demain 9:00 hugo": "Écrivez une date",
         f"{monday} 25:00 hugo": "Écrivez une date",
-        f"{monday} 10:00 personne": "Personne ne s’appelle",
+        f"{monday} 10:00 personne": "Personne ne porte ce nom",
         f"{monday} 10:00 Camille Roux": "Plusieurs personnes",
         f"{monday} 09:15 hugo": taken.reference,
         f"{monday} 14:30 camille": away.reference,

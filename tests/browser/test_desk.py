@@ -71,7 +71,7 @@ def test_a_clerk_refunds_up_to_the_limit_and_an_accountant_the_rest(
     expect(screen.get_by_role("alert")).to_have_text(re.compile("rembourser 30,00.€ de ce paiement"))
     refund(screen, desk_path, "20,50")
     expect_status(screen, payment, "partially_refunded")
-    expect(own.get_by_text(re.compile("20,50.€ sur 50,00.€ vous ont été remboursés"))).to_be_visible()
+    expect(own.get_by_text(re.compile("Nous vous avons remboursé 20,50.€ sur 50,00.€"))).to_be_visible()
     assert screen.request.get("/desk/export.csv").status == 403
 
     pages.join(clinic, clerk, "accountant")
@@ -100,10 +100,10 @@ def test_a_case_to_review_appears_and_is_solved_on_the_open_queue(new_clinic: Cl
     screen.get_by_role("button", name="Annuler le rendez-vous").click()
     queue.get_by_role("button", name="1 nouveau").click()
     case = queue.get_by_role("listitem").filter(has_text="Payé, mais le créneau a été redonné")
-    expect(case.get_by_role("link", name="Remboursement")).to_be_visible()
+    expect(case.get_by_role("link", name="Rembourser")).to_be_visible()
     refund(screen, desk_path)
     expect(case.get_by_text("Réglé")).to_be_visible()
-    expect(case.get_by_role("link", name="Remboursement")).to_be_hidden()
+    expect(case.get_by_role("link", name="Rembourser")).to_be_hidden()
     pages.expect_same_document(queue)
 
 
@@ -114,7 +114,7 @@ def test_a_payment_that_moves_is_counted_and_told_to_eyes_and_ears(new_clinic: C
     assert clinic.tell(clinic.story().completed()) == 200
     expect(screen.locator("[data-tab=to_pay] .count")).to_have_text("5")
     expect(screen.locator("[data-tab=paid] .count")).to_have_text("1")
-    news = screen.get_by_role("log", name="Nouvelles des paiements")
+    news = screen.get_by_role("log", name="Notifications de paiement")
     expect(news).to_contain_text("Payé")
     expect(news.get_by_role("button", name="Fermer")).to_be_visible()
     expect(screen.get_by_role("navigation", name="État du paiement")).to_be_visible()
@@ -168,7 +168,7 @@ def test_a_timeline_fetches_itself_alone_and_only_when_its_payment_changes(
 def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_context: NewContext) -> None:
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     links = screen.locator("table.day .who a")
-    keys = screen.get_by_role("button", name="Raccourcis")
+    keys = screen.get_by_role("button", name="Raccourcis clavier")
     expect(keys).to_be_visible()  # the page's module runs
     for key, row in (("j", 0), ("j", 1), ("k", 0), ("k", 0)):
         screen.keyboard.press(key)
@@ -182,7 +182,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen.keyboard.press("j")
     screen.keyboard.press("Enter")
     expect(screen).to_have_url(re.compile(f"/desk/{patient.references[1]}/"))
-    pages.press(screen, screen.get_by_role("link", name="Espèces ou terminal"))
+    pages.press(screen, screen.get_by_role("link", name="Espèces ou TPE"))
     pages.press(screen, screen.get_by_role("button", name="Enregistrer l’encaissement"))
     expect_status(screen, patient.payments[1], "paid")
     expect(screen.get_by_text(re.compile("50,01.€.: encaissement enregistré"))).to_be_visible()

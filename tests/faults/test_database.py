@@ -25,7 +25,7 @@ from tests.payments.stripe_story import Event, Story, sign
 
 __all__ = ["as_clerk", "book", "clerk", "patient", "payment", "practitioner", "story"]
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
-RIGHT = {"fr": "Pas disponible pour l’instant", "en": "Not available just now"}
+RIGHT = {"fr": "Indisponible pour le moment", "en": "Not available at the moment"}
 
 
 def told(event: Event, begun: threading.Event | None = None) -> int:

@@ -70,7 +70,7 @@ def test_a_decline_says_why_and_stays_open_for_another_card(account: StripeAccou
     ("wrong", "words"),
     [
         ({"email": ""}, "Fill in this field"),
-        ({"email": "camille"}, "email is not valid"),
+        ({"email": "camille"}, "email address is not valid"),
         ({"card_number": "4242 4242 4242 4241"}, "card number is not valid"),
         ({"card_number": "<script>"}, "card number is not valid"),
         ({"exp": "13/34"}, "date is incomplete"),
@@ -115,7 +115,7 @@ def test_over_is_over(account: StripeAccount) -> None:
     account.control("pay", session=paid.id)
     assert "has expired" in ask(expired.url)[1]
     assert "has expired" in ask(expired.url, FORM)[1]
-    assert "is done" in ask(paid.url)[1]
+    assert "is complete" in ask(paid.url)[1]
     assert ask(f"{account.url}/c/pay/cs_test_none")[0] == 404
 
 

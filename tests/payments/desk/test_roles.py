@@ -47,7 +47,7 @@ def test_the_front_desk_refunds_up_to_its_limit(large: Payment) -> None:
     desk = signed_in("desk2", "front desk")
     answer = desk.post(f"{desk_page_of(large)}refund/", FULL)
     assert answer.status_code == 422
-    assert "Votre compte peut rembourser 100,00 €" in text_of(answer)
+    assert "Votre compte peut rembourser au plus 100,00 €" in text_of(answer)
     assert desk.post(f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "100"}).status_code == 200
 
 
@@ -57,7 +57,7 @@ def test_many_small_refunds_stay_within_the_limit(large: Payment) -> None:
     answer = signed_in("desk2", "front desk").post(
         f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
     )
-    assert "Votre compte peut rembourser 10,00 €" in text_of(answer)
+    assert "Votre compte peut rembourser au plus 10,00 €" in text_of(answer)
     large.refresh_from_db()
     assert large.amount_refund_pending == 9000
 

@@ -70,7 +70,7 @@ def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> Non
     settings.STRIPE_WEBHOOK_SECRETS = ["nonsense"]
     assert says(machine.configuration(), Level.ERROR, "whsec_")
     settings.STRIPE_WEBHOOK_SECRETS = ["whsec_1"]
-    assert says(machine.configuration(), Level.OK, "sound")
+    assert says(machine.configuration(), Level.OK, "no known problems")
 
 
 def test_versions_below_the_floor_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +86,11 @@ def test_versions_below_the_floor_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_disk_that_fills_up_is_noticed(limit: str, level: Level, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.disk().level == Level.OK
     monkeypatch.setattr(machine, limit, 10**18)
-    assert says(machine.disk(), level, said, "room")
+    assert says(machine.disk(), level, said, "Free disk space")
 
 
 def test_events_that_failed_are_counted_with_their_age(story: Story) -> None:
-    assert says(events.failed(), Level.OK, "No event came yet")
+    assert says(events.failed(), Level.OK, "No event has arrived yet")
     deliver(story.failed())
     assert says(events.failed(), Level.OK, "Every event was applied")
     with broken_ledger(), pytest.raises(ZeroDivisionError):
@@ -100,16 +100,16 @@ def test_events_that_failed_are_counted_with_their_age(story: Story) -> None:
 
 def test_an_event_that_was_never_applied_is_told() -> None:
     receipts("received")
-    assert says(events.failed(), Level.ERROR, "for 1 hr", "--failed")
+    assert says(events.failed(), Level.ERROR, "received 1 hr ago", "--failed")
 
 
 def test_no_event_is_given_up_in_silence() -> None:
     receipts("dead")
-    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
+    assert says(events.failed(), Level.ERROR, "given up because their payment is unknown: 1", "--force")
     assert "--failed" not in events.failed().fix
     receipts("failed")
     assert says(events.failed(), Level.ERROR, "not applied: 1", "--failed")
-    assert says(events.failed(), Level.ERROR, "given up, their payment being unknown: 1", "--force")
+    assert says(events.failed(), Level.ERROR, "given up because their payment is unknown: 1", "--force")
 
 
 def test_an_event_that_is_not_understood_is_set_aside(story: Story) -> None:
@@ -128,7 +128,7 @@ def test_a_refund_that_waits_for_its_payment_is_told_after_a_while(story: Story)
 
 def test_events_of_the_other_mode_are_told(story: Story) -> None:
     deliver(Story(story.payment, livemode=True).completed())
-    assert says(events.other_mode(), Level.WARNING, "refused within a day: 1", "STRIPE_LIVE_MODE")
+    assert says(events.other_mode(), Level.WARNING, "refused in the last 24 hours: 1", "STRIPE_LIVE_MODE")
 
 
 def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
@@ -140,15 +140,15 @@ def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtH
         refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
     assert events.unanswered_refunds().level == Level.OK  # Stripe's answer may still come
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - 2 * HOUR / 60)
-    assert says(events.unanswered_refunds(), Level.WARNING, "answer: 1", "sweep")
+    assert says(events.unanswered_refunds(), Level.WARNING, "not answered: 1", "sweep")
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - HOUR)
-    assert says(events.unanswered_refunds(), Level.ERROR, "answer: 1", "sweep")
+    assert says(events.unanswered_refunds(), Level.ERROR, "not answered: 1", "sweep")
 
 
 def test_work_that_a_sweep_would_have_done(payment: Payment, stripe: StripeAtHome) -> None:
     open_checkout(payment)
     Payment.objects.update(status=PaymentStatus.VOID, updated_at=timezone.now() - HOUR)
-    assert says(events.sweep_work(), Level.WARNING, "any more: 1.", "--every 60")
+    assert says(events.sweep_work(), Level.WARNING, "should be closed: 1.", "--every 60")
 
 
 def test_a_bank_debit_that_nobody_asked_about(payment: Payment) -> None:
@@ -176,7 +176,7 @@ def test_a_healthy_database_is_healthy(database: str, story: Story) -> None:
 def test_postgresql_without_time_outs_is_told(database: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = 0")
-    assert says(doctor.CHECKS["database-settings"](), Level.WARNING, "no lock_timeout", "options")
+    assert says(doctor.CHECKS["database-settings"](), Level.WARNING, "without lock_timeout", "options")
 
 
 def test_a_row_that_refers_to_nothing_is_damage(story: Story) -> None:
@@ -198,7 +198,7 @@ def test_a_payment_that_somebody_changed_past_the_ledger(story: Story, book: Cal
     assert says(
         database.standings(),
         Level.ERROR,
-        f"their facts say: 1 ({story.payment.public_id})",
+        f"does not match their facts: 1 ({story.payment.public_id})",
         "reconcile --fix",
     )
 
@@ -207,7 +207,7 @@ def test_a_timeline_with_a_line_torn_out(story: Story) -> None:
     deliver(story.completed())
     FeedEntry.objects.all().delete()
     StatusChange.objects.all()[:1].get().delete()
-    assert says(database.history(), Level.ERROR, "gaps: 1", "look for who wrote")
+    assert says(database.history(), Level.ERROR, "gaps: 1", "what else writes")
 
 
 @pytest.mark.parametrize("torn", [1, 2, 4])
@@ -217,14 +217,14 @@ def test_a_feed_with_a_hole_anywhere(torn: int, story: Story) -> None:
     assert database.feeds().level == Level.OK
     assert Feed.objects.head_of("staff") == 4
     FeedEntry.objects.filter(feed__audience="staff", seq=torn).delete()
-    assert says(database.feeds(), Level.ERROR, "have holes: staff", "prune")
+    assert says(database.feeds(), Level.ERROR, "have gaps in their numbering: staff", "prune")
 
 
 def test_a_pruned_feed_has_no_holes(story: Story) -> None:
     for event in (story.failed(), story.completed()):
         deliver(event)
     FeedEntry.objects.filter(seq=1).update(created_at=timezone.now() - 20 * 24 * HOUR)
-    assert says(database.prunable(), Level.WARNING, "prune", "daily")
+    assert says(database.prunable(), Level.WARNING, "prune", "every day")
     call_command("prune")
     assert (database.feeds().level, database.prunable().level) == (Level.OK, Level.OK)
     FeedEntry.objects.update(created_at=timezone.now() - 20 * 24 * HOUR)
@@ -252,11 +252,13 @@ def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome,
     made = client.v1.webhook_endpoints.create(
         {"url": "http://testserver/stripe/webhook/", "enabled_events": ["charge.succeeded"]}
     )
-    assert says(checked("stripe-endpoint"), Level.ERROR, "does not send: charge.dispute.closed", "Add these")
+    assert says(
+        checked("stripe-endpoint"), Level.ERROR, "does not send these event types: charge.dispute.closed", "Add these"
+    )
     client.v1.webhook_endpoints.update(made.id, {"enabled_events": ["*"]})
     assert checked("stripe-endpoint").level == Level.OK
     client.v1.webhook_endpoints.update(made.id, {"disabled": True})
-    assert says(checked("stripe-endpoint"), Level.ERROR, "switched off", "Switch it on")
+    assert says(checked("stripe-endpoint"), Level.ERROR, "disabled in Stripe", "Enable it")
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0, Level.OK), (60, Level.WARNING), (-290, Level.ERROR)])
@@ -275,16 +277,16 @@ def test_events_that_never_came_are_found_without_applying_them(payment: Payment
     before = StatusChange.objects.count()
     sent = len(stripe.events())
     verdict = checked("events-missed")
-    assert says(verdict, Level.ERROR, "some never came", "catch_up")
+    assert says(verdict, Level.ERROR, "never arrived", "catch_up")
     assert int(re.findall(r"\d+", verdict.what)[1]) <= sent
     assert (StatusChange.objects.count(), EventReceipt.objects.count()) == (before, 0)
     stripe.tell()
-    assert says(checked("events-missed"), Level.OK, "events of two days came")
+    assert says(checked("events-missed"), Level.OK, "events in the last two days arrived")
 
 
 @pytest.mark.redis
 def test_the_channel_layer_is_spoken_through(redis_server: Service, settings: Settings) -> None:
-    assert says(delivery.channel_layer(), Level.OK, "right for one process")
+    assert says(delivery.channel_layer(), Level.OK, "right for a single process")
     backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [redis_server.url]}}}
     assert says(delivery.channel_layer(), Level.OK, "ms")
@@ -342,7 +344,7 @@ def test_the_command_prints_the_fix_beneath_each_problem(capsys: Capture) -> Non
     assert ended.value.code == 1
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"warning +events-quarantined: Events not understood", lines[0])
-    assert "-> Compare with Stripe: `manage.py reconcile`" in lines[1]
+    assert "-> Run `manage.py reconcile` to compare with Stripe" in lines[1]
     assert re.match(r"ok +feeds: ", lines[2])
 
 
@@ -424,9 +426,9 @@ def test_one_payments_way_from_stripe_is_told_with_times(as_clerk: Client, story
     event = story.completed()
     deliver(event)
     page = why(as_clerk, story.payment)
-    for word in (event["id"], "Created at Stripe", "Received", "Applied", "Pushed", "Seen"):
+    for word in (event["id"], "Created at Stripe", "Received", "Applied", "Sent to pages", "Seen"):
         assert word in page
-    assert "No page of the patient was open" in page
+    assert "The patient had no page open" in page
     assert "is not in order" not in page
 
 
@@ -452,7 +454,7 @@ def test_an_event_that_did_not_arrive_is_named(as_clerk: Client, story: Story) -
     EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="failed", payment=None)
     Fact.objects.filter(kind="refund").update(payment=story.payment)
     page = why(as_clerk, story.payment)
-    assert f"The event {refund['id']} ({refund['type']}) did not arrive: Failed" in page
+    assert f"The event {refund['id']} ({refund['type']}) was not applied: Failed" in page
     assert f"replay_events --id {refund['id']}" in page
     assert "--force" not in page
     EventReceipt.objects.filter(stripe_event_id=refund["id"]).update(outcome="quarantined")
@@ -462,14 +464,14 @@ def test_an_event_that_did_not_arrive_is_named(as_clerk: Client, story: Story) -
 def test_a_payment_that_stands_still_says_since_when(as_clerk: Client, payment: Payment, stripe: StripeAtHome) -> None:
     open_checkout(payment)
     StatusChange.objects.update(created_at=timezone.now() - HOUR)
-    assert "Stripe has told nothing new for 1 hr" in why(as_clerk, payment)
-    assert "Stripe answered our own request" in why(as_clerk, payment)
+    assert "Stripe has reported nothing new for 1 hr" in why(as_clerk, payment)
+    assert "Stripe answered a request from this site" in why(as_clerk, payment)
 
 
 def test_a_row_changed_past_the_ledger_is_seen_on_its_page(as_clerk: Client, story: Story) -> None:
     deliver(story.completed())
     Payment.objects.update(amount_received=1)
-    assert "This page shows something else than what is known of the payment" in why(as_clerk, story.payment)
+    assert "The status on this page does not match what is known about the payment" in why(as_clerk, story.payment)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -480,7 +482,7 @@ async def test_pages_that_are_open_are_counted(clerk: User, story: Story) -> Non
     await sync_to_async(client.force_login)(clerk)
     async with Page(story.payment.appointment.patient) as page:
         await page.told_until_hello()
-        assert "Pages of the patient that are connected now: 1" in await sync_to_async(why)(client, story.payment)
+        assert "Pages of the patient connected now: 1" in await sync_to_async(why)(client, story.payment)
 
 
 def test_every_check_has_its_section_in_the_troubleshooting_guide() -> None:

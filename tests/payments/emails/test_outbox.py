@@ -82,7 +82,7 @@ def test_somebody_who_pays_on_an_english_page_is_written_to_in_english(
     assert receipt.subject.startswith("Your receipt · ")
     assert "We received €50.00" in body_of(receipt)
     assert refund.subject.startswith("Your refund · ")
-    assert "We gave €15.00 back to you" in body_of(refund)
+    assert "We have refunded €15.00 to you" in body_of(refund)
 
 
 def test_each_refund_is_told_with_its_own_amount(story: Story) -> None:
@@ -93,7 +93,7 @@ def test_each_refund_is_told_with_its_own_amount(story: Story) -> None:
         assert send() == [], "not before Stripe has confirmed it"
         deliver(story.refund(amount, name=name))
         (message,) = send()
-        assert f"rendu {amount // 100},00 €" in body_of(message)
+        assert f"remboursé {amount // 100},00 €" in body_of(message)
     assert "Remboursé : 50,00 €" in body_of(message)
 
 

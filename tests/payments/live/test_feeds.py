@@ -144,7 +144,7 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
     appointment.status = Appointment.Status.NO_SHOW
     appointment.save(actor=clerk)
     price, moved, no_show = told("staff", 1)
-    assert "Price now €60.00" in price
+    assert "Price changed to €60.00" in price
     assert "€60.00</span>" in price
     assert "data-rebooked" in moved
     assert "Moved to" in moved

@@ -55,7 +55,7 @@ def test_the_front_desk_is_closed_to_patients(as_patient: Client, payment: Payme
     for path in ("/desk/", desk_page_of(payment), f"{desk_page_of(payment)}refund/"):
         answer = as_patient.get(path)
         assert answer.status_code == 403
-        assert "Votre compte ne le permet pas" in text_of(answer)
+        assert "Votre compte n’y a pas accès" in text_of(answer)
 
 
 def test_the_day_list_filters_by_status_and_counts_each_tab(as_clerk: Client, book: Book) -> None:
@@ -128,7 +128,7 @@ def test_a_refund_names_the_most_that_is_left(as_clerk: Client, payment: Payment
         f"{desk_page_of(payment)}refund/", {"scope": "part", "amount": "50,01", "reason": "duplicate"}
     )
     assert answer.status_code == 422
-    assert "Au plus 50,00" in text_of(answer)
+    assert "au plus 50,00" in text_of(answer)
 
 
 def test_a_refund_is_confirmed_by_amount_and_name_first(as_clerk: Client, payment: Payment, story: Story) -> None:

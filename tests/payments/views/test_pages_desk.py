@@ -252,7 +252,7 @@ def test_an_amount_is_compared_in_each_payments_own_currency(
     [
         ({"amount_min": "cher"}, "Saisissez un montant"),
         ({"amount_min": "-5"}, "Saisissez un montant"),
-        ({"amount_min": "60", "amount_max": "50"}, "moins que"),
+        ({"amount_min": "60", "amount_max": "50"}, "inférieur au premier"),
     ],
 )
 def test_an_amount_that_makes_no_sense_is_told_and_never_downloaded(
