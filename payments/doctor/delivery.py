@@ -103,7 +103,7 @@ def webhook() -> Verdict:
         return error(
             _("An event signed with this site’s secret got the answer %(status)s.") % {"status": signed_status},
             _("Give the web server the same STRIPE_WEBHOOK_SECRET as this command, and make the proxy pass"
-" request bodies unchanged."),
+              " request bodies unchanged."),
         )  # fmt: skip
     what = _("The webhook refuses unsigned events, accepts signed ones, and answers in %(milliseconds)s ms.") % {
         "milliseconds": round(1000 * seconds)

@@ -30,7 +30,7 @@ def reports_stripe_errors(check: Check) -> Check:
                 return error(
                     _("Stripe rejects this key (%(error)s).") % {"error": failure},
                     _("Set STRIPE_SECRET_KEY to a valid key. A restricted key needs read access to events, webhook"
-" endpoints and the account."),
+                      " endpoints and the account."),
                 )  # fmt: skip
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
