@@ -23,7 +23,7 @@ class User(AbstractUser):
         max_length=7,
         choices=languages,
         blank=True,
-        help_text=_("E-mails are written in it. When empty: in the language in which the person last paid."),
+        help_text=_("E-mails are written in this language or, if it is empty, in that of the last payment."),
     )
 
     class Meta(AbstractUser.Meta):

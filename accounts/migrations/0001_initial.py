@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=accounts.models.languages,
-                        help_text="E-mails are written in it. When empty: in the language in which the person last paid.",
+                        help_text="E-mails are written in this language or, if it is empty, in that of the last payment.",
                         max_length=7,
                         verbose_name="preferred language",
                     ),
