@@ -68,7 +68,7 @@ def test_a_clerk_refunds_up_to_the_limit_and_an_accountant_the_rest(
 
     screen.goto(f"{desk_path}refund/")
     screen.get_by_role("button", name="Continuer").click()
-    expect(screen.get_by_role("alert")).to_have_text(re.compile("rembourser 30,00.€ de ce paiement"))
+    expect(screen.get_by_role("alert")).to_have_text(re.compile("rembourser au plus 30,00.€ de ce paiement"))
     refund(screen, desk_path, "20,50")
     expect_status(screen, payment, "partially_refunded")
     expect(own.get_by_text(re.compile("Nous vous avons remboursé 20,50.€ sur 50,00.€"))).to_be_visible()
@@ -185,4 +185,4 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     pages.press(screen, screen.get_by_role("link", name="Espèces ou TPE"))
     pages.press(screen, screen.get_by_role("button", name="Enregistrer l’encaissement"))
     expect_status(screen, patient.payments[1], "paid")
-    expect(screen.get_by_text(re.compile("50,01.€.: encaissement enregistré"))).to_be_visible()
+    expect(screen.get_by_text(re.compile("Encaissement de 50,01.€ enregistré"))).to_be_visible()
