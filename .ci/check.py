@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def command(*arguments: str, **environment: str) -> Check:
 
 
 def tree() -> list[Path]:
-    """The project's files: those in git and those that would be added."""
+    """Return the project's files, committed or not; git ignores the others."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
@@ -71,6 +71,27 @@ def tree() -> list[Path]:
 def spelling() -> Problems:
     """Return misspelt words; pyproject.toml says which files and words are left out."""
     return command("-m", "codespell_lib", *map(str, tree()))()
+
+
+def phrases() -> Problems:
+    """Return the lines with words that .ci/phrases.txt advises against."""
+    lines = (ROOT / ".ci" / "phrases.txt").read_text().splitlines()
+    advice = dict(line.rsplit(": ", 1) for line in lines if not line.startswith("#"))
+    return "\n".join(problem for path in tree() if is_prose(path) for problem in advised_against(path, advice))
+
+
+def is_prose(path: Path) -> bool:
+    name = path.relative_to(ROOT)
+    ours = name.suffix in {".py", ".md", ".js", ".mjs"} or name.parts[0] == "templates" or name == Path("run")
+    return ours and "vendor" not in name.parts
+
+
+def advised_against(path: Path, advice: Mapping[str, str]) -> Iterator[str]:
+    """Yield one line for each phrase of `advice` in a file: where it is, and what to write instead."""
+    phrase = re.compile(rf"\b(?:{'|'.join(map(re.escape, advice))})(?!\w)", re.IGNORECASE)
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        for found in phrase.findall(line):
+            yield f'{path.relative_to(ROOT)}:{number}: "{found}"; better: {advice[found.lower()]}'
 
 
 def audit() -> Problems:
@@ -125,6 +146,7 @@ CHECKS: dict[str, Check] = {
     "deployment": command("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "messages": command(".ci/messages.py", "--check"),
     "spelling": spelling,
+    "phrases": phrases,
     "registries": registries,
     "audit": audit,
 }

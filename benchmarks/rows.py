@@ -72,7 +72,7 @@ ROWS = (
     Row("ingest", "per_second", INGEST, {UVICORN: 5, DAPHNE: None}, USUAL, EVENTS, least=True),
     Row("memory", "kilobytes", "Memory per idle socket", {UVICORN: 1.1, DAPHNE: 1.0}, NODE, "KB"),
     Row("cut", "seconds", "1,000 sockets cut: until all are back with the right head", both(1.3), NODE, "s"),
-    Row("cut", "at_once", "The same, nobody waiting before coming back", both(None), NODE, "s"),
+    Row("cut", "at_once", "1,000 sockets cut, nobody waiting before coming back", both(None), NODE, "s"),
     Row("idle", "percent", "CPU for 2,000 idle sockets with beats", both(2), unit="% of a core"),
     Row("pages", "page_ms", "Day list page, 100,000 appointments, median", both(None), unit="ms"),
     Row("pages", "page_queries", "Day list page: queries", both(8), unit="queries"),

@@ -220,6 +220,21 @@ def test_outdated_compares_each_vendored_library() -> None:
     assert {package for _title, _version, package in vendored} == {"@picocss/pico", "lucide-static"}
 
 
+def test_phrases_are_found_as_whole_words_with_what_to_write_instead() -> None:
+    check = script("check.py")
+    text = ROOT / ".tools" / "text.md"
+    text.write_text("Erstwhile state.\nHarken, hark; or else.\nIt is so.\n")
+    try:
+        found = list(check["advised_against"](text, {"erstwhile": "former", "hark": "listen", "is so.": "say how"}))
+    finally:
+        text.unlink()
+    assert found == [
+        '.tools/text.md:1: "Erstwhile"; better: former',
+        '.tools/text.md:2: "hark"; better: listen',
+        '.tools/text.md:3: "is so."; better: say how',
+    ]
+
+
 AUDITED = {"name": "django", "version": "5.2.1", "vulns": [{"id": "CVE-1", "fix_versions": ["5.2.2"]}]}
 UNKNOWN = {"name": "tqdm", "skip_reason": "not found"}
 
