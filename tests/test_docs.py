@@ -7,7 +7,7 @@ import pytest
 import stripe
 from django.core.management import get_commands, load_command_class
 
-from payments.gateway.objects import EVENT_READERS
+from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
 from tests.test_deploy import DEPLOY
 

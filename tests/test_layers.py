@@ -35,7 +35,7 @@ LIBRARIES = {
     "stripe": ("payments.gateway.client", "payments.gateway.mirror", "payments.gateway.signatures", "payments.checks"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
-PURE = ("payments.domain*", "payments.gateway.objects")
+PURE = ("payments.domain*", "payments.gateway.objects", "payments.gateway.event_types")
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 
 from ..checks import is_loopback
 from ..gateway.client import StripeRefusedError, StripeUnavailableError, call
-from ..gateway.lookup import PAGE, events_since
-from ..gateway.objects import EVENT_READERS
+from ..gateway.event_types import EVENT_READERS
+from ..gateway.retrieve import PAGE, events_since
 from ..models import EventReceipt
 from .finding import Check, Verdict, error, ok, warning
 

@@ -13,8 +13,8 @@ from ..domain.facts import Kind, StripeFact
 from ..ledger import Cause, Source
 from ..models import Fact, Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
-from .lookup import read_session
 from .objects import from_object
+from .retrieve import read_session
 
 logger = logging.getLogger(__name__)
 SESSION_SECONDS = 60 * 60  # how long a Checkout page stays open; Stripe allows 30 minutes to 24 hours

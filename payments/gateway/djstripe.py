@@ -14,7 +14,7 @@ from djstripe.models import WebhookEndpoint as WebhookEndpoint
 
 from ..db.statements import flush, insert, read
 from ..models import EventReceipt
-from .objects import EVENT_READERS
+from .event_types import EVENT_READERS
 
 # dj-stripe's receivers that would call Stripe's API inside the webhook's transaction.
 SYNCING_RECEIVERS = (

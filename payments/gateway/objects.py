@@ -24,7 +24,7 @@ def _text(obj: Json, name: str) -> str:
     return value or ""
 
 
-def _amount(obj: Json, name: str) -> int:
+def read_amount(obj: Json, name: str) -> int:
     """Return a field that is a whole number, such as minor units or Unix seconds; 0 for null."""
     value = obj.get(name)
     if value is None:
@@ -48,7 +48,7 @@ def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
         "stripe_id": stripe_id,
         "status": status,
         "as_of": as_of,
-        "created": _amount(obj, "created"),
+        "created": read_amount(obj, "created"),
         "currency": _text(obj, "currency").lower(),
         "livemode": obj.get("livemode") is True,
         "payment_intent_id": _text(obj, "payment_intent"),
@@ -76,7 +76,9 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
         gone = isinstance(intent, Mapping) and intent.get("status") in ("requires_payment_method", "canceled")
         status = paid if paid in ("paid", "no_payment_required") else "failed" if failed or gone else "processing"
     details = {name: obj[name] for name in ("url", "expires_at") if obj.get(name) and status == "open"}
-    fact = StripeFact(**_common(obj, Kind.SESSION, status, as_of), amount=_amount(obj, "amount_total"), details=details)
+    fact = StripeFact(
+        **_common(obj, Kind.SESSION, status, as_of), amount=read_amount(obj, "amount_total"), details=details
+    )
     return replace(fact, payment_id=fact.payment_id or our_payment_id({"payment_id": obj.get("client_reference_id")}))
 
 
@@ -89,7 +91,7 @@ def from_intent(obj: Json, as_of: int) -> StripeFact:
     details = {"failure_code": code} if status == "failed" and (code := _failure_code(error)) else {}
     return StripeFact(
         **_common(obj, Kind.INTENT, status, as_of) | {"payment_intent_id": _text(obj, "id")},
-        amount=_amount(obj, "amount_received"),
+        amount=read_amount(obj, "amount_received"),
         charge_id=_text(obj, "latest_charge"),
         details=details,
     )
@@ -108,8 +110,8 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
         details["failure_code"] = str(obj["failure_code"])[:80]
     return StripeFact(
         **_common(obj, Kind.CHARGE, _text(obj, "status"), as_of),
-        amount=_amount(obj, "amount_captured" if "amount_captured" in obj else "amount"),
-        amount_refunded=_amount(obj, "amount_refunded"),
+        amount=read_amount(obj, "amount_captured" if "amount_captured" in obj else "amount"),
+        amount_refunded=read_amount(obj, "amount_refunded"),
         charge_id=_text(obj, "id"),
         details=details,
     )
@@ -123,7 +125,7 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
         details["request"] = str(request)[:80]
     return StripeFact(
         **common,
-        amount=_amount(obj, "amount"),
+        amount=read_amount(obj, "amount"),
         charge_id=_text(obj, "charge"),
         details=details,
     )
@@ -134,16 +136,16 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
     evidence = obj.get("evidence_details") or {}
     details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
-        details["due_by"] = _amount(evidence, "due_by")
+        details["due_by"] = read_amount(evidence, "due_by")
     return StripeFact(
         **_common(obj, Kind.DISPUTE, _text(obj, "status"), as_of),
-        amount=_amount(obj, "amount"),
+        amount=read_amount(obj, "amount"),
         charge_id=_text(obj, "charge"),
         details=details,
     )
 
 
-def _charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
+def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
     """Return the facts of a charge and of the refunds that older API versions put inside it."""
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
@@ -152,53 +154,21 @@ def _charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
     return [from_charge(obj, as_of), *(from_refund(refund, as_of) for refund in refunds)]
 
 
-Reader = Callable[[Json, int], list[StripeFact]]
+Reader = Callable[[Json, int], list[StripeFact]]  # an object and the time it was read (Unix seconds) to its facts
 
 
-def _one(reader: Callable[[Json, int], StripeFact]) -> Reader:
+def one_fact(reader: Callable[[Json, int], StripeFact]) -> Reader:
+    """Return `reader` as a Reader, whose list has one fact."""
     return lambda obj, as_of: [reader(obj, as_of)]
 
 
-# The event types that are applied, each with the reader of its object. `stripe listen --events` takes the same list.
-EVENT_READERS: dict[str, Reader] = {
-    "checkout.session.completed": _one(from_session),
-    "checkout.session.expired": _one(from_session),
-    "checkout.session.async_payment_succeeded": _one(from_session),
-    "checkout.session.async_payment_failed": lambda obj, as_of: [from_session(obj, as_of, failed=True)],
-    "payment_intent.succeeded": _one(from_intent),
-    "payment_intent.payment_failed": _one(from_intent),
-    "payment_intent.processing": _one(from_intent),
-    "payment_intent.requires_action": _one(from_intent),
-    "payment_intent.canceled": _one(from_intent),
-    "charge.succeeded": _charge_with_refunds,
-    "charge.refunded": _charge_with_refunds,
-    "charge.refund.updated": _one(from_refund),
-    "charge.dispute.created": _one(from_dispute),
-    "charge.dispute.updated": _one(from_dispute),
-    "charge.dispute.closed": _one(from_dispute),
-    "refund.created": _one(from_refund),
-    "refund.updated": _one(from_refund),
-    "refund.failed": _one(from_refund),
-}
 OBJECT_READERS: dict[str, Reader] = {
-    "checkout.session": _one(from_session),
-    "payment_intent": _one(from_intent),
-    "charge": _charge_with_refunds,
-    "refund": _one(from_refund),
-    "dispute": _one(from_dispute),
+    "checkout.session": one_fact(from_session),
+    "payment_intent": one_fact(from_intent),
+    "charge": charge_with_refunds,
+    "refund": one_fact(from_refund),
+    "dispute": one_fact(from_dispute),
 }
-
-
-def from_event(event: Json) -> list[StripeFact]:
-    """Return the facts in a webhook event, none for a type that isn't applied. Raises MalformedObjectError."""
-    reader = EVENT_READERS.get(str(event.get("type")))
-    if reader is None:
-        return []
-    data = event.get("data")
-    obj = data.get("object") if isinstance(data, Mapping) else None
-    if not isinstance(obj, Mapping):
-        raise MalformedObjectError("data.object is missing")
-    return reader(obj, _amount(event, "created"))
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:

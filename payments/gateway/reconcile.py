@@ -10,7 +10,7 @@ from ..domain.facts import Kind, StripeFact
 from ..ledger import Cause, Recorded, Source
 from ..models import EventReceipt, Payment
 from .client import StripeRefusedError
-from .lookup import everything_about, read_session
+from .retrieve import everything_about, read_session
 
 
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:

@@ -13,8 +13,8 @@ from ..domain.facts import Kind, StripeFact
 from ..ledger import Cause, Source
 from ..models import Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
-from .lookup import everything_about
 from .objects import from_object
+from .retrieve import everything_about
 
 logger = logging.getLogger(__name__)
 REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # https://docs.stripe.com/api/refunds/create

@@ -12,9 +12,9 @@ from ..ledger import Cause, Source
 from ..models import EventReceipt, Fact, Payment
 from ..models.payment import PAYABLE
 from . import refunds
-from .lookup import everything_about
 from .reconcile import ask_stripe
 from .refunds import NotRefundableError
+from .retrieve import everything_about
 
 STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits take about a week, 14 working days at most
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an event after three days

@@ -19,7 +19,8 @@ from ..domain.facts import StripeFact
 from ..ledger import Cause, Source
 from ..models import EventReceipt
 from . import djstripe
-from .objects import EVENT_READERS, MalformedObjectError, from_event
+from .event_types import EVENT_READERS, from_event
+from .objects import MalformedObjectError
 from .signatures import (
     LARGEST_BODY,
     THIN,

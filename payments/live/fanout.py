@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from .. import metrics
 from ..models import FeedEntry
 from ..models.feed import STAFF
-from .feeds import BATCH, BEAT, Batch
+from .feeds import BATCH, Batch
 from .rendering import Frames, cached_frames, encode, load_frames, render_frames
 from .sockets import Socket
 from .threads import in_thread
+from .timing import BEAT
 from .traces import mark_pushed
 
 YIELD_EVERY = 200  # sockets written to before other tasks of the event loop get a turn

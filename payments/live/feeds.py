@@ -12,8 +12,6 @@ from ..models import Feed, FeedEntry, patient_audience
 from ..models.feed import STAFF
 
 BATCH = 100  # entries in one answer; a page further behind requests more
-BEAT = 10  # seconds between two heartbeats of a socket
-POLL_SECONDS = 30  # between two polls of a page whose socket isn't healthy
 
 
 @dataclass(frozen=True, slots=True)

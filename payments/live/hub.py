@@ -18,11 +18,12 @@ from ..models import FeedEntry
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
-from .feeds import BEAT, heads_of
+from .feeds import heads_of
 from .rendering import render_entry
 from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
 from .threads import in_thread
+from .timing import BEAT
 
 logger = logging.getLogger(__name__)
 

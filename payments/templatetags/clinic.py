@@ -14,7 +14,8 @@ from django.utils.translation import get_language
 
 from appointments.money import format_amount
 
-from ..live.feeds import POLL_SECONDS, audience_of
+from ..live.feeds import audience_of
+from ..live.timing import POLL_SECONDS
 from ..live.traces import traces
 from ..models import Note, Payment, StatusChange
 from ..models.feed import STAFF

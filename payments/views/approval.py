@@ -11,7 +11,7 @@ from accounts.proof import proof_required
 
 from ..desk import refund_approvals
 from ..desk.refund_approvals import OwnRefundError, RefundRequest
-from ..desk.roles import refund_limit
+from ..desk.refund_limits import refund_limit
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
 from ..models import Payment

@@ -17,7 +17,7 @@ from appointments.money import format_amount
 
 from ..desk import refund_approvals, till
 from ..desk.receipts import lines_of
-from ..desk.roles import refund_limit
+from ..desk.refund_limits import refund_limit
 from ..forms import RefundForm, TakePaymentForm
 from ..gateway import refunds
 from ..gateway.checkout import NotPayableError

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from payments.consumers import BAD_MESSAGE, refusal
 from payments.domain.precedence import RANK_OF
 from payments.gateway import djstripe
-from payments.gateway.objects import EVENT_READERS, MalformedObjectError, from_event
+from payments.gateway.event_types import EVENT_READERS, from_event
+from payments.gateway.objects import MalformedObjectError
 from payments.gateway.signatures import NotAnEventError, parse_event
 from payments.live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, SocketSession
 from payments.live.traces import Seen

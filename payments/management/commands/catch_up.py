@@ -7,8 +7,8 @@ from django.db.models import Max
 
 from payments.gateway import webhooks
 from payments.gateway.client import StripeUnavailableError
-from payments.gateway.lookup import events_since
 from payments.gateway.reconcile import ask_stripe
+from payments.gateway.retrieve import events_since
 from payments.ledger import Source
 from payments.management.base import OperatorCommand, parse_time, rehearsal
 from payments.models import EventReceipt, Payment

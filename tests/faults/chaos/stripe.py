@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from payments.domain.facts import StripeFact
 from payments.domain.precedence import merge
 from payments.domain.status import Standing, Terms, derive
-from payments.gateway.objects import from_event
+from payments.gateway.event_types import from_event
 from tests.clinic import Clinic
 from tests.payments.stripe_story import Event, Story
 

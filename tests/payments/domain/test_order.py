@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from payments.domain.facts import StripeFact
 from payments.domain.precedence import merge
 from payments.domain.status import PaymentStatus, Standing, Terms, derive
-from payments.gateway.objects import from_event
+from payments.gateway.event_types import from_event
 from payments.models import EventReceipt, Fact, FeedEntry, Payment
 from tests.payments.stripe_story import Event, Story, deliver
 from tests.waits import wait_until

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from payments.domain.facts import StripeFact
 from payments.domain.precedence import merge
 from payments.domain.status import PaymentStatus, Standing, Terms, derive
-from payments.gateway.objects import from_event
+from payments.gateway.event_types import from_event
 from tests.payments.domain.test_order import NoDatabase
 from tests.payments.stripe_story import Event, Story
 

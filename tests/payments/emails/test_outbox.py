@@ -24,7 +24,7 @@ from payments.doctor import emails as email_check
 from payments.doctor.finding import Level
 from payments.domain.methods import Method
 from payments.emails import outbox
-from payments.gateway.objects import from_event
+from payments.gateway.event_types import from_event
 from payments.ledger import Cause, Source
 from payments.models import Email, Payment, StatusChange
 from payments_site.demo.process import free_port

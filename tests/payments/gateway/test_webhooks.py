@@ -11,7 +11,7 @@ from djstripe.models import WebhookEndpoint, WebhookEventTrigger
 from pytest_django.fixtures import Settings
 
 from payments.gateway import djstripe
-from payments.gateway.objects import EVENT_READERS
+from payments.gateway.event_types import EVENT_READERS
 from payments.gateway.signatures import LARGEST_BODY
 from payments.models import EventReceipt, Fact
 from tests.payments.faults import broken_ledger

@@ -14,7 +14,7 @@ from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import fanout, hints, hub, rendering
-from payments.live.feeds import BEAT
+from payments.live.timing import BEAT
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
 from tests.payments.page import Page

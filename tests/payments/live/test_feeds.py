@@ -16,7 +16,7 @@ from accounts.models import User
 from appointments.models import Appointment
 from payments.desk import till
 from payments.domain.methods import Method
-from payments.live import feeds, rendering
+from payments.live import feeds, rendering, timing
 from payments.models import Feed, FeedEntry, Payment
 from payments.templatetags import clinic as tags
 from tests.payments.clients import client_of
@@ -183,8 +183,8 @@ def test_a_fragment_bears_its_number_and_an_anonymous_page_none(client: Client, 
 def test_a_page_polls_as_often_as_it_says(client: Client, clerk: User) -> None:
     client.force_login(clerk)
     page = client.get("/desk/", headers={"Accept-Language": "en"}).content.decode()
-    assert f'hx-trigger="every {feeds.POLL_SECONDS}s, live:refresh"' in page
-    assert f"Not live: checking every {feeds.POLL_SECONDS} seconds" in page
+    assert f'hx-trigger="every {timing.POLL_SECONDS}s, live:refresh"' in page
+    assert f"Not live: checking every {timing.POLL_SECONDS} seconds" in page
 
 
 def test_money_is_shown_in_the_readers_language() -> None:

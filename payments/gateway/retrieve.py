@@ -4,7 +4,8 @@ from typing import Any
 
 from ..domain.facts import StripeFact
 from .client import StripeRefusedError, call
-from .objects import EVENT_READERS, from_object
+from .event_types import EVENT_READERS
+from .objects import from_object
 
 PAGE = 100  # the most that Stripe lists at once
 

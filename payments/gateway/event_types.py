@@ -1,0 +1,50 @@
+"""Stripe's event types that the site applies, and the facts in an event."""
+
+from collections.abc import Mapping
+
+from ..domain.facts import Json, StripeFact
+from .objects import (
+    MalformedObjectError,
+    Reader,
+    charge_with_refunds,
+    from_dispute,
+    from_intent,
+    from_refund,
+    from_session,
+    one_fact,
+    read_amount,
+)
+
+# The event types that are applied, each with the reader of its object. `stripe listen --events` takes the same list.
+EVENT_READERS: dict[str, Reader] = {
+    "checkout.session.completed": one_fact(from_session),
+    "checkout.session.expired": one_fact(from_session),
+    "checkout.session.async_payment_succeeded": one_fact(from_session),
+    "checkout.session.async_payment_failed": lambda obj, as_of: [from_session(obj, as_of, failed=True)],
+    "payment_intent.succeeded": one_fact(from_intent),
+    "payment_intent.payment_failed": one_fact(from_intent),
+    "payment_intent.processing": one_fact(from_intent),
+    "payment_intent.requires_action": one_fact(from_intent),
+    "payment_intent.canceled": one_fact(from_intent),
+    "charge.succeeded": charge_with_refunds,
+    "charge.refunded": charge_with_refunds,
+    "charge.refund.updated": one_fact(from_refund),
+    "charge.dispute.created": one_fact(from_dispute),
+    "charge.dispute.updated": one_fact(from_dispute),
+    "charge.dispute.closed": one_fact(from_dispute),
+    "refund.created": one_fact(from_refund),
+    "refund.updated": one_fact(from_refund),
+    "refund.failed": one_fact(from_refund),
+}
+
+
+def from_event(event: Json) -> list[StripeFact]:
+    """Return the facts in a webhook event, none for a type that isn't applied. Raises MalformedObjectError."""
+    reader = EVENT_READERS.get(str(event.get("type")))
+    if reader is None:
+        return []
+    data = event.get("data")
+    obj = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(obj, Mapping):
+        raise MalformedObjectError("data.object is missing")
+    return reader(obj, read_amount(event, "created"))
