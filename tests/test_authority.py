@@ -68,6 +68,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:why", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:payment_timeline", "GET", DESK, FORBIDDEN, 302),
     ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:set_attendance", "POST", DESK, FORBIDDEN, 302),
     ("clinic:cancel_appointment", "GET", DESK, FORBIDDEN, 302),

@@ -274,7 +274,7 @@ def test_a_watched_demo_shows_changed_files_and_what_is_broken(lived: Path, tree
         assert edit(urls, "urlpatterns = [", broken, f"{site}/broken/", "ZeroDivisionError", "Traceback") == 500
         assert edit(base, "</main>", "{% no_such_tag %}</main>", f"{site}/login/", "TemplateSyntaxError") == 500
         assert edit(base, "{% no_such_tag %}", "", f"{site}/login/", "a changed template") == 200
-        tags = tree / "payments/templatetags/payments.py"  # Django's server ends when it can't import these
+        tags = tree / "payments/templatetags/clinic.py"  # Django's server ends when it can't import these
         mended = tags.read_text()
         tags.write_text(f"{mended}\ndef broken(:\n")
         assert launcher.stdout

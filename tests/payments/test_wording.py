@@ -23,5 +23,5 @@ def test_an_appointment_of_which_everything_changed_at_once_was_not_booked_again
     with translation.override("en"):
         assert describe(booked, to_staff=True) == "Appointment booked · €50.00"
         said = describe(changed, to_staff=True).split(" · ")
-    assert [said[0], said[2], said[3]] == ["Price now €60.00", "With another practitioner", "Completed"]
+    assert [said[0], said[2], said[3]] == ["Price changed to €60.00", "Practitioner changed", "Attended"]
     assert said[1].startswith("Moved to ")
