@@ -1,4 +1,7 @@
-"""./run check [NAME ...]: what can be said about the code without running it. All checks run, then it fails."""
+"""`./run check [NAME ...]` runs static checks, or only the named ones.
+
+A failing check doesn't stop the others; the exit status is 1 if any failed.
+"""
 
 import json
 import os
@@ -27,7 +30,7 @@ PRODUCTION = {
     "SKIP_MIGRATIONS": "0",
 }
 NO_NETWORK = re.compile(r"^\S*(?:ConnectionError|ProxyError|Timeout)\b")
-# The brackets keep this line from finding itself.
+# Brackets in the pattern keep the check from finding these hosts in this file.
 REGISTRIES = re.compile(
     r"py[p]i\.org|python[h]osted\.org|registry\.np[m]js|np[m]js\.(?:org|com)|deb\.deb[i]an\.org|un[p]kg\.com"
 )
@@ -41,7 +44,7 @@ class Skipped(Exception):
 
 
 def command(*arguments: str, **environment: str) -> Check:
-    """A check that is a program: its output when it fails."""
+    """Return a check that runs Python with these arguments; its problems are the output of a run that fails."""
 
     def check() -> Problems:
         done = subprocess.run(
@@ -60,7 +63,7 @@ def command(*arguments: str, **environment: str) -> Check:
 
 
 def tree() -> list[Path]:
-    """Return the project's files, committed or not; git ignores the others."""
+    """Return the paths of all project files, committed or not, except those that git ignores."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
@@ -69,12 +72,12 @@ def tree() -> list[Path]:
 
 
 def spelling() -> Problems:
-    """Return misspelt words; pyproject.toml says which files and words are left out."""
+    """Return codespell's report of misspelt words; pyproject.toml lists the files and words that codespell skips."""
     return command("-m", "codespell_lib", *map(str, tree()))()
 
 
 def phrases() -> Problems:
-    """Return the lines with words that .ci/phrases.txt advises against."""
+    """Return where prose uses a phrase that .ci/phrases.txt advises against, one line for each use."""
     lines = (ROOT / ".ci" / "phrases.txt").read_text().splitlines()
     advice = dict(line.rsplit(": ", 1) for line in lines if not line.startswith("#"))
     return "\n".join(problem for path in tree() if is_prose(path) for problem in advised_against(path, advice))
@@ -87,7 +90,7 @@ def is_prose(path: Path) -> bool:
 
 
 def advised_against(path: Path, advice: Mapping[str, str]) -> Iterator[str]:
-    """Yield one line for each phrase of `advice` in a file: where it is, and what to write instead."""
+    """Yield a line for each use of a phrase in the file; `advice` maps phrases to what should be written instead."""
     phrase = re.compile(rf"\b(?:{'|'.join(map(re.escape, advice))})(?!\w)", re.IGNORECASE)
     for number, line in enumerate(path.read_text().splitlines(), 1):
         for found in phrase.findall(line):
@@ -95,7 +98,7 @@ def advised_against(path: Path, advice: Mapping[str, str]) -> Iterator[str]:
 
 
 def audit() -> Problems:
-    """Return the known vulnerabilities of all pinned packages, as pip-audit's service tells them."""
+    """Return the vulnerabilities that pip-audit knows in the packages of requirements-dev.lock."""
     arguments = ["-r", "requirements-dev.lock", "--disable-pip", "--no-deps", "-f", "json", "--progress-spinner", "off"]
     done = subprocess.run(
         [sys.executable, "-m", "pip_audit", *arguments, "--timeout", "10"],
@@ -105,9 +108,9 @@ def audit() -> Problems:
 
 
 def found_by_audit(report: str, errors: str) -> Problems:
-    """Return what pip-audit reported, or raise Skipped when its service was out of reach.
+    """Return the vulnerabilities in pip-audit's JSON report; raise Skipped if the service couldn't be reached.
 
-    A mirror of the package index that knows no vulnerabilities says of every package that it isn't there.
+    A mirror of the package index without vulnerability data makes pip-audit report every package as unknown.
     """
     if not report:
         last = errors.strip().rpartition("\n")[2]
@@ -127,7 +130,10 @@ def found_by_audit(report: str, errors: str) -> Problems:
 
 
 def registries() -> Problems:
-    """Hosts belong to the machine's settings: a mirror or an offline wheelhouse must do as well."""
+    """Return the files that name a package registry's host, and the lock files that name any host.
+
+    The machine's settings choose the registry, so that a mirror or a folder of wheels can replace it.
+    """
     found = []
     for path in tree():
         text = path.read_bytes().decode(errors="ignore")
@@ -153,7 +159,7 @@ CHECKS: dict[str, Check] = {
 
 
 def run(name: str) -> str:
-    """Print one check's result with its seconds, and return it: "ok", "skipped" or "FAILED"."""
+    """Run a check, print its result and duration, and return the result: "ok", "skipped" or "FAILED"."""
     started, result, told = time.monotonic(), "ok", ""
     try:
         told = CHECKS[name]()

@@ -25,13 +25,16 @@ LAZY = {f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext
 def extract_template(
     file: io.BytesIO, keywords: Mapping[str, Any], comment_tags: Collection[str], options: Any
 ) -> Iterator[Any]:
-    """Extract a Django template's texts for Babel: templatize turns it into gettext calls on unchanged lines."""
+    """Yield a Django template's translatable texts for Babel.
+
+    templatize() turns the template into gettext calls and keeps line numbers; Babel then reads the result as Python.
+    """
     python = "\n".join(line.strip() for line in templatize(file.read().decode()).splitlines())
     return extract_python(io.BytesIO(python.encode()), keywords, comment_tags, options)
 
 
 def texts() -> Catalog:
-    """Return a catalogue of every translatable text in SOURCES, with the files that use it."""
+    """Return a catalogue of all translatable texts in SOURCES, each with the files that use it."""
     catalog = Catalog()
     extractors: Any = [("**.py", "python"), ("**.html", extract_template), ("**.txt", extract_template)]
     for source in SOURCES:
@@ -59,7 +62,10 @@ def new_catalog(language: str) -> Catalog:
 
 
 def catalog_of(po: Path) -> Catalog:
-    """Return the language's catalogue with today's texts: translations are kept, those of deleted texts dropped."""
+    """Return the catalogue of the .po file `po`, or a new one, updated to the texts that SOURCES contain now.
+
+    Translations of unchanged texts are kept; translations of deleted texts are dropped.
+    """
     language = po.parts[-3]
     catalog = read_po(po.open("rb"), locale=language) if po.exists() else new_catalog(language)
     catalog.update(texts(), no_fuzzy_matching=True, update_creation_date=False)
@@ -74,13 +80,13 @@ def serialize(write: Callable[..., None], catalog: Catalog, **options: Any) -> b
 
 
 def files_of(po: Path, catalog: Catalog) -> dict[Path, bytes]:
-    """Return the contents that the catalogue's .po and .mo files should have."""
+    """Return the bytes that the .po file and the .mo file beside it should contain, by path."""
     layout = {"width": 116, "include_lineno": False, "sort_by_file": True}
     return {po: serialize(write_po, catalog, **layout), po.with_suffix(".mo"): serialize(write_mo, catalog)}
 
 
 def problems(po: Path) -> Iterator[str]:
-    """Yield a line for each missing or faulty translation, and for each file that is out of date."""
+    """Yield a line for each missing or faulty translation in `po`, and for each outdated file (.po or .mo)."""
     catalog = catalog_of(po)
     for message in catalog:
         strings = message.string if isinstance(message.string, tuple) else (message.string,)

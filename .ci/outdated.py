@@ -1,4 +1,4 @@
-"""./run outdated: newer releases of what is pinned, held back by nothing, and what holds them."""
+"""`./run outdated` lists newer releases of pinned packages and vendored files, and what holds each one back."""
 
 import re
 import shutil
@@ -25,7 +25,10 @@ def pins(lock: str) -> Pins:
 
 
 def newest(uv: str, names: str) -> Pins:
-    """Return the newest releases for every Python and machine: several of a package that left an old Python behind."""
+    """Return the newest releases of the packages in `names`, which has one name on each line.
+
+    A package that dropped an older Python has several releases, each with the marker of the Pythons it is for.
+    """
     options = ["-q", "--universal", "--no-deps", "--no-header", "--python-version", "3.11"]
     done = subprocess.run(
         [uv, "pip", "compile", *options, "-"], input=names, stdout=subprocess.PIPE, text=True, check=True
@@ -34,7 +37,7 @@ def newest(uv: str, names: str) -> Pins:
 
 
 def asked_for() -> dict[str, Requirement]:
-    """Return what pyproject.toml asks for by name."""
+    """Return the requirements that pyproject.toml lists, by the package's canonical name."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = [line for group in pyproject["dependency-groups"].values() for line in group if isinstance(line, str)]
     found = map(Requirement, [*pyproject["project"]["dependencies"], *groups])
@@ -42,7 +45,7 @@ def asked_for() -> dict[str, Requirement]:
 
 
 def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tuple[str, str, str, str]]:
-    """Return name, pinned version, newer version and what holds it back, for each newer release."""
+    """Return (name, pinned versions, newer version, what holds it back) for each release that isn't pinned."""
     found = []
     for name, versions in latest.items():
         for version, marker in versions.items():
@@ -56,7 +59,10 @@ def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tupl
 
 
 def vendored(versions: str) -> list[tuple[str, str, str, str]]:
-    """Return the same for the files that were copied from npm's packages."""
+    """Return rows as rows() does, for files copied from npm packages; `versions` is the text of static/vendor/VERSIONS.
+
+    The last item of a row names that file, where the copied version is recorded.
+    """
     found = []
     for title, version, package in VENDORED.findall(versions):
         told = subprocess.run(["npm", "view", package, "version"], stdout=subprocess.PIPE, text=True, check=True)

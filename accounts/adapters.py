@@ -1,4 +1,7 @@
-"""Adapt django-allauth (https://docs.allauth.org) to a clinic: no sign-up, lock-out e-mails, background e-mails."""
+"""Adapt django-allauth (https://docs.allauth.org) to a clinic.
+
+Nobody can sign up, people are warned when wrong passwords lock their name, and e-mails are sent in the background.
+"""
 
 import functools
 from typing import Any
@@ -27,12 +30,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Return a key with the client's address, so that guesses lock a name there and not for its owner elsewhere."""
+        """Return a cache key that includes the client's IP address.
+
+        Wrong passwords thus lock a user name for that address only, and its owner can sign in from elsewhere.
+        """
         name = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{name}:{self.get_client_ip(request)}"
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """Send the account's owner an e-mail, at most once an hour, when wrong passwords have locked the name."""
+        """E-mail the account's owner, at most once an hour, if too many wrong passwords have locked the user name."""
         key = self._get_login_attempts_cache_key(request, **credentials)
         about = {"app": "allauth.account", "action": "login_failed", "config": {"login_failed": settings.GUESSES}}
         if ratelimit.consume(request, key=key, dry_run=True, **about):
@@ -41,15 +47,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if user and cache.add(f"accounts.locked.{user.pk}", 1, WARN_AGAIN_AFTER):
             link = settings.SITE_URL + reverse("account_reset_password")
             context = {"address": self.get_client_ip(request), "clinic": settings.CLINIC_NAME, "link": link}
-            with override(user.preferred_language or settings.LANGUAGE_CODE):  # the request's language is the guesser's
+            with override(user.preferred_language or settings.LANGUAGE_CODE):  # the request may be an attacker's
                 self.send_mail("account/email/locked", user.email, context)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Return whether the person has to repeat the password; unlike allauth, count the sign-in as a proof."""
+        """Return whether the person has to prove their identity again; unlike in allauth, a recent sign-in suffices."""
         return not proved_recently(context.request)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send the e-mail in the background, see `send_soon`."""
+        """Send the e-mail in the background, with `send_soon`."""
         send_soon(functools.partial(super().send_mail, template_prefix, email, context))
 
 
@@ -58,5 +64,5 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return str(settings.CLINIC_NAME)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Return SITE_URL's host as the owner of passkeys, whatever the Host header says."""
+        """Return the relying party that passkeys belong to: SITE_URL's host, whatever the request's Host header is."""
         return {"id": urlsplit(settings.SITE_URL).hostname or "", "name": self._get_site_name()}

@@ -1,4 +1,4 @@
-"""Accounts in the admin, so that nobody gains rights by changing an account."""
+"""Admin pages of accounts, restricted so that staff can't gain rights by changing an account."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,10 @@ CONTACT = ("phone", "preferred_language")
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Forbid everybody but superusers to make or change a superuser; Django allows it to all who may change users."""
+    """Let only superusers change a superuser, make a user one, or grant single permissions.
+
+    Django's UserAdmin lets everybody who may change users do all of this.
+    """
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
     add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))

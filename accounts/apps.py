@@ -29,5 +29,8 @@ class AccountsConfig(AppConfig):
 
 
 def make_cache_table(**kwargs: Any) -> None:
-    """Create the cache table, which counts sign-in attempts for all processes, also while Redis is down."""
+    """Create the database table of Django's cache.
+
+    Sign-in attempts are counted there, so that all processes share the counts and Redis isn't needed.
+    """
     call_command("createcachetable", verbosity=0)

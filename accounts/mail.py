@@ -1,4 +1,7 @@
-"""Send e-mails about accounts in the background, so that an answer takes as long for unknown addresses as for known."""
+"""Send e-mails about accounts in the background.
+
+A form is then answered equally fast for known and unknown addresses, so its duration doesn't tell who has an account.
+"""
 
 import contextvars
 import functools
@@ -12,13 +15,13 @@ from django.db import connections
 logger = logging.getLogger(__name__)
 
 SENDERS = 2  # threads; each waits up to EMAIL_TIMEOUT seconds for each step of the mail server
-LONGEST_QUEUE = 100  # e-mails that wait or are being sent; more are dropped, so that a flood can't fill the memory
+LONGEST_QUEUE = 100  # e-mails waiting or being sent; further ones are dropped, so that they can't fill the memory
 
 _places = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 
 def send_soon(send: Callable[[], object]) -> None:
-    """Call `send` in another thread, in the caller's context; drop it when too many e-mails are waiting."""
+    """Call `send` in another thread, with the caller's context variables; drop the call if the queue is full."""
     if not _places.acquire(blocking=False):
         logger.error("account_email_dropped", extra={"waiting": LONGEST_QUEUE})
         return

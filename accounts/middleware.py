@@ -1,4 +1,4 @@
-"""Middleware of accounts: one keeps sessions alive, one asks for second factors, one clears browsers on sign-out."""
+"""Middleware that keeps active sessions alive, asks for second factors, and clears the browser's data on sign-out."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +16,10 @@ Middleware = Callable[[GetResponse], Callable[[HttpRequest], HttpResponseBase | 
 
 
 def _before_view(look: Callable[[HttpRequest], HttpResponseBase | None]) -> Middleware:
-    """Return a middleware that calls `look` with each request that has a session, and sends its response, if any."""
+    """Return a middleware that calls `look` with each request that has a session cookie, before the view.
+
+    If `look` returns a response, that is sent and the view isn't called.
+    """
 
     @sync_and_async_middleware
     def middleware(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]:
@@ -42,7 +45,10 @@ require_second_factor = _before_view(second_factor.detour)
 
 @sync_and_async_middleware
 def clear_site_data(get_response: GetResponse) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[Any]]:
-    """Let a browser forget what it stored for the person who signs out; cookies are deleted by themselves."""
+    """Tell the browser to delete this site's cache and storage when a person signs out.
+
+    The session cookie needs no such header, because Django deletes it.
+    """
     if not iscoroutinefunction(get_response):
         return lambda request: _cleared(request, get_response(request))
 
@@ -53,7 +59,7 @@ def clear_site_data(get_response: GetResponse) -> Callable[[HttpRequest], HttpRe
 
 
 def signed_out(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
-    """Receive Django's user_logged_out, and mark the request for `clear_site_data`."""
+    """Receive Django's user_logged_out signal, and mark the request for the middleware `clear_site_data`."""
     if request is not None:
         request.signed_out = True  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""The account of a person: the clinic's staff and its patients alike."""
+"""The user model; the clinic's staff and its patients have accounts of this one kind."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 
 def languages() -> list[tuple[str, Any]]:
-    """Return the site's languages, so that a new one needs no migration."""
+    """Return settings.LANGUAGES. Choices given as a function are not in migrations, so a new language needs none."""
     return list(settings.LANGUAGES)
 
 
 class User(AbstractUser):
-    """A login with what the clinic needs to reach the person. At most one account has a given e-mail address."""
+    """A person's login, with a phone number and a language for e-mails. Each e-mail address belongs to one account."""
 
     phone = models.CharField(_("phone"), max_length=32, blank=True)
     preferred_language = models.CharField(

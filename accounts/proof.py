@@ -1,4 +1,4 @@
-"""Check what a session has proved: a second factor, and a recent sign-in or repeated password."""
+"""Check whether a session has shown a second factor, and whether its person signed in or was verified recently."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,21 +20,27 @@ View = Callable[..., HttpResponseBase]
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]) -> bool:
-    """Return whether `user` needs a second factor that this session hasn't seen, without a database query."""
+    """Return whether `user` must show a second factor and hasn't done so in this session. Queries no table itself."""
     if not settings.REQUIRE_MFA or not (getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)):
         return False
     return bool(session.get(SECOND_FACTOR) != user.pk)
 
 
 def proved_recently(request: HttpRequest) -> bool:
-    """Return whether the person signed in or repeated a proof within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds."""
+    """Return whether the person recently signed in, or entered the password or another proof again.
+
+    Recently means less than ACCOUNT_REAUTHENTICATION_TIMEOUT seconds ago.
+    """
     records = get_authentication_records(request, request.user)
     times = [request.session.get(SIGNED_IN, 0), *(record["at"] for record in records if record.get("reauthenticated"))]
     return bool(time.time() - max(times) < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
 
 def proof_required(view: View) -> View:
-    """Decorate a view: a POST first asks for password or passkey unless proved recently, and keeps the typed data."""
+    """Decorate a view so that a POST needs a recent proof of identity, see `proved_recently`.
+
+    Otherwise ReauthenticationRequired makes allauth ask for one; allauth keeps the POST and repeats it afterwards.
+    """
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

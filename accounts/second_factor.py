@@ -24,18 +24,21 @@ OPEN = (
 
 
 def used(sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    """Receive allauth's authenticator_used, and note the second factor in the session."""
+    """Receive allauth's authenticator_used signal, and note in the session that `user` has shown a second factor."""
     request.session[SECOND_FACTOR] = user.pk
 
 
 def added(sender: object, request: HttpRequest, user: Any, authenticator: Authenticator, **kwargs: Any) -> None:
-    """Receive allauth's authenticator_added; a second factor that was just set up also counts as shown."""
+    """Receive allauth's authenticator_added: setting up an app or a passkey also counts as showing a second factor."""
     if authenticator.type != Authenticator.Type.RECOVERY_CODES:
         request.session[SECOND_FACTOR] = user.pk
 
 
 def detour(request: HttpRequest) -> HttpResponse | None:
-    """Return the response that asks for, or sets up, the second factor; None when the page may be shown."""
+    """Return None if the session may see the page, or else a redirect to show or set up the second factor.
+
+    htmx requests get status 403 instead of a redirect.
+    """
     if not lacks_second_factor(request.user, request.session) or _is_open(request.path_info):
         return None
     if "HX-Request" in request.headers:

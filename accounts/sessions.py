@@ -1,4 +1,4 @@
-"""End a session after some idle time, and after a day's work at the latest.
+"""End a session after SESSION_COOKIE_AGE idle seconds, and at the latest SESSION_LONGEST seconds after sign-in.
 
 Both limits are written into the session's own expiry date, so pages, polls and sockets need no further check.
 """
@@ -13,17 +13,17 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 
 SIGNED_IN, ACTIVE = "signed_in_at", "active_at"  # session keys, Unix seconds
-NOTE_EVERY = 60  # seconds; a note is a write to the database
+NOTE_EVERY = 60  # seconds between extensions, because each one writes to the database
 
 
 def begin(sender: object, request: HttpRequest, **kwargs: Any) -> None:
-    """Receive Django's user_logged_in, and start the session's time."""
+    """Receive Django's user_logged_in signal, note the sign-in time in the session and set its expiry date."""
     request.session[SIGNED_IN] = int(time.time())
     _extend(request.session)
 
 
 def note_activity(request: HttpRequest) -> None:
-    """Extend the session of a person who does something; htmx requests don't count, because pages send them alone."""
+    """Extend the session; ignore htmx requests, because an open page also sends them while nobody uses it."""
     session = request.session
     if "HX-Request" in request.headers or SESSION_KEY not in session:
         return

@@ -43,7 +43,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [path("week/", view, name="clinic_appointments_appointment_week"), *super().get_urls()]
 
     def book_week(self, request: HttpRequest) -> HttpResponseBase:
-        """Propose free times, preview the lines or book them, depending on which of the form's buttons was pressed."""
+        """Show the form for a week; its buttons propose free times, preview the typed appointments, or book them."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = WeekForm(request.POST or None)
@@ -68,7 +68,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/clinic_appointments/appointment/week.html", context)
 
     def _book(self, request: HttpRequest, form: WeekForm, lines: Sequence[Line]) -> None:
-        """Book the lines that can be booked, and say how many were and how many had been before."""
+        """Book the bookable lines, and show messages with the numbers of new and already existing appointments."""
         booked = 0
         for line in filter(lambda line: line.bookable, lines):
             if appointment := week.book(line, form.terms, request.user):  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _with_free_times(form: WeekForm) -> WeekForm:
-    """Return a copy of the form whose lines also hold each free time that they did not name yet."""
+    """Return a copy of the form with a new line for each free time that none of its lines names."""
     chosen = form.cleaned_data
     times = week.free_times(form.terms, form.days, chosen["first"], chosen["last"])
     listed = week.times_in(chosen["lines"])

@@ -8,10 +8,10 @@ LINE_OCTETS = 75
 
 
 def to_ics(appointment: Appointment, *, title: str, where: str, host: str) -> str:
-    """Return a calendar with the appointment as its one event.
+    """Return the text of an iCalendar file whose only event is the appointment.
 
-    `title` is all that it says of the visit, because calendars are shared and synchronised. `where` is the clinic and
-    `host` the site's domain, which makes the event's UID unique.
+    `title` is the event's only description, because calendars are shared and synchronised. `where` is the clinic's
+    name and `host` the site's domain, which makes the event's UID unique.
     """
     lines = [
         "BEGIN:VCALENDAR",
@@ -36,14 +36,14 @@ def _utc(moment: datetime.datetime) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape `text` for a property's value."""
+    """Return `text` escaped for use as the value of an iCalendar property."""
     for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
         text = text.replace(plain, escaped)
     return text
 
 
 def _folded(line: str) -> str:
-    """Fold a line into parts of at most 75 octets without cutting a character."""
+    """Return `line` folded after at most 75 octets, as iCalendar requires, without cutting a character in two."""
     parts: list[str] = []
     part = ""
     for character in line:

@@ -23,7 +23,7 @@ def next_monday() -> datetime.date:
 
 
 def clock(hour: int) -> dict[str, Any]:
-    """Return the arguments of a time field that shows `hour` at first."""
+    """Return keyword arguments for a TimeField whose initial value is `hour` o'clock."""
     return {
         "initial": datetime.time(hour),
         "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
@@ -31,7 +31,7 @@ def clock(hour: int) -> dict[str, Any]:
 
 
 class WeekForm(forms.Form):
-    """What all appointments of a week have in common, and a line for each of them."""
+    """The form's `lines` name the week's appointments; its other fields hold what they have in common."""
 
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
     service = forms.CharField(label=_("service"), max_length=120)
@@ -74,12 +74,12 @@ class WeekForm(forms.Form):
 
     @property
     def terms(self) -> Terms:
-        """Return what the appointments have in common, once the form is valid."""
+        """Return what the week's appointments have in common. The form must be valid."""
         return Terms(**{name: self.cleaned_data[name] for name in Terms.__dataclass_fields__})
 
     @property
     def days(self) -> list[datetime.date]:
-        """Return the chosen weekdays of the week that holds the date `week`, Monday first."""
+        """Return the dates of the chosen weekdays, Monday first, in the week that contains the date `week`."""
         day: datetime.date = self.cleaned_data["week"]
         monday = day - datetime.timedelta(days=day.weekday())
         return [monday + datetime.timedelta(days=number) for number in sorted(self.cleaned_data["weekdays"])]

@@ -37,11 +37,11 @@ class Practitioner(models.Model):
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
     def overlapping(self, start: datetime.datetime, end: datetime.datetime) -> Self:
-        """Return the appointments, except canceled ones, that overlap the time from `start` to `end`."""
+        """Return the appointments that overlap the time from `start` to `end` and are not canceled."""
         return self.filter(start__lt=end, end__gt=start).exclude(status=Appointment.Status.CANCELED)
 
     def upcoming(self) -> Self:
-        """Return the appointments that have not ended yet, the next one first."""
+        """Return the appointments that have not ended yet, the earliest first."""
         return self.filter(end__gte=timezone.now()).order_by("start")
 
     def past(self) -> Self:
@@ -94,7 +94,7 @@ class Appointment(models.Model):
         return self.reference
 
     def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
-        """Save and send `appointment_saved` in one transaction. `actor` is the user who changed the appointment."""
+        """Save and send the signal `appointment_saved` in one transaction. `actor` is the user who makes the change."""
         with transaction.atomic():
             super().save(*args, **kwargs)
             appointment_saved.send(Appointment, appointment=self, actor=actor)
@@ -108,6 +108,6 @@ class Appointment(models.Model):
         return self.status == self.Status.CANCELED
 
     def slot_resold(self) -> bool:
-        """Return whether another appointment with this practitioner overlaps this one's time."""
+        """Return whether the practitioner has another appointment, not canceled, that overlaps this one."""
         others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
         return others.filter(practitioner=self.practitioner_id).exists()

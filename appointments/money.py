@@ -1,6 +1,7 @@
 """Convert, format and parse amounts of money.
 
-An amount is an integer in Stripe's minor unit beside a lower-case ISO 4217 currency, never a float.
+An amount is an integer, never a float, in the minor unit that Stripe uses for its currency, such as cents for "eur".
+A currency is an ISO 4217 code in lower case.
 """
 
 import re
@@ -23,12 +24,12 @@ LARGEST = 99_999_999  # minor units, https://docs.stripe.com/currencies#minimum-
 
 
 def exponent(currency: str) -> int:
-    """Return the number of decimal places of Stripe's minor unit: 0, 2 or 3."""
+    """Return how many decimal places the currency has at Stripe: 0, 2 or 3."""
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 
 def decimals_shown(currency: str) -> int:
-    """Return the number of decimal places that people write in this currency."""
+    """Return how many decimal places people write in this currency; see SHOWN_WHOLE for the exceptions."""
     return 0 if currency in SHOWN_WHOLE else exponent(currency)
 
 
@@ -54,15 +55,16 @@ def _formatted(amount: int, currency: str, locale: str) -> str:
 
 
 def number_text(amount: int, currency: str) -> str:
-    """Format minor units as a person would type them in the active language: (5000, "eur") -> "50,00" in French."""
+    """Format minor units without symbol, as typed in the active language: (5000, "eur") -> "50,00" in French."""
     text = f"{to_decimal(amount, currency):.{decimals_shown(currency)}f}"
     return text if (get_language() or "en").startswith("en") else text.replace(".", ",")
 
 
 def parse_number(text: str) -> Decimal:
-    """Parse a number that a person typed in the active language, such as "12,50" or "12.50", exactly.
+    """Convert a number that a person typed in the active language, such as "12,50", to an exact Decimal.
 
-    Raises ValidationError for anything but a plain number of zero or more with at most three decimals.
+    Raises ValidationError unless the text is a number from zero upwards with at most nine digits before the decimal
+    separator and three after it.
     """
     separators = "." if (get_language() or "en").startswith("en") else ".,"
     plain = re.sub(r"\s", "", text)
@@ -72,9 +74,10 @@ def parse_number(text: str) -> Decimal:
 
 
 def parse_amount(text: str, currency: str) -> int:
-    """Parse an amount of `currency` that a person typed, in major units, and return it in minor units.
+    """Convert an amount that a person typed in major units, such as "12.50", to minor units of `currency`.
 
-    Raises ValidationError unless it is above zero, at most LARGEST, and has no more decimals than the currency.
+    Raises ValidationError unless the amount is a number above zero, at most LARGEST, and has no more decimal places
+    than the currency.
     """
     number = parse_number(text)
     if -int(number.as_tuple().exponent) > decimals_shown(currency):  # "12.500" may mean 12,500

@@ -1,4 +1,4 @@
-"""The signal that Appointment.save sends in its transaction, so that billing commits or rolls back with it."""
+"""The signal that Appointment.save sends inside its transaction, so that the payment is saved with it or not at all."""
 
 from django.dispatch import Signal
 

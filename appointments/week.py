@@ -20,7 +20,7 @@ DATES = ("%Y-%m-%d", "%d/%m/%Y")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the appointments of a week have in common. `price` is in minor units of `currency`."""
+    """What the appointments of one booked week have in common. `price` is in minor units of `currency`."""
 
     practitioner: Practitioner
     service: str
@@ -35,14 +35,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A parsed line. `problem` says why it can't be booked; `existing` is set if it has been booked before."""
+    """A parsed line. `problem` says why it can't be booked; `existing` is set if its appointment exists already."""
 
     number: int
     text: str
     start: datetime.datetime | None = None
     patient: AbstractUser | None = None
     problem: str = ""
-    existing: str = ""  # the reference of the appointment that this line booked before
+    existing: str = ""  # the reference of the appointment that exists already
 
     @property
     def bookable(self) -> bool:
@@ -52,7 +52,10 @@ class Line:
 def free_times(
     terms: Terms, days: Iterable[datetime.date], first: datetime.time, last: datetime.time
 ) -> Iterator[datetime.datetime]:
-    """Yield the start of each free slot on `days` from `first` to `last`, times of day in the clinic's time zone."""
+    """Yield the start of each future slot of `terms.length` in which the practitioner is free.
+
+    The slots lie on `days` between `first` and `last`, which are times of day in the clinic's time zone.
+    """
     for day in days:
         start = timezone.make_aware(datetime.datetime.combine(day, first))
         close = timezone.make_aware(datetime.datetime.combine(day, last))
@@ -64,9 +67,9 @@ def free_times(
 
 
 def read(text: str, terms: Terms) -> list[Line]:
-    """Parse and check the lines of `text`, leaving out times without a patient.
+    """Return the parsed and checked lines of `text`, except lines that are empty or name no patient.
 
-    A line is checked against existing appointments and the lines before it.
+    Each line is checked against existing appointments and the lines before it.
     """
     lines: list[Line] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -79,12 +82,12 @@ def read(text: str, terms: Terms) -> list[Line]:
 
 
 def times_in(text: str) -> set[datetime.datetime]:
-    """Return the start times in the lines of `text`, with or without a patient."""
+    """Return the start times that the lines of `text` name, whether or not a line names a patient."""
     return {start for line in text.splitlines() if (start := _parsed(Line(0, line.strip())).start)}
 
 
 def _parsed(line: Line) -> Line:
-    """Return the line with its start and patient, or with the problem that prevents reading them."""
+    """Return the line with its start and, if it names one, patient; or with `problem` set if either isn't valid."""
     match = LINE.fullmatch(line.text)
     day = _day(match[1]) if match else None
     if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
@@ -112,7 +115,7 @@ def _day(text: str) -> datetime.date | None:
 
 
 def patients_called(name: str) -> QuerySet[AbstractUser]:
-    """Return active users with this login, e-mail address, or first and last name in either order."""
+    """Return the active users whose user name, e-mail address or full name, in either order, is `name` in any case."""
     words = name.split()
     wanted = Q(username__iexact=name) | Q(email__iexact=name)
     for cut in range(1, len(words)):
@@ -123,7 +126,7 @@ def patients_called(name: str) -> QuerySet[AbstractUser]:
 
 
 def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
-    """Return the line with a problem if it clashes with the lines `before` it or with an existing appointment."""
+    """Return the line with `problem` set if it overlaps a line of `before`, or else as `_compared` returns it."""
     if line.problem or line.start is None or line.patient is None:
         return line
     clashing = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
@@ -133,7 +136,10 @@ def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
 
 
 def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
-    """Return the line with `existing` or a problem set if an appointment already takes its time."""
+    """Return the line after comparing it with existing appointments and the clock.
+
+    `existing` is set if its appointment exists already, `problem` if its time has passed or is taken.
+    """
     meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
     near = Appointment.objects.overlapping(start, start + terms.length)
     if booked := near.filter(meant).first():
@@ -155,7 +161,7 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
 def book(line: Line, terms: Terms, actor: AbstractUser) -> Appointment | None:
     """Book the line and return its appointment, or None if its time was taken meanwhile.
 
-    Each line is booked in a transaction of its own, so that live feeds are locked only briefly.
+    Each line is booked in its own transaction, because a booking locks the feeds from which open pages are updated.
     """
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)

@@ -1,4 +1,4 @@
-"""`./run bench` compares the site with its peers on this machine. See benchmarks/README.md."""
+"""`./run bench` compares the site's speed with other servers' on this machine. See benchmarks/README.md."""
 
 import argparse
 import math
@@ -35,7 +35,7 @@ BLOCKS = (
 
 
 class Bench:
-    """Runs blocks and collects their values by (block, target, metric), then by round; a failed round has no value."""
+    """Runs blocks; `measured` maps (block, target, metric) to the values by round, without rounds that failed."""
 
     def __init__(self, stack: Stack, size: Size, folder: Path) -> None:
         self.stack, self.size, self.folder = stack, size, folder
@@ -44,7 +44,7 @@ class Bench:
         self.began = report.processor_times()
 
     def run(self, block: Block) -> None:
-        """Measure all targets in each round; each round begins with another target, so that none is always first."""
+        """Measure all targets in each round and write the results. Rounds begin with different targets, to be fair."""
         for number in range(min(self.size.rounds, block.rounds)):
             turn = number % len(block.targets)
             for name in (*block.targets[turn:], *block.targets[:turn]):
@@ -74,9 +74,9 @@ class Bench:
         return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
-        """Return a table of the load client's CPU, which shows that the client was not the bottleneck.
+        """Return a table of the CPU that the load client used, which shows whether the client was the bottleneck.
 
-        Blocks that were not measured keep their earlier rows.
+        Blocks that were not measured this time keep their rows of the last run.
         """
         shares = {
             (block, target): f"{100 * max(values.values()):.0f} % of a core"

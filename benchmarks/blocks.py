@@ -1,4 +1,7 @@
-"""The blocks of the benchmark: each function measures one thing of a running target and returns its metrics."""
+"""The blocks of the benchmark: each function measures a server in one situation and returns values by metric.
+
+`name` is the server's name in `stack`, and `_round` the round's number, which these functions don't need.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -38,9 +41,9 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block and its targets, with at most `rounds` rounds.
+    """A measurement, the names of the servers to measure (its targets), and the most rounds of it.
 
-    `measure` receives the round's number, so that it can use other payments in each.
+    `measure` receives the round's number, so that each round can use other payments.
     """
 
     name: str
@@ -60,7 +63,7 @@ def resident_kilobytes(process: Process) -> float:
 
 
 def accepted(run: Run) -> Run:
-    """Return the run. Raises LoadError if an event was answered with anything but 200."""
+    """Return the run, or raise LoadError if the server answered an event with another status than 200."""
     if run.refused:
         statuses = {event.status for event in run.events}
         raise LoadError(f"{run.refused} of {len(run.events)} events were not taken: {sorted(statuses)}")
@@ -72,7 +75,7 @@ def client_share(run: Run) -> Values:
 
 
 def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the time from POST to frame at one socket, one event after the other."""
+    """Measure the milliseconds from an event's POST to its frame at one socket, event after event."""
     target = stack.target(name)
     with target.client(target.staff_pages(1), target.posts(WARM + size.latency_events), wait=1) as client:
         run = accepted(client.go())
@@ -81,7 +84,7 @@ def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def fan(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the time from POST to frame at the last of many sockets of one audience."""
+    """Measure the milliseconds from an event's POST until the last of many staff sockets has received its frame."""
     target = stack.target(name)
     with target.client(target.staff_pages(size.sockets), target.posts(3 + size.fan_events), wait=1) as client:
         run = accepted(client.go())
@@ -89,7 +92,7 @@ def fan(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def burst(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the frames per second at many sockets while eight connections post events as fast as they can."""
+    """Measure the frames per second that many sockets receive while eight connections post events without pause."""
     target = stack.target(name)
     posts = target.posts(size.burst_events)
     with target.client(target.staff_pages(size.sockets), posts, conns=8, idle=12, patience=120) as client:
@@ -98,7 +101,7 @@ def burst(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure a clinic's day: idle patients' pages, fifty staff pages and twenty events a second."""
+    """Measure the milliseconds from POST to frame at 50 staff pages, with 20 events a second and idle patients."""
     target = stack.target(name)
     pages = [*target.patient_pages(size.idle_sockets), *target.staff_pages(50)]
     posts = target.posts(20 * size.day_seconds)
@@ -109,7 +112,7 @@ def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def ingest(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the events per second over 32 connections, with no page open."""
+    """Measure how many events per second the server accepts over 32 connections while no page is open."""
     target = stack.target(name)
     count = size.ingest_events if name != USUAL else max(20, size.ingest_events // 6)
     with target.client([], target.posts(64), conns=32, patience=120) as client:
@@ -120,7 +123,7 @@ def ingest(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def transactions(stack: Stack, _name: str, size: Size, _round: int) -> Values:
-    """Measure the single-row transactions per second of one PostgreSQL connection without Django."""
+    """Measure how many single-row transactions per second PostgreSQL commits over one connection, without Django."""
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS floor (id bigserial PRIMARY KEY, body text)")
         done, end = 0, time.monotonic() + min(3, size.idle_seconds)
@@ -131,7 +134,7 @@ def transactions(stack: Stack, _name: str, size: Size, _round: int) -> Values:
 
 
 def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the memory in kilobytes that each idle socket takes in a fresh process."""
+    """Measure the kilobytes of memory that each idle socket takes in a newly started process."""
     target = stack.target(name)
     target.restart()
     with target.client(target.staff_pages(40), target.posts(WARM), wait=1) as client:
@@ -146,12 +149,15 @@ def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Cut all sockets at once while an event comes; measure the seconds until all are back and have its frame."""
+    """Cut all sockets and post an event; measure the seconds until all are open again and up to date.
+
+    This is done twice: pages return after the pause RETURN ("seconds") or almost none ("at_once").
+    """
     target = stack.target(name)
     at_once = {
         "delay_least": 0.05,
         "delay_most": 0.1,
-    }  # pages come back without a pause, which is harder for the server
+    }  # almost no pause before pages return, which is harder for the server
     found = {}
     for metric, delays in (("seconds", RETURN), ("at_once", at_once)):
         pages, posts = target.staff_pages(size.sockets), target.posts(1)
@@ -164,7 +170,7 @@ def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the percentage of a core that idle sockets take, including their heartbeats."""
+    """Measure the percentage of one CPU core that the server uses for idle sockets and their heartbeats."""
     target = stack.target(name)
     with target.client(idle_pages(target, size), []) as client:
         time.sleep(min(3, size.idle_seconds))
@@ -176,6 +182,6 @@ def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def idle_pages(target: Target, size: Size) -> list[Page]:
-    """Return the idle pages: half of them staff pages, half patients' pages, each patient with a feed."""
+    """Return `size.idle_sockets` pages: half of them of staff, but at most 1,000, and the others of patients."""
     staff = min(size.idle_sockets // 2, 1000)
     return [*target.staff_pages(staff), *target.patient_pages(size.idle_sockets - staff)]

@@ -1,6 +1,6 @@
-"""Measures the time from an event's POST to the changed page in Chromium.
+"""Measures the milliseconds from an event's POST until the page in Chromium shows the change.
 
-It runs as `python -m benchmarks.browser` in a process of its own, because Playwright leaves an event loop running.
+This module runs as `python -m benchmarks.browser` in its own process, because Playwright leaves an event loop running.
 """
 
 import datetime
@@ -46,7 +46,7 @@ def wait_until_connected(page: Any, seconds: float = 15) -> None:
 
 
 def clock_offset(page: Any) -> float:
-    """Return the milliseconds by which the page's clock is ahead of this process's."""
+    """Return by how many milliseconds the page's clock is ahead of this process's clock."""
     best = (1e9, 0.0)
     for _ in range(20):
         before = time.time()
@@ -57,7 +57,7 @@ def clock_offset(page: Any) -> float:
 
 
 def send(connection: http.client.HTTPConnection, sent: Post) -> float:
-    """Send the POST and return the Unix time when it was sent. Raises LoadError unless the answer is 200."""
+    """Send the request and return the time of sending in Unix seconds. Raises LoadError unless the status is 200."""
     connection.connect()
     at = time.time()
     connection.sock.sendall(sent.request)
@@ -70,7 +70,10 @@ def send(connection: http.client.HTTPConnection, sent: Post) -> float:
 
 
 def measure(url: str, posts: list[Post]) -> list[float]:
-    """Post the events one after the other and return the milliseconds until the page shows each; 5000 if it doesn't."""
+    """Post the events one after the other, while a browser shows `url`.
+
+    Return for each the milliseconds from its POST until the page changed, or 5000 if it didn't change in that time.
+    """
     from playwright.sync_api import sync_playwright
 
     from tests.chromium import FLAGS, executable
@@ -97,7 +100,7 @@ def measure(url: str, posts: list[Post]) -> list[float]:
 
 
 def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
-    """Measure one round; each round and server uses the first page of another day's appointments."""
+    """Measure one round. Each round and server uses another day's appointments, whose payments no event has changed."""
     target = stack.target(name)
     day = 1 + 2 * number + (name == SITE[1])
     if name == NODE:

@@ -1,6 +1,6 @@
-"""Profiles the webhook: an event's messages to PostgreSQL, and the functions that take most of its time.
+"""Profiles the webhook: which queries an event sends to PostgreSQL, and which functions take most of its time.
 
-`./run bench costs` makes a site and runs `python -m benchmarks.costs` with its settings, which prints JSON.
+`./run bench costs` makes a site and runs `python -m benchmarks.costs`, which prints JSON, with the site's settings.
 """
 
 import cProfile
@@ -76,7 +76,10 @@ def delivery(number: int) -> Any:
 
 
 def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
-    """Return (name, milliseconds per event, share of the time) of the site's and its libraries' slowest functions."""
+    """Return (name, milliseconds per event, share of the whole time) of the slowest functions, the slowest first.
+
+    The site's own functions and those of the libraries that speak with Stripe and PostgreSQL are included.
+    """
     stats: Any = pstats.Stats(profile)
     slowest = sorted(stats.stats.items(), key=lambda item: -item[1][3])
     whole = slowest[0][1][3]

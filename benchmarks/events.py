@@ -1,4 +1,4 @@
-"""Makes signed webhook requests, as bytes, like those that Stripe would send about payment number N."""
+"""Makes signed webhook requests, as bytes, such as Stripe would send about a payment with a given number."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook request; the frame that pages receive for its event contains `key`."""
+    """A webhook request, and the payment's id `key`, which is in the frame that pages receive for its event."""
 
     key: str
     request: bytes
@@ -31,7 +31,7 @@ def session_key(person: int) -> str:
 
 
 def session_object(key: str) -> dict[str, object]:
-    """Return a paid Checkout Session whose id contains the payment's id `key`."""
+    """Return Stripe's JSON of a paid Checkout Session for the payment `key`. The session's id contains `key`."""
     tag = key.replace("-", "")
     return {
         "id": f"cs_test_{tag}", "object": "checkout.session", "created": int(time.time()) - 60, "currency": CURRENCY,
@@ -53,14 +53,14 @@ def completed(key: str) -> dict[str, object]:
 
 
 def signature(body: bytes) -> str:
-    """Return the Stripe-Signature header for the body. https://docs.stripe.com/webhooks#verify-manually"""
+    """Return the body's Stripe-Signature header: https://docs.stripe.com/webhooks#verify-manually"""
     stamp = int(time.time())
     digest = hmac.new(SECRET.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={digest}"
 
 
 def post(number: int, path: str, port: int) -> Post:
-    """Return a signed `checkout.session.completed` about payment `number`, which is valid for five minutes."""
+    """Return a signed event `checkout.session.completed` for payment `number`; sites accept it for five minutes."""
     key = payment_id(number)
     body = json.dumps(completed(key)).encode()
     head = (

@@ -1,4 +1,4 @@
-"""Fills a site's PostgreSQL with people, payments and feed entries by SQL that makes the rows in the database.
+"""Fills a site's PostgreSQL with people, payments and feed entries, most of them made by INSERT ... SELECT.
 
 Run `python -m benchmarks.fill --payments 1000000 --changes 5` with the site's settings in the environment.
 Payment number N has the id benchmarks.events.payment_id(N), and person number N the session session_key(N).
@@ -26,7 +26,7 @@ STANDING = {
 
 
 def constant(field: Any) -> tuple[str, list[Any]]:
-    """Return SQL and its parameters for the field's default value."""
+    """Return an SQL expression, and its parameters, for the default value of the model field."""
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return "now()", []
     if field.null and not field.has_default():
@@ -36,9 +36,9 @@ def constant(field: Any) -> tuple[str, list[Any]]:
 
 
 def insert(model: type[models.Model], source: str, first: int, last: int, /, **columns: str) -> None:
-    """Insert one row of `model` for each row of the SQL `source`, in which FIRST and LAST are replaced by the numbers.
+    """Insert a row of `model` for each row of `source`, an SQL FROM clause with `first` and `last` for FIRST and LAST.
 
-    `columns` gives SQL by column; the others get their field's default.
+    `columns` maps columns to SQL expressions; each other column gets its field's default.
     """
     names, values, constants = [], [], []
     for field in model._meta.concrete_fields:
@@ -55,7 +55,7 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 
 
 def make_people(staff: int, patients: int) -> None:
-    """Make users, first the staff and then the patients, and sessions for the staff and the first 4,000 patients."""
+    """Make `staff` and then `patients` users, and sessions for the staff and for the first 4,000 patients."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
@@ -104,7 +104,7 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
 
 
 def make_history(first: int, last: int, changes: int, patients: int) -> None:
-    """Make the payments paid, each with one fact, `changes` status changes and twice as many feed entries."""
+    """Mark the payments as paid, and give each a fact, `changes` status changes and twice as many feed entries."""
     from payments.models import Fact, FeedEntry, Payment, StatusChange
 
     numbers = "generate_series(FIRST, LAST) AS i"
@@ -142,7 +142,7 @@ def make_feeds(history: int, changes: int, staff: int, patients: int) -> None:
 
 
 def speed_up_writes() -> None:
-    """Switch off foreign key checks and waiting for the disk, which a throwaway database doesn't need."""
+    """Switch off time limits, foreign key checks and waiting for the disk: this database is thrown away."""
     with connection.cursor() as cursor:
         for setting in ("statement_timeout = 0", "session_replication_role = replica", "synchronous_commit = off"):
             cursor.execute(f"SET {setting}")

@@ -1,7 +1,8 @@
 """The lower bound of the comparison: a server that does only what any solution must do.
 
-`python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES` publishes each POST through Redis and writes what it receives to
-every socket, in a frame made once. It stores, verifies and renders nothing, and uses asyncio protocols on uvloop.
+`python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES` publishes each POST's payment id through Redis, and writes each
+message from Redis to every socket, as a frame that is built once. The server stores, verifies and renders nothing. It
+uses asyncio protocols on uvloop.
 """
 
 import asyncio

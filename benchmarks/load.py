@@ -20,12 +20,12 @@ CACHE = Path(__file__).parents[1] / ".tools" / "bench"
 
 
 class LoadError(Exception):
-    """The load client could not be built, or its run must not be counted as a measurement."""
+    """The load client could not be built, or its run does not count as a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A socket to open with the bytes `handshake`; if it doesn't count, its frames are read but not measured."""
+    """A socket to open with the bytes `handshake`. If `counts` is false, its frames are read but not measured."""
 
     port: int
     handshake: bytes
@@ -34,7 +34,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event's times, in seconds since the client began or 0 for never, and how many sockets received its frame."""
+    """An event's times in seconds since the client began (0: never), how many sockets got it, and its HTTP status."""
 
     due: float
     posted: float
@@ -66,14 +66,14 @@ class Run:
         return sum(event.status != 200 for event in self.events)
 
     def delays(self, *, skip: int = 0) -> list[float]:
-        """Return the milliseconds from when each event was due to its frame at the last socket.
+        """Return each event's milliseconds from the time it was due until the last socket received its frame.
 
-        Events that some socket did not receive are left out, and so are the first `skip` events.
+        The first `skip` events, and events that some socket did not receive, are left out.
         """
         return [(event.last - event.due) * 1000 for event in self.events[skip:] if event.received >= self.counted]
 
     def span(self) -> float:
-        """Return the seconds from the first POST to the last frame or answer."""
+        """Return the seconds from the first POST to the last frame or HTTP response."""
         end = max(max(event.last, event.answered) for event in self.events)
         return end - min(event.posted for event in self.events)
 
@@ -85,7 +85,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def build() -> Path:
-    """Return the path of the compiled client, after compiling it if its source is newer."""
+    """Compile the load client if its source is newer, and return the program's path. Needs a C compiler."""
     program = CACHE / "load"
     sources = sorted(FOLDER.glob("*.c"))
     if program.exists() and program.stat().st_mtime > max(path.stat().st_mtime for path in FOLDER.iterdir()):
@@ -138,13 +138,16 @@ class Client:
 def client(
     pages: Sequence[Page], posts: Sequence[Post], *, ports: Sequence[int], marker: str, hello: str, **options: float
 ) -> Iterator[Client]:
-    """Start the load client, with its sockets open, and stop it after the block.
+    """Yield a load client whose sockets are open, and stop it after the `with` block.
 
-    `hello` is in a server's first frame and `marker` before the payment's id in an event's frame. Options: conns, how
-    many connections post; wait=1, post an event only after the previous one's frames came; rate, events per second;
-    idle, the seconds without a frame after which a run ends; patience, the most seconds of a run; cut=1, drop all
-    sockets first and reopen at_once of them together, each delay_least to delay_most seconds later; engine_io=1, the
-    sockets speak Engine.IO.
+    A server's first frame contains `hello`, and an event's frame `marker` followed by the payment's id. Options:
+    - conns: the number of connections that post events, to each of `ports` in turn
+    - wait=1: post an event only after the previous event's frames came
+    - rate: events per second
+    - idle: seconds without a frame after which the run ends
+    - patience: the run's longest duration in seconds
+    - cut=1: first drop all sockets, and reopen each after delay_least to delay_most seconds, at_once of them at a time
+    - engine_io=1: the sockets speak Engine.IO
     """
     program = build()
     with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:

@@ -1,4 +1,4 @@
-"""Measures the front desk's page and a poll that finds nothing new: milliseconds over HTTP and number of queries."""
+"""Measures the front desk's page, and a poll that finds nothing new, in milliseconds over HTTP and in queries."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ print(json.dumps(counts))
 
 
 def milliseconds(target: Target, path: str, times: int) -> float:
-    """Return the median of `times` requests over one keep-alive connection."""
+    """Return the median duration, in milliseconds, of `times` GET requests over one keep-alive connection."""
     connection = http.client.HTTPConnection(HOST, target.ports[0], timeout=30)
     headers, taken = {"Cookie": f"sessionid={session_key(1)}"}, []
     for _ in range(times + 3):
@@ -47,7 +47,7 @@ def milliseconds(target: Target, path: str, times: int) -> float:
 
 
 def queries(stack: Stack, *paths: str, database: str = "site") -> list[int]:
-    """Return how many queries each path needs, without those that authenticate the visitor."""
+    """Return the number of queries for each path, without queries that read the session or the user."""
     site = stack.site(f"count-{database}", database)
     answer = site.python("-c", COUNT, HOST, session_key(1), *paths).splitlines()[-1]
     return [

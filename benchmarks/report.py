@@ -1,4 +1,4 @@
-"""Writes the results as a table for people (RESULTS.md) and as data (results.json)."""
+"""Writes the benchmark's results as tables to read (RESULTS.md) and as data (results.json)."""
 
 import datetime
 import json
@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
 
 
 def processor_times() -> tuple[int, int]:
-    """Return the processors' ticks since the machine started: all of them, and those stolen by the host."""
+    """Return the processors' ticks since the machine started: all ticks, and ticks that the host gave away."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(ticks), ticks[7]
 
@@ -81,7 +81,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def write_results(folder: Path, rows: Sequence[Result], **parts: Any) -> None:
-    """Write both files; keep the earlier rows of blocks that were not measured this time."""
+    """Write RESULTS.md and results.json, and keep earlier rows of blocks that were not measured this time.
+
+    `parts` are further sections by their name in SECTIONS, and `stolen`, a percentage of processor time.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_results(folder)
     fresh = {row.block for row in rows}

@@ -1,4 +1,4 @@
-"""The rows of the results table: which metric is compared with which peer, and the target."""
+"""The rows of the results table: which metric is compared with which other server, and the target value."""
 
 import math
 import statistics
@@ -16,9 +16,10 @@ INGEST = "Durable events/s, 32 connections"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A metric to show. `limits` by server bound the ratio to the peer's value, or the value itself without a peer.
+    """A metric to show, compared with the value of the server `peer` if there is one.
 
-    A limit of None means that there is no target.
+    `limits` maps each of the site's servers to a target for the ratio to the peer's value or, without a peer, for
+    the value itself. None means no target.
     """
 
     block: str
@@ -32,7 +33,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A measured row; `ratio`, or the value without a peer, is the median of rounds from `low` to `high`."""
+    """A measured row. `ratio`, `low` and `high` are the median, least and greatest of the rounds' ratios to the peer.
+
+    Without a peer, they are the median, least and greatest of the rounds' values.
+    """
 
     block: str
     what: str
@@ -85,7 +89,7 @@ ROWS = (
 
 
 def result(row: Row, server: str, measured: Measured, at: str) -> Result | None:
-    """Return the row's result for the server, or None if nothing was measured."""
+    """Return the row's result for `server`, dated `at`, or None if the row was not measured."""
     ours = _values(measured, row.block, server, row.metric)
     theirs = _values(measured, row.block, row.peer, row.metric)
     ratios = list(ours.values())

@@ -1,4 +1,4 @@
-"""Measures an event, a page and a poll with databases of different sizes, from a thousand to a million payments."""
+"""Measures how an event, a page and a poll slow down as a database grows, such as from 1,000 to 1,000,000 payments."""
 
 import datetime
 import statistics
@@ -14,7 +14,7 @@ from benchmarks.pages import DESK, POLL, milliseconds, queries
 from benchmarks.stack import Stack
 from benchmarks.targets import Numbers
 
-CHANGES = 5  # of each payment that is not fresh; each change makes two feed entries
+CHANGES = 5  # status changes of each payment that is not fresh; a change makes two feed entries
 HEAD = [
     "payments",
     "feed entries",
@@ -30,7 +30,7 @@ ABOUT = "One uvicorn process, one socket; each event is the first of its payment
 
 
 def fresh(payments: int) -> int:
-    """Return how many of the payments have no changes yet; the measured events are about these."""
+    """Return how many of `payments` payments are filled in without changes, for the measured events to change."""
     return min(5000, payments // 2)
 
 
@@ -39,7 +39,7 @@ def entries(payments: int) -> int:
 
 
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
-    """Measure databases of all `sizes` in alternating rounds; return the exit status."""
+    """Measure databases with each number of payments in `sizes`, write the results, and return the exit status."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
     seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
@@ -85,7 +85,7 @@ def prepare(stack: Stack, payments: int) -> None:
 def one_round(stack: Stack, payments: int, size: Size) -> list[float]:
     name = f"scale_{payments}"
     target = stack.only(name)
-    events = min(size.latency_events, payments // 2 // 3 - WARM)  # three rounds
+    events = min(size.latency_events, payments // 2 // 3 - WARM)  # so that the fresh payments suffice for three rounds
     with target.client(target.staff_pages(1), target.posts(WARM + events), wait=1) as client:
         delays = accepted(client.go()).delays(skip=WARM)
     day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1 - DAYS_BACK)

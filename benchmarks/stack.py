@@ -1,4 +1,4 @@
-"""Starts and stops the servers that are compared, with a private PostgreSQL and Redis."""
+"""Starts and stops the compared servers, and a PostgreSQL and a Redis for them alone."""
 
 import os
 import resource
@@ -34,7 +34,7 @@ NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
 
 class Stack:
-    """The servers that are compared, with their files in `folder`; `target(name)` starts one and returns it."""
+    """The compared servers, their files in `folder`; `target(name)` starts the server `name` and returns it."""
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
@@ -58,7 +58,7 @@ class Stack:
         self._exit.close()
 
     def prepare(self, *names: str) -> list[str]:
-        """Make the databases, tables and rows of these targets in parallel; return a line for each that failed."""
+        """Make these servers' databases in parallel, filled; return a line for each server that couldn't be set up."""
         makers = {"uvicorn": self._make_site, "daphne": self._make_site, "node": self._make_node}
         makers |= {"usual": self._make_usual, "floor": self._make_floor}
         with ThreadPoolExecutor(2) as pool:
@@ -72,7 +72,7 @@ class Stack:
         return self._targets[name]
 
     def only(self, name: str) -> Target:
-        """Return the running target `name`, with all other targets stopped."""
+        """Stop all other servers, start the server `name` unless it runs, and return it."""
         for other, target in self._targets.items():
             if other != name:
                 target.stop()
@@ -87,7 +87,7 @@ class Stack:
         }  # fmt: skip
 
     def site(self, name: str, database: str = "site") -> Site:
-        """Return a site of this name on the database; sites on one database share people and sessions."""
+        """Return a Site with its own folder and port; sites on one database share its people, sessions and payments."""
         return Site(self.folder / name, free_port(), 0, **self.settings(database))
 
     def make_database(self, name: str) -> str:
@@ -95,7 +95,10 @@ class Stack:
         return self.postgres.database_url(name)
 
     def site_target(self, name: str, server: str, numbers: Numbers, database: str = "site", workers: int = 1) -> Target:
-        """Make the site a target under `uvicorn` or `daphne`; its workers share the database and Redis."""
+        """Add a site to the compared servers and return it.
+
+        `server` is "uvicorn" or "daphne"; uvicorn runs `workers` processes on one database and Redis.
+        """
         site = self.site(name, database)
         processes = [site.server]
         if server == "uvicorn":

@@ -1,4 +1,4 @@
-"""A server to measure: its processes, its pages' sockets and the requests that carry Stripe's events."""
+"""A server to measure: its processes, the sockets of its pages, and requests with Stripe's events."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from benchmarks import events, load
 from payments_site.demo.process import HOST, Process
 
 STAFF, PATIENTS = 60, 2000  # people with a session; staff are numbers 1 to STAFF, patients follow
-SOCKETS_EACH = 20  # the site's limit for one person
+SOCKETS_EACH = 20  # sockets of one person, the site's limit
 FIRST_FRESH = 12_000  # payments with lower numbers belong to the block `browser`
 WEBHOOK = "/stripe/webhook/"
 HANDSHAKE = (
@@ -20,7 +20,7 @@ HANDSHAKE = (
 
 
 class Numbers:
-    """Hands out the numbers of payments without any event yet, each once."""
+    """Hands out the numbers, each once, of payments that no event has been about."""
 
     def __init__(self, last: int, first: int = FIRST_FRESH) -> None:
         self._next, self._last = itertools.count(first), last
@@ -34,7 +34,7 @@ class Numbers:
 
 @dataclass
 class Target:
-    """A server of several `processes`; `heads` queries its database for the newest number of each feed."""
+    """A server with one or more processes; `heads()` returns the newest entry's number of each feed, by audience."""
 
     name: str
     processes: list[Process]

@@ -1,4 +1,4 @@
-"""Measures one, two and four uvicorn processes that share a database and Redis."""
+"""Measures the site with one, two and four uvicorn processes, which share a database and a Redis."""
 
 import os
 import statistics

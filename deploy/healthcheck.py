@@ -1,4 +1,4 @@
-"""`python deploy/healthcheck.py [URL]`: exit status 0 when a web process answers; without the proxy in between."""
+"""`python deploy/healthcheck.py [URL]` exits with 0 if the web process, asked without the proxy, answers with 200."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from urllib.request import Request, urlopen
 
 site = urlsplit(os.environ.get("SITE_URL", "http://127.0.0.1"))
 url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/livez"
-# Spoken to as nginx speaks to it: any other Host is refused, and plain HTTP is redirected.
+# These are nginx's headers: the site refuses any other Host and redirects plain HTTP.
 as_nginx = {"Host": site.netloc, "X-Forwarded-Proto": site.scheme}
 
 try:

@@ -18,7 +18,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class ReadOnly:
-    """A mixin for admin classes that permits viewing only, even to superusers."""
+    """A mixin for admin classes that lets nobody, not even superusers, add, change or delete a row."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

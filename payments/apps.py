@@ -41,7 +41,10 @@ class PaymentsConfig(AppConfig):
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
-    """Create or update the payment of a saved appointment, in the appointment's transaction."""
+    """Receive `appointment_saved`, and create or update the appointment's payment in the sender's transaction.
+
+    After its commit, Checkout Sessions that are no longer needed are expired at Stripe.
+    """
     from . import ledger
     from .gateway import checkout
 
@@ -50,7 +53,7 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    """Announce a change's new feed entries to all processes, after its commit."""
+    """Receive `payment_status_changed`, sent after the commit, and announce the new feed entries to all processes."""
     from .live import hints
 
     hints.publish(entries)

@@ -1,4 +1,4 @@
-"""Django system checks of settings that are easily wrong; each message names the consequence and the fix."""
+"""Django system checks for settings that are easy to get wrong; each message names the consequence and the fix."""
 
 import ipaddress
 import re
@@ -20,12 +20,12 @@ Check = Callable[..., list[CheckMessage]]
 
 
 def register(tag: str = TAG, *, deploy: bool = False) -> Callable[[Check], Check]:
-    """Decorate a check to register it under this site's tag and `tag`; `deploy` limits it to `check --deploy`."""
+    """Return a decorator that registers a check under TAG and `tag`; with `deploy`, only `check --deploy` runs it."""
     return checks.register(TAG, tag, deploy=deploy)
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the URL's host is this machine itself."""
+    """Return whether the URL's host is localhost or another name or address of this machine's loopback interface."""
     host = urlsplit(url).hostname or ""
     return host == "localhost" or host.endswith(".localhost") or is_loopback_address(host)
 
@@ -131,7 +131,10 @@ def redis_timeouts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def timeout_of(host: object) -> float | None:
-    """Return the seconds that redis-py waits for this host to answer, or None if it waits for ever."""
+    """Return how many seconds redis-py waits for an answer, or None if it waits for ever.
+
+    `host` is one of the channel layer's "hosts": a URL, or a dict that may have a "socket_timeout".
+    """
     default = REDIS_BLOCKS if int(redis.__version__.split(".")[0]) >= 8 else None
     return host.get("socket_timeout", default) if isinstance(host, dict) else default
 
@@ -196,7 +199,10 @@ def uncounted_guesses(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def problems() -> Sequence[CheckMessage]:
-    """Return the messages of this site's checks and Django's security checks, with --deploy if the site is public."""
+    """Run this site's checks and Django's security checks, and return their messages, without silenced ones.
+
+    Deployment checks run too unless SITE_URL is on this machine.
+    """
     public = not is_loopback(settings.SITE_URL)
     found = checks.run_checks(tags=[TAG, Tags.security], include_deployment_checks=public)
     return [message for message in found if not message.is_silenced()]

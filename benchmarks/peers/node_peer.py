@@ -1,4 +1,4 @@
-"""Installs the Node peer's packages and fills its database."""
+"""Installs the packages, and fills the database, of the Node server that the site is compared with."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ SCHEMA = NODE / "schema.sql"
 
 
 def install_node_packages() -> Path:
-    """Copy the Node peer to a cache folder, install the packages of its lock there and return the folder."""
+    """Copy the Node server to a cache folder, install its locked npm packages there, and return the folder."""
     if not (shutil.which("node") and shutil.which("npm")):
         raise FileNotFoundError("the Node peer needs node 20 or newer, and npm: apt-get install nodejs npm")
     folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()

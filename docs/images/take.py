@@ -1,6 +1,6 @@
-"""Takes the pictures of this folder from a fresh `./run demo --reset`: `.venv/bin/python docs/images/take.py URL`.
+"""Takes the screenshots in this folder: run `.venv/bin/python docs/images/take.py URL` beside `./run demo --reset`.
 
-Camille pays one appointment on the way, so each set needs fresh sample data.
+The sample patient Camille pays one appointment meanwhile, so each set of screenshots needs fresh sample data.
 """
 
 import datetime
@@ -55,7 +55,7 @@ def open_and_shoot(context: BrowserContext, path: str, name: str) -> Page:
 
 
 def todays_unpaid(page: Page) -> str:
-    """Path of the appointment of today that Camille has not paid."""
+    """Return the path of today's first appointment that Camille can still pay, or "" if it has no link."""
     today = page.locator("li", has=page.locator(f"time[datetime^='{datetime.datetime.now().astimezone():%Y-%m-%d}']"))
     unpaid = today.filter(has=page.get_by_role("button", name=re.compile("Payer")))
     return unpaid.get_by_role("link").first.get_attribute("href") or ""

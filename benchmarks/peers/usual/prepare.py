@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.usual.prepare --payments N ...` makes the peer's people, payments and dj-stripe rows."""
+"""`python -m benchmarks.peers.usual.prepare --payments N ...` fills the database of this folder's Django project."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.usual.stripe_api PORT` is Stripe's API for dj-stripe, without the real one's latency."""
+"""`python -m benchmarks.peers.usual.stripe_api PORT` imitates Stripe's API for dj-stripe, without network latency."""
 
 import asyncio
 import json
@@ -9,7 +9,10 @@ from benchmarks.events import ACCOUNT, AMOUNT, CURRENCY, HOST, session_object
 
 
 def stripe_object(path: str) -> dict[str, object] | None:
-    """Return the object at /v1/checkout/sessions/<id> or /v1/payment_intents/<id>; both contain the payment's id."""
+    """Return the Stripe object at a path such as /v1/checkout/sessions/<id>, or None for an unknown path.
+
+    Ids of Checkout Sessions and PaymentIntents contain the payment's id, from which the object is made.
+    """
     name = path.split("?")[0].rsplit("/", 1)[-1]
     tag = name.rsplit("_", 1)[-1]
     key = "-".join((tag[:8], tag[8:12], tag[12:16], tag[16:20], tag[20:]))

@@ -6,7 +6,7 @@ from django.template.loader import render_to_string
 
 
 class PaymentConsumer(AsyncWebsocketConsumer):
-    """A page's socket, which renders each of its group's messages by itself."""
+    """A page's socket. Each socket renders the template for every message of its group."""
 
     group = ""
 

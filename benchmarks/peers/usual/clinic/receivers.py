@@ -1,4 +1,4 @@
-"""Updates the payment when dj-stripe saves its copy of a Checkout Session, and notifies the open pages."""
+"""Updates the payment and notifies open pages when dj-stripe saves its copy of a Checkout Session."""
 
 from functools import partial
 from typing import Any
