@@ -39,7 +39,7 @@ def proved_recently(request: HttpRequest) -> bool:
 def proof_required(view: View) -> View:
     """Decorate a view so that a POST needs a recent proof of identity, see `proved_recently`.
 
-    Otherwise ReauthenticationRequired makes allauth ask for one; allauth keeps the POST and repeats it afterwards.
+    Without one, ReauthenticationRequired makes allauth ask for it; allauth keeps the POST and repeats it afterwards.
     """
 
     @wraps(view)

@@ -41,7 +41,7 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A measurement, the names of the servers to measure (its targets), and the most rounds of it.
+    """A measurement, with the names of the servers to measure (`targets`) and its greatest number of `rounds`.
 
     `measure` receives the round's number, so that each round can use other payments.
     """

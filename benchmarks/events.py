@@ -1,4 +1,4 @@
-"""Makes signed webhook requests, as bytes, such as Stripe would send about a payment with a given number."""
+"""Makes signed webhook requests, as bytes, such as Stripe would send about the payment with a given number."""
 
 import hashlib
 import hmac

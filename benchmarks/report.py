@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
 
 
 def processor_times() -> tuple[int, int]:
-    """Return the processors' ticks since the machine started: all ticks, and ticks that the host gave away."""
+    """Return the processors' ticks since the machine started: all ticks, and ticks stolen by other machines."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(ticks), ticks[7]
 

@@ -30,7 +30,7 @@ ABOUT = "One uvicorn process, one socket; each event is the first of its payment
 
 
 def fresh(payments: int) -> int:
-    """Return how many of `payments` payments are filled in without changes, for the measured events to change."""
+    """Return how many of `payments` payments are made without status changes; the measured events are about these."""
     return min(5000, payments // 2)
 
 

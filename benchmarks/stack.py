@@ -34,7 +34,7 @@ NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
 
 class Stack:
-    """The compared servers, their files in `folder`; `target(name)` starts the server `name` and returns it."""
+    """The compared servers, which keep their files in `folder`; `target(name)` starts a server and returns it."""
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments

@@ -34,7 +34,7 @@ class Numbers:
 
 @dataclass
 class Target:
-    """A server with one or more processes; `heads()` returns the newest entry's number of each feed, by audience."""
+    """A server with one or more processes; `heads()` maps each audience to the newest number in its feed."""
 
     name: str
     processes: list[Process]
