@@ -1,7 +1,8 @@
-"""The WebSocket of one page: who may open it, and what it may send. The hub writes to it (live/hub.py).
+"""Serves the WebSocket of one open page: checks whether the page may connect, and reads the messages it sends.
 
-This is a plain ASGI application. A consumer of Channels would take a trip to Django's shared thread for each message,
-where sockets would wait for slow pages.
+What is sent to the page comes from the hub (live/hub.py). This is a plain ASGI application instead of a Channels
+consumer, because Channels would run code in Django's shared thread for each message, where sockets would wait for slow
+views.
 """
 
 import logging
@@ -25,13 +26,16 @@ from .live.wires import Send
 logger = logging.getLogger(__name__)
 
 BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013  # close codes
-LARGEST_MESSAGE = 8192  # characters
-PER_MINUTE = 30  # messages, on average
+LARGEST_MESSAGE = 8192  # characters, or bytes of a binary message
+PER_MINUTE = 30  # messages that a page may send, on average
 REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
 async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-    """Serve the WebSocket /ws/payments/?feed=...&after=N&lang=fr; see "Live delivery" in ARCHITECTURE.md."""
+    """Serve one connection to /ws/payments/?feed=...&after=N&lang=fr until the page disconnects.
+
+    "Live delivery" in ARCHITECTURE.md describes the messages in both directions.
+    """
     consumer = PaymentConsumer(scope, send)
     try:
         while (message := await receive())["type"] != "websocket.disconnect":
@@ -44,7 +48,7 @@ async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send
 
 
 class PaymentConsumer:
-    """One page's connection: admits it to the hub, and handles the few messages that a page may send."""
+    """The server's end of one page's WebSocket: adds it to the hub, and handles the messages that the page sends."""
 
     def __init__(self, scope: Any, send: Send) -> None:
         self._scope, self._send = scope, send
@@ -53,10 +57,10 @@ class PaymentConsumer:
         self._allowance, self._allowed_at = float(PER_MINUTE), time.monotonic()
 
     async def connect(self) -> None:
-        """Accept the connection, then check whether it may join, and close it again if not.
+        """Accept the connection, then add it to the hub, or close it with a code that says why it may not join.
 
-        A refused handshake would look like a dead network to the page; and when a thousand pages come at once, the
-        check takes its time.
+        The connection is accepted before the check, because a page can't tell a refused handshake from a dead network,
+        and because the check takes long when a thousand pages connect at once.
         """
         await self._send({"type": "websocket.accept", "subprotocol": None})
         query = dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
@@ -80,7 +84,10 @@ class PaymentConsumer:
         await self._send({"type": "websocket.close", "code": code})
 
     async def receive(self, text: str | None, data: bytes | None) -> None:
-        """Handle a message from the page: "ping", or the list of payments in view. Anything else closes the socket."""
+        """Handle a message from the page: "ping", or a JSON list of the payments that are in view.
+
+        Close the socket if the message is anything else or too long, or if messages come too fast.
+        """
         if self._socket is None or self._socket.closed:
             return
         if len(text or data or "") > LARGEST_MESSAGE:
@@ -95,12 +102,12 @@ class PaymentConsumer:
             self._socket.close(BAD_MESSAGE)
 
     def leave(self) -> None:
-        """Leave the hub; the connection has ended."""
+        """Remove the socket from the hub when its connection has ended."""
         if self._socket:
             self._hub.leave(self._socket)
 
     def _within_rate(self) -> bool:
-        """Take one message off the allowance, which grows by PER_MINUTE a minute; return whether there was one left."""
+        """Count a message against the page's allowance of PER_MINUTE a minute; return whether it is still allowed."""
         now = time.monotonic()
         self._allowance = min(PER_MINUTE, self._allowance + (now - self._allowed_at) * PER_MINUTE / 60) - 1
         self._allowed_at = now
@@ -108,7 +115,7 @@ class PaymentConsumer:
 
 
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:
-    """Return the close code that refuses a socket with this query string and session, or 0 if it may join."""
+    """Return 0 if a socket with this query string and session may join, else the code to close it with."""
     if session is None:
         return SIGNED_OUT
     if query.get("feed", session.audience) != session.audience:
@@ -118,7 +125,7 @@ def refusal(query: dict[str, str], session: SocketSession | None) -> int:
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:
-    """Log and count a page that reconnects, with the reason that it gives in `query`."""
+    """If `query` says that this connection is a reconnection, log and count it with the reason that the page gives."""
     if not (attempt := query.get("try", "")).isdecimal():
         return
     why = query.get("why") if query.get("why") in REASONS else "unknown"

@@ -5,7 +5,10 @@ from .logs import request_id
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    """Return what every page may show: the clinic, whether money is real, and the request's id for error reports."""
+    """Return the variables that every template has, such as the clinic's name and whether payments are real.
+
+    `reference` is the request's id, which error pages show; `sandbox_url` is "" unless the Stripe sandbox is used.
+    """
     return {
         "clinic_name": settings.CLINIC_NAME,
         "clinic_address": settings.CLINIC_ADDRESS,

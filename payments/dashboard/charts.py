@@ -1,7 +1,7 @@
-"""Compute where the bars and dots of a chart lie; templates/payments/_bars.html and _ranges.html draw them.
+"""Computes the positions of the bars and dots in the dashboard's charts, which the templates draw.
 
-Horizontal positions are in percent and vertical ones in pixels, so that a chart fits any width while its text keeps
-the page's size.
+The templates are payments/_bars.html and payments/_ranges.html. Horizontal positions are percentages and vertical ones
+are pixels, so that a chart fits any width while its text keeps the page's font size.
 """
 
 import datetime
@@ -16,8 +16,8 @@ from django.utils.translation import get_language, to_locale
 from .figures import Series
 from .latency import Leg
 
-HEIGHT = 180  # pixels of a day's highest bar
-HEADROOM = 18  # pixels above it, for its total
+HEIGHT = 180  # pixels from the baseline to the top of the vertical axis
+HEADROOM = 18  # pixels above the axis, for the total of the highest bar
 FILLED = 0.7  # share of a day's width that its bar takes
 ROW = 52  # pixels of height for one leg
 ROUND = (1, 2, 5)
@@ -27,7 +27,7 @@ UNITS = ((1, "millisecond", 0.001), (60, "second", 1), (3600, "minute", 60), (17
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One series' part of a bar."""
+    """The part of one day's bar that stands for one series; `y` (its top) and `height` are in pixels."""
 
     name: str
     label: str
@@ -38,11 +38,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day's bar: its segments, and the labels above and below it."""
+    """One day's bar, with its total above and its date below.
+
+    `x` (the left edge), `middle` and `width` are percentages as text; `top`, where the total stands, is in pixels.
+    """
 
     day: datetime.date
-    month: bool  # whether its label names the month too
-    shown: bool  # whether it has a label
+    month: bool  # whether the month's name stands below the bar
+    shown: bool  # whether the day's number stands below the bar
     x: str
     middle: str
     width: str
@@ -52,7 +55,7 @@ class Bar:
 
 
 class Bars:
-    """A stacked bar chart: for each day, the counts of several series on top of each other."""
+    """A stacked bar chart: one bar for each day, in which the counts of several series stand on top of each other."""
 
     def __init__(self, days: Sequence[datetime.date], series: Sequence[Series]) -> None:
         self.series = [one for one in series if any(one.counts)]
@@ -67,11 +70,11 @@ class Bars:
         self.bars = [self.bar(number, day, totals[number], days) for number, day in enumerate(days)]
 
     def y(self, count: int) -> float:
-        """Return how far down a count lies, in pixels."""
+        """Return the vertical position of `count` on the axis, in pixels from the top of the chart."""
         return float(self.baseline - HEIGHT * count / self.most)
 
     def bar(self, number: int, day: datetime.date, total: int, days: Sequence[datetime.date]) -> Bar:
-        """Return the bar of `day`, the `number`th of `days` counting from 0, which adds up to `total`."""
+        """Return the bar of `day`, which is `days[number]`; `total` is the sum of all series' counts on that day."""
         room = 100 / len(days)
         first = number == 0 and days[min(2, len(days) - 1)].day > 2
         tops = list(accumulate(one.counts[number] for one in self.series))
@@ -93,7 +96,10 @@ class Bars:
 
 
 class Ranges:
-    """A range chart: each leg's median and 95th percentile on one logarithmic scale."""
+    """A latency chart: one row for each leg of the way from Stripe to the patient's page.
+
+    A row shows the leg's median and 95th percentile as dots on a logarithmic scale that all rows share.
+    """
 
     def __init__(self, legs: Sequence[Leg]) -> None:
         longest = max([10.0, *(leg.p95 for leg in legs)])
@@ -104,13 +110,13 @@ class Ranges:
         self.ticks = [(duration_text(tick), self.x(tick)) for tick in TICKS if tick <= self.span]
 
     def x(self, seconds: float) -> str:
-        """Return how far to the right a duration lies, in percent."""
+        """Return the horizontal position of a duration on the logarithmic scale, as a percentage such as "41.67%"."""
         position = math.log(max(seconds, TICKS[0]) / TICKS[0]) / math.log(self.span / TICKS[0])
         return f"{100 * min(1, position):.2f}%"
 
 
 def round_step(highest: int) -> int:
-    """Return the smallest step of 1, 2 or 5 times a power of ten with which five steps reach `highest`."""
+    """Return the smallest axis step of 1, 2 or 5 times a power of ten of which five steps reach `highest`."""
     power = 1
     while True:
         for digit in ROUND:
@@ -120,7 +126,7 @@ def round_step(highest: int) -> int:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in seconds as text in the active language: 0.0123 as "12 ms", 7200 as "2 hr"."""
+    """Return a duration, given in seconds, as short text in the active language: 0.0123 as "12 ms", 7200 as "2 hr"."""
     locale = to_locale(get_language() or "en")
     unit, size = next(((unit, size) for below, unit, size in UNITS if seconds < below), ("day", 86400))
     amount = seconds / size

@@ -1,6 +1,7 @@
-"""The operations board's figures: payments by status, live delivery's latency, failed events and open pages.
+"""Computes the figures of the operations board, such as payments by status, latencies, failed events and open pages.
 
-They take five queries, however many payments there are. All but `this_process` count for the whole site.
+The board takes five queries, however many payments there are. The figures of `this_process` are about one web process;
+all others are about the whole site.
 """
 
 import datetime
@@ -34,7 +35,7 @@ STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUND
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One row of figures with its label; `counts` has one number for each day."""
+    """A labelled row of numbers, such as "Paid"; `counts` has one number for each day of the board."""
 
     name: str
     label: str
@@ -47,7 +48,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What the web process that renders the board counted about itself since it started."""
+    """The web process that renders the board: its open sockets now, and what it has counted since it started.
+
+    `cut` counts sockets closed because their page read too slowly. `deaf` tells that no hints of changes arrive from
+    other processes.
+    """
 
     name: str
     since: datetime.datetime
@@ -61,7 +66,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All figures of the operations board."""
+    """All figures of the operations board, for the days in `days`."""
 
     days: tuple[datetime.date, ...]
     payments: tuple[Series, ...]
@@ -75,17 +80,17 @@ class Board:
 
     @property
     def screen(self) -> Leg | None:
-        """Return the time from Stripe to the patient's page, or None if no change was measured."""
+        """Return the leg for the whole way from Stripe to the patient's page, or None if no change was measured."""
         return next((leg for leg in self.legs if leg.name == "screen"), None)
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of all figures, which tells a page whether the board that it shows is still current."""
+        """Return a hash of all figures, by which a page finds out whether the board that it shows is still current."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
 def board(days: int) -> Board:
-    """Compute the figures of the last `days` days, today included."""
+    """Compute the operations board for the last `days` days, today included."""
     today = timezone.localdate()
     dates = tuple(today - datetime.timedelta(days=ago) for ago in reversed(range(days)))
     waiting = EventReceipt.objects.not_applied()
@@ -103,22 +108,29 @@ def board(days: int) -> Board:
 
 
 def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Return when each of the consecutive `dates` begins, and when the last one ends, in the clinic's time zone."""
+    """Return the midnights at which the consecutive `dates` begin, and the midnight at which the last date ends.
+
+    They are in the clinic's time zone.
+    """
     days = [*dates, dates[-1] + datetime.timedelta(days=1)]
     return [timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in days]
 
 
 def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
-    """Return an SQL expression for the index of the day that the field `name` falls on, given the days' `edges`.
+    """Return an SQL expression that gives the number of the day, from 0, on which the datetime field `name` falls.
 
-    Django's TruncDate is not used because it is slow on SQLite.
+    `edges` are the days' midnights, as `midnights` returns them. Django's TruncDate is not used because it is slow on
+    SQLite.
     """
     days = [When(**{f"{name}__lt": end}, then=Value(number)) for number, end in enumerate(edges[1:])]
     return Case(*days, output_field=IntegerField())
 
 
 def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Count payments by the day of their appointment and their status today, leaving out void ones."""
+    """Count payments by the day of their appointment and by their current status, leaving out void payments.
+
+    Return one series for each tab in STACKED.
+    """
     edges = midnights(dates)
     found = Payment.objects.starting_between(dates[0], dates[-1]).order_by()
     rows = found.annotate(day=day_number("appointment__start", edges)).values_list("day", "status")
@@ -127,7 +139,7 @@ def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Count Stripe's events by the day on which they arrived and their outcome."""
+    """Count Stripe's events by the day on which they arrived; return one series for each group in OUTCOMES."""
     edges = midnights(dates)
     # Naming every outcome lets the database use its index on (outcome, received_at).
     found = EventReceipt.objects.filter(
@@ -139,20 +151,23 @@ def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
-    """Return rows of day, name and count as a dictionary of counts by (day, name)."""
+    """Turn rows of (day number, name, count) into a dictionary from (day number, name) to count."""
     return {(day, name): count for day, name, count in rows}
 
 
 def series(
     name: str, label: str | Promise, members: Iterable[str], counts: Mapping[tuple[int, str], int], days: int
 ) -> Series:
-    """Return a series that adds up, for each day, the counts of the `members` (statuses or outcomes)."""
+    """Return a series over `days` days, in which each number is the sum of the counts of `members` on that day.
+
+    `members` are statuses or outcomes; `counts` maps (day number, member) to a count.
+    """
     members = list(members)
     return Series(name, str(label), tuple(sum(counts.get((day, one), 0) for one in members) for day in range(days)))
 
 
 def this_process() -> Process:
-    """Return the figures that only this web process knows: its sockets and counters."""
+    """Return the figures that are about this web process alone: its open sockets and its counters."""
     hubs = hub.running()
     audiences = [socket.session.audience for each in hubs for socket in each.sockets()]
     return Process(

@@ -1,4 +1,4 @@
-"""How long changes take from Stripe to patients' open pages, measured from times stored in the database."""
+"""Measures how long changes take from Stripe to patients' open pages, from times that the database stores."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import EventReceipt, FeedEntry
 
-NEWEST = 5000  # the latest feed entries, among which only those pushed to an open page are measured
+NEWEST = 5000  # feed entries that are looked at; only the entries that were pushed to an open page are measured
 LEGS: Mapping[str, Promise] = {
     "received": _("From Stripe to this site"),
     "applied": _("Recorded"),
@@ -24,7 +24,10 @@ LEGS: Mapping[str, Promise] = {
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """How many seconds one part of the way to the page takes, measured on `count` changes."""
+    """One leg of the way from Stripe to the patient: how many seconds it took, measured on `count` changes.
+
+    `median` and `p95` (the 95th percentile) are in seconds.
+    """
 
     name: str
     label: str
@@ -34,7 +37,10 @@ class Leg:
 
 
 def legs() -> Iterator[Leg]:
-    """Yield each leg of the newest changes that came from Stripe and went to a patient's open page, in one query."""
+    """Measure the newest changes that a Stripe event caused and that were pushed to a patient's open page.
+
+    Yield each leg in LEGS that at least one of these changes went through. One query reads them all.
+    """
     newest = FeedEntry.objects.order_by("-pk").values("pk")[:NEWEST]
     entries = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
     receipt = EventReceipt.objects.filter(stripe_event_id=OuterRef("change__stripe_event_id")).values("received_at")
@@ -58,5 +64,5 @@ def legs() -> Iterator[Leg]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile of `values` by nearest rank: 95 of 100 values are no greater."""
+    """Return the 95th percentile of `values` by nearest rank: the smallest value that at least 95 % don't exceed."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

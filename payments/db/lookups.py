@@ -1,4 +1,4 @@
-"""Field lookups that Django doesn't have."""
+"""Lookups for model fields that Django doesn't have."""
 
 import json
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from django.db.models.sql.compiler import SQLCompiler
 
 @Field.register_lookup
 class Among(Lookup):
-    """Match any of many values, as `in` does, with one parameter: `session_key__among=keys`.
+    """Match rows whose field has any of many values, as `in` does: `filter(session_key__among=keys)`.
 
-    Django compiles each value of `in` by itself, which is slow for a thousand.
+    All values are one SQL parameter. Django's `in` compiles each value separately, which is slow for a thousand values.
     """
 
     lookup_name = "among"

@@ -1,7 +1,7 @@
-"""Cached SQL for the webhook path: compiling the ORM's queries took about half of its time.
+"""Runs the webhook's queries as cached SQL, because compiling them with the ORM took about half of its time.
 
-Rows are read and written as the ORM does it, with the models' columns, defaults and conversions, but without signals.
-On PostgreSQL, statements can be batched into one round trip.
+Model instances are read and written as by the ORM, with the models' columns, defaults and conversions, but no signals
+are sent. On PostgreSQL, statements can be batched into one round trip.
 """
 
 import datetime
@@ -20,7 +20,7 @@ Plan = Sequence[tuple[type[models.Model], list[str], list[Convert | None]]]
 
 
 class Together:
-    """A batch of statements that is sent in one message; PostgreSQL runs them in order."""
+    """A batch of SQL statements that is sent to PostgreSQL in one message and runs in the order of its statements."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, list[Any], Reader | None]] = []
@@ -42,17 +42,17 @@ class Together:
                     reader(cursor.fetchall())
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        """Send the batch before a statement of the ORM's: Django calls this as an execute wrapper."""
+        """Send the batch, then run a statement of the ORM's; Django calls this as an execute wrapper."""
         self.send()
         return execute(sql, params, many, context)
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Batch the inserts and updates made inside: they are sent with the next read, or at the end.
+    """Batch the inserts and updates made inside this context, and send them with the next read or when it ends.
 
-    Primary keys are known only then. On SQLite nothing is batched, because its driver takes one statement at a time
-    and has no round trips.
+    Inserted instances get their primary keys when the batch is sent. On SQLite each statement runs at once, because the
+    driver takes one statement at a time and there are no round trips to save.
     """
     if connection.vendor != "postgresql":
         yield
@@ -63,7 +63,7 @@ def together() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Send the batch, if there is one."""
+    """Send the current batch, if there is one."""
     if waiting := _waiting():
         waiting.send()
 
@@ -71,7 +71,8 @@ def flush() -> None:
 def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[], list[Any]]:
     """Add a query to the batch, and return a function that sends the batch and returns the query's instances.
 
-    {columns} in `sql` stands for all columns of the models `of`. For several models, each row is a tuple of instances.
+    Outside `together` the query runs at once. `{columns}` in `sql` is replaced by all columns of the models `of`. The
+    function returns a list of instances or, for several models, a list of tuples with one instance of each model.
     """
     names, plan = _reading(of, connection.vendor)
     answer: list[Any] = []
@@ -86,12 +87,12 @@ def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[]
 
 
 def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
-    """Run a query as `ask` does, and return its instances at once."""
+    """Run a query at once, with the arguments of `ask`, and return its list of instances."""
     return ask(sql, params, *of)()
 
 
 def insert(*rows: models.Model) -> None:
-    """Insert rows of one model with one statement. They have their primary keys once the batch is sent."""
+    """Insert instances of one model with one statement; they have their primary keys once the batch is sent."""
 
     def fill_in(keys: Iterable[tuple[Any]]) -> None:
         for row, (key,) in zip(rows, keys, strict=True):
@@ -103,7 +104,7 @@ def insert(*rows: models.Model) -> None:
 
 
 def update(row: models.Model, names: Iterable[str]) -> None:
-    """Update these fields of a row that exists and that this transaction has locked."""
+    """Write the fields `names` of `row` to the database, where the row must exist and be locked by this transaction."""
     if row.pk is None:
         flush()
     fields = tuple(row._meta.get_field(name) for name in names)
@@ -111,7 +112,10 @@ def update(row: models.Model, names: Iterable[str]) -> None:
 
 
 def tell(sql: str, params: Iterable[Any], reader: Reader | None = None) -> None:
-    """Add a statement to the batch, or run it without one; `reader` gets the rows that it returns, as tuples."""
+    """Add a statement to the current batch, or run it at once if there is none.
+
+    `reader` is called with the list of rows that the statement returns, as tuples.
+    """
     waiting = _waiting()
     message = waiting or Together()
     message.add(sql, params, reader)
@@ -124,7 +128,7 @@ def _waiting() -> Together | None:
 
 
 def _adapted(value: Any) -> Any:
-    """Return a parameter in the form that this database stores."""
+    """Return a query's parameter in the form in which this database stores such values."""
     if isinstance(value, datetime.datetime):
         return connection.ops.adapt_datetimefield_value(value)
     if isinstance(value, uuid.UUID) and not connection.features.has_native_uuid_field:
@@ -133,7 +137,7 @@ def _adapted(value: Any) -> Any:
 
 
 def _prepared(row: models.Model, fields: Iterable[Any], *, add: bool) -> list[Any]:
-    database = connections[connection.alias]  # `connection` is a proxy: each use costs as much as a field
+    database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
     return [field.get_db_prep_save(field.pre_save(row, add), database) for field in fields]
 
 
@@ -148,7 +152,11 @@ def _instances(plan: Plan, values: Iterator[Any]) -> tuple[Any, ...]:
 
 @functools.cache
 def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Plan]:
-    """Return the models' columns as SQL, and for each model its attributes and their converters in that order."""
+    """Return the columns of the models `of` as SQL, and the plan by which `_instances` reads a row of these columns.
+
+    The plan has, for each model, the names of its attributes and their converters. `_vendor` is only part of the cache
+    key.
+    """
     fields = {model: model._meta.concrete_fields for model in of}
     quoted = connection.ops.quote_name
     columns = [f"{quoted(model._meta.db_table)}.{quoted(str(field.column))}" for model in of for field in fields[model]]
@@ -157,7 +165,7 @@ def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Pla
 
 
 def _converter(field: Any) -> Convert | None:
-    """Return the function from a driver's value to an attribute's, or None if they are equal."""
+    """Return the function that converts the driver's value of `field` to the attribute's, or None if none is needed."""
     column = field.get_col(field.model._meta.db_table)
     steps = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
     if not steps:

@@ -1,4 +1,4 @@
-"""Write the day list as CSV for spreadsheets."""
+"""Writes the day list (the front desk's list of appointments and payments) as CSV for spreadsheets."""
 
 import csv
 from collections.abc import AsyncIterator, Iterator
@@ -15,25 +15,25 @@ from ..models.payment import PaymentQuerySet
 
 BATCH = 500  # rows read from the database at once
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
-BYTE_ORDER_MARK = "\ufeff"  # Excel reads UTF-8 only with it
+BYTE_ORDER_MARK = "\ufeff"  # without it Excel doesn't read the file as UTF-8
 
 
 class Echo:
-    """A file for csv.writer that returns each line instead of storing it, so that lines can be streamed."""
+    """A file object for csv.writer whose `write` returns each line instead of storing it, so that lines can stream."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def headings() -> list[str]:
-    """Return the first line's cells, in the order of `cells`."""
+    """Return the translated column headings, in the order of `cells`."""
     amounts = [_("Due"), _("Received"), _("Refunded"), _("Lost to disputes")]
     return [_("Reference"), _("Start"), _("Patient"), _("Practitioner"), _("Service"), _("Attendance"), _("Payment"),
             _("Currency"), *amounts, _("Paid with"), _("To review")]  # fmt: skip
 
 
 def cells(payment: Payment) -> Iterator[str]:
-    """Yield the payment's line, in the order of `headings`."""
+    """Yield the cells of the line for `payment`, in the order of `headings`."""
     appointment, patient = payment.appointment, payment.appointment.patient
     yield appointment.reference
     yield localtime(appointment.start).strftime("%Y-%m-%d %H:%M")
@@ -50,14 +50,14 @@ def cells(payment: Payment) -> Iterator[str]:
 
 
 def escape_formula(cell: str) -> str:
-    """Return `cell` with a quote before it if a spreadsheet would run it as a formula."""
+    """Return `cell` with an apostrophe in front if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
-    """Yield a heading and a line for each payment, with the separators that spreadsheets of the active language expect.
+    """Yield the CSV file's lines: the headings, then one line for each payment, in the active language.
 
-    English has commas and decimal points, French semicolons and decimal commas.
+    Spreadsheets expect commas between cells and decimal points in English, but semicolons and decimal commas in French.
     """
     language = get_language()
     writer = csv.writer(Echo(), delimiter="," if (language or "en").startswith("en") else ";")

@@ -31,9 +31,10 @@ amount_input = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
 
 
 class DayFilter(forms.Form):
-    """The day list's filters, read from its query string; values that make no sense are ignored.
+    """The filters and sort order of the front desk's day list, read from its query string; invalid values are ignored.
 
-    People type the amounts, in major units, so errors in these two are shown as well.
+    People type the two amounts by hand, in major units such as euros, so an invalid amount is reported as well as
+    ignored.
     """
 
     q = forms.CharField(label=_("Search"), max_length=80, required=False)
@@ -73,12 +74,12 @@ class DayFilter(forms.Form):
 
     @property
     def amount_errors(self) -> list[str]:
-        """Return what is wrong with the amounts typed, as texts to show."""
+        """Return the messages about invalid amounts, to show on the page."""
         return [str(error) for name in ("amount_min", "amount_max") for error in self.errors.get(name, [])]
 
     @property
     def days(self) -> tuple[datetime.date, datetime.date] | None:
-        """Return the first and last day shown, or None for all dates, which a text search always covers."""
+        """Return the first and last day that the list covers, or None for all dates, as in every text search."""
         one = datetime.timedelta(days=1)
         if self.span == "week":
             monday = self.date - self.date.weekday() * one
@@ -89,7 +90,7 @@ class DayFilter(forms.Form):
         return None if self.span == "all" else (self.date, self.date)
 
     def narrow(self, payments: PaymentQuerySet) -> PaymentQuerySet:
-        """Return the payments that pass every filter but the tab: each tab shows its count of these."""
+        """Apply all filters but the tab, because each tab shows how many of these payments it contains."""
         if self.days:
             payments = payments.starting_between(*self.days)
         if practitioner := self.cleaned_data.get("practitioner"):
@@ -98,14 +99,14 @@ class DayFilter(forms.Form):
         return payments.matching(self.text)
 
     def rows(self, payments: PaymentQuerySet) -> PaymentQuerySet:
-        """Return those of the narrowed `payments` that the chosen tab shows, in order."""
+        """Return the payments of the chosen tab in the chosen order, from `payments` that `narrow` has filtered."""
         return self.sorted(payments.in_tab(self.tab))
 
     def sorted(self, payments: PaymentQuerySet) -> PaymentQuerySet:
         return payments.order_by(*SORTS[self.order])
 
     def query(self, **changes: object) -> str:
-        """Return this list's query string with `changes` made, without filters at their default."""
+        """Return the list's query string after setting the filters in `changes`; default values are left out."""
         current: dict[str, object] = {
             name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
         }
@@ -115,7 +116,7 @@ class DayFilter(forms.Form):
 
     @property
     def shift(self) -> dict[str, str]:
-        """Return the query strings of the period before, of today, and of the period after."""
+        """Return the query strings for the period before ("back"), today ("today") and the period after ("on")."""
         days = self.days or (self.date, self.date)
         one = datetime.timedelta(days=1)
         steps = {"back": days[0] - one, "today": None, "on": days[1] + one}
@@ -123,7 +124,7 @@ class DayFilter(forms.Form):
 
     @property
     def columns(self) -> dict[str, tuple[str, str]]:
-        """Return, for each sortable column, the query string behind its heading and its aria-sort value."""
+        """Return, by name of sortable column, the query string that its heading links to and its aria-sort value."""
         found = {}
         for name in ("time", "patient", "amount"):
             turned = f"-{name}" if self.order == name else name
@@ -133,6 +134,6 @@ class DayFilter(forms.Form):
 
     @property
     def file_name(self) -> str:
-        """Return the name of a download, which names the days but never a person who was searched for."""
+        """Return the CSV file's name without ".csv". It names the days, but never a person who was searched for."""
         days = self.days
         return "payments" if days is None else f"payments-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")

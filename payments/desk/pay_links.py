@@ -1,4 +1,4 @@
-"""Signed links that open one payment without signing in, for a QR code at the desk or a message."""
+"""Signed links by which a visitor who isn't signed in can open one payment, from a QR code at the desk or a message."""
 
 import base64
 import binascii
@@ -14,15 +14,15 @@ SIGNER = TimestampSigner(salt="payments.pay_link")
 
 
 def token_of(payment: Payment) -> str:
-    """Return the signed part of the payment's link, about 80 characters that hold its public id and the time."""
+    """Return the token for the payment's link: its public id and the current time, signed, in about 80 characters."""
     return SIGNER.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip("="))
 
 
 def payment_of(token: str) -> Payment:
-    """Return the payment that a link's token opens.
+    """Return the payment that the link with this token opens.
 
-    Raises SignatureExpired when the token is older than VALID, and BadSignature or Payment.DoesNotExist when it was
-    never issued.
+    Raises SignatureExpired when the token is older than VALID, BadSignature when this site didn't sign the token, and
+    Payment.DoesNotExist when the payment doesn't exist.
     """
     name = SIGNER.unsign(token, max_age=VALID)
     try:

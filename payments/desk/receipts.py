@@ -1,4 +1,4 @@
-"""The lines of a receipt: each amount received or refunded, with its date and payment method."""
+"""The lines of a receipt: one for each amount received or refunded, with its date and payment method."""
 
 import datetime
 from collections.abc import Iterator
@@ -23,12 +23,15 @@ class Line:
 
 
 def lines_of(payment: Payment) -> list[Line]:
-    """Return the payment's receipt lines, oldest first, without money that is still on its way."""
+    """Return the payment's receipt lines, oldest first, leaving out payments and refunds that are still pending."""
     return sorted(_lines(payment), key=lambda line: line.when)
 
 
 def _lines(payment: Payment) -> Iterator[Line]:
-    """Yield each attempt's payment and refunds; a refund known only from its charge gets the charge's latest time."""
+    """Yield a line for each attempt's payment and for each of its succeeded refunds.
+
+    If only the charge shows that money was refunded, the refund's line gets the time of the charge's latest state.
+    """
     for attempt in attempts_of([row.value for row in payment.facts.all()]):
         if attempt.received and attempt.currency == payment.currency:
             paid = attempt.payments()

@@ -1,4 +1,4 @@
-"""Refunds that need two people: one requests it, another approves it, and only then it is sent to Stripe."""
+"""Refunds that need two people: one person requests the refund, and it goes to Stripe after another one approves it."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WAITING, APPROVED, DECLINED = "awaiting_approval", "approved", "declined"
 
 
 class OwnRefundError(Exception):
-    """Raised when somebody approves the refund that they requested themself."""
+    """Raised when a person tries to approve a refund that they requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +45,35 @@ class RefundRequest:
 
 
 def needs_approval(payment: Payment, amount: int) -> bool:
-    """Return whether refunding `amount` more needs a second person.
+    """Return whether a refund of another `amount` (in minor units) needs a second person's approval.
 
-    It does once the payment's refunds together exceed REFUND_APPROVAL_LIMITS. `amount` is in minor units.
+    Approval is needed if all refunds of the payment together would exceed the currency's REFUND_APPROVAL_LIMITS.
     """
     alone = settings.REFUND_APPROVAL_LIMITS.get(payment.currency)
     return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone
 
 
 def waiting(payment: Payment) -> list[RefundRequest]:
-    """Return the payment's refunds that wait for approval, oldest first."""
+    """Return the payment's refund requests that wait for approval, oldest first."""
     facts = payment.facts.filter(kind=Kind.OBSERVATION, status=WAITING).select_related("actor")
     return [RefundRequest(fact) for fact in facts]
 
 
 def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
-    """Record that `actor` requests a refund of `amount` minor units; a second call with one `key` changes nothing."""
+    """Record that `actor` requests a refund of `amount` minor units.
+
+    A second call with one `key`, as when a form is sent twice, changes nothing.
+    """
     fact = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
     ledger.record([fact], Cause(Source.REFUND, actor=actor))
 
 
 def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Approve the request `key` and send its refund to Stripe, exactly once however many people approve it.
+    """Approve the refund request `key` and send its refund to Stripe, only once even if several people approve it.
 
-    Raises OwnRefundError when `actor` made the request, NotRefundableError when too little is left (the request then
-    keeps waiting) or Stripe refuses, and StripeUnavailableError when Stripe does not answer (the refund then stays
-    pending).
+    Raises OwnRefundError when `actor` made the request; NotRefundableError when too little money is left to refund (the
+    request then keeps waiting) or when Stripe refuses; StripeUnavailableError when Stripe does not answer (the refund
+    then stays pending).
     """
     refund_facts: Sequence[StripeFact] = []
     with transaction.atomic():
@@ -86,7 +89,7 @@ def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Close the request `key` without a refund. The person who made it may do so as well, to take it back."""
+    """Close the refund request `key` without a refund. The requester may call this too, to withdraw the request."""
     with transaction.atomic():
         _, waiting_request = _locked(payment, key)
         if waiting_request is not None:
@@ -94,7 +97,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
-    """Lock the payment and return it with its request `key`, or with None if that request no longer waits."""
+    """Lock the payment and return it with its refund request `key`, or with None if no such request is waiting."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((each for each in waiting(row) if each.key == key), None)
 

@@ -7,7 +7,7 @@ from ..models import Payment
 
 
 def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:
-    """Return the highest total, in minor units, that the user may refund of this payment; 0 if none."""
+    """Return how much of this payment the user may refund in total, in minor units; 0 if the user may not refund."""
     if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):

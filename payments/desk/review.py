@@ -1,4 +1,4 @@
-"""The cases of the review queue: each exceptional payment in words, with the one safe action to take."""
+"""The cases of the review queue: each says in words why a payment needs a person, and offers one safe action."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -49,16 +49,16 @@ BUTTONS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One reason why a payment needs a person."""
+    """One reason why a payment needs a person: an entry of the review queue."""
 
     payment: Payment
     review: Review
     stripe_url: str = ""
-    first: bool = False  # whether it is listed first among its payment's cases, and so shows the payment's status
+    first: bool = False  # whether this is the payment's first case in the list, which also shows the payment's status
 
     @property
     def words(self) -> str:
-        """Return what happened and what to do about it, with the payment's amounts."""
+        """Return the text that says what happened and what to do about it, with the payment's amounts filled in."""
         names = ("received", "due", "overpaid")
         amounts = {
             name: format_amount(getattr(self.payment, f"amount_{name}"), self.payment.currency) for name in names
@@ -67,13 +67,13 @@ class Case:
 
     @property
     def deadline(self) -> datetime.datetime | None:
-        """Return until when a dispute can be answered; other cases have no deadline."""
+        """Return the time by which a dispute must be answered, or None for any other case."""
         due_by = self.payment.dispute_due_by if self.review == Review.DISPUTE_DEADLINE else None
         return datetime.datetime.fromtimestamp(due_by, timezone.get_current_timezone()) if due_by else None
 
     @property
     def action(self) -> str:
-        """Return which button to offer: "ask", "approve", "stripe", "take", "refund" or "look"."""
+        """Return the name of the button to offer: "ask", "approve", "stripe", "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
         if self.payment.owed:
@@ -82,7 +82,10 @@ class Case:
 
 
 def cases_of(payments: Iterable[Payment]) -> list[Case]:
-    """Return a case for each of the payments' reviews: by deadline first, then the longest unchanged payment first."""
+    """Return one case for each review of each payment, in the order in which to handle them.
+
+    Cases with a deadline come first, the nearest deadline leading; then come the payments that changed longest ago.
+    """
     far = timezone.now() + datetime.timedelta(days=3650)
     cases = sorted(_cases(payments), key=lambda case: (case.deadline or far, case.payment.updated_at))
     first = {case.payment.pk: case for case in reversed(cases)}
@@ -96,7 +99,7 @@ def _cases(payments: Iterable[Payment]) -> Iterator[Case]:
 
 
 def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
-    """Return the page of the payment, or of the dispute under `review`, in Stripe's Dashboard.
+    """Return the URL in Stripe's Dashboard of the payment, or of its dispute if `review` is DISPUTE_DEADLINE.
 
     Return "" when Stripe took no part in the payment.
     """

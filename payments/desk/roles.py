@@ -21,7 +21,7 @@ GROUPS = {
 
 
 def make_groups(**kwargs: Any) -> None:
-    """Create missing groups after a migration; existing groups keep the permissions that a manager gave them."""
+    """Create the groups that are missing, after each migration; existing groups keep the permissions they have."""
     for name, codenames in GROUPS.items():
         group, created = Group.objects.get_or_create(name=name)
         if created:

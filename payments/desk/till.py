@@ -12,10 +12,10 @@ from ..models import Payment
 
 
 def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str) -> None:
-    """Record `amount` minor units taken at the desk, then expire Checkout Sessions open for money no longer due.
+    """Record that `amount` minor units were paid at the desk, then expire the Checkout Sessions that this makes wrong.
 
-    A second call with one `key`, as from a form that was sent twice, records nothing. Raises NotPayableError when
-    `amount` is more than is owed.
+    A second call with one `key`, as when a form is sent twice, records nothing. Raises NotPayableError when `amount`
+    isn't positive or is more than what is owed.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)

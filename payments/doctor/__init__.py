@@ -1,7 +1,7 @@
-"""Health checks: each examines one link between Stripe and an open page, and says how to repair it.
+"""Health checks: each examines one part of the way from Stripe to an open page, and says how to repair it.
 
-`manage.py payments_doctor` runs QUICK and THOROUGH; the page /desk/why/ runs IN_PROCESS and QUICK, which are fast and
-safe during a request. docs/troubleshooting.md has a section for each check.
+`manage.py payments_doctor` runs the checks in QUICK and THOROUGH. The page /desk/why/ runs the checks in IN_PROCESS and
+QUICK, which are fast and safe during a request. docs/troubleshooting.md has a section for each check.
 """
 
 import logging
@@ -14,7 +14,7 @@ from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
 
-IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # a command has no open pages to look at
+IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # not for the command, whose process serves no pages
 QUICK: dict[str, Check] = {
     "configuration": machine.configuration,
     "database-settings": database.settings_of_connection,
@@ -48,7 +48,7 @@ CHECKS = QUICK | THOROUGH
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
-    """Run each check and yield its finding; a check that raises yields a finding of level ERROR."""
+    """Run each check and yield its finding; if a check raises an exception, its finding has the level ERROR."""
     for name, check in checks.items():
         yield Finding(name, *_run(name, check))
 

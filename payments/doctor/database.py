@@ -28,7 +28,10 @@ def fetch_all(sql: str) -> list[tuple[object, ...]]:
 
 
 def settings_of_connection() -> Verdict:
-    """Check the settings that the database reports for this connection, because a pooler may drop what we asked for."""
+    """Check the journal mode of SQLite or the time-outs of PostgreSQL.
+
+    The values are read from the connection, because a connection pooler may drop what settings.py asks for.
+    """
     if connection.vendor == "sqlite":
         (mode,) = fetch_all("PRAGMA journal_mode")[0]
         if mode == "wal":
@@ -79,7 +82,7 @@ def migrations() -> Verdict:
 
 
 def standings() -> Verdict:
-    """Derive every payment's status from its facts again and compare the result with the stored row."""
+    """Check that every payment's stored status and amounts match its facts, by deriving them from the facts again."""
     payments = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
     shown = tqdm(payments.iterator(BATCH_SIZE), "standings", payments.count(), leave=False, disable=None)
     wrong = [
@@ -98,7 +101,7 @@ def standings() -> Verdict:
 
 
 def matches_facts(payment: Payment) -> bool:
-    """Return whether the payment's stored status and amounts are what its facts derive to."""
+    """Return whether the payment's stored status and amounts equal those that `derive` returns for its facts."""
     derived = derive([fact.value for fact in payment.facts.all()], payment.terms)
     return replace(derived, method=payment.method) == payment.standing
 
@@ -115,7 +118,7 @@ def reload_locked(payment: Payment) -> Payment:
 
 
 def history() -> Verdict:
-    """Check that each payment has as many status changes as its version says."""
+    """Check that each payment has as many status changes (timeline entries) as its `version` says."""
     torn = (
         Payment.objects.annotate(moves=Count("changes")).exclude(moves=F("version")).values_list("public_id", flat=True)
     )
@@ -129,7 +132,7 @@ def history() -> Verdict:
 
 
 def feeds() -> Verdict:
-    """Check that each feed's entries are numbered without gaps up to its head, because pages rely on it."""
+    """Check that the numbers of each feed's entries have no gaps, because open pages wait for a missing number."""
     gapped = list(_audiences_with_gaps())
     if gapped:
         return error(

@@ -1,4 +1,4 @@
-"""Checks that live delivery, the channel layer, the webhook and the socket answer. They write nothing."""
+"""Checks that live delivery, the channel layer, the webhook and the WebSocket work. The checks store nothing."""
 
 import asyncio
 import hashlib
@@ -24,12 +24,15 @@ from .finding import Verdict, error, ok, warning
 TIMEOUT = 5  # seconds
 SLOW = 0.5  # seconds; Stripe waits much longer, but people watch the page for the result
 SIGNED_OUT = 4401  # the socket's close code for a visitor who is not signed in
-MAX_LOST_PROBES = 3  # in a row
+MAX_LOST_PROBES = 3  # test messages of the hub that may be lost in a row
 TAIL_LIMIT = 5 * hub.TAIL  # seconds since the database last answered the hub, after which open pages are stale
 
 
 def live() -> Verdict:
-    """Check the hub of this process: whether the database, the channel layer and its own probes reach it."""
+    """Check the hub of this process, which sends changes to open pages.
+
+    The hub has to get answers from the database, hints from other processes, and its own test messages.
+    """
     hubs = hub.running()
     pages = sum(len(each.sockets()) for each in hubs)
     if any(time.monotonic() - each.tailed_at > TAIL_LIMIT for each in hubs):
@@ -53,7 +56,7 @@ def live() -> Verdict:
 
 
 def channel_layer() -> Verdict:
-    """Send a message through the channel layer and receive it, on a new connection."""
+    """Check that a message sent through the channel layer, on a new connection, comes back."""
     layer = channel_layers.make_backend("default")
     if isinstance(layer, InMemoryChannelLayer):
         return ok(_("The channel layer is in this process’s memory, which is right for a single process."))
@@ -71,7 +74,10 @@ def channel_layer() -> Verdict:
 
 
 async def _round_trip(layer: Any) -> None:
-    """Send one message and receive it. Raises TimeoutError, and any error of the layer's library."""
+    """Send a message through the channel layer and receive it.
+
+    Raises TimeoutError if that takes longer than TIMEOUT, and any error of the layer's library.
+    """
     async with asyncio.timeout(TIMEOUT):
         channel = await layer.new_channel()
         await layer.send(channel, {"type": "doctor"})
@@ -80,7 +86,7 @@ async def _round_trip(layer: Any) -> None:
 
 
 def webhook() -> Verdict:
-    """Post an unsigned event, which must be refused and not stored, and a signed one, which must be accepted."""
+    """Check that the webhook refuses an unsigned event without storing it, accepts a signed one, and answers fast."""
     event_id = f"evt_doctor{uuid.uuid4().hex}"
     unsigned = json.dumps({"id": event_id, "object": "event", "type": "ping", "created": 0, "livemode": False})
     ping = json.dumps({"id": event_id, "object": "v2.core.event"})  # the site never stores events of this kind
@@ -112,7 +118,10 @@ def webhook() -> Verdict:
 
 
 def _post(url: str, body: str, secret: str) -> tuple[int, float]:
-    """Post `body`, signed if there is a secret; return status and seconds. Raises OSError if nothing answers."""
+    """Post `body`, signed with `secret` unless that is ""; return the HTTP status and how many seconds it took.
+
+    Raises OSError if nothing answers.
+    """
     stamp = int(time.time())
     signature = hmac.new(secret.encode(), f"{stamp}.{body}".encode(), hashlib.sha256).hexdigest()
     headers = {"Content-Type": "application/json"} | (
@@ -129,7 +138,7 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
 
 
 def socket() -> Verdict:
-    """Open a socket at SITE_URL as a browser does, because a proxy that blocks upgrades leaves pages to polling."""
+    """Check that a WebSocket opens at SITE_URL as from a browser; pages have to poll if a proxy blocks it."""
     url = f"{settings.SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
     fix = _(
         "Make the proxy pass WebSocket upgrades for /ws/ with their Origin header unchanged; deploy/ has an example."

@@ -1,4 +1,4 @@
-"""Checks of events, refunds and copies that Stripe sent or owes us and that no payment shows yet."""
+"""Checks for work about Stripe that failed or is late: events, refunds, the sweep and dj-stripe's copies."""
 
 import datetime
 
@@ -12,13 +12,13 @@ from ..models import EventReceipt, Payment
 from .finding import Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome
-GRACE = datetime.timedelta(minutes=15)  # a worker that runs is never further behind
+GRACE = datetime.timedelta(minutes=15)  # a running worker is never further behind than this
 DEBIT_OVERDUE = sweep.STUCK_AFTER + datetime.timedelta(days=1)
 RECENT = datetime.timedelta(days=1)
 
 
 def failed() -> Verdict:
-    """Report events that failed, that a crash left without an outcome, or that were given up."""
+    """Report events that failed, that a crash interrupted, or that were given up because their payment is unknown."""
     what, fix = [], []
     if seen := _count_and_age(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
         what.append(
@@ -40,7 +40,7 @@ def failed() -> Verdict:
 
 
 def quarantined() -> Verdict:
-    """Report events whose object lacks a field that Stripe always sends."""
+    """Report events that were set aside because the site could not read the Stripe object in them."""
     if not (seen := _count_and_age(EventReceipt.objects.filter(outcome=Outcome.QUARANTINED))):
         return ok(_("Every event was understood."))
     return warning(
@@ -53,7 +53,7 @@ def quarantined() -> Verdict:
 
 
 def waiting() -> Verdict:
-    """Report refunds and disputes whose payment is still unknown after GRACE."""
+    """Report events that arrived more than GRACE ago and still wait for a payment that isn't known."""
     deferred = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GRACE)
     if not (seen := _count_and_age(deferred)):
         return ok(_("No event is waiting for its payment."))
@@ -90,7 +90,7 @@ def unanswered_refunds() -> Verdict:
 
 
 def sweep_work() -> Verdict:
-    """Report work that `sweep` left undone; it keeps no heartbeat that would show whether it runs."""
+    """Report work that is overdue for `manage.py sweep`, because nothing else shows that the sweep is not running."""
     now = timezone.now()
     pages = sweep.superfluous().filter(updated_at__lt=now - GRACE).count()
     processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
@@ -119,6 +119,6 @@ def mirror_lag() -> Verdict:
 
 
 def _count_and_age(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
-    """Return the number of receipts as `count` and the age of the oldest as `age`, or an empty dict if none match."""
+    """Return the number of receipts as "count" and the age of the oldest, as text, as "age"; {} if there are none."""
     oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
     return {"count": receipts.count(), "age": age(oldest)} if oldest else {}

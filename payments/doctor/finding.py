@@ -1,4 +1,4 @@
-"""What a check returns: a level, a sentence on what it saw, and a sentence on how to repair it."""
+"""What a check returns: a level, a sentence on what the check saw, and a sentence on how to repair the fault."""
 
 import datetime
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ..dashboard.charts import duration_text
 
 
 class Level(IntEnum):
-    """How bad a finding is; payments_doctor exits with the highest level found."""
+    """How bad a finding is. The exit code of `manage.py payments_doctor` is the highest level that it found."""
 
     OK = 0
     WARNING = 1
@@ -19,7 +19,7 @@ class Level(IntEnum):
 
 
 class Verdict(NamedTuple):
-    """A check's result; `what` and `fix` are in the active language."""
+    """A check's result: its level, what the check saw, and how to repair it; both texts are in the active language."""
 
     level: Level
     what: str
@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A verdict with the name of the check that gave it."""
+    """A verdict together with the name of the check that returned it."""
 
     name: str
     level: Level
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 def age(since: datetime.datetime) -> str:
-    """Return the time that has passed since `since`, as text."""
+    """Return how long ago `since` was, as text in the active language, such as "3 hr"."""
     return duration_text((timezone.now() - since).total_seconds())
 
 

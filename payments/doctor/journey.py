@@ -1,4 +1,4 @@
-"""The steps of one payment's changes from Stripe to the patient's page, and why a change has not arrived."""
+"""Shows when a payment's changes passed each step from Stripe to the patient's page, or why they didn't."""
 
 import datetime
 from collections.abc import Iterator
@@ -23,7 +23,10 @@ QUIET_LIMIT = datetime.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a journey: its time and the seconds since the step before, or the reason why it has no time."""
+    """One step of a journey, such as "Received".
+
+    `at` is when it happened and `took` the seconds since the step before; if `at` is None, `reason` says why.
+    """
 
     name: str
     at: datetime.datetime | None
@@ -33,14 +36,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """A status change and the steps by which it reached the patient."""
+    """One status change, with the steps that it takes from Stripe to the patient's page."""
 
     change: StatusChange
     steps: list[Step]
 
 
 def journeys(payment: Payment) -> list[Journey]:
-    """Return the journey of each of the payment's changes, newest first."""
+    """Return one journey for each status change of the payment, newest first."""
     changes = list(payment.changes.select_related("payment", "actor").order_by("-version"))
     found = traces(changes)
     return [Journey(change, list(_steps(change, found[change.pk]))) for change in changes]
@@ -66,7 +69,7 @@ def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
 
 
 def _origin(change: StatusChange) -> str:
-    """Return a sentence on what caused a change that did not come from one of Stripe's events."""
+    """Return a sentence that says what caused the change, for a change that none of Stripe's events reported."""
     if change.source == Source.DESK:
         return _("Recorded at the front desk, without Stripe.")
     if change.source == Source.APPOINTMENT:
@@ -77,7 +80,7 @@ def _origin(change: StatusChange) -> str:
 
 
 def reasons(payment: Payment) -> list[Finding]:
-    """Return the findings that explain why the payment may show an old status, worst first."""
+    """Return findings that may explain why the payment shows an old status, worst first."""
     found = [*_mismatch(payment), *_unapplied_events(payment), *_no_news(payment), _open_pages(payment)]
     return sorted(found, key=lambda finding: -finding.level)
 
@@ -117,7 +120,10 @@ def _no_news(payment: Payment) -> Iterator[Finding]:
 
 
 def _open_pages(payment: Payment) -> Finding:
-    """Count the patient's pages connected to this process; other processes know only their own."""
+    """Return a finding with the number of the patient's pages that are connected to this process.
+
+    Pages connected to other processes are not known here.
+    """
     audience = patient_audience(payment.appointment.patient_id)
     sockets = [socket for each in hub.running() for socket in each.sockets() if socket.session.audience == audience]
     if not sockets:

@@ -54,7 +54,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def disk() -> Verdict:
-    """Check the disk that holds the SQLite file, or the site's folder if the database is a server."""
+    """Check the free space and inodes of the disk that holds the SQLite file or, with PostgreSQL, the site's folder."""
     database = Path(settings.DATABASES["default"]["NAME"] or ".")
     folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else settings.BASE_DIR
     free = shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""Checks of Stripe's side: account, webhook endpoint, clock and events. They only read."""
+"""Checks that ask Stripe about the account, the webhook endpoint, the time and recent events, and change nothing."""
 
 import time
 from urllib.parse import urlsplit
@@ -13,14 +13,14 @@ from ..gateway.retrieve import PAGE, events_since
 from ..models import EventReceipt
 from .finding import Check, Verdict, error, ok, warning
 
-COMPARED_SECONDS = 48 * 60 * 60  # age of the oldest event that is compared
+COMPARED_SECONDS = 48 * 60 * 60  # how far back events are compared
 DELIVERY_SECONDS = 60  # a younger event may still be on its way
 CLOCK_WARNING, CLOCK_ERROR = 30, 240  # seconds; beyond 300 every webhook's signature is refused
 KEY_ERRORS = ("PermissionError", "AuthenticationError")
 
 
 def reports_stripe_errors(check: Check) -> Check:
-    """Decorate a check that calls Stripe: when Stripe is unreachable or refuses, that is the verdict."""
+    """Decorate a check that calls Stripe: if Stripe doesn't answer or refuses, the check returns an error verdict."""
 
     def decorated() -> Verdict:
         try:
@@ -63,7 +63,7 @@ def account() -> Verdict:
 
 @reports_stripe_errors
 def endpoint() -> Verdict:
-    """Check that a webhook endpoint with this site's URL exists at Stripe, is enabled and sends every type we read."""
+    """Check that Stripe has an enabled webhook endpoint for this site that sends every event type the site reads."""
     page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
     ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
     if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
@@ -106,7 +106,7 @@ def clock() -> Verdict:
 
 @reports_stripe_errors
 def missed_events() -> Verdict:
-    """Report events of the last 48 hours that Stripe lists and this site has no receipt of."""
+    """Report events of the last 48 hours that Stripe lists but that never arrived here."""
     now = int(time.time())
     theirs = [event for event in events_since(now - COMPARED_SECONDS) if event["created"] < now - DELIVERY_SECONDS]
     ids = [event["id"] for event in theirs if event["livemode"] == settings.STRIPE_LIVE_MODE]

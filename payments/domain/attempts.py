@@ -1,4 +1,4 @@
-"""Groups facts by attempt at paying.
+"""Groups a payment's facts (domain/facts.py) by attempt at paying.
 
 An attempt is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
 """
@@ -13,7 +13,7 @@ from .precedence import precedence
 
 
 class AttemptState(StrEnum):
-    """How an attempt goes, or how it ended."""
+    """How far an attempt has come, or how it ended."""
 
     IDLE = "idle"
     OPEN = "open"
@@ -27,12 +27,12 @@ class AttemptState(StrEnum):
 
 @dataclass(slots=True)
 class Attempt:
-    """The facts of one attempt at paying. Amounts are minor units of `currency`."""
+    """One attempt at paying, made of the facts about it. Amounts are in minor units of `currency`."""
 
     facts: list[StripeFact] = field(default_factory=list)
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
-        """Return the attempt's facts of this kind, in one of these states if any are given."""
+        """Return the attempt's facts of this kind; if `states` are given, only facts whose status is one of them."""
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
     @property
@@ -40,9 +40,9 @@ class Attempt:
         return next((fact.currency for fact in self.payments() if fact.currency), "")
 
     def payments(self) -> list[StripeFact]:
-        """Return the best evidence of money received: a desk payment, charges, the PaymentIntent or the session.
+        """Return the facts that best prove what was received: desk payments, else charges, PaymentIntent or session.
 
-        With none of them known, refunds prove that at least their amount was received.
+        If there is none of these, return the refunds, which prove that at least their amount was received.
         """
         return (
             self.of(Kind.OFFLINE)
@@ -58,7 +58,10 @@ class Attempt:
 
     @property
     def refunded(self) -> int:
-        """Return the sum of succeeded refunds; while no refund is known, of what the charges say was refunded."""
+        """Return how much was refunded: the sum of succeeded refunds, but never more than was received.
+
+        As long as no refund is known, the charges say how much was refunded.
+        """
         total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
         if not self.refunds:
             total = sum(charge.amount_refunded for charge in self.of(Kind.CHARGE, "succeeded"))
@@ -66,7 +69,7 @@ class Attempt:
 
     @property
     def refunds(self) -> list[StripeFact]:
-        """Return Stripe's refunds, and our requests for a refund that Stripe hasn't answered yet."""
+        """Return the facts about Stripe's refunds, and about our refund requests that Stripe hasn't answered yet."""
         answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
 
@@ -76,20 +79,20 @@ class Attempt:
 
     @property
     def refund_failed(self) -> bool:
-        """Return whether a refund failed and no later one was made."""
+        """Return whether a refund failed and no refund created later is pending or has succeeded."""
         failed = max((fact.created for fact in self.of(Kind.REFUND, "failed")), default=None)
         retried = self.of(Kind.REFUND, "pending", "requires_action", "succeeded")
         return failed is not None and not any(fact.created > failed for fact in retried)
 
     @property
     def method(self) -> str:
-        """Return the desk `Method` or Stripe's payment method type; call it on paid attempts only."""
+        """Return the desk `Method` or Stripe's payment method type; raises IndexError if nothing was received."""
         best = self.payments()[0]
         return best.status if best.kind == Kind.OFFLINE else str(best.details.get("method", ""))
 
     @property
     def failure_code(self) -> str:
-        """Return Stripe's code of the last failure, or "" if the PaymentIntent moved on since."""
+        """Return Stripe's code of the last failure, or "" if nothing failed or the PaymentIntent has moved on since."""
         intents = self.of(Kind.INTENT)
         failing = intents if intents else self.of(Kind.CHARGE, "failed")
         return str(failing[-1].details.get("failure_code", "")) if failing else ""
@@ -121,7 +124,7 @@ SESSION_STATES = {
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Return attempts, the oldest first. Disputes and observations belong to none."""
+    """Group facts into attempts, oldest attempt first, leaving out disputes and observations."""
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}
@@ -136,6 +139,9 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
 
 
 def _started(attempt: Attempt) -> tuple[int, str, str]:
-    """Return a sort key: when the attempt started, then its number, because Stripe's clock has no fractions."""
+    """Return a sort key: the Unix time at which the attempt started, then its number.
+
+    The number decides between attempts that started within one second, because Stripe's clock has no fractions.
+    """
     first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
     return first.created or first.as_of, first.attempt.zfill(8), first.stripe_id

@@ -14,7 +14,7 @@ class Kind(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
     DISPUTE = "dispute"
-    OFFLINE = "offline"  # taken at the desk; its status is a `Method`
+    OFFLINE = "offline"  # a payment at the desk; the fact's status is a `Method`
     OBSERVATION = (
         "observation"  # what this site found itself: a bank debit that is overdue, a refund that waits for approval
     )
@@ -22,7 +22,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """The state of one Stripe object at `as_of` (Unix seconds). Amounts are minor units of `currency`."""
+    """The state of one Stripe object, desk payment or observation at `as_of`. Amounts are minor units of `currency`.
+
+    `as_of` and `created` are Unix seconds.
+    """
 
     kind: Kind
     stripe_id: str
@@ -41,5 +44,5 @@ class StripeFact:
 
     @property
     def link(self) -> str:
-        """Return the Stripe id that the objects of one attempt share, or "" if none is known."""
+        """Return the Stripe id that links an attempt's objects (PaymentIntent, else charge), or "" if unknown."""
         return self.payment_intent_id or self.charge_id

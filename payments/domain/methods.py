@@ -1,11 +1,11 @@
-"""How money was paid: the desk's own methods, and the labels of those that Stripe offers."""
+"""Payment methods: the front desk's own, and labels for the payment method types of Stripe."""
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 
 class Method(TextChoices):
-    """A way to pay at the desk. To offer another one, add its line here and translate its label."""
+    """A payment method of the front desk. To offer another method, add a line here and translate its label."""
 
     CASH = "cash", _("Cash")
     TERMINAL = "terminal", _("Card terminal")
@@ -24,7 +24,7 @@ STRIPE_LABELS = {
 
 
 def method_label(method: str) -> str:
-    """Return the translated label of a desk method or of a Stripe payment method type; "" for ""."""
+    """Return the label of a desk method or Stripe payment method type in the active language; "" for ""."""
     if method in Method.values:
         return str(Method(method).label)
     return str(STRIPE_LABELS.get(method, method.replace("_", " ")))

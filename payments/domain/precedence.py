@@ -1,7 +1,7 @@
-"""Which of two facts about one Stripe object wins, so that a late event changes nothing.
+"""Decides which of two facts about one Stripe object wins, so that an event that arrives late changes nothing.
 
-`merge` keeps the fact with the greater `precedence`. It is commutative, associative and idempotent, so the order in
-which events arrive never matters.
+`merge` keeps the fact with the greater `precedence`. Merging is commutative, associative and idempotent, so the order
+in which events arrive never matters.
 """
 
 from dataclasses import replace
@@ -10,11 +10,11 @@ from typing import Any
 from .facts import Kind, StripeFact
 from .methods import Method
 
-# A state in a later tuple wins. Within one tuple the newer fact wins, and within one second, the finest that Stripe's
-# clock has, the state that stands later.
+# A state in a later tuple wins. Between states of one tuple the newer fact wins. If both facts are of one second
+# (Stripe's clock has no fractions), the state that stands later in the tuple wins.
 RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.SESSION: (("open",), ("expired",), ("processing",), ("failed",), ("paid", "no_payment_required")),
-    # An intent moves back and forth until it succeeds or is canceled, so only time decides before that.
+    # Until an intent succeeds or is canceled, it moves back and forth, so that only its time decides.
     Kind.INTENT: (("idle", "requires_action", "processing", "failed"), ("canceled",), ("succeeded",)),
     Kind.CHARGE: (("pending",), ("failed",), ("succeeded",)),
     # A succeeded refund can still fail, days later.
@@ -34,13 +34,16 @@ RANK_OF = {
 
 
 def precedence(fact: StripeFact) -> tuple[Any, ...]:
-    """Return the key that orders facts about one object; the greatest wins."""
+    """Return a sort key for facts about one object; the fact with the greatest key wins."""
     rank, position = RANK_OF[fact.kind][fact.status]
     return rank, fact.as_of, position, fact.amount, fact.amount_refunded, repr(sorted(fact.details.items()))
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts about one object; `merge(a, b) == merge(b, a)`."""
+    """Merge two facts about one object: keep the fact with the greater precedence, and return it completed.
+
+    It gets the earlier `created` of both, and the links that only the other fact has. `merge(a, b) == merge(b, a)`.
+    """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")
     return replace(

@@ -1,7 +1,7 @@
-"""A payment's status as a pure function of its facts: `derive` reads no models, no clock, no files.
+"""Derives a payment's status from its facts. `derive` is a pure function: it reads no models, clock or files.
 
-It is the whole truth table: the first matching row gives the status. What a person has to look at stands beside the
-status, as reviews, and never replaces it.
+`_status` holds the whole truth table: the first row whose condition holds gives the status. What a person has to look
+at is returned beside the status, as `reviews`, and never replaces the status.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,10 @@ class Review(TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is due for a payment. Amounts are minor units of `currency`; `earlier_amounts` are its former prices."""
+    """What a payment is due for: `amount` in minor units of `currency`, and its former prices as `earlier_amounts`.
+
+    `slot_lost` is whether the appointment was canceled and another patient has its time.
+    """
 
     amount: int
     currency: str
@@ -56,7 +59,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """A payment's sums, in minor units of the terms' currency. `lost` went to the payer's bank in disputes."""
+    """A payment's sums, in minor units of its currency. `lost` is what disputes took from the clinic."""
 
     received: int = 0
     refunded: int = 0
@@ -66,16 +69,16 @@ class Amounts:
 
     @property
     def kept(self) -> int:
-        """Return what is left of the money received."""
+        """Return how much of the money received the clinic still has, after refunds and lost disputes."""
         return self.received - self.refunded - self.lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing(Amounts):
-    """All that `derive` finds out about a payment."""
+    """Everything that `derive` finds out about a payment: its sums, its status and what a person has to look at."""
 
     status: PaymentStatus
-    attempt: str = ""  # how the open attempt goes: "", "requires_action" or "failed"
+    attempt: str = ""  # state of an open Checkout: "requires_action", "failed" (the patient may try again) or ""
     failure_code: str = ""  # Stripe's decline or error code of the last failed attempt
     method: str = ""  # a desk `Method` or Stripe's payment method type
     dispute_due_by: int | None = None  # Unix seconds
@@ -83,12 +86,12 @@ class Standing(Amounts):
 
 
 DISPUTE_OPEN = ("needs_response", "under_review")
-FAILING = (PaymentStatus.FAILED, PaymentStatus.CHECKOUT_OPEN, PaymentStatus.EXPIRED)  # may have a failure code
+FAILING = (PaymentStatus.FAILED, PaymentStatus.CHECKOUT_OPEN, PaymentStatus.EXPIRED)  # these may have a failure code
 DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return the standing that these facts give; their order doesn't matter."""
+    """Return the standing of a payment with these facts and terms. The order of the facts doesn't matter."""
     facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
     attempts = attempts_of(facts)
     counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]

@@ -1,4 +1,4 @@
-"""Compose the e-mails about payments, in the patient's language."""
+"""Composes the e-mails about payments, each in its patient's language."""
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -14,7 +14,7 @@ from ..models import Correspondent, Email
 
 Kind = Email.Kind
 
-# A locked phone shows the subject, so it holds only the topic and the appointment's random reference.
+# A locked phone shows the subject, so a subject holds only the topic and the appointment's random reference.
 SUBJECTS = {
     Kind.RECEIPT: _("Your receipt"),
     Kind.REFUND: _("Your refund"),
@@ -30,12 +30,15 @@ WORDS = {
 
 
 def remember_language(user: AbstractUser, language: str) -> None:
-    """Store the language of the page on which the user last paid."""
+    """Store `language`, that of the page on which the user pays, for later e-mails to the user."""
     Correspondent.objects.update_or_create(user_id=user.pk, defaults={"language": language})
 
 
 def language_of(user: AbstractUser) -> str:
-    """Return the language to write to `user` in: the preferred one, else that of the page on which they last paid."""
+    """Return the language for e-mails to `user`: the preferred one, else that of the page on which they last paid.
+
+    If neither is known, return the site's default language.
+    """
     if preferred := getattr(user, "preferred_language", ""):
         return str(preferred)
     found = Correspondent.objects.filter(user=user.pk).values_list("language", flat=True).first()
@@ -43,7 +46,10 @@ def language_of(user: AbstractUser) -> str:
 
 
 def message_of(email: Email, connection: object = None) -> EmailMultiAlternatives:
-    """Return the message to send. It names no patient, practitioner or service, because others may read it."""
+    """Return the message to send for `email`, in the patient's language.
+
+    The message names no patient, practitioner or service, because other people may read it.
+    """
     change, payment = email.change, email.change.payment
     patient = payment.appointment.patient
     paid = email.kind != Kind.DEBIT_FAILED
@@ -80,6 +86,6 @@ def _reference(email: Email) -> str:
 
 
 def _message_id(email: Email) -> str:
-    """Return a Message-ID that stays the same at every retry, so that mail programs show one message."""
+    """Return a Message-ID that doesn't change between retries, so that mail programs show a repeated e-mail once."""
     host = settings.SITE_URL.split("//")[-1].split(":")[0]
     return f"<{email.change.payment.public_id}.{email.change.version}@{host}>"

@@ -1,7 +1,8 @@
-"""Queue and send receipts and refund notices, in a worker process of their own.
+"""Queues receipts, refund notices and other e-mails about payments, and sends them in a process of its own.
 
 The worker reads the staff feed, to which every committed change of a payment is appended, so that no webhook waits for
-a mail server. Each e-mail is sent once; if the worker dies while sending, it sends again with the same Message-ID.
+a mail server. Each e-mail is sent once. Only if the worker dies while sending, it sends the e-mail again, with an
+unchanged Message-ID.
 """
 
 import datetime
@@ -29,7 +30,7 @@ READER = "emails"
 
 
 def switched_on() -> bool:
-    """Return whether a mail server is configured."""
+    """Return whether the site sends e-mails, which it does once a mail server is configured."""
     return settings.EMAIL_BACKEND != DUMMY
 
 
@@ -40,9 +41,9 @@ def unread() -> QuerySet[FeedEntry]:
 
 
 def queue() -> list[Email]:
-    """Create an Email row for each new change that deserves one, and return the rows.
+    """Create an Email row for each unread change that needs an e-mail, and return these rows.
 
-    Rows are committed with the reader's new position in the feed, so no change gets two.
+    The rows are committed together with the worker's new position in the feed, so that no change gets two e-mails.
     """
     emails: list[Email] = []
     while (batch := _queue_batch()) is not None:
@@ -51,7 +52,7 @@ def queue() -> list[Email]:
 
 
 def _queue_batch() -> list[Email] | None:
-    """Queue e-mails for the next entries of the feed; return None when there is none left to read."""
+    """Queue e-mails for the next BATCH entries of the feed and return them; return None when no entry is left."""
     with transaction.atomic():
         FeedReader.objects.get_or_create(name=READER)
         reader = FeedReader.objects.select_for_update().get(name=READER)
@@ -66,7 +67,10 @@ def _queue_batch() -> list[Email] | None:
 
 
 def email_about(change: StatusChange) -> Email | None:
-    """Return an unsaved e-mail on the change, or None if it needs none, is stale, or the patient has no address."""
+    """Return an unsaved Email about the change, or None if the change needs none.
+
+    A change older than STALE gets no e-mail, and neither does a patient without an address.
+    """
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
     last = StatusChange.objects.filter(payment=change.payment, version=change.version - 1).first()
@@ -80,7 +84,7 @@ def email_about(change: StatusChange) -> Email | None:
 
 
 def send_due() -> tuple[int, int]:
-    """Send the e-mails that are due, over one connection; return how many were sent and how many failed."""
+    """Send the oldest e-mails that are due (BATCH at most); return how many were sent and how many failed."""
     # A patient's address may have been removed since their e-mail was queued.
     Email.objects.unsent().filter(change__payment__appointment__patient__email="").delete()
     due = list(Email.objects.due().select_related("change__payment__appointment__patient")[:BATCH])
@@ -100,7 +104,10 @@ def send_due() -> tuple[int, int]:
 
 
 def _try(email: Email, connection: object, down: str) -> bool:
-    """Send one e-mail and store the result; `down` names the error if the connection could not be opened."""
+    """Send one e-mail, store the result, and return whether it was sent.
+
+    `down` is the name of the error because of which the connection could not be opened, or "".
+    """
     error, hopeless = down, False
     if not down:
         try:
@@ -118,9 +125,9 @@ def _try(email: Email, connection: object, down: str) -> bool:
 
 
 def _is_hopeless(error: Exception) -> bool:
-    """Return whether a retry can't help, because the server refused the address for good or a header is malformed.
+    """Return whether retrying is useless: the server refused all addresses for good, or a header is malformed.
 
-    Replies of 500 and above are permanent: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1
+    Reply codes of 500 and above are permanent: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1
     """
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _said in error.recipients.values())
