@@ -107,7 +107,7 @@ class PaymentConsumer:
             self._hub.leave(self._socket)
 
     def _within_rate(self) -> bool:
-        """Count a message against the page's allowance of PER_MINUTE a minute; return whether it is still allowed."""
+        """Count a message against the allowance of PER_MINUTE a minute; return False once the allowance is used up."""
         now = time.monotonic()
         self._allowance = min(PER_MINUTE, self._allowance + (now - self._allowed_at) * PER_MINUTE / 60) - 1
         self._allowed_at = now

@@ -108,9 +108,9 @@ def board(days: int) -> Board:
 
 
 def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Return the midnights at which the consecutive `dates` begin, and the midnight at which the last date ends.
+    """Return the midnight at which each of the consecutive `dates` begins, and the one at which the last date ends.
 
-    They are in the clinic's time zone.
+    All are datetimes in the clinic's time zone.
     """
     days = [*dates, dates[-1] + datetime.timedelta(days=1)]
     return [timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in days]

@@ -64,5 +64,5 @@ def legs() -> Iterator[Leg]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile of `values` by nearest rank: the smallest value that at least 95 % don't exceed."""
+    """Return the 95th percentile by nearest rank: the smallest of `values` that at least 95 % of them don't exceed."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -71,8 +71,8 @@ def flush() -> None:
 def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[], list[Any]]:
     """Add a query to the batch, and return a function that sends the batch and returns the query's instances.
 
-    Outside `together` the query runs at once. `{columns}` in `sql` is replaced by all columns of the models `of`. The
-    function returns a list of instances or, for several models, a list of tuples with one instance of each model.
+    If there is no batch, the query runs at once. `{columns}` in `sql` is replaced by all columns of the models `of`.
+    The function returns a list of instances or, for several models, a list of tuples with one instance of each model.
     """
     names, plan = _reading(of, connection.vendor)
     answer: list[Any] = []

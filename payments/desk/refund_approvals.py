@@ -62,7 +62,7 @@ def waiting(payment: Payment) -> list[RefundRequest]:
 def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
     """Record that `actor` requests a refund of `amount` minor units.
 
-    A second call with one `key`, as when a form is sent twice, changes nothing.
+    A second call with the same `key`, as when a form is sent twice, changes nothing.
     """
     fact = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
     ledger.record([fact], Cause(Source.REFUND, actor=actor))
@@ -89,7 +89,7 @@ def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Close the refund request `key` without a refund. The requester may call this too, to withdraw the request."""
+    """Close the refund request `key` without a refund. `actor` may be the requester, who then withdraws the request."""
     with transaction.atomic():
         _, waiting_request = _locked(payment, key)
         if waiting_request is not None:

@@ -1,4 +1,4 @@
-"""Checks for work about Stripe that failed or is late: events, refunds, the sweep and dj-stripe's copies."""
+"""Checks that find late or failed work: Stripe's events, refunds, `manage.py sweep`, and dj-stripe's copies."""
 
 import datetime
 

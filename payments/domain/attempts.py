@@ -58,7 +58,7 @@ class Attempt:
 
     @property
     def refunded(self) -> int:
-        """Return how much was refunded: the sum of succeeded refunds, but never more than was received.
+        """Return how much was refunded, in minor units: the sum of succeeded refunds, but at most what was received.
 
         As long as no refund is known, the charges say how much was refunded.
         """

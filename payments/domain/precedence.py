@@ -40,9 +40,9 @@ def precedence(fact: StripeFact) -> tuple[Any, ...]:
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts about one object: keep the fact with the greater precedence, and return it completed.
+    """Merge two facts about one object, whatever their order: return the fact with the greater precedence, completed.
 
-    It gets the earlier `created` of both, and the links that only the other fact has. `merge(a, b) == merge(b, a)`.
+    The result has the earlier `created` of both facts, and also the links that only the other fact has.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")

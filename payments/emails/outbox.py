@@ -104,9 +104,9 @@ def send_due() -> tuple[int, int]:
 
 
 def _try(email: Email, connection: object, down: str) -> bool:
-    """Send one e-mail, store the result, and return whether it was sent.
+    """Send one e-mail, store the result, and return whether the e-mail was sent.
 
-    `down` is the name of the error because of which the connection could not be opened, or "".
+    `down` is the name of the error with which opening the connection failed, or "" if the connection is open.
     """
     error, hopeless = down, False
     if not down:
