@@ -1,4 +1,4 @@
-"""The sentences that tell patients and staff where a payment stands and what changed."""
+"""The texts that tell patients and staff what a payment's status means and what changed."""
 
 import datetime
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ ATTEMPT_FAILED = DECLINES["card_declined"]
 
 
 def explain(payment: Payment, *, to_staff: bool) -> str:
-    """Return one or two sentences on where the payment stands, in the active language, for staff or its patient."""
+    """Return one or two sentences about the payment's status, in the active language, for staff or for the patient."""
     words = (TO_STAFF if to_staff else TO_PATIENT)[payment.status]
     if to_staff and payment.amount_overpaid:
         words = OVERPAID
@@ -93,7 +93,7 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
 
 
 def _about_the_attempt(payment: Payment) -> Promise | None:
-    """Return a sentence on an attempt that failed or that the bank asks to confirm; None for other attempts."""
+    """Return a sentence about the last attempt to pay if it failed or the bank wants it confirmed, else None."""
     if payment.attempt == "requires_action":
         return REQUIRES_ACTION
     if payment.failure_code and payment.status != Status.EXPIRED:
@@ -101,7 +101,7 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
     return None
 
 
-# The amount that is shown with a change to this status, as a field of `StatusChange.standing`.
+# For each status, the key in `StatusChange.standing` of the amount to show when a payment reaches that status.
 AMOUNT_OF = {
     Status.PAID: "received",
     Status.UNDERPAID: "received",
@@ -113,7 +113,7 @@ AMOUNT_OF = {
 
 
 def describe(change: StatusChange, *, to_staff: bool) -> str:
-    """Return what the change was, such as "Paid · €50.00"; only staff also read what there is to review."""
+    """Return the change as text, such as "Paid · €50.00"; for staff add the reasons to review the payment."""
     standing, status = change.standing, Status(change.to_status)
     parts = [str(status.label)] if change.moved else []
     parts += _booking(change) if change.booking else [] if parts else [_detail(change, to_staff=to_staff)]
@@ -126,7 +126,10 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
 
 
 def _booking(change: StatusChange) -> list[str]:
-    """Return what changed about the appointment, as phrases; "booked" and the price for a new one."""
+    """Return phrases for what changed about the appointment, such as "Practitioner changed".
+
+    For a new appointment they are "Appointment booked" and its price.
+    """
     news = change.booking
     if change.version == 1:  # a payment's first change is the booking of its appointment
         return [gettext("Appointment booked"), format_amount(*news["price"])]
@@ -144,7 +147,7 @@ def _booking(change: StatusChange) -> list[str]:
 
 
 def _detail(change: StatusChange, *, to_staff: bool) -> str:
-    """Return what a change says that left the status as it was."""
+    """Return the text for a change that left the payment's status as it was, such as a declined attempt."""
     attempt = change.standing["attempt"]
     if attempt == "failed" and to_staff:
         return gettext("A payment attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}

@@ -27,7 +27,7 @@ for problem in debug_in_public(None):  # because a server starts without running
 sockets = CookieMiddleware(
     URLRouter(
         [
-            path("ws/payments/", payment_socket),  # type: ignore[arg-type]  # Django's stubs know views alone
+            path("ws/payments/", payment_socket),  # type: ignore[arg-type]  # Django's stubs allow only views here
             re_path(r"", WebsocketDenier.as_asgi()),
         ]
     )
@@ -35,9 +35,9 @@ sockets = CookieMiddleware(
 
 
 async def same_origin(scope: Any, receive: Any, send: Any) -> None:
-    """Answer 403 to a WebSocket handshake unless its only Origin header is SITE_URL.
+    """Pass a WebSocket handshake on if its one Origin header equals SITE_URL, else answer 403.
 
-    Channels' OriginValidator would accept several Origin headers, reading the last, and raise on malformed ones.
+    Channels' OriginValidator would read only the last of several Origin headers, and raise on a malformed header.
     """
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     ours = origins == [settings.SITE_URL.encode()]
@@ -49,9 +49,9 @@ router = ProtocolTypeRouter({"http": webhook_app(django_application), "websocket
 
 @functools.cache
 def make_collections_rare() -> None:
-    """Keep what is loaded so far out of garbage collection, and run full collections less often.
+    """Exclude the objects loaded so far from garbage collection, and run full collections less often.
 
-    A full collection pauses the process: 0.2 s with 2,000 sockets, to free a few hundred objects.
+    With 2,000 sockets, a full collection stops the process for 0.2 s and frees only a few hundred objects.
     """
     gc.collect()
     gc.freeze()
@@ -59,6 +59,6 @@ def make_collections_rare() -> None:
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Serve one request or socket."""
-    make_collections_rare()  # at the first one, because daphne sends no lifespan event
+    """Serve one HTTP request or WebSocket; this is the callable that the ASGI server runs."""
+    make_collections_rare()  # done once, at the first call, because daphne sends no lifespan event
     await router(scope, receive, send)

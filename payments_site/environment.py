@@ -1,4 +1,4 @@
-"""Read settings from environment variables, and refuse values that can't be understood instead of guessing."""
+"""A reader of settings in environment variables, which refuses malformed values instead of guessing."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,31 +10,34 @@ TRUE, FALSE = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
 
 
 class Environment(environ.Env):  # type: ignore[misc]
-    """django-environ's reader, except that a wrong value raises ImproperlyConfigured with the variable's name."""
+    """django-environ's Env with stricter readers, which raise ImproperlyConfigured and name the wrong variable."""
 
     def switch(self, name: str, default: bool) -> bool:
-        """Return whether the variable is on; `default` when it is unset or empty."""
+        """Return True for 1, true, on or yes, False for 0, false, off or no; `default` if `name` is unset or empty."""
         word = self.str(name, "").strip().lower()
         if word and word not in TRUE + FALSE:
             raise ImproperlyConfigured(f"{name} is {word!r}. Set it to 1 or 0.")
         return word in TRUE if word else default
 
     def number(self, name: str, default: int) -> int:
-        """Return the variable's whole number, 0 or more; `default` when it is unset or empty."""
+        """Return the variable as a whole number, 0 or more; `default` if `name` is unset or empty."""
         word = self.str(name, "").strip()
         if word and not (word.isascii() and word.isdigit()):
             raise ImproperlyConfigured(f"{name} is {word!r}. Set it to a whole number.")
         return int(word) if word else default
 
     def choice(self, name: str, options: Collection[str], default: str) -> str:
-        """Return the variable's value, which has to be one of `options`; `default` when it is unset or empty."""
+        """Return the variable's value, which has to be one of `options`; `default` if `name` is unset or empty."""
         word = str(self.str(name, "") or default)
         if word not in options:
             raise ImproperlyConfigured(f"{name} is {word!r}. Set it to {' or '.join(options)}.")
         return word
 
     def amounts(self, name: str, default: str) -> dict[str, int]:
-        """Return amounts in minor units by currency, read from a value such as `eur=10000,chf=10000`."""
+        """Return a mapping of currencies to minor units, read from a value such as `eur=10000,chf=10000`.
+
+        `default`, used if `name` is unset, is a text of that form.
+        """
         amounts = {}
         for pair in filter(None, self.str(name, default).replace(" ", "").split(",")):
             currency, _, amount = pair.partition("=")
@@ -44,5 +47,5 @@ class Environment(environ.Env):  # type: ignore[misc]
         return amounts
 
     def mail_server(self, name: str) -> dict[str, Any]:
-        """Return Django's EMAIL_ settings for the variable's URL; unset or empty sends nothing."""
+        """Return Django's EMAIL_* settings for the URL in the variable. If it is unset or empty, no e-mail is sent."""
         return dict(self.email_url_config(self.str(name, "") or "dummymail://"))

@@ -1,4 +1,4 @@
-"""Bound every wait for PostgreSQL, so that a server that hangs never blocks a request for long."""
+"""Time-outs for PostgreSQL connections, so that a server that hangs never blocks a request for long."""
 
 from typing import Any, TypeVar
 
@@ -13,9 +13,9 @@ SILENCE = 7.0  # seconds: longer than the server's own time-outs, so that their 
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Raise OperationalError when the server has sent nothing for SILENCE seconds.
+    """A connection that raises OperationalError when the server has sent nothing for SILENCE seconds.
 
-    A frozen server keeps none of its own time-outs, and its kernel still answers TCP's probes.
+    Nothing else notices a frozen server: it doesn't apply its own time-outs, but its kernel answers TCP keepalives.
     """
 
     def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
@@ -23,12 +23,15 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, SILENCE if timeout is None else timeout)
         except psycopg.OperationalError:
             if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()  # a late answer would be taken for the next statement's
+                self.close()  # otherwise the next statement would take the late answer for its own
             raise
 
 
 def options(pool_size: int, *, bounded: bool) -> dict[str, Any]:
-    """Return Django's OPTIONS with a pool of `pool_size` connections; unless `bounded`, statements take any time."""
+    """Return the OPTIONS of a Django database with a pool of at most `pool_size` connections.
+
+    With `bounded`, statements have time-outs; without it they may take any time.
+    """
     pool: dict[str, Any] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "reconnect_timeout": 10}
     if not bounded:
         return {"pool": pool, "connect_timeout": 3}

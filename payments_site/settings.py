@@ -1,4 +1,7 @@
-"""What differs comes from the environment; with DEBUG=1 its defaults suit a laptop. README.md lists the variables."""
+"""Django's settings. Environment variables, listed in README.md, set what depends on the machine.
+
+With DEBUG=1, their defaults suit a laptop.
+"""
 
 import logging
 from pathlib import Path
@@ -44,22 +47,22 @@ INSTALLED_APPS = [
     "appointments",
     "payments",  # last, because its groups need the permissions that Django makes for the apps before it
 ]
-MIDDLEWARE = [  # the outermost first; a reason stands beside each whose place matters
+MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives the reason
     "payments.logs.identify_request",  # gives every log line and response the request's id
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",  # answers for static files, which need nothing of what follows
+    "servestatic.middleware.ServeStaticMiddleware",  # early, because static files need nothing of the rest
     "csp.middleware.CSPMiddleware",
-    "payments.middleware.security_headers",  # outside every middleware that may answer by itself, to mark its answer
+    "payments.middleware.security_headers",  # outside all that may respond, to add its headers there
     "payments.middleware.no_store",  # likewise
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "payments.middleware.htmx_sign_in",  # replaces the redirects of all that follows
-    "payments.middleware.live_cursor",  # needs the user; reads its number before all that follows reads payments
+    "payments.middleware.htmx_sign_in",  # replaces the sign-in redirects of all that follows
+    "payments.middleware.live_cursor",  # needs the user; reads the feed's number before later code reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
-    "accounts.middleware.clear_site_data",  # outside the next two, to mark their answers too
+    "accounts.middleware.clear_site_data",  # outside the next two, to add its header to their responses
     "accounts.middleware.note_activity",  # needs the session
     "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
@@ -104,10 +107,10 @@ if env.switch("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from
     OTHERS = ("admin", "auth", "contenttypes", "sessions", "account", "mfa", "djstripe")
     MIGRATION_MODULES = dict.fromkeys((*OURS, *OTHERS))
 
-WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many serve the site; checked, not started
-PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two trials of live delivery in each of them; 0: none
+WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many you start, for `manage.py check` alone
+PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live delivery in a process; 0: none
 
-# Channel layer: in memory within one process, Redis pub/sub between several. It carries hints only.
+# Channel layer: in memory within one process, Redis pub/sub between several. It only announces new feed entries.
 REDIS_URL = env.str("REDIS_URL", "")
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if REDIS_URL:
@@ -131,13 +134,15 @@ USE_TZ = True
 CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")
 CLINIC_ADDRESS = env.str("CLINIC_ADDRESS", "12 allée des Tilleuls, 69006 Lyon")
 
-# Refunds of one payment, in minor units by currency
-FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")  # others: nothing
-REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # above, a second person approves; others: never
+# Refunds of one payment, in minor units by currency. Without a limit for a currency, the front desk can refund nothing
+# in it, and no refund in it needs approval.
+FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")
+REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # a second person approves larger refunds
 
 # Accounts and sign-in
-# Attempts are counted in the database's cache table, see accounts.apps. A full cache drops counters that still count:
-# Django's 300 entries are soon filled with other names; of these, one in a hundred goes.
+# Sign-in attempts are counted in the database's cache table, see accounts.apps. A full cache deletes counters, also
+# those still needed. An attacker soon fills Django's default of 300 entries by trying other names. 100,000 take far
+# longer to fill, and a full table then loses one entry in a hundred.
 COUNTERS = {"MAX_ENTRIES": 100_000, "CULL_FREQUENCY": 100}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache", "OPTIONS": COUNTERS}
@@ -157,27 +162,27 @@ PASSWORD_RESET_TIMEOUT = 60 * 60
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "clinic:home"
 LOGOUT_REDIRECT_URL = "account_login"
-REQUIRE_MFA = env.switch("REQUIRE_MFA", not DEBUG)  # of staff: a second factor, or a passkey
-SESSION_COOKIE_AGE = env.number("SESSION_IDLE_MINUTES", 30) * 60  # without its owner doing anything
+REQUIRE_MFA = env.switch("REQUIRE_MFA", not DEBUG)  # whether staff need a second factor or a passkey
+SESSION_COOKIE_AGE = env.number("SESSION_IDLE_MINUTES", 30) * 60  # seconds after which an idle user is signed out
 SESSION_LONGEST = env.number("SESSION_HOURS", 10) * 60 * 60
 ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
-ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE, and no question about it
+ACCOUNT_SESSION_REMEMBER = True  # keep the session for SESSION_COOKIE_AGE without a “remember me” box
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 5 * 60
-GUESSES = "5/15m/key"  # of a password; a key is a name at an address
+GUESSES = "5/15m/key"  # attempts at a password; `key` is a username together with an IP address
 ACCOUNT_RATE_LIMITS = {"login_failed": f"10/m/ip,{GUESSES}"}
-ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a new password, a second factor added or taken away
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # e-mails about a new password, and an added or removed second factor
 MFA_ADAPTER = "accounts.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_TOLERANCE = 1  # 30 s either way, for clocks that differ
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # http://localhost
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # WebAuthn also works at http://localhost
 
-# E-mail: without EMAIL_URL none is sent.
+# E-mail. Without EMAIL_URL, no e-mail is sent.
 MAIL_SERVER = env.mail_server("EMAIL_URL")
 EMAIL_BACKEND: str = MAIL_SERVER["EMAIL_BACKEND"]
 EMAIL_HOST = MAIL_SERVER["EMAIL_HOST"]
@@ -193,17 +198,17 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"noreply@{SITE_URL.split('//
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-SERVESTATIC_USE_FINDERS = env.switch("STATIC_FROM_SOURCE", DEBUG)  # else from STATIC_ROOT, after collectstatic
+SERVESTATIC_USE_FINDERS = env.switch("STATIC_FROM_SOURCE", DEBUG)  # if off, collectstatic has to fill STATIC_ROOT
 SERVESTATIC_AUTOREFRESH = DEBUG
 
-# Stripe. STRIPE_API_HOST points at a stand-in when it is not Stripe itself.
+# Stripe. STRIPE_API_HOST is the API's address: Stripe's own, or a stand-in's such as the sandbox's.
 STRIPE_LIVE_MODE = env.switch("STRIPE_LIVE_MODE", False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_API_HOST = env.str("STRIPE_API_HOST", "") or "https://api.stripe.com"
 REAL_STRIPE = STRIPE_API_HOST == "https://api.stripe.com"
-SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]  # it warns of any STRIPE_API_HOST, also Stripe's own
+SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]  # W002 warns of any STRIPE_API_HOST, even Stripe's own
 STRIPE_ACCOUNT_ID = env.str("STRIPE_ACCOUNT_ID", "")
-STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=[])  # several while a secret is rotated
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=[])  # more than one while a secret is being replaced
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
 STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY if STRIPE_LIVE_MODE else ""
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
@@ -211,12 +216,13 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 # Security
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_SSL_REDIRECT = HTTPS
-# Stripe counts a redirect as a failure; probes come from inside, without HTTPS.
+# Stripe counts a redirect of a webhook as a failure. Monitoring comes from inside, without HTTPS.
 SECURE_REDIRECT_EXEMPT = [r"^stripe/webhook/", r"^(livez|readyz|metrics)$"]
-METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # without one, /metrics answers this machine alone
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # if empty, /metrics answers only requests from this machine
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-# No other host learns a pay link's token. With no-referrer, forms come with "Origin: null", which CSRF's check refuses.
+# Keeps the token in a pay link's URL from other hosts. "no-referrer" would do so too, but browsers would then send
+# forms with "Origin: null", which Django's CSRF check refuses.
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_ENGINE = "payments_site.session_store"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -235,7 +241,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF, SITE_URL.replace("http", "ws", 1)],
-        "form-action": [SELF, CHECKOUT_ORIGIN],  # browsers apply it to the redirect after the POST as well
+        "form-action": [SELF, CHECKOUT_ORIGIN],  # browsers apply form-action to the redirect after a POST as well
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }

@@ -1,4 +1,4 @@
-"""The site's URLs: each app's own, the admin and the choice of language."""
+"""The site's URLs: those of accounts and payments, the admin, and the view that sets the language."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""A template filter that formats seconds: `{{ leg.median|duration }}`."""
+"""The template filter `duration`, which turns seconds into text such as "12 ms": `{{ leg.median|duration }}`."""
 
 from django import template
 

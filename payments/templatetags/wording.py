@@ -1,4 +1,4 @@
-"""Template tags that put a payment's status and changes into sentences."""
+"""Template tags that describe a payment's status, or one of its changes, in words."""
 
 from django import template
 
@@ -10,11 +10,11 @@ register = template.Library()
 
 @register.simple_tag
 def explain(payment: Payment, audience: str) -> str:
-    """Return a sentence on where the payment stands, for the audience "staff" or "patient"."""
+    """Return one or two sentences about the payment's status; `audience` is "staff" or "patient"."""
     return wording.explain(payment, to_staff=audience == "staff")
 
 
 @register.simple_tag
 def describe(change: StatusChange, audience: str) -> str:
-    """Return the text of a change in the timeline, for the audience "staff" or "patient"."""
+    """Return the text that the timeline shows for this change; `audience` is "staff" or "patient"."""
     return wording.describe(change, to_staff=audience == "staff")

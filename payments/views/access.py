@@ -22,21 +22,24 @@ from ..models.record_view import AGAIN_AFTER
 logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
-READS_A_MINUTE = 120  # payments that one member of staff may open; nobody reads so fast
+READS_A_MINUTE = 120  # different payments that one member of staff may open; no person reads so fast
 
 
 class TooManyReads(SuspiciousOperation):
-    """A member of staff copies records page by page. Answered 429, and logged as django.security.TooManyReads."""
+    """A member of staff opened more payments in a minute than a person can read.
+
+    The response is a 429, and Django logs the exception as django.security.TooManyReads.
+    """
 
 
 class Request(HttpRequest):
-    """The request of a signed-in user."""
+    """An HttpRequest whose `user` is signed in; only type annotations use this class."""
 
     user: AbstractUser  # type: ignore[assignment]
 
 
 def staff_required(view: View) -> View:
-    """Send visitors to sign in, and answer 403 to patients."""
+    """Decorate a view for staff: redirect anonymous visitors to the sign-in page, and answer 403 to patients."""
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -48,14 +51,14 @@ def staff_required(view: View) -> View:
 
 
 def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
-    """Return the payment that this lookup names if the signed-in user may see it, else raise Http404."""
+    """Return the payment that matches `lookup`. Raises Http404 if there is none or the user may not see it."""
     return get_object_or_404(Payment.objects.visible_to(request.user).with_appointment(), **lookup)
 
 
 def open_payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
-    """Return the payment as `payment_or_404` does, and note in the audit log that a member of staff opened it.
+    """Return the payment that matches `lookup`, and note in the audit log if a member of staff opened it.
 
-    Raises Http404, and TooManyReads for a user who opens more payments than anybody reads.
+    Raises Http404 if there is none or the user may not see it, and TooManyReads if the user opens too many a minute.
     """
     payment = payment_or_404(request, **lookup)
     if isinstance(request.user, AbstractUser) and request.user.is_staff:
@@ -65,21 +68,22 @@ def open_payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
 
 
 def note_look(request: HttpRequest, payment: Payment, user: AbstractUser) -> None:
-    """Note in the audit log that this member of staff opened the payment.
+    """Note in the audit log that `user`, a member of staff, opened the payment.
 
-    What an open page fetches by itself, with htmx's header, belongs to the look that was noted when the page was
-    opened. That look is required to exist, because anybody can send the header.
+    Add no entry if the last one is younger than AGAIN_AFTER. For a GET with htmx's header, which an open page sends by
+    itself, look back as far as the longest session to find the entry that was added when the page was opened. Without
+    such an entry add one, because anybody can send the header.
     """
     by_itself = request.method == "GET" and "HX-Request" in request.headers
     within = datetime.timedelta(seconds=settings.SESSION_LONGEST) if by_itself else AGAIN_AFTER
     try:
         RecordView.objects.note(payment, user, within)
-    except DatabaseError:  # a full or read-only database can still be read
+    except DatabaseError:  # staff can still read payments while the database is full or read-only
         logger.exception("record_view_not_noted", extra={"payment_id": str(payment.public_id)})
 
 
 def refuse_copying(user: AbstractUser) -> None:
-    """Raise TooManyReads if this user has opened more than READS_A_MINUTE payments within a minute."""
+    """Raise TooManyReads if `user` has opened more than READS_A_MINUTE payments during the last minute."""
     newest = RecordView.objects.filter(user=user.pk).order_by("-pk").values_list("at", flat=True)
     before = newest[READS_A_MINUTE : READS_A_MINUTE + 1].first()
     if before and before > timezone.now() - datetime.timedelta(minutes=1):

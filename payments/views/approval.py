@@ -22,7 +22,7 @@ from .access import Request, open_payment_or_404, staff_required
 @staff_required
 @proof_required
 def approve_refund(request: Request, reference: str) -> HttpResponseBase:
-    """Show the refunds that wait for approval, and approve or decline the one that was posted."""
+    """Show the payment's refund requests that wait for approval; on POST approve or decline the chosen one."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
@@ -41,7 +41,10 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _approve(request: Request, payment: Payment, wanted: RefundRequest, limit: int) -> None:
-    """Approve `wanted` unless it exceeds `limit`, and say what came of it on the next page."""
+    """Approve the refund request `wanted`, and add a message about the result for the next page.
+
+    Approve nothing if the payment's refunds would then exceed `limit`, in minor units.
+    """
     if wanted.amount > limit - payment.amount_refunded - payment.amount_refund_pending:
         messages.error(request, _("This is more than your account may refund. Ask an accountant or a manager."))
         return

@@ -1,4 +1,4 @@
-"""Record attendance, and cancel appointments."""
+"""Pages on which staff record whether patients attended, and cancel appointments."""
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -20,7 +20,7 @@ SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
 @require_POST
 @staff_required
 def set_attendance(request: Request, reference: str) -> HttpResponseBase:
-    """Set the appointment's status to booked, completed or no-show."""
+    """Set the appointment's status to the posted one: booked, completed or no-show. Ignore any other."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if request.POST.get("status") in SETTABLE:
         _set_status(request, payment.appointment, Attendance(request.POST["status"]))
@@ -30,7 +30,10 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
-    """Show what cancelling means for the payment; on POST cancel, and lead to the refund of what was paid."""
+    """Show what cancelling the appointment means for its payment; on POST cancel the appointment.
+
+    Redirect to the refund form afterwards if money can be refunded, else to the appointment.
+    """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if request.method == "POST":
         _set_status(request, payment.appointment, Attendance.CANCELED)
@@ -43,7 +46,7 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
-    """Save the appointment's new status, note who set it in the admin's log, and say so on the next page."""
+    """Save the appointment's new status, log the user in the admin's history, and confirm it on the next page."""
     if appointment.status == status:
         return
     appointment.status = status
@@ -55,7 +58,7 @@ def _set_status(request: Request, appointment: Appointment, status: Appointment.
 
 
 def consequence_of(payment: Payment) -> str:
-    """Return a sentence on what cancelling the appointment means for its payment."""
+    """Return a sentence that tells staff what cancelling the appointment means for its payment."""
     if payment.refundable:
         return _("The clinic keeps this payment until you refund it, which is the next step.")
     if payment.status == PaymentStatus.PROCESSING:

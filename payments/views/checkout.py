@@ -1,4 +1,4 @@
-"""Send patients to Stripe Checkout and take them back afterwards."""
+"""Views that send people to Stripe Checkout, receive them afterwards, and fetch a payment's state from Stripe."""
 
 import uuid
 
@@ -21,13 +21,13 @@ from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404
 
-RETURNED = "returned_from_checkout"  # session key of the payment (its public id) that this person last came back from
+RETURNED = "returned_from_checkout"  # session key; its value is the public id of the payment last returned from
 
 
 @require_POST
 @login_required
 def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
-    """Send a signed-in person to Stripe Checkout for this payment."""
+    """Redirect the signed-in user to Stripe Checkout for this payment."""
     payment = open_payment_or_404(request, public_id=public_id)
     page = request.build_absolute_uri(page_of(request, payment))
     return to_checkout(
@@ -36,9 +36,9 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
-    """Redirect to Stripe Checkout or, when that can't be opened, to `page` with the reason as a message.
+    """Redirect to Stripe Checkout or, when Checkout can't be opened, to the URL `page` with the reason as a message.
 
-    Stripe sends people to `back` after paying and to `page` when they cancel.
+    Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel.
     """
     language = get_language() or "en"
     if not request.user.is_staff:
@@ -64,7 +64,10 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
 @require_safe
 @login_required
 def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
-    """Take back a patient whom Stripe returns after paying; 404 if payment or session is somebody else's."""
+    """Receive a user whom Stripe redirects here after paying, and redirect to the payment's page.
+
+    Raises Http404 if the user may not see the payment, or if `session_id` is no Checkout Session of this payment.
+    """
     payment = open_payment_or_404(request, public_id=public_id)
     if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
         raise Http404
@@ -75,9 +78,10 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 @require_POST
 @login_required
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
-    """Fetch the payment's state from Stripe.
+    """Fetch the payment's state from Stripe and record it.
 
-    Changes reach the page through its live feed, so htmx only gets an event that makes the page ask for them now.
+    Answer htmx with an event that makes the page poll its live feed at once, because the feed brings what changed.
+    Redirect a plain form to the payment's page, with a message.
     """
     payment = open_payment_or_404(request, public_id=public_id)
     staff = request.user.is_staff
@@ -98,17 +102,17 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def remember_return(request: HttpRequest, payment: Payment) -> None:
-    """Note in the session that Stripe has sent this person back from paying."""
+    """Remember in the session that the person has returned from Stripe Checkout for this payment."""
     request.session[RETURNED] = str(payment.public_id)
 
 
 def is_confirming(request: HttpRequest, payment: Payment) -> bool:
-    """Return whether the patient has returned from paying, but Stripe hasn't confirmed the payment yet."""
+    """Return whether the person has returned from Stripe Checkout, but the payment isn't confirmed yet."""
     returned = request.session.get(RETURNED) == str(payment.public_id)
     return returned and payment.status == PaymentStatus.CHECKOUT_OPEN
 
 
 def page_of(request: Request, payment: Payment) -> str:
-    """Return the path of the page on which this person sees this payment."""
+    """Return the URL path of the payment's page: the front desk's for staff, else the patient's."""
     staff = request.user.is_staff
     return reverse("clinic:desk_appointment" if staff else "clinic:appointment", args=[payment.appointment.reference])

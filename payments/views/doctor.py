@@ -1,4 +1,4 @@
-"""The doctor's pages, on which staff see without a shell why the site or one payment is not up to date."""
+"""Pages for staff that show what the doctor (payments/doctor) finds wrong with the site or with one payment."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -14,7 +14,7 @@ from .access import Request, open_payment_or_404, staff_required
 @never_cache
 @staff_required
 def why(request: Request) -> HttpResponse:
-    """Show the doctor's findings about the whole site, the most serious first."""
+    """Show the doctor's findings about the whole site, the most serious first. Slow checks are left out."""
     findings = sorted(doctor.examine(doctor.IN_PROCESS | doctor.QUICK), key=lambda finding: -finding.level)
     context = {"findings": findings, "worst": doctor.worst(findings), "section": "desk"}
     return render(request, "payments/why.html", context)
@@ -24,7 +24,7 @@ def why(request: Request) -> HttpResponse:
 @never_cache
 @staff_required
 def why_payment(request: Request, reference: str) -> HttpResponse:
-    """Show why one payment stands where it stands, and how each of its changes reached the open pages."""
+    """Show the reasons for a payment's status, and how each of its changes reached the pages that people had open."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     context = {
         "payment": payment,

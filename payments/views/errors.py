@@ -1,4 +1,4 @@
-"""Error pages. They query nothing, because the database may be what failed."""
+"""Error pages. They don't query the database, because it may be what failed."""
 
 import sys
 
@@ -11,21 +11,24 @@ from ..logs import request_id
 from .access import TooManyReads
 
 RETRY_AFTER = {429: "60", 503: "60"}  # seconds
-STATUSES: dict[type[Exception], int] = {RequestDataTooBig: 413, TooManyReads: 429}  # others are answered 400
+STATUSES: dict[type[Exception], int] = {RequestDataTooBig: 413, TooManyReads: 429}  # any other exception: 400
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a SuspiciousOperation (handler400) with the status that fits the exception."""
+    """Render the error page for a bad request (Django's handler400); STATUSES maps the exception to 413, 429 or 400."""
     return page_of(STATUSES.get(type(exception), 400))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 503 when the database does not answer, is locked or full, since a retry may work; else 500."""
+    """Render the error page for an exception (Django's handler500).
+
+    The status is 503 when the database does not answer, is locked or is full, because a retry may work; else 500.
+    """
     return page_of(503 if isinstance(sys.exception(), OperationalError | InterfaceError) else 500)
 
 
 def page_of(status: int) -> HttpResponse:
-    """Render the template of this status with the request's id, by which the log can be searched."""
+    """Render the error page of this HTTP status. It shows the request's id, which finds the request in the log."""
     response = HttpResponse(render_to_string(f"{status}.html", {"reference": request_id.get()}), status=status)
     if status in RETRY_AFTER:
         response.headers["Retry-After"] = RETRY_AFTER[status]

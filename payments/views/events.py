@@ -1,4 +1,4 @@
-"""Show the Stripe events of one payment, and apply one of them again."""
+"""The list of a payment's Stripe events, and the page that applies one of these events again."""
 
 import logging
 from collections import defaultdict
@@ -25,7 +25,10 @@ Outcome = EventReceipt.Outcome
 
 
 def events_of(payment: Payment) -> list[EventReceipt]:
-    """Return the payment's event receipts, oldest first, each with `replays`: the log entries of who replayed it."""
+    """Return the receipts of the payment's Stripe events, oldest first.
+
+    Each has an attribute `replays`: the admin log entries, oldest first, of the users who applied that event again.
+    """
     receipts = list(EventReceipt.objects.about(payment).order_by("stripe_created", "pk"))
     entries = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(EventReceipt), object_id__in=[str(row.pk) for row in receipts]
@@ -41,7 +44,10 @@ def events_of(payment: Payment) -> list[EventReceipt]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def replay_event(request: Request, reference: str, event_id: str) -> HttpResponseBase:
-    """Ask for confirmation; on POST apply the event again, as `manage.py replay_events` does."""
+    """Show a form that asks to confirm; on POST apply the event again, as `manage.py replay_events` does.
+
+    Answer 409 to a POST if the event's body is no longer stored.
+    """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if not request.user.has_perm("clinic_payments.replay_event"):
         raise PermissionDenied
@@ -58,7 +64,7 @@ def replay_event(request: Request, reference: str, event_id: str) -> HttpRespons
 
 
 def _apply_again(request: Request, receipt: EventReceipt, event: Mapping[str, Any]) -> Outcome:
-    """Apply the event, say on the next page what came of it, and return the outcome."""
+    """Apply the event again, add a message about the outcome for the next page, and return the outcome."""
     about = {"stripe_event_id": receipt.stripe_event_id, "actor_id": request.user.pk}
     try:
         with transaction.atomic():

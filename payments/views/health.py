@@ -1,4 +1,4 @@
-"""Probes and metrics for monitoring: is the process alive, is it ready, and what has it counted.
+"""Views for monitoring: whether this process is alive (/livez), whether it is ready (/readyz), and its /metrics.
 
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
@@ -30,16 +30,20 @@ _probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readyz")
 @require_safe
 @never_cache
 async def livez(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while the event loop runs. No database is queried: restarting this process would not repair one."""
+    """Answer 200 while the event loop runs.
+
+    Query no database: a failed liveness probe restarts this process, which would not repair a database.
+    """
     return HttpResponse("ok", content_type="text/plain")
 
 
 @require_safe
 @never_cache
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while events can be recorded, and 503 when the database can't be written to or live pages lag.
+    """Answer 200 when the process is ready, and 503 when the database can't be written to or open pages are stale.
 
-    Without the channel layer the process is still ready but `degraded`: it then polls the database every 2 s.
+    The JSON body names each part's state. A channel layer (Redis) that fails is "degraded" but still ready, because a
+    query every 2 s finds the changes too.
     """
     state = {"database": await _database(), **_live()}
     ready = state["database"] == "ok" and state["tail"] != "late"
@@ -47,20 +51,20 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 
 async def _database() -> str:
-    """Return "ok", or what prevents a write."""
+    """Return "ok" if a row can be written within BOUND seconds, else the exception's name or "no answer in 2 s"."""
     write = sync_to_async(_write_and_roll_back, thread_sensitive=False, executor=_probes)
     try:
         async with asyncio.timeout(BOUND):
             await write()
     except TimeoutError:
         return f"no answer in {BOUND} s"
-    except Exception as error:  # noqa: BLE001 any of the database's, the pool's or the disk's
+    except Exception as error:  # noqa: BLE001 - the driver, the pool and the disk each raise their own
         return type(error).__name__
     return "ok"
 
 
 def _write_and_roll_back() -> None:
-    """Write a row and roll it back; raise what the database raises."""
+    """Insert a row and roll the transaction back. Raises whatever the database raises."""
     try:
         with transaction.atomic():
             Feed.objects.create(audience=f"readyz.{time.monotonic_ns()}")
@@ -70,7 +74,10 @@ def _write_and_roll_back() -> None:
 
 
 def _live() -> dict[str, str]:
-    """Return the state of live delivery in this process: "ok", "late" or "degraded", and "idle" without open pages."""
+    """Return the states of live delivery in this process; both are "idle" while no page is connected.
+
+    `tail`, the query for changes, is "ok" or "late"; `layer`, the channel layer, is "ok" or "degraded".
+    """
     hubs = hub.running()
     if not hubs:
         return {"tail": "idle", "layer": "idle"}
@@ -81,7 +88,7 @@ def _live() -> dict[str, str]:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with metrics in Prometheus' text format, to this machine itself or to the bearer of METRICS_TOKEN."""
+    """Answer with metrics in Prometheus' text format; 403 to other machines unless they send METRICS_TOKEN."""
     if not _may_read(request):
         said = "Set METRICS_TOKEN and send it as `Authorization: Bearer ...`, or ask from this machine itself."
         return HttpResponse(said, status=403, content_type="text/plain")
@@ -89,9 +96,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _may_read(request: HttpRequest) -> bool:
-    """Return whether the request bears METRICS_TOKEN or comes from this machine.
+    """Return whether the request carries METRICS_TOKEN or comes from this machine.
 
-    Requests through a proxy on this machine have a local address too, but bear a forwarding header.
+    A request that a proxy on this machine forwards has a local address too, but its forwarding header gives it away.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme == "Bearer":

@@ -1,4 +1,4 @@
-"""The poll, which answers what the socket would push; and the page that shows the live components."""
+"""The polling endpoint for pages without a healthy WebSocket, and the page that shows the live components."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -15,11 +15,11 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Return the entries after number `after` as htmx out-of-band swaps, for pages without a healthy socket.
+    """Return the user's feed entries with numbers above `after` as htmx out-of-band swaps.
 
-    204 if there are none, 401 when signed out, 403 if the page was made for another user. X-Live-Seq is the number
-    that the page reaches with this answer, X-Live-More says that more entries follow, and X-Live-Reset that the feed
-    can't be continued from `after`.
+    Answer 204 if there are none, 401 to signed-out users, and 403 if the page was made for another user. The header
+    X-Live-Seq is the `after` of the page's next poll. X-Live-More is set when more entries wait, and X-Live-Reset when
+    the feed can't be continued from `after`, so that the page has to reload.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)
@@ -45,6 +45,6 @@ def payments_live(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def components(request: HttpRequest) -> HttpResponse:
-    """Show the components of docs/components.md side by side."""
+    """Show the live components that docs/components.md describes, for up to 20 payments that the user may see."""
     payments = Payment.objects.visible_to(request.user).with_appointment()[:20]
     return render(request, "payments/components.html", {"payments": payments})

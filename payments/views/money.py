@@ -1,4 +1,4 @@
-"""Take payments at the front desk, refund them, and show receipts."""
+"""Pages that take payments at the front desk, refund payments, and show receipts."""
 
 import uuid
 
@@ -30,7 +30,7 @@ from .access import Request, open_payment_or_404, staff_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the form for a payment at the desk, and record it."""
+    """Show the form for a payment at the front desk; on POST record the payment."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if till.was_taken(payment, _key(request)):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
@@ -56,7 +56,10 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 @staff_required
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the refund form, then a page that confirms amount and patient, then refund or ask for approval."""
+    """Show the refund form, then a page to confirm amount and patient; once confirmed, refund.
+
+    A refund that needs approval is saved as a request for a second person instead.
+    """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
     if not limit:
@@ -89,7 +92,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _refusal(error: NotRefundableError, payment: Payment) -> str:
-    """Return why the refund was refused: by Stripe, with its code, or because less is left."""
+    """Return the text for a refused refund: Stripe refused it, with its code, or less money is left to refund."""
     if error.code:
         return _("Stripe refused this refund (%(code)s). No money was refunded.") % {"code": error.code}
     remaining = format_amount(error.remaining, payment.currency)
@@ -97,9 +100,9 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
 
 
 def _key(request: Request) -> str:
-    """Return the idempotency key that was rendered into the form, or a new one if it is missing or malformed.
+    """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
 
-    A form that is sent twice, by a double click or the back button, bears one key and acts once.
+    A form that is sent twice, by a double click or the back button, sends one key twice and so takes effect once.
     """
     try:
         return uuid.UUID(request.POST.get("key", "")).hex
@@ -108,7 +111,7 @@ def _key(request: Request) -> str:
 
 
 def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
-    """Render a form's page; unless `status` is given, with 422 once the form was sent and 200 before."""
+    """Render the form's page. If `status` is 0, the HTTP status is 422 for a posted form and 200 for an empty one."""
     context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": _key(request)}
     return render(request, template, context, status=status or (422 if form.is_bound else 200))
 
@@ -116,7 +119,7 @@ def _dialog(request: Request, template: str, payment: Payment, form: Form, statu
 @require_safe
 @login_required
 def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
-    """Show the receipt of a payment that has received money; 404 before."""
+    """Show the payment's receipt. Raises Http404 while no money has been received."""
     payment = open_payment_or_404(request, public_id=public_id)
     if not payment.amount_received:
         raise Http404

@@ -19,7 +19,10 @@ SPANS = (14, 30)  # days
 @staff_required
 @permission_required("clinic_payments.view_operations", raise_exception=True)
 def operations(request: Request) -> HttpResponse:
-    """Show the board. When the board polls itself, send the figures alone, or 204 if it shows them already."""
+    """Show the operations board with figures of the last 14 or 30 days.
+
+    Answer the page's own polls with the figures alone, or with 204 if the page shows these figures already.
+    """
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, SPANS) else SPANS[0]
     board = figures.board(days)

@@ -1,4 +1,4 @@
-"""The patient's pages: their own appointments and what is to pay for each."""
+"""The pages on which patients see their appointments and what each costs."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -44,7 +44,7 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @require_safe
 @login_required
 def appointment_calendar(request: Request, reference: str) -> HttpResponse:
-    """Download the appointment as an iCalendar file."""
+    """Return the appointment as an iCalendar file to download."""
     appointment = open_payment_or_404(request, appointment__reference=reference.upper()).appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
     calendar = to_ics(appointment, title=title, where=settings.CLINIC_NAME, host=request.get_host())

@@ -1,4 +1,4 @@
-"""Pay without an account: the pages behind a pay link, and the desk's screen that shows the link as a QR code."""
+"""Pages behind a pay link, a signed URL to pay without an account, and the front desk's page with its QR code."""
 
 import contextlib
 from collections.abc import Callable
@@ -25,7 +25,10 @@ LinkView = Callable[[HttpRequest, str, Payment], HttpResponseBase]
 
 
 def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBase]:
-    """Pass the link's payment to the view; answer 404 for a forged link and 410 for an expired one."""
+    """Decorate a view: pass it the payment that the link's token names.
+
+    Answer 404 for a forged link and 410 for an expired one; keep the pages out of caches and search engines.
+    """
 
     @never_cache
     @wraps(view)
@@ -46,7 +49,7 @@ def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBas
 @require_safe
 @with_payment
 def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Show the payment behind the link; Stripe also returns people here, with `session_id`, after paying."""
+    """Show the page to pay. Stripe redirects people here after they pay, with its `session_id` in the query string."""
     if session_id := request.GET.get("session_id"):
         if not reconcile.confirm_return(payment, session_id):
             raise Http404
@@ -58,7 +61,7 @@ def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponse
 @require_POST
 @with_payment
 def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Send somebody who holds the link to Stripe Checkout."""
+    """Redirect the person who holds the link to Stripe Checkout."""
     page = request.build_absolute_uri(reverse("clinic:pay_link", args=[token]))
     return to_checkout(request, payment, page=page, back=page)
 
@@ -66,7 +69,10 @@ def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpRespo
 @require_POST
 @with_payment
 def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Fetch the payment's state from Stripe, then show the region with its status, or without htmx the whole page."""
+    """Fetch the payment's state from Stripe if the person has just paid.
+
+    Render the part of the page that shows the status for htmx; redirect other requests to the whole page.
+    """
     if is_confirming(request, payment):
         with contextlib.suppress(StripeUnavailableError):  # the page repeats this request by itself
             reconcile.ask_stripe(payment, Source.RETURN_PAGE)
@@ -77,7 +83,7 @@ def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpR
 
 
 def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, object]:
-    """Return the context shared by the page and its status region."""
+    """Return the template context of the page, also used to render the part with the status alone."""
     return {
         "token": token,
         "payment": payment,
@@ -89,7 +95,7 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
 @require_safe
 @staff_required
 def collect(request: Request, reference: str) -> HttpResponse:
-    """Show the payment's link as a QR code, for a patient who pays on their own phone at the desk."""
+    """Show staff the payment's link as a QR code, so that a patient at the desk can pay on their own phone."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     link = request.build_absolute_uri(reverse("clinic:pay_link", args=[token_of(payment)]))
     code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
@@ -97,6 +103,6 @@ def collect(request: Request, reference: str) -> HttpResponse:
         "payment": payment,
         "appointment": payment.appointment,
         "link": link,
-        "code": mark_safe(code),  # noqa: S308 - segno draws the address and copies no text of it
+        "code": mark_safe(code),  # noqa: S308 - the SVG holds the drawn modules and none of the link's text
     }
     return render(request, "payments/collect.html", context)

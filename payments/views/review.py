@@ -1,4 +1,4 @@
-"""The review queue, which lists payments and events that need a person."""
+"""The review queue: the payments and Stripe events that a person has to look at."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -14,7 +14,7 @@ MOST = 200  # payments and events shown; a longer queue comes from one fault rat
 @require_safe
 @staff_required
 def review_queue(request: Request) -> HttpResponse:
-    """List the cases to review and the events that could not be applied."""
+    """List the payments to review, longest unchanged first, and the Stripe events that a retry can't apply."""
     oldest = Payment.objects.visible_to(request.user).to_review().order_by("updated_at").values("pk")[:MOST]
     payments = Payment.objects.filter(pk__in=oldest).with_appointment().prefetch_related("facts")
     context = {

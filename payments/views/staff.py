@@ -24,7 +24,10 @@ ROWS = 50
 @require_safe
 @staff_required
 def day_list(request: Request) -> HttpResponse:
-    """Show the day list, or its tabs alone when htmx refreshes their counts after a payment changed."""
+    """Show the day list: the appointments that match the filters in the query string, 50 a page.
+
+    Render the tabs alone when htmx refreshes their counts after a payment has changed.
+    """
     chosen = DayFilter(request.GET)
     found = chosen.narrow(Payment.objects.visible_to(request.user))
     counts = found.tab_counts()
@@ -50,7 +53,7 @@ def day_list(request: Request) -> HttpResponse:
 @require_safe
 @staff_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
-    """Show one appointment with its payment, timeline, events and the form for a note."""
+    """Show one appointment with its payment, timeline, Stripe events and the form for a note."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     return _detail(request, payment, NoteForm())
 
@@ -59,7 +62,7 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @never_cache
 @staff_required
 def timeline(request: Request, reference: str) -> HttpResponse:
-    """Render the payment's timeline alone, which an open page fetches when the payment has changed."""
+    """Render only the payment's timeline, for open pages to fetch when the payment has changed."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     context = payment_timeline({"request": request}, payment)
     return render(request, "payments/_payment_timeline.html", context)
@@ -68,7 +71,7 @@ def timeline(request: Request, reference: str) -> HttpResponse:
 @require_POST
 @staff_required
 def add_note(request: Request, reference: str) -> HttpResponseBase:
-    """Save a note on the payment; a form that is sent twice, as by a double click, saves one."""
+    """Save a note on the payment. A form that is sent twice, as by a double click, saves one note."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     form = NoteForm(request.POST)
     if not form.is_valid():
@@ -86,7 +89,10 @@ def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 20
 @require_safe
 @staff_required
 def export(request: Request) -> HttpResponseBase:
-    """Download all pages of the day list's current filter as CSV."""
+    """Return all payments that match the day list's current filters as a CSV file to download.
+
+    Answer 400 with the reasons if an amount in the filters makes no sense.
+    """
     if not request.user.has_perm("clinic_payments.export_payments"):
         raise PermissionDenied
     chosen = DayFilter(request.GET)

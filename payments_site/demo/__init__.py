@@ -1,1 +1,1 @@
-"""Runs a whole site on one machine, with database, Stripe sandbox and web server as processes of their own."""
+"""The demo: a whole site on one machine, started as child processes (web server, Stripe sandbox, databases)."""

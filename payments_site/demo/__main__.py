@@ -62,7 +62,10 @@ def parse() -> argparse.Namespace:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder for this demo; exit if another demo runs in it or if it holds files that are not a demo's."""
+    """Hold a lock on the folder while the context lasts.
+
+    Exit if another demo runs in the folder, or if the folder holds files that no demo made.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "lock").exists():
         sys.exit(f"demo: {folder} holds files that are not a demo's; give --folder a new one")
@@ -75,7 +78,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def schema(workers: int) -> str:
-    """Return a hash that changes with the tables; the demo's database is made without migrations, so never migrated."""
+    """Return a hash of what the demo's tables depend on: the database's kind, the migrations and the requirements.
+
+    A demo with another hash starts from new data, because its tables were made without migrations to upgrade.
+    """
     database = b"PostgreSQL" if workers > 1 else b"SQLite"
     sources = [ROOT / "requirements.lock", *sorted(ROOT.glob("*/migrations/*.py"))]
     return sha256(b"".join([database, *(source.read_bytes() for source in sources)])).hexdigest()
@@ -90,7 +96,7 @@ def clear(folder: Path) -> None:
 
 
 def start(site: Site) -> str:
-    """Start the site, with sample data the first time, and return the banner's `login` lines."""
+    """Start the site and return the text with the logins. The first time, make database and sample data before."""
     logins = site.folder / "logins.txt"
     if logins.exists():
         site.start()
@@ -104,7 +110,7 @@ def start(site: Site) -> str:
 
 
 def first_dead(needed: Sequence[Process], mortal: Sequence[Process]) -> Process:
-    """Wait until one of the `needed` processes ends and return it; restart the `mortal` ones meanwhile."""
+    """Wait until a `needed` process ends, and return it. Meanwhile restart each `mortal` process that ends."""
     revive = Revival(mortal)
     while True:
         for process in needed:
@@ -127,7 +133,7 @@ def about(site: Site, logins: str) -> str:
 
 
 def serve(site: Site) -> None:
-    """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied when a process ends that is not restarted."""
+    """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied if a process that isn't restarted ends."""
     commands = [
         site.new_worker("mirror"),
         site.new_worker("sweep", "--every", "60"),
@@ -166,7 +172,7 @@ def serve_in(folder: Path, first_port: int, reset: bool, workers: int, watch: bo
 
 
 def manage(folder: Path, arguments: Sequence[str]) -> int:
-    """Run manage.py with the settings of the demo that runs in this folder, and return its exit status."""
+    """Run manage.py with the settings of the demo that runs in `folder`, and return the exit status of manage.py."""
     running = folder / RUNNING
     if not running.exists():
         print(f"demo: none is running in {folder}; start it in another terminal", file=sys.stderr)

@@ -13,9 +13,9 @@ RESTART = 5.0  # seconds before a killed process is restarted, so that people se
 
 
 class Cluster(Site):
-    """A site with `workers` web processes; each may be killed, and so may PostgreSQL and Redis.
+    """A site with `workers` web processes. The demo restarts them, PostgreSQL and Redis when they are killed.
 
-    Raises NotInstalled and NotReachable.
+    Raises NotInstalled if PostgreSQL or Redis is missing, and NotReachable if PostgreSQL's user can't enter the folder.
     """
 
     def __init__(self, folder: Path, ports: Iterator[int], workers: int) -> None:
@@ -49,7 +49,7 @@ class Cluster(Site):
 
 
 def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> Site:
-    """Return the site that the options ask for, not started yet."""
+    """Return a site that isn't started yet: a Cluster if `workers` is above 1, else a WatchedSite or Site."""
     if workers > 1:
         return Cluster(folder, ports, workers)
     return (WatchedSite if watch else Site)(folder, next(ports), next(ports))
@@ -63,7 +63,7 @@ class Revival:
         self._ended_at: dict[Process, float] = {}
 
     def __call__(self) -> Iterator[str]:
-        """Look at each process once, restart those whose time has come, and yield a line about each change."""
+        """Check each process once, restart it RESTART seconds after it ended, and yield lines that say so."""
         for process in self.mortal:
             if process.running:
                 continue

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from payments_site.demo.process import HOST, Process
 
-# For production, see deploy/nginx/. A killed worker refuses connections at once and nginx tries the next one, so
-# max_fails=0: counting failures would make nginx answer 502 while all workers are marked as failed.
+# For production, see deploy/nginx/. With max_fails=0, nginx doesn't mark workers as failed: a killed worker refuses
+# connections at once, so nginx tries the next worker. If it marked all workers, it would answer 502 for a while.
 NGINX = """\
 daemon off;
 pid nginx.pid;
@@ -43,7 +43,7 @@ http {
 
 
 def front(folder: Path, port: int, workers: Sequence[int]) -> Process:
-    """Return the proxy's process, not started yet, which listens on `port` and forwards to the `workers`' ports."""
+    """Return the reverse proxy's process, not started yet. It forwards `port` to the ports in `workers`."""
     ports = [str(worker) for worker in workers]
     proxy = [sys.executable, "-m", "payments_site.demo.proxy", str(port), *ports]
     return Process("front", _nginx(folder, port, ports) or proxy, port, folder / "front.log", {})

@@ -1,4 +1,4 @@
-"""A child process with its own port and log file."""
+"""Child processes with their own ports and log files, and a search for free ports."""
 
 import os
 import random
@@ -14,19 +14,19 @@ HOST = "127.0.0.1"
 
 
 class ProcessDied(Exception):
-    """A process ended or did not listen in time; the message contains the end of its log."""
+    """A child process ended or did not listen in time; the message contains the end of the process's log."""
 
 
 _reserved: list[socket.socket] = []
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the preferred port or the next free one; 0 means any below the range of outgoing connections.
+    """Return the first free port from `preferred` upwards; 0 means from a random number between 20,000 and 31,000.
 
-    A port chosen for 0 stays reserved until this process ends: a socket remains bound to it without listening, so
-    that no other search finds it free, while a server that sets SO_REUSEADDR, as servers do, can still listen.
+    These are below the ports of outgoing connections. A port found for 0 stays reserved until this process ends: a
+    bound socket that doesn't listen hides it from other searches, but lets a server with SO_REUSEADDR listen on it.
     """
-    start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 no secret
+    start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 - the number is no secret
     for port in range(start, start + 1000):
         candidate = socket.socket()
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(preferred))
@@ -45,14 +45,14 @@ def free_port(preferred: int = 0) -> int:
 
 
 def free_ports(first: int = 0) -> Iterator[int]:
-    """Yield free ports from `first` upwards, each one once."""
+    """Yield free ports without end, from `first` upwards or, if `first` is 0, at random. No port comes twice."""
     while True:
         yield (port := free_port(first))
         first = first and port + 1
 
 
 class Process:
-    """A process that can be started, stopped, killed, frozen and started again on the same port.
+    """A child process that can be started, stopped, killed, frozen, and started again on its port.
 
     `options` are passed to subprocess.Popen, for example cwd, user and group.
     """
@@ -75,9 +75,9 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def spawn(self) -> None:
-        """Start the process without waiting, in a session of its own.
+        """Start the process in its own terminal session, and return at once.
 
-        Ctrl-C then reaches only the launcher, which stops all processes in order.
+        The session keeps Ctrl-C from the process, so that only this program gets it and stops all processes in order.
         """
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
@@ -91,7 +91,10 @@ class Process:
             )
 
     def wait_until_listening(self, seconds: float = 60) -> None:
-        """Wait until the port accepts connections. Raises ProcessDied if it does not within `seconds`."""
+        """Wait until the port accepts connections.
+
+        After `seconds`, or if the process ends, kill the process and raise ProcessDied.
+        """
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
             try:
@@ -109,7 +112,7 @@ class Process:
         self.wait_until_listening()
 
     def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGTERM) -> None:
-        """Send the signal `sent`, and kill the process if it has not ended after `seconds`."""
+        """Send the signal `sent` to the process, and kill the process if it has not ended after `seconds`."""
         if self._child is None:
             return
         if self.running:
@@ -121,13 +124,13 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the process with SIGKILL, so that it can't clean up."""
+        """Kill the process with SIGKILL, which leaves the process no chance to clean up."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
     def freeze(self) -> None:
-        """Pause the process with SIGSTOP: it answers nothing, but its sockets stay open."""
+        """Pause the process with SIGSTOP, so that it answers nothing while its sockets stay open."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:

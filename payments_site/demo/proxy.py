@@ -1,7 +1,7 @@
 """`python -m payments_site.demo.proxy PORT WORKER...` forwards TCP connections from PORT to the workers' ports.
 
-It is used only if nginx is not installed. No HTTP proxy among the requirements forwards WebSockets, and Twisted's port
-forwarder has a single destination.
+The demo uses this proxy if nginx is not installed, because no HTTP proxy among the requirements forwards WebSockets,
+and Twisted's port forwarder has a single destination.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ CHUNK = 65536  # bytes
 
 
 class Proxy:
-    """Distributes connections over the workers in turn, skipping workers that refuse them."""
+    """Distributes connections over the workers' ports in turn, and skips a worker that refuses a connection."""
 
     def __init__(self, workers: list[int]) -> None:
         self.workers, self.turn = workers, 0
@@ -26,7 +26,10 @@ class Proxy:
         answer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the next worker that accepts. Raises ConnectionRefusedError if none does."""
+        """Connect to the next worker in turn, or to the first after it that accepts.
+
+        Raises ConnectionRefusedError if no worker accepts.
+        """
         self.turn = (self.turn + 1) % len(self.workers)
         for port in self.workers[self.turn :] + self.workers[: self.turn]:
             with suppress(OSError):
@@ -35,7 +38,7 @@ class Proxy:
 
 
 async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Copy bytes until the source ends, then close the target, which ends the opposite direction as well."""
+    """Copy bytes until `source` ends, then close `target`, so that the copy in the other direction ends too."""
     try:
         while chunk := await source.read(CHUNK):
             target.write(chunk)

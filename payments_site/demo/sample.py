@@ -1,4 +1,4 @@
-"""`python -m payments_site.demo.sample` makes two weeks of sample data through the site and prints the logins."""
+"""`python -m payments_site.demo.sample` fills a new site with two weeks of sample data and prints the logins."""
 
 import datetime
 import os
@@ -82,7 +82,7 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
             service, price = services[slot % len(services)]
             start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 35 * slot)
             appointment = Appointment.objects.create(
-                patient=patients[(slot + (day < -1) * 4) % len(patients)],  # those with a login have few past visits
+                patient=patients[(slot + (day < -1) * 4) % len(patients)],  # few past visits for the demo's logins
                 practitioner=practitioner,
                 service=service,
                 start=start,
@@ -105,9 +105,9 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
 
 
 def payment_offset(appointment: Appointment) -> float:
-    """Return by how many seconds to move Stripe's clock, zero or negative, before the visit is paid.
+    """Return the seconds, zero or negative, to add to the sandbox's clock while this appointment's story is acted out.
 
-    A past visit is paid at its start, but less than a day ago, because a Checkout page expires after a day.
+    A past appointment is paid at its start, but at most 21 hours ago, because a Checkout page expires after a day.
     """
     ago = (timezone.now() - appointment.start).total_seconds()
     return -min(max(ago, 0), 21 * 3600)

