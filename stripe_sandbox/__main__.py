@@ -1,4 +1,4 @@
-"""`python -m stripe_sandbox` prints `sandbox http://127.0.0.1:PORT` when ready, and runs until Ctrl-C or SIGTERM."""
+"""Starts the sandbox: prints `sandbox http://127.0.0.1:PORT` when ready, and runs until Ctrl-C or SIGTERM."""
 
 import argparse
 import asyncio

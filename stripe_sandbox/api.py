@@ -1,4 +1,4 @@
-"""Handles every /v1 request: API key, injected faults, idempotency, expansion, and errors in Stripe's shape."""
+"""Answers Stripe's API (/v1/...): checks the key, injects faults, replays idempotent requests and expands ids."""
 
 import base64
 import binascii
@@ -57,7 +57,10 @@ class Api:
         return web.Response(text=text, status=status, content_type="application/json", headers=headers)
 
     def check_key(self, request: web.Request) -> None:
-        """Raise StripeError 401 unless the request has an accepted test key; live keys are always refused."""
+        """Raise StripeError with status 401 unless the request has the API key of the settings.
+
+        If the settings name no key, any test key is accepted.
+        """
         key = _key_of(request)
         if not key:
             message = (

@@ -1,4 +1,4 @@
-"""Builds the aiohttp application of API, hosted page and control API, and runs what is due on Stripe's clock."""
+"""Builds the aiohttp application (Stripe's API, hosted Checkout, control API) and runs the sandbox's scheduled jobs."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ async def _running(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None
 
 
 async def _tick(sandbox: Sandbox, save: Callable[[], None]) -> None:
-    """Run due jobs and write the state file, waiting ten times as long between writes as a write takes."""
+    """Run due jobs every 0.1 s and call `save`; pause saving for ten times as long as the last save took."""
     save_at = 0.0
     while True:
         await asyncio.sleep(_TICK)

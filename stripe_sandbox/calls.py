@@ -1,4 +1,4 @@
-"""API calls on sessions, intents, refunds and disputes: check the parameters, then change the objects."""
+"""API calls on Checkout Sessions, PaymentIntents, refunds and disputes: check parameters, then change the objects."""
 
 from stripe_sandbox import checkout, disputes, methods, params, payments, refunds
 from stripe_sandbox.errors import StripeError, missing_param
@@ -6,7 +6,7 @@ from stripe_sandbox.lists import page
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-# Only names are checked; the content of a parameter is checked where it is read.
+# `params.only` refuses names that aren't listed here; a parameter's value is checked where it is read.
 _SESSION_PARAMS = (
     *("adaptive_pricing", "after_expiration", "allow_promotion_codes", "automatic_tax", "billing_address_collection"),
     *("branding_settings", "cancel_url", "client_reference_id", "consent_collection", "currency", "custom_fields"),
@@ -42,7 +42,7 @@ def list_line_items(sandbox: Sandbox, given: Json, session_id: str) -> Json:
 
 
 def confirm_payment_page(sandbox: Sandbox, given: Json, session_id: str) -> Json:
-    """Pay a session as the script of Stripe's hosted page does; `stripe trigger` uses this call."""
+    """Pay the session: POST /v1/payment_pages/{id}/confirm, which the Stripe CLI calls for `stripe trigger`."""
     session = sandbox.store.get("checkout.session", session_id)
     expected = params.integer(given, "expected_amount")
     if expected not in (None, session["amount_total"]):
@@ -132,7 +132,7 @@ def update_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
 
 
 def close_dispute(sandbox: Sandbox, given: Json, dispute_id: str) -> Json:
-    """Accept a dispute: a chargeback is lost, an inquiry ends as `warning_closed`."""
+    """Close the dispute without contesting it: a chargeback becomes `lost`, an inquiry `warning_closed`."""
     dispute = sandbox.store.get("dispute", dispute_id)
     disputes.close(sandbox, dispute, won=False)
     return dispute

@@ -1,4 +1,4 @@
-"""Stripe's test cards and test IBANs, and what each one does. https://docs.stripe.com/testing"""
+"""Stripe's test cards and test IBANs, each with the result of paying with it. https://docs.stripe.com/testing"""
 
 import hashlib
 from dataclasses import dataclass
@@ -30,7 +30,10 @@ DECLINES = {
 
 @dataclass(frozen=True)
 class TestMethod:
-    """A card number or IBAN and what it does; its test names are `pm_card_<token>` and `tok_<token>`."""
+    """A test card or IBAN: its number, and how payments, disputes and refunds with it end.
+
+    A card is named `pm_card_<token>` or `tok_<token>` in API calls.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -44,7 +47,7 @@ class TestMethod:
     dispute: str | None = None
     inquiry: bool = False
     refund: str = "succeeds"  # succeeds, pending (later succeeds) or fails (later)
-    settles: str = ""  # a bank debit: succeeds, fails, each also with "slowly"; "" waits for the control API
+    settles: str = ""  # a bank debit: "succeeds" or "fails", both also " slowly"; "" waits for the control API
 
     @property
     def last4(self) -> str:
@@ -52,7 +55,7 @@ class TestMethod:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the number. Like Stripe's, it identifies the number that a PaymentMethod was made from."""
+        """Return a hash of the number; as at Stripe, PaymentMethods of one card or IBAN have equal fingerprints."""
         return hashlib.sha256(self.number.encode()).hexdigest()[:16]
 
 
@@ -96,7 +99,7 @@ CARDS = (
     TestMethod("4000000000005126", "refundFail", refund="fails"),
 )
 
-# https://docs.stripe.com/payments/sepa-debit/accept-a-payment#test-integration; the Italian one is the Stripe CLI's
+# https://docs.stripe.com/payments/sepa-debit/accept-a-payment#test-integration; the Italian IBAN is the Stripe CLI's
 IBANS = (
     TestMethod("FR1420041010050500013M02606", settles="succeeds"),
     TestMethod("FR3020041010050500013M02609", settles="succeeds slowly"),
@@ -119,19 +122,19 @@ _BY_TOKEN = {method.token: method for method in CARDS}
 
 
 def card(number: str) -> TestMethod:
-    """Return the test card with this number, or one that is declined because it is not a test card."""
+    """Return the test card with this number; for any other number, a card that is declined as `test_mode_live_card`."""
     digits = number.replace(" ", "").replace("-", "")
     return _BY_NUMBER.get(digits) or TestMethod(digits, decline="test_mode_live_card")
 
 
 def bank_account(iban: str) -> TestMethod:
-    """Return the test IBAN, or one whose debit stays processing until the control API settles it."""
+    """Return the test IBAN; for any other IBAN, one whose debits stay processing until the control API settles them."""
     plain = iban.replace(" ", "").upper()
     return _BY_NUMBER.get(plain) or TestMethod(plain)
 
 
 def by_token(token: str) -> TestMethod | None:
-    """Return the test card that a name such as `pm_card_visa` or `tok_visa` means, or None."""
+    """Return the test card that `token` names, such as `pm_card_visa` or `tok_visa`, or None if no card has it."""
     return _BY_TOKEN.get(token.removeprefix("pm_card_").removeprefix("tok_"))
 
 

@@ -1,4 +1,4 @@
-"""Charges and balance transactions."""
+"""Creates charges and balance transactions, and lets charges succeed or fail."""
 
 from stripe_sandbox import methods
 from stripe_sandbox.cards import DECLINES
@@ -9,7 +9,10 @@ _BALANCE_AVAILABLE_AFTER = 2 * 86_400  # seconds
 
 
 def create(sandbox: Sandbox, intent: Json, method: Json, authenticated: bool = False) -> Json:
-    """Create a pending Charge with the PaymentIntent's details and metadata."""
+    """Create a pending charge for the PaymentIntent `intent`, and make it the intent's `latest_charge`.
+
+    `method` is the PaymentMethod; `authenticated` says whether the customer passed 3-D Secure.
+    """
     charge = sandbox.new(
         "charge",
         amount=intent["amount"],
@@ -73,9 +76,9 @@ def _outcome(kind: str, status: str, message: str, reason: str | None = None) ->
 
 
 def add_balance(sandbox: Sandbox, source: Json, amount: int, kind: str, fee: int | None = None) -> Json:
-    """Create a balance transaction of `amount` minor units, which is negative for money taken.
+    """Create a balance transaction of `amount` minor units for `source`; a negative amount lowers the balance.
 
-    Without `fee`, a charge costs 1.5 % + 25 minor units.
+    `fee` is in minor units too; if it is None, a `kind` of "charge" costs 1.5 % + 25, any other nothing.
     """
     fee = (amount * 15 // 1000 + 25 if kind == "charge" else 0) if fee is None else fee
     details = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}

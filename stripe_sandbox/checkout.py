@@ -1,4 +1,4 @@
-"""Checkout Sessions: created, paid on the hosted page, or expired. https://docs.stripe.com/api/checkout/sessions"""
+"""Creates and expires Checkout Sessions, and lets customers pay. https://docs.stripe.com/api/checkout/sessions"""
 
 from stripe_sandbox import line_items, payments
 from stripe_sandbox.errors import StripeError, missing_param
@@ -113,9 +113,9 @@ def session_of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
 
 
 def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
-    """Pay the session with the PaymentMethod `method`, which is None if nothing is due.
+    """Pay the session with the PaymentMethod `method`, which is None if the total is zero.
 
-    Raises StripeError card_error when declined; the session then stays open.
+    Raises a StripeError of type card_error when the payment is declined; the session then stays open.
     """
     if session["status"] != "open":
         raise StripeError(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
@@ -130,7 +130,10 @@ def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
 
 
 def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
-    """Finish the 3-D Secure step with the customer's answer. Raises StripeError card_error if it fails."""
+    """Finish the session's 3-D Secure step; `success` says whether the customer authenticated.
+
+    Raises a StripeError of type card_error if not, or if the card is then declined.
+    """
     intent = sandbox.store.get("payment_intent", session["payment_intent"])
     payments.authenticate(sandbox, intent, success)
     follow_intent(sandbox, session, intent)
@@ -147,7 +150,7 @@ def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let a bank debit succeed or fail, and update its session if it has one."""
+    """Let the intent's bank debit succeed or fail, and update the Checkout Session that it pays, if there is one."""
     payments.settle_debit(sandbox, intent, success)
     session = session_of_intent(sandbox, intent["id"])
     if session:

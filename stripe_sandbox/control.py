@@ -1,6 +1,7 @@
-"""The control API: `POST /_sandbox/...` with a JSON body makes something happen at Stripe. See README.md.
+"""The control API: `POST /_sandbox/<name>` makes something happen at the simulated Stripe. See README.md.
 
-Tests, the demo and the control page use it. Each action's docstring gives its body; `?` marks optional keys.
+Tests, the demo and the control page use it. Each action's docstring lists the keys of its JSON body: `?` marks an
+optional key, `|` separates alternatives.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,10 @@ class Control:
         return [*acts, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 
     def pay(self, body: Json) -> Json:
-        """{session, card?|iban?|outcome?, email?, name?}: pay as on the hosted page; `error` says why it failed."""
+        """Pay the session as the hosted page does; `error` in the answer says why a payment was declined.
+
+        Body: {session, card?|iban?|outcome?, email?, name?}; `outcome` is paid (by default), declined or processing.
+        """
         session = self._get("checkout.session", body, "session")
         billing = {"email": body.get("email", "patient@example.com"), "name": body.get("name", "Camille Martin")}
         number = body.get("card") or _OUTCOMES.get(body.get("outcome", "paid"))
@@ -64,7 +68,10 @@ class Control:
         return self._attempt(session, lambda: checkout.pay(self.sandbox, session, method))
 
     def authenticate(self, body: Json) -> Json:
-        """{session, success?}: finish the 3-D Secure step."""
+        """Finish the session's 3-D Secure step; `success` (true by default) is the customer's answer.
+
+        Body: {session, success?}
+        """
         session = self._get("checkout.session", body, "session")
         success = body.get("success", True)
         return self._attempt(session, lambda: checkout.authenticate(self.sandbox, session, success))
@@ -81,36 +88,48 @@ class Control:
         return {"session": session, "payment_intent": intent, "error": error}
 
     def settle(self, body: Json) -> Json:
-        """{session|payment_intent, success?}: let a bank debit that is processing succeed or fail."""
+        """Let a bank debit that is processing succeed or, with `success: false`, fail.
+
+        Body: {session|payment_intent, success?}
+        """
         intent = self._intent(body)
         checkout.settle(self.sandbox, intent, body.get("success", True))
         return intent
 
     def expire(self, body: Json) -> Json:
-        """{session}: expire it now, whatever its expires_at."""
+        """Expire an open session now, whatever its `expires_at`. Body: {session}"""
         session = self._get("checkout.session", body, "session")
         checkout.expire(self.sandbox, session)
         return session
 
     def refund(self, body: Json) -> Json:
-        """{charge|payment_intent|session, amount?, reason?}: refund as on Stripe's Dashboard."""
+        """Refund `amount` minor units of the charge, or all that is left, as on Stripe's Dashboard.
+
+        Body: {charge|payment_intent|session, amount?, reason?}
+        """
         return refunds.create(self.sandbox, self._charge(body), body.get("amount"), body.get("reason"), {})
 
     def refund_status(self, body: Json) -> Json:
-        """{refund, status: succeeded|failed|canceled}: change a refund's status."""
+        """Change a refund's status. Body: {refund, status: succeeded|failed|canceled}"""
         refund = self._get("refund", body, "refund")
         refunds.finish(self.sandbox, refund, _choice(body, "status", "succeeded", "failed", "canceled"))
         return refund
 
     def dispute(self, body: Json) -> Json:
-        """{charge|payment_intent|session, reason?, amount?, warning?}: open a dispute, or an inquiry with `warning`."""
+        """Open a chargeback of the charge or, if `warning` is true, an inquiry; `amount` is in minor units.
+
+        Body: {charge|payment_intent|session, reason?, amount?, warning?}
+        """
         reason, inquiry = body.get("reason", "fraudulent"), bool(body.get("warning"))
         return disputes.open_dispute(
             self.sandbox, self._charge(body), reason, inquiry=inquiry, amount=body.get("amount")
         )
 
     def dispute_status(self, body: Json) -> Json:
-        """{dispute, status: won|lost|under_review|closed}: change a dispute's status; `closed` loses a chargeback."""
+        """Change a dispute's status; `closed` means `lost` for a chargeback and `warning_closed` for an inquiry.
+
+        Body: {dispute, status: won|lost|under_review|closed}
+        """
         dispute = self._get("dispute", body, "dispute")
         status = _choice(body, "status", "won", "lost", "under_review", "closed")
         if status == "under_review":
@@ -120,32 +139,44 @@ class Control:
         return dispute
 
     def clock(self, body: Json) -> Json:
-        """{offset: seconds from real time} or {advance: seconds}: move Stripe's clock and run what is then due."""
+        """Move Stripe's clock and run the jobs that are then due.
+
+        Body: {offset: seconds ahead of real time} or {advance: seconds to add to the present offset}
+        """
         advanced = self.sandbox.clock_offset + body.get("advance", 0)
         self.sandbox.clock_offset = float(body.get("offset", advanced))
         jobs.run_due(self.sandbox)
         return {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()}
 
     def delivery(self, body: Json) -> Json:
-        """{mode, seconds?, times?, types?}: set how webhooks are delivered, see delivery_modes.Mode."""
+        """Set how webhooks are delivered from now on; delivery_modes.Mode explains the keys.
+
+        Body: {mode, seconds?, times?, types?}
+        """
         _choice(body, "mode", *MODES)
         self.webhooks.set_mode(Mode(**body | {"types": tuple(body.get("types", ()))}))
         return asdict(self.webhooks.mode)
 
     def set_fault(self, body: Json) -> Json:
-        """{mode, count?, seconds?, match?, processed?}: make the API fail, see faults.Fault."""
+        """Make Stripe's API fail from now on; faults.Fault explains the keys.
+
+        Body: {mode, count?, seconds?, match?, processed?}
+        """
         _choice(body, "mode", *API_MODES)
         self.api.fault = Fault(**body)
         return asdict(self.api.fault)
 
     def set_endpoint(self, body: Json) -> Json:
-        """{url, secret?, secrets?, events?}: add a webhook endpoint, or change the one that has this URL."""
+        """Add a webhook endpoint, or change the endpoint that has this URL.
+
+        Body: {url, secret?, secrets?, events?}
+        """
         secrets = body.get("secrets") or ([body["secret"]] if body.get("secret") else None)
         endpoint = endpoints.replace(self.sandbox, body.get("url", ""), body.get("events"), secrets)
         return endpoint | {"secrets": endpoints.secrets_of(self.sandbox, endpoint["id"])}
 
     def resend(self, body: Json) -> Json:
-        """{delivery}: send a delivery again, now."""
+        """Send a webhook delivery again now. Body: {delivery: its id}"""
         delivery = self.webhooks.deliveries.get(body.get("delivery", ""))
         if delivery is None:
             raise StripeError(f"No such delivery: '{body.get('delivery')}'", status=404, param="delivery")
@@ -153,7 +184,10 @@ class Control:
         return delivery.as_json()
 
     def reset(self, body: Json) -> Json:
-        """{endpoints?}: delete all objects and return to real time; `endpoints: true` deletes webhook endpoints too."""
+        """Delete all objects and deliveries, end all faults and return to real time.
+
+        Body: {endpoints?}; webhook endpoints are deleted only if it is true.
+        """
         self.webhooks.forget()
         self.api.fault = Fault()
         self.api.answered.clear()
@@ -161,14 +195,20 @@ class Control:
         return {}
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """Answer with the deliveries that match ?event=&object=&type=&state=, newest first, at most ?limit=."""
+        """Answer GET /_sandbox/deliveries with webhook deliveries, newest first, at most `limit` (100 by default).
+
+        Other query parameters, such as `event`, `object`, `type` and `state`, name values that a delivery has to have.
+        """
         wanted = {key: value for key, value in request.query.items() if key != "limit"}
         found = [delivery.as_json() for delivery in reversed(self.webhooks.deliveries.values())]
         matching = [item for item in found if all(item.get(key) == value for key, value in wanted.items())]
         return web.json_response({"data": matching[: int(request.query.get("limit", 100))]})
 
     async def state(self, request: web.Request) -> web.Response:
-        """Answer with the modes, the clock, the number of objects and the number of deliveries that wait."""
+        """Answer GET /_sandbox/state with the delivery mode, the API's fault and the clock.
+
+        The answer also counts the objects of each type and the deliveries that wait to be sent.
+        """
         counts = {kind: len(kept) for kind, kept in self.sandbox.store.objects.items()}
         waiting = sum(delivery.waiting for delivery in self.webhooks.deliveries.values())
         modes = {"delivery": asdict(self.webhooks.mode), "api": asdict(self.api.fault)}

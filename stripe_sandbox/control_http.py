@@ -1,4 +1,4 @@
-"""HTTP handlers of the control API: programs send JSON, the control page's buttons send plain forms."""
+"""HTTP handlers for the control API's actions: programs send JSON, the control page's buttons send forms."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,10 @@ from stripe_sandbox.store import Json
 
 
 def handler(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a request handler that calls `act` with the request's JSON or form and answers with the result."""
+    """Return an aiohttp handler that calls the action `act` with the request's JSON or form fields.
+
+    The handler answers JSON with the action's result, and a form with a redirect to the control page.
+    """
 
     async def handle(request: web.Request) -> web.Response:
         if request.content_type == "application/x-www-form-urlencoded" and "Origin" in request.headers:
@@ -29,7 +32,10 @@ def handler(act: Callable[[Json], Json]) -> Callable[[web.Request], Awaitable[we
 
 
 async def _submit_form(request: web.Request, act: Callable[[Json], Json]) -> web.Response:
-    """Call `act` with the form's fields, then redirect to the control page. Forms of other sites are refused."""
+    """Call `act` with the form's fields, then redirect to the control page, which shows any error.
+
+    Raises HTTPForbidden if another site sent the form.
+    """
     if URL(request.headers["Origin"]).authority != request.host:
         raise web.HTTPForbidden(text="This form was not sent by the sandbox's own page.")
     problem = ""
@@ -43,5 +49,5 @@ async def _submit_form(request: web.Request, act: Callable[[Json], Json]) -> web
 
 
 def _value(name: str, text: str) -> Any:
-    """Parse fields that are numbers or booleans in the JSON API; leave the others as text."""
+    """Return a form field's text, parsed as JSON if the control API expects a number or boolean for `name`."""
     return json.loads(text) if name in ("advance", "offset", "seconds", "success", "times", "warning") else text

@@ -1,4 +1,4 @@
-"""The control page: a list of payments with buttons for what can happen next, and a list of webhook deliveries."""
+"""The control page: lists payments, with buttons for what can happen next to each, and webhook deliveries."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ class ControlPage:
         return [web.get(path, self.show) for path in ("/", "/_sandbox", "/_sandbox/")]
 
     async def show(self, request: web.Request) -> web.Response:
-        """Render the page; ?session= limits it to one payment and its deliveries."""
+        """Render the control page; the query's `session` limits it to one Checkout Session and its deliveries."""
         chosen = request.query.get("session")
         sessions = list(self.sandbox.store.select("checkout.session", **({"id": chosen} if chosen else {})))
         rows = [self._row(session) for session in sessions[:_SESSIONS]]
@@ -94,7 +94,7 @@ class ControlPage:
 
 
 def _state(session: Json, intent: Json | None) -> str:
-    """Return the payment's state as a key of TEXTS."""
+    """Return the state of the session's payment, such as "paid" or "declined", as a key of control_texts.TEXTS."""
     if session["status"] == "expired" or session["payment_status"] != "unpaid":
         return str(session["status"] if session["status"] == "expired" else session["payment_status"])
     if intent and intent["status"] in ("processing", "requires_action"):

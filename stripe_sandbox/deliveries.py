@@ -1,4 +1,4 @@
-"""The delivery of one event to one endpoint: its signed request, and the endpoint's answer to each attempt."""
+"""Signs and sends webhook requests, and records each endpoint's answers."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ class Attempt:
 
     @property
     def accepted(self) -> bool:
-        """Return whether the endpoint answered 2xx; Stripe counts a redirect as a failure."""
+        """Return whether the endpoint answered with a 2xx status; a redirect counts as a failure, as at Stripe."""
         return self.status is not None and 200 <= self.status < 300
 
 
@@ -56,14 +56,14 @@ def from_json(found: Json) -> Delivery:
 
 
 def encode(event: Json) -> bytes:
-    """Return the body that is signed and sent, indented as Stripe does."""
+    """Return the event as JSON, indented as in Stripe's webhooks."""
     return json.dumps(event, indent=2).encode()
 
 
 def signed_headers(body: bytes, secrets: list[str]) -> dict[str, str]:
-    """Return the headers for the body, with one v1 signature for each secret and test mode's v0.
+    """Return a webhook's HTTP headers for `body`, signed with a v1 signature for each of `secrets`.
 
-    https://docs.stripe.com/webhooks/signature
+    As Stripe does in test mode, add a v0 signature, which receivers ignore. https://docs.stripe.com/webhooks/signature
     """
     now = int(time.time())
     signed = f"{now}.".encode() + body
@@ -85,7 +85,7 @@ def _in_words(error: Exception) -> str:
 
 
 async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: list[str]) -> Attempt:
-    """Send the body once and return the attempt, which has an error instead of a status if the connection failed."""
+    """POST the body once, signed with `secrets`, and return the attempt; its `error` tells of a failed connection."""
     started, clock = time.time(), time.perf_counter()
     attempt = Attempt(at=started, duration_ms=0)
     try:

@@ -1,4 +1,4 @@
-"""The ways in which webhooks can be delivered: normally, or with a fault that a site must survive."""
+"""The modes of webhook delivery: normal, or with a fault such as delays or duplicates."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ MODES = ("normal", "delay", "hold", "duplicate", "drop", "reverse")
 
 @dataclass(frozen=True)
 class Mode:
-    """How events of `types` are delivered from now on; an empty `types` means all."""
+    """How webhooks with an event type in `types` are delivered; an empty `types` means every event type."""
 
     mode: str = "normal"
     seconds: float = 1.0  # in mode delay, how late; in mode reverse, how long events are collected

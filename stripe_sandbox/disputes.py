@@ -1,4 +1,4 @@
-"""Disputes: opened by the customer's bank, then won or lost. https://docs.stripe.com/disputes/how-disputes-work"""
+"""Opens, updates and closes disputes of charges. https://docs.stripe.com/disputes/how-disputes-work"""
 
 from stripe_sandbox import charges
 from stripe_sandbox.errors import StripeError
@@ -11,7 +11,10 @@ _OPEN = ("needs_response", "under_review", "warning_needs_response", "warning_un
 
 
 def open_dispute(sandbox: Sandbox, charge: Json, reason: str, *, inquiry: bool, amount: int | None = None) -> Json:
-    """Open a dispute of the charge: an `inquiry` moves no money, a chargeback withdraws the amount at once."""
+    """Open an inquiry, which moves no money, or else a chargeback, which withdraws the amount at once.
+
+    `amount` is in minor units; None means all that isn't refunded. Raises StripeError if the charge is disputed.
+    """
     if charge["disputed"]:
         raise StripeError(f"Charge {charge['id']} is disputed already.", code="charge_disputed")
     dispute = sandbox.new(
@@ -53,7 +56,7 @@ def _move_money(sandbox: Sandbox, dispute: Json, amount: int, event_type: str, f
 
 
 def update(sandbox: Sandbox, dispute: Json) -> None:
-    """Submit evidence, which puts the dispute under review."""
+    """Put the dispute under review, as submitting evidence does. Raises StripeError if the dispute is closed."""
     _check_open(dispute)
     dispute["status"] = "warning_under_review" if _is_inquiry(dispute) else "under_review"
     dispute["evidence_details"] |= {"has_evidence": True, "submission_count": 1}
@@ -61,7 +64,10 @@ def update(sandbox: Sandbox, dispute: Json) -> None:
 
 
 def close(sandbox: Sandbox, dispute: Json, *, won: bool) -> None:
-    """Close the dispute as won or lost, an inquiry as `warning_closed`. As on Stripe, a lost one can be won later."""
+    """Close a chargeback as won or lost, or an inquiry as `warning_closed`, and return a won chargeback's money.
+
+    Raises StripeError if the dispute is closed, except that a lost chargeback can still be won, as at Stripe.
+    """
     if not (won and dispute["status"] == "lost"):
         _check_open(dispute)
     inquiry = _is_inquiry(dispute)

@@ -7,7 +7,11 @@ from stripe_sandbox.store import Json
 
 
 def create(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
-    """Create an endpoint; `secrets` are its valid signing secrets, newest first, two during a rotation."""
+    """Create a webhook endpoint for the event types `events`, by default all.
+
+    `secrets` are its valid signing secrets, newest first (two during a rotation); by default one is generated.
+    Raises StripeError if the URL is missing or isn't http(s).
+    """
     if not url:
         raise missing_param("url")
     if not url.startswith(("http://", "https://")):
@@ -18,7 +22,7 @@ def create(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets:
 
 
 def replace(sandbox: Sandbox, url: str, events: list[str] | None = None, secrets: list[str] | None = None) -> Json:
-    """Change the settings of the endpoint with this URL, or create it."""
+    """Change the events and, if given, the secrets of the webhook endpoint with this URL, or create that endpoint."""
     found = next(sandbox.store.select("webhook_endpoint", url=url), None)
     if found is None:
         return create(sandbox, url, events, secrets)
@@ -34,7 +38,7 @@ def secrets_of(sandbox: Sandbox, endpoint_id: str) -> list[str]:
 
 
 def with_secret(sandbox: Sandbox, endpoint: Json) -> Json:
-    """Return the endpoint with its secret, which only the API's create call shows."""
+    """Return a copy of the endpoint with its newest signing secret, for the answer to the API call that creates it."""
     return endpoint | {"secret": secrets_of(sandbox, endpoint["id"])[0]}
 
 

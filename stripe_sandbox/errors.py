@@ -4,7 +4,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """An error that the API answers with; `extra` are further keys such as `charge` and `decline_code`."""
+    """An error answer of the API: its HTTP status and JSON. `extra` holds more JSON keys, such as `decline_code`."""
 
     def __init__(
         self,

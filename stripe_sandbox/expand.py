@@ -1,4 +1,4 @@
-"""`expand[]` replaces ids in an answer by their objects. https://docs.stripe.com/api/expanding_objects"""
+"""Implements `expand[]`: replaces ids in an answer by their objects. https://docs.stripe.com/api/expanding_objects"""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from stripe_sandbox.store import Json
 
 
 def expanded(sandbox: Sandbox, answer: Json, params: Json) -> Json:
-    """Return a copy of the answer with each path of `expand[]` expanded. Raises StripeError if one cannot be."""
+    """Return a copy of the answer with objects instead of ids at each path in the parameter `expand`.
+
+    Raises StripeError for a path that cannot be expanded.
+    """
     copied = dict(answer)
     for path in params.get("expand") or []:
         _fill(sandbox, copied, path.split("."), path)
@@ -44,7 +47,7 @@ _INCLUDABLE = {
     ("item", "discounts"),
     ("price", "currency_options"),
     ("price", "tiers"),
-    (None, "breakdown"),  # total_details
+    (None, "breakdown"),  # a session's total_details, which has no object type
 }
 
 

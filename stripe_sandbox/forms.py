@@ -8,7 +8,10 @@ _PART = re.compile(r"[^\[\]]+|\[\]")
 
 
 def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the pairs as nested dicts; keys `[0]`, `[1]`... and `[]` become lists, values stay strings."""
+    """Return the (name, value) pairs as nested dicts and lists of strings.
+
+    `a[b]=1` becomes {"a": {"b": "1"}}; `a[]=1` and `a[0]=1` become {"a": ["1"]}.
+    """
     root: dict[str, Any] = {}
     for name, value in pairs:
         _put(root, _PART.findall(name), value)

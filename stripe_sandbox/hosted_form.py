@@ -1,4 +1,4 @@
-"""Validates the hosted page's form and makes a PaymentMethod of it."""
+"""Validates the form of the hosted Checkout page, and creates a PaymentMethod from its fields."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,10 @@ _EXP = re.compile(r"^(\d{1,2})\s*[/.-]?\s*(?:20)?(\d{2})$")
 
 
 def check(typed: Mapping[str, str], session: Json, now: int) -> dict[str, str]:
-    """Return the form's errors: by field name, the message's key in texts.py."""
+    """Return the errors in the form fields `typed`: {field name: key of the message in texts.TEXTS}.
+
+    `now` (Unix seconds) decides whether the card has expired.
+    """
     errors = {}
     if not session["customer_email"]:
         email = typed.get("email", "").strip()
@@ -54,7 +57,7 @@ def _check_card(typed: Mapping[str, str], now: int) -> dict[str, str]:
 
 
 def expiry_of(text: str) -> tuple[int, int] | None:
-    """Parse `12/34`, `1234` or `12 / 2034` as (12, 2034); return None for anything else."""
+    """Parse a card's expiry into (month, year): `12/34`, `1234` and `12 / 2034` give (12, 2034), anything else None."""
     match = _EXP.match(text.strip())
     if not match or not 1 <= int(match[1]) <= 12:
         return None

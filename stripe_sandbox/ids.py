@@ -1,4 +1,4 @@
-"""Ids like Stripe's: a prefix for the type, then random characters."""
+"""Ids like Stripe's: a prefix for the object's type, then random characters."""
 
 import secrets
 import string
@@ -32,5 +32,5 @@ def new_id(kind: str) -> str:
 
 
 def kind_of(object_id: str) -> str | None:
-    """Return the object type that the id's prefix stands for, or None."""
+    """Return the object type that the id's prefix stands for, or None if the prefix is unknown."""
     return next((kind for kind, prefix in PREFIXES.items() if object_id.startswith(prefix)), None)

@@ -1,4 +1,4 @@
-"""Scheduled jobs: what Stripe does by itself at a certain time, such as expiring a session."""
+"""Runs the scheduled jobs that change objects at a set time, such as expiring a Checkout Session."""
 
 from collections.abc import Callable
 

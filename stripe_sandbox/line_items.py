@@ -1,4 +1,4 @@
-"""Creates a session's line items, with the prices and products that `price_data` describes."""
+"""Creates a Checkout Session's line items, and the products and prices that they describe in `price_data`."""
 
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.params import integer
@@ -7,7 +7,10 @@ from stripe_sandbox.store import Json
 
 
 def create(sandbox: Sandbox, index: int, given: Json) -> Json:
-    """Create the line item number `index` from `given`: `price` or `price_data`, and `quantity`."""
+    """Create a line item from `given`, which has a `quantity` and either `price` (an id) or `price_data`.
+
+    `index` is the item's position, which error messages name. Raises StripeError if a parameter is missing or invalid.
+    """
     price = _price(sandbox, f"line_items[{index}]", given)
     quantity = integer(given, "quantity")
     if quantity is None:

@@ -1,4 +1,4 @@
-"""Serves `stripe listen`: the Stripe CLI's sessions and its WebSocket, subprotocol stripecli-devproxy-v1."""
+"""Serves the Stripe CLI's `stripe listen`: sends events over a WebSocket (subprotocol stripecli-devproxy-v1)."""
 
 import asyncio
 import contextlib
@@ -30,12 +30,12 @@ class Listeners:
 
     @property
     def secret(self) -> str:
-        """Return the signing secret, one for all sessions, as Stripe has one for an account's CLI."""
+        """Return the webhook signing secret of the Stripe CLI; all its sessions share it, as at Stripe."""
         kept = self.sandbox.store.private.setdefault(self.sandbox.account["id"], {})
         return str(kept.setdefault("cli_secret", f"whsec_{token(64)}"))
 
     def create_session(self, sandbox: Sandbox, given: Json, _: str) -> Json:
-        """Answer POST /v1/stripecli/sessions."""
+        """Answer POST /v1/stripecli/sessions with the URL of a WebSocket and the signing secret of its events."""
         session_id = f"cliws_{token(16)}"
         return {
             "default_version": "",
@@ -63,7 +63,7 @@ class Listeners:
 
     def on_event(self, event: Json) -> None:
         if self.sockets:
-            # The request that made the event may still change it, so it is sent in the event loop's next turn.
+            # The running request may still change the event, so the event is sent in the event loop's next turn.
             asyncio.get_running_loop().call_soon(lambda: self.webhooks.spawn(self._tell(event)))
 
     async def _tell(self, event: Json) -> None:
@@ -84,7 +84,7 @@ class Listeners:
                 await socket.send_json(frame)
 
     def _heard(self, message: Json) -> None:
-        """Record the site's answer, which the CLI reports, as a delivery."""
+        """Record the site's answer to an event, which the CLI reports, as a delivery; ignore any other message."""
         if message.get("type") != "webhook_response" or message.get("webhook_conversation_id") not in self.sent:
             return
         event, at = self.sent[message["webhook_conversation_id"]]

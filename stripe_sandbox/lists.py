@@ -1,4 +1,4 @@
-"""List calls: filters and pages, newest objects first. https://docs.stripe.com/api/pagination"""
+"""Answers the API's list calls with filtered pages, newest objects first. https://docs.stripe.com/api/pagination"""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,10 @@ _COMPARE = {
 
 
 def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[str, ...] = ()) -> Json:
-    """Return a page of objects of `kind`, filtered by those `filters` fields that are in `params`."""
+    """Return a page of the objects of type `kind`; `url` is the list's own.
+
+    `filters` names the fields that `params` may filter by. Raises StripeError for any other parameter.
+    """
     only(params, *PAGING, *filters)
     equal = {name: params[name] for name in filters if name in params}
     found = sandbox.store.select(kind, **equal)
@@ -26,7 +29,10 @@ def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[s
 
 
 def created_in(found: Iterable[Json], bounds: Json | str | None) -> list[Json]:
-    """Return the objects whose `created` (Unix seconds) is within `bounds`, newest first."""
+    """Return the objects of `found` whose `created` is within `bounds`, newest first.
+
+    `bounds` is a dict such as {"gte": Unix seconds}, or one time that has to be equal.
+    """
     newest_first = sorted(found, key=lambda item: -item.get("created", 0))
     if not bounds:
         return newest_first

@@ -1,4 +1,4 @@
-"""PaymentMethods: cards and IBANs as Stripe stores them; the fingerprint identifies the test number."""
+"""Creates PaymentMethods from test cards and IBANs, and finds a PaymentMethod's test card by its fingerprint."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from stripe_sandbox.store import Json
 
 
 def create_card(sandbox: Sandbox, test: TestMethod, billing: Json, exp: tuple[int, int] = (8, 2034)) -> Json:
-    """Create a PaymentMethod of a test card that expires in `exp`, (month, year)."""
+    """Create a PaymentMethod from the test card `test`, with `billing` details and the expiry `exp` (month, year)."""
     card = {
         "brand": test.brand,
         "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
@@ -49,7 +49,10 @@ def _create(sandbox: Sandbox, kind: str, details: Json, billing: Json) -> Json:
 
 
 def create_from_params(sandbox: Sandbox, params: Json) -> Json:
-    """Create a PaymentMethod from the API's parameters: a card number, a card token or an IBAN."""
+    """Create a PaymentMethod from an API call's parameters: a card number, a card token or an IBAN.
+
+    Raises StripeError if they are missing or invalid.
+    """
     billing = params.get("billing_details", {})
     match params.get("type"):
         case "card":
@@ -72,7 +75,10 @@ def create_from_params(sandbox: Sandbox, params: Json) -> Json:
 
 
 def get_or_create(sandbox: Sandbox, method_id: str) -> Json:
-    """Return the PaymentMethod; a test name such as `pm_card_visa` creates one, as on Stripe."""
+    """Return the PaymentMethod with this id; a test name such as `pm_card_visa` creates one, as at Stripe.
+
+    Raises StripeError resource_missing for an unknown id.
+    """
     test = cards.by_token(method_id) if method_id.startswith("pm_card_") else None
     if test:
         return create_card(sandbox, test, {})
@@ -80,7 +86,7 @@ def get_or_create(sandbox: Sandbox, method_id: str) -> Json:
 
 
 def test_of(method: Json) -> TestMethod:
-    """Return the test card or IBAN that the PaymentMethod was made from."""
+    """Return the test card or IBAN that the PaymentMethod was made from; for an unknown card, one that is declined."""
     details: dict[str, Any] = method[method["type"]]
     found = cards.by_fingerprint(details["fingerprint"])
     if found:
@@ -89,7 +95,10 @@ def test_of(method: Json) -> TestMethod:
 
 
 def charge_details(method: Json, authenticated: bool, amount: int) -> Json:
-    """Return `payment_method_details` for a Charge with this PaymentMethod."""
+    """Return the `payment_method_details` of a charge of `amount` minor units with this PaymentMethod.
+
+    `authenticated` says whether the customer passed 3-D Secure.
+    """
     details = method[method["type"]]
     if method["type"] == "sepa_debit":
         shown = {key: details[key] for key in ("bank_code", "branch_code", "country", "fingerprint", "last4")}

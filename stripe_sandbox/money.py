@@ -1,4 +1,4 @@
-"""Amounts in minor units: each currency's exponent and minimum at Stripe, and formatting for people."""
+"""Formats amounts in minor units, and knows each currency's decimals and Stripe's minimum amounts."""
 
 # https://docs.stripe.com/currencies#zero-decimal and #three-decimal
 _ZERO_DECIMAL = (
@@ -7,7 +7,7 @@ _ZERO_DECIMAL = (
 )
 _THREE_DECIMAL = ("bhd", "jod", "kwd", "omr", "tnd")
 _EXPONENTS = dict.fromkeys(_ZERO_DECIMAL, 0) | dict.fromkeys(_THREE_DECIMAL, 3)
-# Stripe stores these with two decimals that are always 00.
+# Stripe stores amounts in these currencies with two decimals that are always 00.
 _WHOLE = ("isk", "ugx")
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 _MINIMUMS = {"eur": 50, "usd": 50, "chf": 50, "cad": 50, "gbp": 30, "jpy": 50, "xof": 100}
@@ -22,7 +22,10 @@ def minimum(currency: str) -> int:
 
 
 def format_money(amount: int, currency: str, language: str) -> str:
-    """Format the amount: 6000 "eur" is "€60.00" in English and "60,00 €", with no-break spaces, in French."""
+    """Format `amount` minor units for the language "en" or "fr".
+
+    6000 "eur" gives "€60.00" in English and "60,00 €" in French, where the space is a no-break space.
+    """
     exponent = _EXPONENTS.get(currency, 2)
     whole, part = divmod(abs(amount), 10**exponent)
     decimals = f"{part:0{exponent}d}" if exponent and currency not in _WHOLE else ""

@@ -1,4 +1,4 @@
-"""The hosted Checkout page, its 3-D Secure step, the receipt, and the page of a session that is over."""
+"""Serves the customer's pages: hosted Checkout, its 3-D Secure step, receipts, and notices that a session has ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 from stripe_sandbox.texts import TEXTS, pick_language, text
 
-# There is no form-action, because it would also block the redirect back to the clinic's site.
+# The policy has no form-action, because form-action would also block the redirect back to the clinic's site.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -112,7 +112,7 @@ class Pages:
         return self._leave(session)
 
     async def show_receipt(self, request: web.Request) -> web.Response:
-        """Show the receipt that a Charge's receipt_url leads to."""
+        """Render the receipt at a paid charge's `receipt_url`; answer 404 for any other id."""
         charge = self.sandbox.store.objects["charge"].get(request.match_info["id"])
         if charge is None or not charge["paid"]:
             return self._over(request, None, "missing", 404)
@@ -172,6 +172,6 @@ def success_url(session: Json) -> str:
 
 
 def _declined(error: StripeError) -> str:
-    """Return the key of the text for a declined payment: the decline code's, else the error code's."""
+    """Return the TEXTS key of a decline's message: its decline code, else its error code, else "card_declined"."""
     codes = (error.error.get("decline_code"), error.error.get("code"))
     return next((code for code in codes if code in TEXTS), "card_declined")

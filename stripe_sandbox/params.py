@@ -7,7 +7,10 @@ _EVERYWHERE = ("expand", "metadata")
 
 
 def integer(params: Json, name: str) -> int | None:
-    """Return the parameter as an integer, or None if it is missing. Raises StripeError parameter_invalid_integer."""
+    """Return the parameter `name` as an integer, or None if it is missing or empty.
+
+    Raises StripeError parameter_invalid_integer if it is something else.
+    """
     value = params.get(name)
     if value in (None, ""):
         return None
@@ -23,14 +26,17 @@ def truth(params: Json, name: str) -> bool | None:
 
 
 def only(params: Json, *allowed: str) -> None:
-    """Raise StripeError parameter_unknown for a parameter that is not in `allowed`, `expand` or `metadata`."""
+    """Raise StripeError parameter_unknown if `params` has a name that isn't in `allowed`, "expand" or "metadata"."""
     for name in params:
         if name not in allowed and name not in _EVERYWHERE:
             raise StripeError(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
 
 
 def metadata(params: Json) -> Json:
-    """Return the metadata. Raises StripeError above Stripe's limits: 50 keys, 40 characters a key, 500 a value."""
+    """Return the parameter `metadata`, by default {}.
+
+    Raises StripeError above Stripe's limits: 50 keys, 40 characters for a key, 500 characters for a value.
+    """
     found = params.get("metadata") or {}
     if not isinstance(found, dict):
         raise StripeError("Invalid object", param="metadata")

@@ -1,4 +1,4 @@
-"""PaymentIntents, from created to succeeded. https://docs.stripe.com/payments/paymentintents/lifecycle"""
+"""Creates, confirms, settles and cancels PaymentIntents. https://docs.stripe.com/payments/paymentintents/lifecycle"""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ def create(sandbox: Sandbox, amount: int, currency: str, **values: Any) -> Json:
 
 
 def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
-    """Try to pay: the intent ends as succeeded, processing (bank debit) or requires_action (3-D Secure).
+    """Pay with `method`: the status becomes succeeded, processing (bank debit) or requires_action (3-D Secure).
 
-    Raises StripeError card_error when declined.
+    Raises a StripeError of type card_error when the card is declined.
     """
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state(intent, "confirm")
@@ -47,7 +47,10 @@ def _ask_authentication(sandbox: Sandbox, intent: Json) -> None:
 
 
 def authenticate(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Finish 3-D Secure with the customer's answer. Raises StripeError card_error if that or the card fails."""
+    """Finish the intent's 3-D Secure step: if the customer authenticated (`success`), charge the card.
+
+    Raises a StripeError of type card_error if not, or if the card is declined.
+    """
     if intent["status"] != "requires_action":
         raise unexpected_state(intent, "authenticate")
     method = sandbox.store.get("payment_method", intent["payment_method"])
@@ -112,7 +115,7 @@ def _start_debit(sandbox: Sandbox, intent: Json, method: Json) -> None:
 
 
 def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let a bank debit that is processing succeed or fail."""
+    """Let the intent's bank debit succeed or, if `success` is false, fail. Raises StripeError unless it is processing."""
     if intent["status"] != "processing":
         raise unexpected_state(intent, "settle")
     charge = sandbox.store.get("charge", intent["latest_charge"])

@@ -1,4 +1,4 @@
-"""Refunds, which succeed at once, stay pending or fail later. https://docs.stripe.com/refunds"""
+"""Creates refunds, which succeed at once, stay pending or fail later. https://docs.stripe.com/refunds"""
 
 from stripe_sandbox import charges, methods
 from stripe_sandbox.errors import StripeError
@@ -13,7 +13,7 @@ _COUNTED = ("pending", "requires_action", "succeeded")
 
 
 def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | None, metadata: Json) -> Json:
-    """Refund `amount` minor units of the charge, or what is left if None.
+    """Refund `amount` minor units of the charge, or everything not refunded yet if `amount` is None.
 
     Raises StripeError, for example charge_already_refunded or charge_disputed.
     """
@@ -81,7 +81,10 @@ def _update_refunded(sandbox: Sandbox, charge: Json) -> None:
 
 
 def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
-    """Emit a refund's change under both of Stripe's event names, and the types `more`."""
+    """Emit `refund.updated`, `charge.refund.updated` and the event types `more` for the refund.
+
+    Before that, give a succeeded card refund its bank reference.
+    """
     if refund["status"] == "succeeded" and "card" in refund["destination_details"]:
         reference = {"reference": token(23).upper(), "reference_status": "available"}
         refund["destination_details"]["card"] |= reference
@@ -90,7 +93,11 @@ def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
 
 
 def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
-    """Set the refund's final status; `failed` and `canceled`, possible even after `succeeded`, return the money."""
+    """Set the refund's status to succeeded, failed or canceled.
+
+    The last two are possible even after `succeeded`, and put the money back on the balance. Raises StripeError if the
+    refund has that status already, or has failed or been canceled.
+    """
     if refund["status"] in ("failed", "canceled") or refund["status"] == status:
         raise StripeError(f"This refund is {refund['status']} already.", code="refund_unexpected_state")
     refund["status"] = status
@@ -108,7 +115,7 @@ def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
 
 
 def cancel(sandbox: Sandbox, refund: Json) -> None:
-    """Cancel the refund. Raises StripeError unless it is pending."""
+    """Cancel the refund. Raises StripeError unless its status is pending or requires_action."""
     if refund["status"] not in ("pending", "requires_action"):
         raise StripeError(f"You cannot cancel a refund that is {refund['status']}.", param="id")
     finish(sandbox, refund, "canceled")
@@ -120,5 +127,5 @@ def update_metadata(sandbox: Sandbox, refund: Json, metadata: Json) -> None:
 
 
 def merge_metadata(old: Json, new: Json) -> Json:
-    """Merge metadata as Stripe does: keys of `new` replace those of `old`, empty values delete them."""
+    """Return `old` updated with `new`, as Stripe merges metadata: a key with an empty value is deleted."""
     return {key: value for key, value in {**old, **new}.items() if value != ""}

@@ -1,4 +1,4 @@
-"""The table of Stripe's API URLs and the function that answers each."""
+"""The table of Stripe's API URLs, each with the function that answers it."""
 
 from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds
 from stripe_sandbox.api import Call
@@ -35,12 +35,15 @@ def retrieve_account(sandbox: Sandbox, given: Json, account_id: str) -> Json:
 
 
 def list_nothing(url: str) -> Call:
-    """Return a call that answers with an empty list, for objects that this account never has."""
+    """Return an API call that answers with an empty list, for object types that the sandbox doesn't have."""
     return lambda sandbox, given, _: as_list([], url)
 
 
 def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
-    """List events, filtered by `type` or `types[]`, which may end in `*`, and by `delivery_success`."""
+    """Return a page of events, optionally filtered by `type` or `types[]` and by `delivery_success`.
+
+    A type may end in `*`, which stands for any ending.
+    """
     params.only(given, *PAGING, "delivery_success", "type", "types")
     wanted = given.get("types") or ([given["type"]] if given.get("type") else [])
     found = created_in(sandbox.store.select("event"), given.get("created"))
@@ -86,7 +89,7 @@ def delete_endpoint(sandbox: Sandbox, given: Json, endpoint_id: str) -> Json:
     return {"id": endpoint_id, "object": "webhook_endpoint", "deleted": True}
 
 
-# Clients that mirror everything, such as dj-stripe's sync, request these lists.
+# Clients that mirror everything, such as dj-stripe's sync, request these lists, which stay empty.
 UNUSED = (
     *("application_fees", "country_specs", "coupons", "entitlements/active_entitlements", "entitlements/features"),
     *("file_links", "files", "identity/verification_reports", "identity/verification_sessions", "invoiceitems"),

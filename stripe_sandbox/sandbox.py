@@ -20,13 +20,13 @@ class Settings:
     public_url: str = "http://127.0.0.1:0"
     api_key: str | None = None  # None accepts every test key
     business_name: str = "Stripe sandbox"
-    settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; Stripe's "slowly" is always 180 s
-    retry_base: float = 2.0  # seconds before the first retry of a webhook, doubling
+    settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; "slowly" always takes 180 s
+    retry_base: float = 2.0  # seconds before a webhook's first retry; they double with each retry
 
 
 @dataclass(order=True)
 class Job:
-    """Something that Stripe does later by itself, such as `expire_session` with a session's id."""
+    """A change that Stripe makes later by itself, such as `expire_session` (`name`) with a session's id (`args`)."""
 
     at: float  # on Stripe's clock, Unix seconds
     name: str = field(compare=False)
@@ -40,7 +40,7 @@ class Sandbox:
     clock_offset: float = 0.0  # seconds added to the real time, for `created` and for due jobs
     jobs: list[Job] = field(default_factory=list)  # a heap, the earliest first
     on_event: Callable[[Json], None] = lambda event: None
-    changed: bool = False  # since the state file was written
+    changed: bool = False  # whether anything changed since the state file was written
 
     def __post_init__(self) -> None:
         self.open_account()
@@ -56,7 +56,7 @@ class Sandbox:
         return next(iter(self.store.objects["account"].values()))
 
     def now(self) -> int:
-        """Return the Unix seconds on Stripe's clock."""
+        """Return the time on Stripe's clock in whole Unix seconds."""
         return int(time.time() + self.clock_offset)
 
     def new(self, kind: str, **values: Any) -> Json:
@@ -66,7 +66,7 @@ class Sandbox:
         heapq.heappush(self.jobs, Job(self.now() + seconds, name, list(args)))
 
     def take_due(self) -> list[Job]:
-        """Remove the jobs that are due and return them, earliest first."""
+        """Remove the jobs that are due on Stripe's clock, and return them, earliest first."""
         now = time.time() + self.clock_offset
         due = []
         while self.jobs and self.jobs[0].at <= now:
@@ -74,7 +74,10 @@ class Sandbox:
         return due
 
     def emit(self, event_type: str, subject: Json, previous: Json | None = None) -> None:
-        """Create an event with a copy of the object, and deliver it. https://docs.stripe.com/api/events/object"""
+        """Create an event with a copy of `subject`, and pass it to `on_event`, which delivers it.
+
+        `previous` holds the old values of changed fields. https://docs.stripe.com/api/events/object
+        """
         data: Json = {"object": copy.deepcopy(subject)}
         if previous:
             data["previous_attributes"] = previous
@@ -98,7 +101,7 @@ class Sandbox:
         self.clock_offset = state["clock_offset"]
 
     def reset(self, *, keep_endpoints: bool) -> None:
-        """Delete everything but the account and, with `keep_endpoints`, its webhook endpoints."""
+        """Delete all objects but the account and, with `keep_endpoints`, its webhook endpoints; return to real time."""
         kinds = ("account", "webhook_endpoint") if keep_endpoints else ("account",)
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})

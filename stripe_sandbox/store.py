@@ -1,4 +1,4 @@
-"""Stores Stripe's objects as JSON by type and id, oldest first, and limits how many of each type are kept."""
+"""Keeps Stripe's objects as JSON by type and id, drops a type's oldest above a limit, and writes the state file."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from stripe_sandbox.ids import PREFIXES, kind_of, new_id
 
 Json = dict[str, Any]
 
-# Objects of each type; a day of 1,000 payments makes about 5,000 events (35 MB).
+# How many objects of each type are kept; a day of 1,000 payments makes about 5,000 events (35 MB).
 LIMIT = 5_000
 LIMITS = {"event": 10_000, "webhook_endpoint": 50}
 
@@ -30,7 +30,10 @@ class Store:
         self._blanks = {kind: _blank(kind) for kind in PREFIXES}
 
     def new(self, kind: str, created: int, **values: Any) -> Json:
-        """Create and store an object that has every key of Stripe's own, with `values` filled in."""
+        """Store and return a new object of type `kind` that has all of Stripe's keys.
+
+        `created` (Unix seconds) and `values` replace the defaults.
+        """
         made: Json = copy.deepcopy(self._blanks[kind]) | {"id": new_id(kind)}
         if "created" in made:
             made["created"] = created
@@ -49,7 +52,10 @@ class Store:
         self.private.pop(found["id"], None)
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Json:
-        """Return the stored object itself, not a copy. Raises StripeError resource_missing."""
+        """Return the stored object itself, not a copy.
+
+        Raises StripeError resource_missing, which blames the request's parameter `param`, if there is none.
+        """
         try:
             return self.objects[kind][object_id]
         except KeyError:
@@ -60,7 +66,7 @@ class Store:
         return self.objects[kind].get(object_id) if kind else None
 
     def select(self, kind: str, **fields: Any) -> Iterator[Json]:
-        """Yield the objects of `kind` whose fields equal `fields`, newest first."""
+        """Return an iterator over the objects of type `kind` whose fields have the values of `fields`, newest first."""
         newest_first = reversed(list(self.objects[kind].values()))
         return (found for found in newest_first if all(found.get(key) == value for key, value in fields.items()))
 
@@ -77,13 +83,13 @@ class Store:
 
 
 def read_file(path: Path) -> Json:
-    """Return the state that `write_file` wrote, or an empty dict if there is no file."""
+    """Return the state that `write_file` saved, or an empty dict if the file doesn't exist."""
     found: Json = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
 def write_file(path: Path, state: Json) -> None:
-    """Replace the file atomically, so that a process killed while writing leaves the old state."""
+    """Replace the file atomically by `state` as JSON, so that a process killed while writing leaves the old file."""
     scratch = path.with_suffix(path.suffix + ".part")
     scratch.write_text(json.dumps(state))
     scratch.replace(path)

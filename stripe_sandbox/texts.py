@@ -103,7 +103,10 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 
 def pick_language(locale: str | None, accept: str) -> str:
-    """Return `fr` or `en`, from the session's locale or else from the Accept-Language header `accept`."""
+    """Return "fr" or "en", as the session's `locale` says; "en" for other languages.
+
+    If `locale` is None or "auto", the Accept-Language header `accept` decides.
+    """
     wanted = [locale] if locale and locale != "auto" else [part.split(";")[0].strip() for part in accept.split(",")]
     for language in wanted:
         if language[:2].lower() in ("fr", "en"):

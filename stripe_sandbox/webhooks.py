@@ -1,4 +1,4 @@
-"""Delivers events to webhook endpoints concurrently and in any order, with retries until 2xx, or with a fault."""
+"""Delivers events to webhook endpoints, concurrently and unordered, and retries until 2xx; a mode can inject faults."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from stripe_sandbox.store import Json
 _MAX_DELIVERIES = 5_000
 _MAX_IN_FILE = 500
 _CONCURRENCY = 40
-_ATTEMPTS = 16  # 18 hours, with delays that double from 2 s
+_ATTEMPTS = 16  # over 18 hours, because the delay doubles from 2 s
 
 
 class Webhooks:
@@ -44,7 +44,10 @@ class Webhooks:
             await self._client.close()
 
     def on_event(self, event: Json) -> None:
-        """Queue the event for each endpoint subscribed to it; events of one request are sent together, shuffled."""
+        """Queue the event for each subscribed endpoint, and pass it to the Stripe CLI.
+
+        The events of one request are sent together, in random order.
+        """
         self.on_delivery(event)
         for endpoint in endpoints.listening_to(self.sandbox, event["type"]):
             self._queue(event, endpoint)
@@ -99,7 +102,7 @@ class Webhooks:
             self.spawn(self._release_reversed(self.mode.seconds))
 
     async def _release_reversed(self, seconds: float) -> None:
-        """Send the held deliveries one after the other, the newest first; a failed one is retried as usual."""
+        """Wait `seconds`, then send the held deliveries one by one, newest first; retry a failed delivery as usual."""
         await asyncio.sleep(seconds)
         for delivery in reversed(self._held()):
             await self._once(delivery)
@@ -113,7 +116,7 @@ class Webhooks:
         return held
 
     def set_mode(self, mode: Mode) -> None:
-        """Change how events are delivered; any mode but `hold` also sends the held deliveries."""
+        """Set the delivery mode; unless the new mode is `hold`, send the deliveries that were held."""
         self.mode = mode
         if mode.mode != "hold":
             self._send_normal(self._held())
@@ -122,7 +125,10 @@ class Webhooks:
         self.spawn(self._deliver(delivery))
 
     def retry_event(self, sandbox: Sandbox, given: Json, event_id: str) -> Json:
-        """Answer POST /v1/events/{id}/retry of `stripe events resend`: send to `webhook_endpoint`, or to all."""
+        """Answer POST /v1/events/{id}/retry, which `stripe events resend` calls.
+
+        Send the event again to the endpoint `webhook_endpoint` or, if that is missing, to every subscribed endpoint.
+        """
         event = sandbox.store.get("event", event_id)
         chosen = given.get("webhook_endpoint")
         for endpoint in endpoints.listening_to(sandbox, event["type"]):
@@ -141,7 +147,7 @@ class Webhooks:
             if wait:
                 delivery.next_at = time.time() + wait
                 await asyncio.sleep(wait)
-            if tried and delivery.state == "delivered":  # by `resend` meanwhile
+            if tried and delivery.state == "delivered":  # `resend` delivered it meanwhile
                 return
             await self._once(delivery)
             if delivery.state == "delivered":
@@ -150,7 +156,7 @@ class Webhooks:
         delivery.state = "failed"
 
     async def _once(self, delivery: Delivery) -> None:
-        """Send the delivery now and record the answer."""
+        """Send the delivery once and record the endpoint's answer."""
         event = self.sandbox.store.find(delivery.event)
         endpoint = self.sandbox.store.find(delivery.endpoint)
         if event is None or endpoint is None or self._client is None:
@@ -171,7 +177,7 @@ class Webhooks:
             delivery.state = "retrying"
 
     def forget(self) -> None:
-        """Cancel and delete every delivery, and return to the normal mode."""
+        """Cancel and delete every delivery, and return to the normal delivery mode."""
         self.mode = Mode()
         self._batch.clear()
         self.deliveries.clear()

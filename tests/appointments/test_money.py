@@ -1,4 +1,4 @@
-"""Amounts: formatted from Stripe's minor units, and parsed from what people type."""
+"""Tests that amounts are formatted from Stripe's minor units and parsed from what people type."""
 
 import ast
 from pathlib import Path

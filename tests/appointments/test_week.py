@@ -1,4 +1,4 @@
-"""Booking a week at once in the admin."""
+"""Tests of booking a week of appointments at once in the admin."""
 
 import datetime
 from collections.abc import Callable

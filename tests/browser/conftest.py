@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one Chromium for each test process, a new context for each test.
+"""Fixtures of the browser tests: each test process runs one Chromium, each test opens its own browser contexts.
 
 A failed test leaves a screenshot of each page and a trace (`playwright show-trace`) in .test-failures/.
 """
@@ -45,13 +45,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page_errors() -> list[str]:
-    """Collect uncaught exceptions and CSP violations of all pages; one that is left at the end fails the test."""
+    """Return the list in which `new_context` collects all pages' uncaught exceptions and CSP violations.
+
+    The test fails if the list isn't empty at its end.
+    """
     return []
 
 
 @pytest.fixture
 def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: list[str]) -> Iterator[NewContext]:
-    """Return new_context(**Playwright's options), which opens a browser context with its own cookies."""
+    """Return a function that opens a browser context with its own cookies; it takes Playwright's context options."""
     contexts: list[BrowserContext] = []
 
     def make(**options: Any) -> BrowserContext:
@@ -59,7 +62,7 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
         context.set_default_timeout(PATIENCE_MS)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
-        context.tracing.start(snapshots=True)  # screenshots would double the time of each page
+        context.tracing.start(snapshots=True)  # no screenshots, which would double the time of each page
         contexts.append(context)
         return context
 
@@ -85,9 +88,9 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Callable[[datetime.date], Clinic]:
-    """Return a function that makes a clinic for a date, to copy; its site never starts.
+    """Return a function that makes a template clinic for a date, whose database other fixtures copy.
 
-    It is made once for each test process, and again after midnight.
+    The function makes one clinic for each date and test process. The clinic's site never starts.
     """
 
     @functools.cache
@@ -103,12 +106,15 @@ def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -
 def make_clinic(
     make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]
 ) -> Callable[..., Clinic]:
-    """Return make_clinic(**make_site's options), which copies the clinic to a new site and starts it."""
+    """Return a function that copies today's template clinic to a new site and starts that site.
+
+    The function takes make_site's options.
+    """
 
     def make(**options: Any) -> Clinic:
         template = clinic_of(timezone.localdate())
         clinic = copy(template)
-        kept = template.site.settings["SECRET_KEY"]  # sessions are signed with it
+        kept = template.site.settings["SECRET_KEY"]  # the copied sessions are signed with it
         clinic.site = make_site(start=False, SECRET_KEY=kept, **options)
         shutil.copyfile(template.site.database_file, clinic.site.database_file)
         clinic.site.start()
@@ -119,13 +125,16 @@ def make_clinic(
 
 @pytest.fixture
 def new_clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
-    """Return a clinic of its own site: a clerk, and two patients with three appointments each today at noon."""
+    """Return a clinic on a site of its own: a clerk, and two patients with three appointments each today from noon."""
     return make_clinic()
 
 
 @pytest.fixture(scope="session")
 def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[LiveSite]:
-    """Return the site of this test process; tests that stop it or count what all people do need another."""
+    """Return the site that the tests of this process share.
+
+    A test that stops the site, or counts what all its people do, needs its own site: see `new_clinic`.
+    """
     site = LiveSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
     shutil.copyfile(sqlite_template, site.database_file)
     site.start()
@@ -135,7 +144,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path)
 
 @pytest.fixture
 def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_blocker: DjangoDbBlocker) -> Clinic:
-    """Return a clinic with new people on the shared site, after Stripe's objects of other tests were deleted."""
+    """Return a clinic on the shared site with newly made people, after deleting the Stripe objects of earlier tests."""
     request.node.stash.setdefault(SITES, []).append(shared_site)
     shared_site.at_stripe("reset")
 

@@ -1,4 +1,4 @@
-"""What people do and see on the site's pages, in French, and on Stripe's."""
+"""Helpers that do what people do on the site's pages (in French) and on Stripe's, and check what these pages show."""
 
 import re
 import sqlite3
@@ -19,14 +19,14 @@ JOIN = "INSERT INTO clinic_accounts_user_groups (user_id, group_id) SELECT ?, id
 
 
 def browser_of(person: Person, clinic: Clinic, new_context: NewContext, **options: Any) -> BrowserContext:
-    """Return a browser context in which this person is signed in."""
+    """Return a new browser context in which `person` is signed in; `options` are Playwright's."""
     context = new_context(base_url=clinic.site.url, **options)
     context.add_cookies([{"name": "sessionid", "value": person.session, "url": clinic.site.url}])
     return context
 
 
 def join(clinic: Clinic, person: Person, group: str) -> None:
-    """Add a member of staff to a group."""
+    """Add the member of staff `person` to the Django group named `group`."""
     with sqlite3.connect(clinic.site.database_file, timeout=10) as database:
         assert database.execute(JOIN, (person.id, group)).rowcount == 1
 
@@ -39,7 +39,10 @@ def sign_in(page: Page, name: str, password: str) -> None:
 
 
 def open_live(context: BrowserContext, path: str) -> Page:
-    """Open a page, wait until its socket is connected, and mark it so that `expect_same_document` notices a reload."""
+    """Open the page at `path` and wait until its socket is connected.
+
+    Mark the document, so that `expect_same_document` notices a reload.
+    """
     page = context.new_page()
     go_live(page, path)
     mark(page)
@@ -72,7 +75,7 @@ def expect_status(page: Page, payment: Payment, status: str) -> None:
 
 
 def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
-    """Press Tab, at most `most` times, until `wanted` has the focus."""
+    """Press Tab until `wanted` has the focus; raise AssertionError after `most` times."""
     for _ in range(most):
         if wanted.evaluate("node => node === document.activeElement"):
             return
@@ -81,7 +84,7 @@ def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
 
 
 def press(page: Page, wanted: Locator) -> None:
-    """Activate a link or button by keyboard only."""
+    """Tab to the link or button `wanted` and press Enter."""
     tab_to(page, wanted)
     page.keyboard.press("Enter")
 
@@ -91,21 +94,21 @@ def toasts(page: Page) -> Locator:
 
 
 def prove_current(page: Page) -> None:
-    """Press "Actualiser" and check that the server has nothing that the page has not received."""
+    """Press "Actualiser" (refresh) and check that the server answers 204, because the page misses no change."""
     with page.expect_response(re.compile(POLL)) as asked:
         page.get_by_role("link", name="Actualiser").click()
     assert asked.value.status == 204
 
 
 def start_paying(page: Page) -> str:
-    """Press the pay button and return the Checkout Session's id from the URL of Stripe's page."""
+    """Press the pay button, wait for Stripe's page and return the Checkout Session's id from its URL."""
     page.get_by_role("button", name=re.compile("Payer en ligne|Continuer|Réessayer")).first.click()
     expect(page).to_have_url(re.compile(r"/c/pay/cs_test_\w+"))
     return page.url.rsplit("/", 1)[1]
 
 
 def pay_by_card(page: Page, number: str) -> None:
-    """Fill in the card number and the other fields of Stripe's page, and press its button."""
+    """Fill in Stripe's page with the card `number` and valid other fields, and press its pay button."""
     if (email := page.get_by_label("E-mail")).is_editable():
         email.fill("camille@example.com")
     page.get_by_label("Numéro de carte").fill(number)
@@ -116,5 +119,5 @@ def pay_by_card(page: Page, number: str) -> None:
 
 
 def wait_until_told(site: LiveSite) -> None:
-    """Wait until the site has accepted every webhook."""
+    """Wait until the site has accepted every webhook that the sandbox sends."""
     wait_until(lambda: all(each["state"] == "delivered" for each in site.deliveries()), "the site takes every webhook")

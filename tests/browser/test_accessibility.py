@@ -1,4 +1,4 @@
-"""Tests every page with axe, light on a desktop and dark on a phone; the console must show no error."""
+"""Tests every page with the accessibility checker axe, on a desktop and a phone; the console must show no error."""
 
 import base64
 import re
@@ -45,7 +45,10 @@ class Earlier(TimestampSigner):
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """Collect the console's errors, such as failed requests and refused styles; one that is left fails the test."""
+    """Return the list in which `enter` collects the browser console's errors, such as failed requests.
+
+    The test fails if the list isn't empty at its end.
+    """
     said: list[str] = []
     yield said
     assert said == []
@@ -62,7 +65,7 @@ def enter(clinic: Clinic, new_context: NewContext, complaints: list[str]) -> Ent
 
 
 def check(page: Page) -> None:
-    """Check that axe finds nothing and that the page does not scroll sideways."""
+    """Check that axe finds no fault and the page doesn't scroll sideways, in dark phone size and light desktop size."""
     for scheme, size in LOOKS:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(size)
@@ -79,7 +82,7 @@ def check_each(page: Page, *paths: str) -> None:
 
 
 def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> None:
-    """Check the error page at `path`; the browser's own complaint about its status is expected."""
+    """Check that `path` answers with `status` and an accessible page; ignore console errors that name this status."""
     answer = page.goto(path)
     assert answer is not None
     assert answer.status == status
@@ -89,7 +92,7 @@ def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> 
 
 
 def tell_of_every_kind(clinic: Clinic) -> None:
-    """Give one patient a refunded, a declined and an unpaid payment, the other a double and a disputed one."""
+    """Post events that give one patient a refunded and a declined payment, the other a double and a disputed one."""
     paid, declined = clinic.story(payment=0), clinic.story(payment=1)
     twice, disputed = clinic.story(1, 0), clinic.story(1, 1)
     for event in (
@@ -100,7 +103,7 @@ def tell_of_every_kind(clinic: Clinic) -> None:
 
 
 def old_link(clinic: Clinic, payment: Payment) -> str:
-    """Return the path of an expired pay link."""
+    """Return the path of an expired pay link for the payment."""
     signer = Earlier(key=clinic.site.settings["SECRET_KEY"], salt=pay_links.SIGNER.salt)
     return f"/p/{signer.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip('='))}/"
 
@@ -156,7 +159,7 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
 
 
 def broken(url: str) -> str:
-    """Return the page that Django answers a failed request with, which no real request leads to."""
+    """Return the error page named at the end of `url`, such as 500.html; no real request in these tests leads to it."""
     return render_to_string(url.rpartition("/")[2])
 
 
@@ -176,7 +179,7 @@ def test_pages_for_when_the_site_itself_fails(clinic: Clinic, new_context: NewCo
 
 
 def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None:
-    """The page has no layout shift, https://web.dev/articles/cls."""
+    """Check that pages have no layout shift (https://web.dev/articles/cls) when a payment changes."""
     patient, story = clinic.patients[0], clinic.story()
     desk, mine = enter(clinic.staff[0]).new_page(), enter(patient).new_page()
     pages.go_live(desk, "/desk/")

@@ -21,7 +21,10 @@ from tests.live_site import LiveSite
 
 @pytest.fixture
 def strict_site(make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]) -> str:
-    """Start a site that requires second factors and return its URL, with a host name because of passkeys."""
+    """Start a site that requires second factors and return its URL.
+
+    The URL's host is `localhost`, because passkeys need a host name.
+    """
     site = make_site(start=False, REQUIRE_MFA="1", ALLOWED_HOSTS="127.0.0.1,localhost")
     address = f"http://localhost:{urlsplit(site.url).port}"
     site.server.env["SITE_URL"] = address
@@ -31,7 +34,7 @@ def strict_site(make_site: Callable[..., LiveSite], clinic_of: Callable[[datetim
 
 
 def put_in_a_passkey(page: Page) -> None:
-    """Add a virtual authenticator that confirms every request at once."""
+    """Give the page's browser a virtual passkey device that confirms every request at once."""
     browser = page.context.new_cdp_session(page)
     browser.send("WebAuthn.enable")
     options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}

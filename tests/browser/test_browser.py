@@ -1,4 +1,4 @@
-"""Tests of the browser fixtures: a page opens, and its errors are noticed and kept."""
+"""Tests of the browser fixtures: contexts are separate, page errors are collected, and failed tests leave evidence."""
 
 import re
 from pathlib import Path

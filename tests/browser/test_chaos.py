@@ -1,4 +1,4 @@
-"""Tests that pages are right, and showed nothing twice, after two hundred changes during faults of every kind."""
+"""Tests that after 200 changes amid faults of every kind, pages are up to date and showed no change twice."""
 
 import os
 import random
@@ -24,7 +24,7 @@ def world(
     postgres_server: services.Postgres, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
-    print(f"CHAOS_SEED={seed}")  # noqa: T201 printed when it fails
+    print(f"CHAOS_SEED={seed}")  # noqa: T201 pytest shows it when the test fails
     with services.redis() as redis:
         if redis.process is None or postgres_server.process is None:
             pytest.skip("TEST_*_URL name servers that aren't ours to kill")

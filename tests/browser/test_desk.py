@@ -1,4 +1,4 @@
-"""Tests of the front desk's pages by mouse, keyboard and screen reader, with the patient's phone beside them."""
+"""Tests of the front desk's pages by mouse, keyboard and screen reader, some together with a patient's phone."""
 
 import csv
 import re
@@ -132,7 +132,7 @@ STORM = """setInterval(() => {
 
 
 def test_tabs_and_board_keep_current_while_changes_never_pause(new_clinic: Clinic, new_context: NewContext) -> None:
-    """Ten changes a second come until the end of the test."""
+    """Send each page ten change events a second until the end of the test."""
     clinic = new_clinic
     pages.join(clinic, clinic.staff[0], "manager")
     context = browser_of(clinic.staff[0], clinic, new_context)
@@ -169,7 +169,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     links = screen.locator("table.day .who a")
     keys = screen.get_by_role("button", name="Raccourcis clavier")
-    expect(keys).to_be_visible()  # the page's module runs
+    expect(keys).to_be_visible()  # which shows that the page's JavaScript module runs
     for key, row in (("j", 0), ("j", 1), ("k", 0), ("k", 0)):
         screen.keyboard.press(key)
         expect(links.nth(row)).to_be_focused()

@@ -1,4 +1,4 @@
-"""Tests that open pages change without a reload, also after faults."""
+"""Tests that open pages show changes without a reload, even after faults."""
 
 import re
 
@@ -74,7 +74,10 @@ def test_a_killed_server_is_caught_up_with(new_clinic: Clinic, new_context: NewC
 def test_a_page_that_cannot_be_read_anew_stays(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
-    """It has to reload because its numbers are too old, but the server fails: an error page must not replace it."""
+    """Make the page load itself again, by a cursor that the server doesn't know, while the server answers 503.
+
+    An error page must not replace the page.
+    """
     page = open_live(browser_of(patient, clinic, new_context), "/appointments/")
     page.route("**/appointments/", lambda route: route.fulfill(status=503, body="Down"))
     page.locator("#live-cursor").evaluate("(field) => (field.value = 999999)")

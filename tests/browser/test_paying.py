@@ -1,5 +1,7 @@
-"""Tests that every open screen shows a payment made on Stripe's page, also after declines and late webhooks, with dead
-servers or blocked sockets, and without JavaScript."""
+"""Tests that every open screen shows a payment made on Stripe's page.
+
+They include declined cards, late webhooks, dead servers, blocked sockets and browsers without JavaScript.
+"""
 
 import re
 from collections.abc import Callable
@@ -23,13 +25,13 @@ def path(patient: Person) -> str:
 
 @pytest.fixture
 def desk(clinic: Clinic, new_context: NewContext) -> Page:
-    """Return the front desk's day list, open and connected."""
+    """Return a page that shows the front desk's day list, with its socket connected."""
     return open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
 
 
 @pytest.fixture
 def phone(clinic: Clinic, patient: Person, new_context: NewContext) -> Page:
-    """Return a page on the patient's phone, signed in."""
+    """Return an empty page in a phone-sized browser in which the patient is signed in."""
     return browser_of(patient, clinic, new_context, **PHONE).new_page()
 
 
@@ -116,7 +118,10 @@ def test_a_patient_who_turns_back_at_stripe_goes_on_later_and_the_first_page_is_
 
 
 def return_before_the_webhook(phone: Page, path: str) -> None:
-    """Pay and return to a page that doesn't know of the payment yet, so that a push has to change it."""
+    """Pay, and return to the site's page at `path` before the webhook arrives.
+
+    Mark the document, so that `expect_same_document` notices a reload.
+    """
     phone.goto(path)
     pages.start_paying(phone)
     pages.pay_by_card(phone, PAID)
@@ -156,7 +161,7 @@ def test_a_page_that_can_not_ask_stripe_waits_for_the_webhook(
 def test_a_payment_made_while_the_server_is_dead_shows_when_the_pages_have_reconnected(
     make_clinic: Callable[..., Clinic], new_context: NewContext
 ) -> None:
-    """How long they wait before each attempt is tested in tests/js, which controls the time."""
+    """Check only the final state: tests/js, which controls the time, tests the delays between attempts to reconnect."""
     clinic = make_clinic(sandbox_options=["--retry-base", "1"])
     site, patient = clinic.site, clinic.patients[0]
     phone = browser_of(patient, clinic, new_context, **PHONE).new_page()

@@ -1,4 +1,4 @@
-"""Tests of polling: never while the socket is healthy, otherwise every 30 s, also if the page's module didn't load."""
+"""Tests that a page with a healthy socket never polls, and any other every 30 s, even without its JavaScript module."""
 
 import datetime
 import re
@@ -20,25 +20,25 @@ RECORD = """
 
 
 def counted_polls(clinic: Clinic) -> int:
-    """Return how many polls the server has counted."""
+    """Return the number of polls in the server's metrics."""
     metrics = clinic.get("/metrics", clinic.staff[0]).read().decode()
     [count] = re.findall(r"^payments_live_polls_total (\S+)", metrics, re.M)
     return int(float(count))
 
 
 def refuse(socket: WebSocketRoute) -> None:
-    """Close the socket, as a proxy without support for WebSockets does."""
+    """Close the socket at once, as a proxy without support for WebSockets does."""
     socket.close()
 
 
 def stop_clock(page: Page) -> None:
-    """Stop the page's clock, so that only `run_for` moves it, however slow the machine is."""
+    """Stop the page's clock, so that only Playwright's `clock.run_for` moves it, however slow the machine is."""
     page.clock.install()
     page.clock.pause_at(datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5))
 
 
 def pass_seconds(page: Page, seconds: int) -> None:
-    """Move the page's clock in steps and wait after each until the page's requests are answered."""
+    """Move the page's clock in steps of 1 s, and wait after each step until the page's requests are answered."""
     for _ in range(seconds):
         page.clock.run_for(1000)
         wait_until(lambda: page.evaluate("answers === polls.length"), "the page's poll is answered")
@@ -49,7 +49,7 @@ def test_a_healthy_page_never_polls(clinic: Clinic, patient: Person, new_context
     stop_clock(page)
     go_live(page, "/appointments/")
     before = counted_polls(clinic)
-    for _ in range(20):  # 100 s on the page's clock, three of htmx's ticks
+    for _ in range(20):  # 100 s on the page's clock, three of htmx's polling intervals
         page.clock.run_for(5000)
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # makes the page check its socket
         proven = "document.querySelector('live-source').provenAt === Date.now()"
@@ -68,7 +68,7 @@ def test_without_websockets_a_page_polls_every_30_seconds(
     before = counted_polls(clinic)
     stop_clock(page)
     page.goto("/appointments/")
-    for _ in range(90):  # the sockets are refused when the browser gets to it, at any moment of the page's clock
+    for _ in range(90):  # the browser refuses each socket at an unpredictable moment of the page's clock
         if page.locator("html[data-live=polling]").count():
             break
         pass_seconds(page, 1)
