@@ -30,7 +30,7 @@ class Listeners:
 
     @property
     def secret(self) -> str:
-        """Return the webhook signing secret of the Stripe CLI; all its sessions share it, as at Stripe."""
+        """Return the webhook signing secret for the Stripe CLI, which is the same in all CLI sessions, as at Stripe."""
         kept = self.sandbox.store.private.setdefault(self.sandbox.account["id"], {})
         return str(kept.setdefault("cli_secret", f"whsec_{token(64)}"))
 

@@ -21,9 +21,9 @@ def create(sandbox: Sandbox, amount: int, currency: str, **values: Any) -> Json:
 
 
 def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
-    """Pay with `method`: the status becomes succeeded, processing (bank debit) or requires_action (3-D Secure).
+    """Pay the intent with `method`. Raises a StripeError of type card_error when the card is declined.
 
-    Raises a StripeError of type card_error when the card is declined.
+    The intent's status becomes succeeded, processing (bank debit) or requires_action (3-D Secure).
     """
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state(intent, "confirm")
@@ -115,7 +115,7 @@ def _start_debit(sandbox: Sandbox, intent: Json, method: Json) -> None:
 
 
 def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the intent's bank debit succeed or, if `success` is false, fail. Raises StripeError unless it is processing."""
+    """Let the intent's bank debit succeed or fail, as `success` says. Raises StripeError unless it is processing."""
     if intent["status"] != "processing":
         raise unexpected_state(intent, "settle")
     charge = sandbox.store.get("charge", intent["latest_charge"])

@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(order=True)
 class Job:
-    """A change that Stripe makes later by itself, such as `expire_session` (`name`) with a session's id (`args`)."""
+    """A change that Stripe makes later by itself, such as `expire_session` with a session's id as argument."""
 
     at: float  # on Stripe's clock, Unix seconds
     name: str = field(compare=False)
@@ -101,7 +101,7 @@ class Sandbox:
         self.clock_offset = state["clock_offset"]
 
     def reset(self, *, keep_endpoints: bool) -> None:
-        """Delete all objects but the account and, with `keep_endpoints`, its webhook endpoints; return to real time."""
+        """Delete all objects but the account and, with `keep_endpoints`, the webhook endpoints; return to real time."""
         kinds = ("account", "webhook_endpoint") if keep_endpoints else ("account",)
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})
