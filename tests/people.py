@@ -1,4 +1,4 @@
-"""Makes people with sessions and appointments in the default database, in a test or in a live site's process."""
+"""Creates users with sessions and appointments in the default database, in a test or in a live site's process."""
 
 import datetime
 import functools
@@ -14,7 +14,7 @@ from appointments.models import Appointment, Practitioner
 
 
 class Made(TypedDict):
-    """A person as JSON; each payment is (public id, amount in minor units, reference of its appointment)."""
+    """A created user, ready for JSON; `payments` holds (public id, amount in minor units, appointment's reference)."""
 
     name: str
     id: int
@@ -23,9 +23,10 @@ class Made(TypedDict):
 
 
 def make(staff: int, patients: int, each: int, password: str | None = None, also: str = "") -> list[Made]:
-    """Make the people and return them, staff first; each patient has `each` appointments today from noon.
+    """Create `staff` members of staff and `patients` patients, and return them, staff first.
 
-    `also` is appended to their names, as in staff0also.
+    Each patient has `each` appointments today from noon on. `also` is appended to user names, as in staff0also.
+    Without `password` the users can't sign in with a password.
     """
     hashed = _hash(password) if password else make_password(None)
     doctor, _ = Practitioner.objects.get_or_create(name="Dr Anne Mercier", specialty="Dermatology")
@@ -38,7 +39,7 @@ def make(staff: int, patients: int, each: int, password: str | None = None, also
 
 @functools.cache
 def _hash(password: str) -> str:
-    """Hash the password as live sites do; cached, because it takes a tenth of a second."""
+    """Return the password's Argon2 hash, as live sites use it; cached, because hashing takes a tenth of a second."""
     return Argon2PasswordHasher().encode(password, "salted by tests")
 
 

@@ -1,4 +1,4 @@
-"""Starts the tests' private PostgreSQL and Redis, or uses those of TEST_DATABASE_URL and TEST_REDIS_URL."""
+"""Starts a private PostgreSQL and Redis for tests, or uses servers named by TEST_DATABASE_URL and TEST_REDIS_URL."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ Server = TypeVar("Server", bound=Process)
 
 @dataclass
 class Service:
-    """A server; `process` is None if TEST_*_URL names it, because tests must not kill it then."""
+    """A server for tests. `process` is None for a server named by TEST_*_URL, because tests must not kill that one."""
 
     url: str
     process: Process | None = None
@@ -28,7 +28,7 @@ class Service:
 
 class Postgres(Service):
     def create_database(self, template: str = "template1") -> str:
-        """Create a database as a copy of the template, which must have no connections, and return its name."""
+        """Copy the database `template`, which must have no open connections, and return the new database's name."""
         name = f"test_{secrets.token_hex(6)}"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
@@ -67,7 +67,10 @@ def redis() -> Iterator[Service]:
 
 @contextmanager
 def postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """Run a PostgreSQL; with `durable` it flushes each commit to disk, as a production server does."""
+    """Yield a new PostgreSQL, or the one that TEST_DATABASE_URL names.
+
+    If `durable`, the new server flushes each commit to disk, as in production.
+    """
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Postgres(url)
         return

@@ -8,7 +8,7 @@ os.environ.update(
     SKIP_MIGRATIONS="1",
     SITE_URL="http://testserver",
     ALLOWED_HOSTS="testserver",
-    DATABASE_URL="sqlite://:memory:",  # tests/conftest.py replaces it by a file
+    DATABASE_URL="sqlite://:memory:",  # tests/conftest.py replaces it with a file
     REDIS_URL="",
     STRIPE_SECRET_KEY="sk_test_000000000000000000000000",
     STRIPE_API_HOST="http://127.0.0.1:1",  # nothing listens there, so an unwanted call to Stripe fails at once
@@ -25,8 +25,8 @@ import stripe
 from payments_site.settings import *  # noqa: F403
 from payments_site.settings import DATABASES, MIDDLEWARE
 
-# It is asynchronous, so each request of Django's test client would switch threads twice. Live sites have it.
+# This middleware is asynchronous, so each request of Django's test client would switch threads twice.
 MIDDLEWARE.remove("servestatic.middleware.ServeStaticMiddleware")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # sign-in in microseconds
-DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"  # no flush
-stripe.HTTPClient.INITIAL_DELAY = 0.01  # seconds until it asks Stripe again
+DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"  # no flush to disk
+stripe.HTTPClient.INITIAL_DELAY = 0.01  # seconds before the SDK's first retry

@@ -138,7 +138,7 @@ class CountingHasher(MD5PasswordHasher):
 
 
 def test_a_name_that_is_not_known_takes_as_much_hashing_as_one_that_is(settings: Settings) -> None:
-    """Hashing takes so long that an answer without it would reveal which accounts exist."""
+    """Check that every attempt hashes a password once: a faster answer would reveal that there is no such account."""
     settings.PASSWORD_HASHERS = ["tests.test_accounts.CountingHasher"]
     for name, active in (("desk", True), ("gone", False)):
         User.objects.create_user(name, password=PASSWORD, is_active=active)
@@ -237,7 +237,7 @@ def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client
 def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
     strict: None, clerk: User, client: Client
 ) -> None:
-    """Otherwise a stolen password that was used before would still open the desk."""
+    """Ask for the code even in older sessions, because a thief of the password may have started one of them."""
     sign_in("desk", client=client)
     TOTP.activate(clerk, generate_totp_secret())
     assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")
@@ -272,7 +272,7 @@ def test_patients_need_no_second_factor(strict: None, client: Client) -> None:
 
 
 def ends_in(client: Client) -> float:
-    """Return the seconds until the session expires."""
+    """Return the number of seconds until the client's session expires."""
     row = Session.objects.get(session_key=client.session.session_key)
     return (row.expire_date - timezone.now()).total_seconds()
 
@@ -342,7 +342,7 @@ def test_signing_in_gives_a_new_session_and_signing_out_ends_it(clerk: User, cli
     assert not Session.objects.filter(session_key=first).exists()
 
 
-# Proof before money goes out
+# Confirmation of the user's identity before refunds
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_within_five_minutes_of_signing_in_a_refund_asks_for_nothing(
 
 
 def new_account(**fields: str) -> dict[str, str]:
-    """The admin's form for a new account, filled in."""
+    """Return the data of the admin's form for a new account; `fields` are added to it."""
     return {"username": "someone", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"} | fields
 
 

@@ -1,6 +1,6 @@
-"""The table of permissions, for every role: who may use each URL and each message of the socket.
+"""The permissions of every role: the URLs that it may request, the feeds and socket messages that it may use.
 
-A new URL without a row fails a test. Everything that the table doesn't allow must be refused with the status it names.
+A URL without a row in TABLE fails a test. Roles that a row doesn't allow must get the status in that row.
 """
 
 import datetime
@@ -36,14 +36,15 @@ SIGNED_IN = OWNER | {"other"} | DESK
 EVERYBODY = ANONYMOUS | SIGNED_IN
 NOBODY: Roles = frozenset()
 
-# The answer when a role may not. Signed-out people are redirected to the sign-in page unless a status is given.
+# Statuses for signed-in people who may not use a view. To signed-out people 302 is a redirect to the sign-in page.
 FORBIDDEN, HIDDEN = 403, 404
 
-# view, method, who may, status for other signed-in people, status for signed-out people. Other methods answer 405.
+# View, method, roles that may use it, status for other signed-in people, status for signed-out people.
+# A view answers methods without a row with 405.
 TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_login", "GET", EVERYBODY, 0, 0),
     ("account_login", "POST", EVERYBODY, 0, 0),
-    ("account_logout", "GET", EVERYBODY, 0, 0),  # only asks; a POST signs out
+    ("account_logout", "GET", EVERYBODY, 0, 0),  # only asks for confirmation; a POST signs out
     ("account_logout", "POST", EVERYBODY, 0, 0),
     ("account_inactive", "GET", EVERYBODY, 0, 0),
     ("account_reauthenticate", "GET", SIGNED_IN, 0, 302),
@@ -94,16 +95,16 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:components", "GET", SIGNED_IN, 0, 302),
     ("clinic:livez", "GET", EVERYBODY, 0, 0),
     ("clinic:readyz", "GET", EVERYBODY, 0, 0),
-    ("clinic:metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/test_health.py
+    ("clinic:metrics", "GET", EVERYBODY, 0, 0),  # by address or token, see tests/payments/views/test_health.py
     ("clinic:stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/gateway/test_webhooks.py
     ("clinic:stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # the endpoint doesn't exist
     ("clinic:operations", "GET", EXPORTERS, FORBIDDEN, 302),
-    ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # between password and code; else back to the start
+    ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # asks for the code after the password; else redirects to sign-in
     ("mfa_authenticate", "POST", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "GET", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "POST", EVERYBODY, 0, 0),
 )
-# Each person's own second factors; their URLs name nobody, at most the number of a key.
+# Views of a person's own second factors. Their URLs contain no user, at most the id of a security key.
 OWN = ("mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
        "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
        "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn")  # fmt: skip
@@ -112,8 +113,8 @@ HEALTH_VIEWS = ("clinic:livez", "clinic:readyz", "clinic:metrics")  # the same a
 STAGES = ("mfa_authenticate", "mfa_login_webauthn", "account_logout")  # may redirect to the sign-in page
 RULES |= {(view, method): (SIGNED_IN, 0, 302) for view in OWN for method in ("GET", "POST")}
 
-# The admin: a manager's permissions for each model, in Django's words. A superuser has all; other staff have only the
-# pages that name no model; patients are redirected to sign in as somebody else.
+# The admin: a manager's permissions for each model, in Django's words. A superuser has all permissions; other staff may
+# open only pages without a model; patients are redirected to the sign-in page.
 MANAGED = {
     "clinic_payments_payment": {"view"},
     "clinic_payments_fact": {"view"},
@@ -138,7 +139,7 @@ PAGE_NEEDS = {
 ADMIN_ITSELF = {"index", "login", "logout", "password_change", "password_change_done", "autocomplete", "jsi18n",
                 "view_on_site", "app_list", "auth_user_password_change", "djstripe_custom_action"}  # fmt: skip
 
-# The socket: the close code by feed and role; 0 means that it stays open.
+# The socket: role, feed, and the code with which the socket is closed, or 0 if it stays open.
 FEEDS: tuple[tuple[str, str, int], ...] = (
     ("anonymous", "patient", 4401), ("anonymous", "staff", 4401), ("inactive", "staff", 4401),
     ("owner", "patient", 0), ("owner", "staff", 4403), ("other", "patient", 4403), ("other", "staff", 4403),
@@ -146,7 +147,8 @@ FEEDS: tuple[tuple[str, str, int], ...] = (
     ("accountant", "staff", 0), ("accountant", "patient", 4403), ("manager", "staff", 0), ("manager", "patient", 4403),
     ("superuser", "staff", 0), ("superuser", "patient", 4403),
 )  # fmt: skip
-# Messages from a page: the close code, or 0 if the message is accepted. The names are Channels' own handlers.
+# Messages from a page: text, and close code or 0 if the message is accepted. "websocket.disconnect" is a type of
+# Channels' own messages, which a page must not be able to forge.
 MESSAGES: tuple[tuple[str, int], ...] = (
     ("ping", 0),
     ('{"seen": 0, "payments": []}', 0),
@@ -158,7 +160,7 @@ MESSAGES: tuple[tuple[str, int], ...] = (
 
 
 class World:
-    """The owner's paid appointment, and a person in each role."""
+    """Test data: a paid appointment of the user "owner", and for each role a user and a test client."""
 
     def __init__(self) -> None:
         self.people: dict[str, User | None] = {"anonymous": None}
@@ -222,7 +224,7 @@ class World:
 
 
 def patterns(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield every named view with its path's arguments; unnamed URLs are other spellings of named ones."""
+    """Yield (view name, names of the path's arguments) for every URL pattern; a nameless pattern yields "None"."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):
             regex = getattr(pattern.pattern, "regex", None)
@@ -268,7 +270,7 @@ def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
 
 
 def asking(view: str) -> list[str]:
-    """Return the roles to try: all of them, unless the view answers everybody alike."""
+    """Return the roles with which to request the view: all roles, or a few if it treats many roles alike."""
     if view in HEALTH_VIEWS:
         return ["anonymous"]
     return ["anonymous", "inactive", "other", "superuser"] if view in OWN else sorted(EVERYBODY)
@@ -291,7 +293,7 @@ def as_told(view: str, method: str, role: str, answer: Any) -> bool:
 def test_any_other_method_is_refused(world: World) -> None:
     for view in OURS:
         for method in {"GET", "POST", "PUT", "DELETE"} - {method for other, method in RULES if other == view}:
-            if not view.startswith(("account_", "mfa_", "set_language")):  # views of libraries
+            if not view.startswith(("account_", "mfa_", "set_language")):  # these views come from libraries
                 assert world.ask("superuser", method, world.path(view)).status_code == 405, (view, method)
 
 
@@ -318,7 +320,7 @@ def test_the_admin_s_pages_follow_those_rights(role: str, world: World) -> None:
         elif PAGE_NEEDS[needs] in MANAGED.get(model, ()):
             told = answer.status_code in (200, 302)
         else:
-            told = answer.status_code == 403 or answer.get("Location") == "/admin/"  # no row has this number
+            told = answer.status_code == 403 or answer.get("Location") == "/admin/"  # no row has this id
         if not told:
             wrong.append((page, answer.status_code))
     assert not wrong
@@ -388,7 +390,7 @@ def test_there_is_one_socket_and_everything_else_is_refused() -> None:
 
 
 def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
-    """Django's own form would let anybody who may change users become a superuser."""
+    """Test what Django's own form doesn't prevent: anyone who may change users could make a superuser."""
     client = world.clients["manager"]
     change: Callable[[str], str] = lambda role: f"/admin/clinic_accounts/user/{world.person(role).pk}/change/"  # noqa: E731
     form = {"username": "temp", "is_active": "on", "is_staff": "on", "is_superuser": "on", "user_permissions": "1"}

@@ -1,4 +1,4 @@
-"""Tests of the benchmarks: the load client measures every frame, and the table compares values of one round."""
+"""Tests of the benchmarks: the load client times every frame, and a ratio compares two servers in one round."""
 
 import shutil
 import sys

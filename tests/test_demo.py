@@ -1,4 +1,4 @@
-"""Tests of ./run demo as a person runs it."""
+"""Tests of the command `./run demo`, run as a developer would run it."""
 
 import asyncio
 import datetime
@@ -35,7 +35,7 @@ from payments_site.demo.proxy import Proxy
 from payments_site.demo.site import ROOT
 from tests.clinic import Clinic, open_socket, told
 
-# By story: the payment's final status, and what a person has to review.
+# By story of the sample data: the payment's final status, and the review that staff have to do, if any.
 ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
     "paid": ("paid",),
     "cash": ("paid",),
@@ -64,7 +64,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 def demo(
     folder: Path, *arguments: str, port: int = 0, tree: Path = ROOT
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Yield the running launcher of `tree` and its banner: the rest of each line by the line's first word."""
+    """Run `./run demo` in the checkout `tree`; yield its process and start-up lines as {first word: rest}."""
     command = [str(tree / "run"), "demo", "--port", str(port), "--folder", str(folder), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
         assert launcher.stdout
@@ -83,7 +83,7 @@ def demo(
 
 @pytest.fixture
 def lived(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Path) -> Path:
-    """Return a folder of a demo that has run before; its sample data is made once for all test processes."""
+    """Return a copy of a demo's folder with sample data; the original is made once for all test processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     with (shared / "demo.turn").open("w") as turn:
@@ -106,7 +106,7 @@ def is_listening(url: str) -> bool:
 
 def child_of(pid: int, name: str) -> int:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # the kernel's list may leave children out while others come
+    while time.monotonic() < deadline:  # the kernel's list may miss a child while others start
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
             if name in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
@@ -123,7 +123,7 @@ class Person:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
 
     def get(self, path: str, form: dict[str, str] | None = None) -> tuple[str, str]:
-        """Request the path, posting the form if there is one; return the final path and the page."""
+        """GET the path, or POST `form` to it; return the path after redirects, and the page's text."""
         body = urllib.parse.urlencode(form).encode() if form else None
         with self.opener.open(self.site + path, body, timeout=60) as response:
             return response.url.removeprefix(self.site), unescape(response.read().decode())
@@ -142,7 +142,7 @@ def deliveries(sandbox: str) -> list[dict[str, Any]]:
 
 
 def rows_of(page: str) -> list[tuple[str, ...]]:
-    """Return the status and reviews of each row of the day list, in the order of time."""
+    """Return (status, review, ...) of each row in the desk's list of a day, from top to bottom."""
     rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr")[1:]
     found = []
     for row in rows:
@@ -165,7 +165,7 @@ def test_commands_run_on_the_demo_that_runs_and_on_no_other(lived: Path) -> None
 
 def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
     made = datetime.datetime.fromtimestamp((lived / "logins.txt").stat().st_mtime, datetime.UTC)
-    today = timezone.localdate(made)  # midnight may have passed since
+    today = timezone.localdate(made)  # the date of the sample data; midnight may have passed since
     with demo(lived) as (_, banner):
         for login in banner["login"].splitlines():
             name, password, role = login.split()
@@ -224,14 +224,14 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a copy of the working tree that a test may edit; it shares the installed packages."""
+    """Return a copy of the checkout that a test may edit; the copy uses the checkout's installed packages."""
     copy = Path(shutil.copytree(ROOT, tmp_path / "tree", ignore=shutil.ignore_patterns(".*", "__pycache__", "tests")))
     (copy / ".venv").symlink_to(ROOT / ".venv")
     return copy
 
 
 def page_at(url: str) -> tuple[int, str]:
-    """Return the status and the page as a browser gets them, or 0 while nothing listens."""
+    """Request `url` as a browser; return (status, text), or (0, "") if the server can't be reached."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "text/html"}), timeout=5) as answer:
             return answer.status, answer.read().decode()
@@ -242,7 +242,10 @@ def page_at(url: str) -> tuple[int, str]:
 
 
 def edit(path: Path, old: str, new: str, url: str, *words: str) -> int:
-    """Edit a file, wait until the page at `url` holds all words, and return its status."""
+    """Replace `old` with `new` in a file, wait until the page at `url` contains all words, and return its HTTP status.
+
+    Raise AssertionError after 60 s.
+    """
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -251,7 +254,7 @@ def edit(path: Path, old: str, new: str, url: str, *words: str) -> int:
         status, page = page_at(url)
         if all(word in page for word in words):
             return status
-        if status:  # the server sees no change of a file that it looks at for the first time after the edit
+        if status:  # the server overlooks an edit made before it first read the file
             path.touch()
         time.sleep(1)
     raise AssertionError(f"{url} did not show {words}; it answers {status}:\n{page[:2000]}")
@@ -274,7 +277,7 @@ def test_a_watched_demo_shows_changed_files_and_what_is_broken(lived: Path, tree
         assert edit(urls, "urlpatterns = [", broken, f"{site}/broken/", "ZeroDivisionError", "Traceback") == 500
         assert edit(base, "</main>", "{% no_such_tag %}</main>", f"{site}/login/", "TemplateSyntaxError") == 500
         assert edit(base, "{% no_such_tag %}", "", f"{site}/login/", "a changed template") == 200
-        tags = tree / "payments/templatetags/clinic.py"  # Django's server ends when it can't import these
+        tags = tree / "payments/templatetags/clinic.py"  # the web server exits if it can't import this module
         mended = tags.read_text()
         tags.write_text(f"{mended}\ndef broken(:\n")
         assert launcher.stdout
@@ -305,13 +308,16 @@ def test_a_demo_of_another_schema_starts_from_fresh_data(tmp_path: Path) -> None
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[Clinic, Path]]:
-    """Make a clinic without sample data in a folder that `--workers` then uses and PostgreSQL's user can enter."""
+    """Yield a clinic without sample data, and its folder, from which `./run demo --workers 2` can start.
+
+    Everyone may enter the folder, because PostgreSQL runs as a user of its own.
+    """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         site = Cluster(Path(folder), free_ports(), 2)
         try:
             site.make_database()
-            clinic = Clinic(site)  # type: ignore[arg-type]  # any site will do
+            clinic = Clinic(site)  # type: ignore[arg-type]  # Clinic works with any site
         finally:
             site.stop()
         (site.folder / "lock").touch()

@@ -1,4 +1,4 @@
-"""Tests of deploy/ with the programs that read it: nginx, systemd, sh and the site's own settings."""
+"""Tests of the files in deploy/ with the programs that read them: nginx, systemd, sh and the site's settings."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ NAME = "clinic.example"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 
-# Configuration: three places list the same variables
+# Configuration: env.example, README.md and the settings must list the same variables
 
 
 def settings_variables() -> set[str]:
@@ -64,7 +64,7 @@ def test_the_readme_tells_the_same_variables() -> None:
 
 
 def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -> None:
-    """Both remove quotes, but only one of them expands variables, so the file must contain none."""
+    """The shell and systemd both remove quotes, but only the shell expands variables, so the file must contain none."""
     lines = [line for line in (DEPLOY / "env.example").read_text().splitlines() if line and not line.startswith("#")]
     read = subprocess.run(
         ["sh", "-c", f"set -a; . {DEPLOY / 'env.example'}; env"], capture_output=True, text=True, check=True, env={}
@@ -78,13 +78,16 @@ def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -
 
 
 def knows_http2_directive() -> bool:
-    """Return whether this nginx accepts `http2 on;` (1.25.1 or newer) and warns of `listen ... http2`."""
+    """Return whether the installed nginx is 1.25.1 or newer: it knows `http2 on;` and warns of `listen ... http2`."""
     told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
     return [int(part) for part in re.findall(r"\d+", told)[:3]] >= [1, 25, 1]
 
 
 class Nginx:
-    """The shipped nginx.conf with a test's paths, ports and servers, and with http2.conf if nginx supports it."""
+    """An nginx with the shipped nginx.conf, in which paths and ports are the test's, and http2.conf if it is supported.
+
+    `servers` are the ports of the two servers behind nginx.
+    """
 
     def __init__(self, folder: Path, *servers: int) -> None:
         self.folder, self.http, self.https = folder, free_port(), free_port()
@@ -161,7 +164,7 @@ def test_browsers_are_offered_http2_where_nginx_has_the_directive(echoing: Nginx
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with the headers that reached it."""
+    """Answers each request with the request's headers, as a JSON list of [name, value]."""
 
     protocol_version = "HTTP/1.1"
 
@@ -181,9 +184,9 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echoing(tmp_path: Path) -> Iterator[Nginx]:
-    """Run nginx in front of a server that answers with the headers it received, and of one that is down."""
+    """Yield an nginx in front of two servers: one answers with the headers that it received, the other is down."""
     server = ThreadingHTTPServer((HOST, 0), Echo)
-    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()  # seconds
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()  # polls every 0.02 s
     nginx = Nginx(tmp_path, server.server_port, free_port())
     with running(nginx.process):
         yield nginx
@@ -233,7 +236,7 @@ RESET_KEY = "/password/reset/key/5-set-password/"
 @needs("nginx", "nginx-light")
 def test_nginx_slows_down_guessing_of_passwords_only(echoing: Nginx) -> None:
     posted = [echoing.ask("POST", "/login/")[0].status for _ in range(30)]
-    assert 21 <= posted.count(200) < 30  # the first request, the burst, and one for each six seconds
+    assert 21 <= posted.count(200) < 30  # the first, the burst of 20, and one more every 6 s
     for path in ("/admin/login/", "/reauthenticate/", "/two-factor/authenticate/", "/password/reset/", RESET_KEY):
         assert 429 in [echoing.ask("POST", path)[0].status for _ in range(3)], path
     assert echoing.ask("POST", "/password/change/")[0].status == 200
@@ -256,7 +259,7 @@ def test_no_names_and_no_pay_links_are_in_the_access_log(echoing: Nginx) -> None
 
 
 def unit_command(unit: str, port: int) -> list[str]:
-    """Return a unit's ExecStart with this checkout's interpreter and the port."""
+    """Return the ExecStart command of a systemd unit, with this checkout's interpreter and `port` as the instance."""
     text = (DEPLOY / "systemd" / unit).read_text().replace("\\\n", " ").replace("%i", str(port))
     command = shlex.split(re.findall(r"^ExecStart=(.*)$", text, re.M)[0])
     return [command[0].replace("/opt/payments/.venv/bin", str(Path(sys.executable).parent)), *command[1:]]
@@ -264,7 +267,10 @@ def unit_command(unit: str, port: int) -> list[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """Copy the units with this checkout instead of /opt/payments, and with instances instead of templates."""
+    """Copy the systemd units and return their paths.
+
+    The copies name this checkout instead of /opt/payments, and template units become instances for port 8001.
+    """
     python = str(Path(sys.executable).parent)
     for unit in UNITS:
         text = unit.read_text().replace("/opt/payments/.venv/bin", python).replace("/opt/payments", str(ROOT))
@@ -282,7 +288,7 @@ def test_systemd_accepts_the_units(units: list[Path]) -> None:
 
 @needs("systemd-analyze", "systemd")
 def test_the_services_are_shut_in(units: list[Path]) -> None:
-    """systemd rates what a compromised service could reach, from 0 (nothing) to 10 (everything)."""
+    """Fail if systemd rates a service above 2.5, from 0 (a compromised service reaches nothing) to 10 (everything)."""
     for unit in units:
         if unit.suffix == ".service":
             rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
@@ -344,7 +350,7 @@ def sockets_reach_the_site(nginx: Nginx) -> None:
     assert refused.value.response.status_code == 403
 
 
-# Draining
+# Draining: taking a server out of nginx's list
 
 
 def drain(upstream: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -388,7 +394,10 @@ def test_draining_works_on_the_containers_list_as_well(tmp_path: Path) -> None:
 
 
 def build_context() -> Iterator[Path]:
-    """Yield the files that Docker would send; the last matching pattern of .dockerignore decides about each."""
+    """Yield the files that Docker would send as the build context: those that the .dockerignore file doesn't exclude.
+
+    The last matching pattern decides. Paths are relative to the checkout.
+    """
     patterns = [
         line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line and line[0] != "#"
     ]

@@ -27,7 +27,7 @@ LAYERS = (
 )  # fmt: skip
 WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 
-# Who may import a library. Entries are module patterns.
+# The modules, as patterns, that may import a library.
 LIBRARIES = {
     "allauth": ("accounts*",),
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.mirror", "payments.gateway.payers", "payments.admin",
@@ -50,7 +50,7 @@ MODULES = dict(modules())
 
 
 def imported(name: str) -> set[str]:
-    """Return the full names that the module imports, at its top or inside functions."""
+    """Return the full names of the modules that the module `name` imports, at its top or inside functions."""
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
@@ -116,7 +116,7 @@ def is_pure(name: str) -> bool:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if is_pure(name)))
 def test_the_truth_table_is_pure(name: str) -> None:
-    """No models, no clock, no input or output: only TextChoices for the words."""
+    """Allow the modules of PURE no models, clock, input or output; of Django only TextChoices and translation."""
     outside = {other for other in imported(name) if not is_pure(other)}
     allowed = {"collections", "collections.abc", "dataclasses", "enum", "typing", "uuid"}
     assert outside <= allowed | {"django.db.models", "django.utils.translation"}

@@ -1,4 +1,4 @@
-"""Tests that each site started for a test is new, real and not shared."""
+"""Tests of LiveSite: each site has real server processes, keeps its data, and shares nothing with other sites."""
 
 import sqlite3
 import urllib.error

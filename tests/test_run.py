@@ -119,7 +119,7 @@ def test_without_pip_the_line_that_installs_it_is_printed(programs: list[str], m
     (tmp_path / "requirements-dev.lock").write_text("# more packages\n")
     for program in programs:
         (tmp_path / program).symlink_to("/bin/true")
-    command = [sys.executable, "-S", str(tmp_path / "run"), "demo"]  # -S: without site-packages, where pip is
+    command = [sys.executable, "-S", str(tmp_path / "run"), "demo"]  # -S hides site-packages, and so pip
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert mend in done.stderr

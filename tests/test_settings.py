@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a value that can't be understood stops the start."""
+"""Tests that settings are read from environment variables, and that an invalid value raises ImproperlyConfigured."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured

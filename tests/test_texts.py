@@ -1,4 +1,4 @@
-"""Tests that every text for people goes through gettext and is translated into every language."""
+"""Tests that every text that users see goes through gettext and is translated into every language."""
 
 import ast
 import importlib.util
@@ -28,7 +28,7 @@ SPOKEN = {
     "data-empty",
 }
 QUIET = {"script", "style", "code", "kbd"}  # elements whose text is the same in every language
-NAMES = {"Stripe"}  # and so are these
+NAMES = {"Stripe"}  # words that are the same in every language
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 SAID_BY_FILTERS = re.compile(r"\|(?:default|default_if_none|yesno|pluralize):\"([^\"]*)\"")
 SAYING_CALLS = {"ValidationError", "add_error", "Finding", "Verdict", "ok", "warning", "error"}
@@ -38,12 +38,12 @@ SET_BY_SCRIPT = re.compile(r"(?:textContent|innerText|ariaLabel|title|placeholde
 
 
 def is_text(words: str) -> bool:
-    """Return whether this is text in some language, not a name or a code such as "EUR"."""
+    """Return whether `words` contains a word of some language, not only names and codes such as "EUR"."""
     return any(LETTERS.search(word) and not word.isupper() for word in words.split() if word.strip(".,:") not in NAMES)
 
 
 class Texts(HTMLParser):
-    """Collects a page's texts, between its tags and in attributes that are shown or read out."""
+    """Collects a page's texts: those between tags, and those in attributes that browsers show or screen readers say."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Texts(HTMLParser):
 
 
 def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
-    """Yield a template's texts that are neither in {% translate %} nor in {% blocktranslate %}."""
+    """Yield the texts in a template's source that are neither in {% translate %} nor in {% blocktranslate %}."""
     rest, translating = "", False
     for token in Lexer(template).tokenize():
         name = token.contents.split()[0] if token.contents.split() else ""
@@ -90,7 +90,7 @@ def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
 
 
 def literals(node: ast.expr) -> Iterator[str]:
-    """Yield the string literals in an argument that are not passed to gettext."""
+    """Yield the string literals in an argument's expression that are not passed to gettext."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -103,7 +103,10 @@ def literals(node: ast.expr) -> Iterator[str]:
 
 
 def said_in_python(source: str) -> Iterator[str]:
-    """Yield untranslated texts in calls and declarations that show text to people; a single word doesn't count."""
+    """Yield the untranslated texts in Python source that users would see, such as messages, labels and help texts.
+
+    A single word counts only if it is a label of a TextChoices class.
+    """
     for node in ast.walk(ast.parse(source)):
         spoken: list[ast.expr] = []
         if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""Functions that wait for a state instead of a duration, so that a busy machine is slower but fails no test."""
+"""Functions that wait for a condition, not for a fixed time, so that a slow machine makes tests slower but not fail."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ PAUSE = 0.02  # seconds between two checks
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Wait until `condition` returns true. Raises AssertionError with the text `what` after `seconds`."""
+    """Wait until `condition` returns a true value. Raise AssertionError with the text `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
@@ -17,7 +17,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Wait like `wait_until`, while the event loop's other tasks go on."""
+    """Wait as `wait_until` does, but let the event loop run its other tasks meanwhile."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"

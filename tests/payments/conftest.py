@@ -1,4 +1,4 @@
-"""A patient, a member of staff and an appointment to pay."""
+"""Fixtures for tests of payments: users, a bookable appointment with its payment, and the Stripe sandbox."""
 
 import datetime
 import sys
@@ -21,7 +21,7 @@ from tests.payments.stripe_story import Story
 
 @pytest.fixture
 def noon() -> Iterator[None]:
-    """Let the test run from today's noon on, so that "today" is one day from its first line to its last."""
+    """Start the test's clock at noon today, so that midnight can't pass during the test."""
     with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):
         yield
 
@@ -58,7 +58,7 @@ def practitioner(db: None) -> Practitioner:
 
 @pytest.fixture
 def book(patient: User, practitioner: Practitioner) -> Callable[..., Payment]:
-    """Book an appointment and return its payment: 50,00 € tomorrow unless said otherwise."""
+    """Return a function that books an appointment and returns its payment: by default 50,00 €, in 24 hours."""
 
     def book(amount: int = 5000, currency: str = "eur", **fields: object) -> Payment:
         start = timezone.now() + datetime.timedelta(days=1)
@@ -96,9 +96,9 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proces
 
 @pytest.fixture
 def stripe(sandbox_process: Process, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> StripeAtHome:
-    """A Stripe that knows nothing yet, which the site's own client and dj-stripe talk to."""
+    """Return the sandbox, reset to an empty account; the site's own client and dj-stripe send their calls to it."""
     settings.STRIPE_API_HOST = f"http://{HOST}:{sandbox_process.port}"
-    monkeypatch.setattr("stripe.api_base", settings.STRIPE_API_HOST)  # dj-stripe sets it once, when it is imported
+    monkeypatch.setattr("stripe.api_base", settings.STRIPE_API_HOST)  # dj-stripe sets api_base only once, at import
     at_home = StripeAtHome(settings.STRIPE_API_HOST)
     at_home.do("reset")
     at_home.do("api", mode="ok")

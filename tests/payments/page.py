@@ -1,4 +1,4 @@
-"""A page's socket, as a browser would open it, against the ASGI application itself."""
+"""A test client for the site's WebSocket: it connects to the ASGI application as a browser would, without a server."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ Message = dict[str, Any]
 
 
 class Page:
-    """`async with Page(user) as page`: connected and greeted; `page.told()` is the next message."""
+    """A page's WebSocket: `async with Page(user) as page` connects; `await page.told()` returns the next message."""
 
     def __init__(
         self, user: User | None, query: str = "after=0", *, origin: str | None = None, path: str = "/ws/payments/"
@@ -52,7 +52,7 @@ class Page:
         return messages
 
     async def close_code(self, seconds: float = PATIENCE) -> int:
-        """Raises AssertionError if anything but the close comes."""
+        """Return the code with which the server closes the socket. Raise AssertionError if it sends a message first."""
         output = await self.socket.receive_output(seconds)
         assert output["type"] == "websocket.close", output
         return int(output["code"])

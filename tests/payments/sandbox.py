@@ -1,4 +1,4 @@
-"""The Stripe sandbox as tests hold it: do things there as people and banks do, and deliver what it sent meanwhile."""
+"""A client of the Stripe sandbox: it acts there as payers and banks do, and delivers the events to the site."""
 
 import json
 import urllib.request
@@ -12,18 +12,18 @@ from tests.payments.stripe_story import deliver
 
 
 class StripeAtHome:
-    """A running stripe_sandbox. Events are pulled and delivered by `tell`, since no server listens for webhooks."""
+    """A running stripe_sandbox. No server listens for its webhooks, so `tell` fetches events and delivers them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.told: set[str] = set()
 
     def do(self, action: str, **body: Any) -> dict[str, Any]:
-        """POST /_sandbox/<action>. Raises HTTPError when the sandbox refuses."""
+        """POST `body` to /_sandbox/<action> and return the JSON response. Raise HTTPError if the sandbox refuses."""
         return self._send(f"{self.url}/_sandbox/{action}", json.dumps(body).encode())
 
     def events(self) -> list[dict[str, Any]]:
-        """All events, oldest first."""
+        """Return the sandbox's last 100 events, oldest first."""
         page = self._send(f"{self.url}/v1/events?limit=100", None)
         return list(reversed(page["data"]))
 
@@ -31,7 +31,7 @@ class StripeAtHome:
         return self._send(f"{self.url}/v1/checkout/sessions/{session_id}", None)
 
     def tell(self, client: Client | None = None) -> list[str]:
-        """Deliver the events that were not delivered yet; how each was answered."""
+        """Deliver the events that were not delivered yet, and return the text of each response."""
         fresh = [event for event in self.events() if event["id"] not in self.told]
         self.told |= {event["id"] for event in fresh}
         return [deliver(event, client).content.decode() for event in fresh]
@@ -45,7 +45,7 @@ class StripeAtHome:
 
 
 def open_checkout(payment: Payment) -> str:
-    """The id of the session that the patient is sent to."""
+    """Open Checkout for the payment as the site does, and return the id of the Checkout Session."""
     url = checkout.open_checkout(
         payment,
         return_url="http://testserver/return/?session_id={CHECKOUT_SESSION_ID}",

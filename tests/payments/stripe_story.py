@@ -1,4 +1,7 @@
-"""What Stripe would send about one payment: signed events that carry each object as it was at that moment."""
+"""Builds the events that Stripe would send about a payment, and delivers them signed to the webhook.
+
+Each event carries its object as it was at that moment.
+"""
 
 import hashlib
 import hmac
@@ -15,7 +18,7 @@ START = int(time.time()) - 30 * 24 * 3600
 
 
 def sign(body: str, secret: str, at: float | None = None) -> str:
-    """The value of a Stripe-Signature header."""
+    """Return the Stripe-Signature header for `body`, signed at Unix time `at` (now by default)."""
     stamp = int(time.time() if at is None else at)
     return f"t={stamp},v1={hmac.new(secret.encode(), f'{stamp}.{body}'.encode(), hashlib.sha256).hexdigest()}"
 
@@ -23,16 +26,16 @@ def sign(body: str, secret: str, at: float | None = None) -> str:
 def deliver(
     event: Any, client: Client | None = None, *, secret: str = "", headers: dict[str, str] | None = None
 ) -> Any:
-    """POST an event as Stripe does; returns the response."""
+    """POST an event (a dict or its JSON text) with a signature to the webhook, and return the response."""
     body = event if isinstance(event, str) else json.dumps(event)
     headers = {"Stripe-Signature": sign(body, secret or settings.STRIPE_WEBHOOK_SECRETS[0])} | (headers or {})
     return (client or Client()).post("/stripe/webhook/", body, content_type="application/json", headers=headers)
 
 
 class Story:
-    """Builds events in the order in which things happen at Stripe, a minute apart; deliver them in any order.
+    """Builds a payment's events, dated a minute apart in the order of the calls. Tests may deliver them in any order.
 
-    `attempt` names one Checkout attempt ("A", "B"): its session, intent and charge.
+    `attempt` ("A", "B") names one attempt to pay through Checkout, with its session, intent and charge.
     """
 
     def __init__(self, payment: Any, *, metadata: bool = True, livemode: bool = False) -> None:

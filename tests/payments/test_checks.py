@@ -1,4 +1,4 @@
-"""Tests of the system checks: each wrong setting gives its message, and a sound configuration none."""
+"""Tests of the system checks: each wrong setting gives its message, and a sound configuration gives no message."""
 
 from typing import Any
 
@@ -26,14 +26,14 @@ def sqlite(**fields: object) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def healthy(settings: Settings) -> None:
-    """Set a sound configuration, that of a laptop with the sandbox."""
+    """Give each test the sound configuration of a developer's laptop with the Stripe sandbox."""
     settings.SITE_URL = "http://127.0.0.1:8000"
     settings.SECRET_KEY = SECRET
     settings.WEB_PROCESSES = 1
 
 
 def configure(settings: Settings, given: dict[str, Any]) -> None:
-    """Set the settings, DATABASE as the default of DATABASES; open connections keep their own settings."""
+    """Set the settings in `given`; "DATABASE" stands for DATABASES["default"]. Open connections are not changed."""
     for name, value in given.items():
         if name == "DATABASE":
             settings.DATABASES = {"default": value}

@@ -1,4 +1,4 @@
-"""The log: which events and fields it has, and what it must not hold."""
+"""Tests of logging: which events and fields are logged, and which data must not be."""
 
 import io
 import json
@@ -25,7 +25,7 @@ PAYMENTS = Path(__file__).parents[2] / "payments"
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Return what the root logger writes, as lines of JSON."""
+    """Yield a buffer that receives, as lines of JSON, what is logged during the test."""
     handler, root = logging.StreamHandler(written := io.StringIO()), logging.getLogger()
     handler.setFormatter(JsonFormatter())
     level = root.level
@@ -180,7 +180,7 @@ def test_only_a_proxy_gives_a_request_its_id(client: Client, settings: Settings)
 
 
 def test_every_log_call_is_an_event_with_fields() -> None:
-    """An event's name is one word, so that it can be searched for; what varies is in its fields."""
+    """Require a snake_case name as each log call's message, so that it can be searched for; values go in its fields."""
     calls = [
         (path.name, call)
         for path in PAYMENTS.rglob("*.py")

@@ -1,4 +1,4 @@
-"""Each middleware, in a sync and in an async chain."""
+"""Tests of each middleware, with a sync view and with an async view."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,7 +14,7 @@ from payments import middleware
 from payments.models import Payment
 
 pytestmark = pytest.mark.django_db
-Ask = Callable[[Any, HttpRequest, HttpResponse], HttpResponse]  # a middleware, and what its view gets and returns
+Ask = Callable[[Any, HttpRequest, HttpResponse], HttpResponse]  # (middleware, request, the view's response)
 
 
 def sync_chain(factory: Any, request: HttpRequest, response: HttpResponse) -> HttpResponse:

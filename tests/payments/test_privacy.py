@@ -1,4 +1,7 @@
-"""What is known of a patient stays where it must be known: unique words are planted and looked for elsewhere."""
+"""Tests that patients' data doesn't leak: unique words are stored as data, then searched for in logs, frames, etc.
+
+The staff's log of viewed payments and the erasure of a patient are tested here, too.
+"""
 
 import datetime
 import json
@@ -70,7 +73,7 @@ def found_in(text: str) -> list[str]:
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """Everything that is logged, at any level, as production writes it."""
+    """Yield a list that receives everything logged at any level, as production's lines of JSON."""
     lines: list[str] = []
 
     class Kept(logging.Handler):
@@ -87,7 +90,10 @@ def logged() -> Iterator[list[str]]:
 
 
 def live_through(payment: Payment, stripe: StripeAtHome) -> None:
-    """Looked at, searched for, paid, confirmed, receipted, partly refunded, mailed about; and much that goes wrong."""
+    """View, search for, pay and partly refund the payment, and send its e-mails.
+
+    Also make a sign-in fail, request a new password, and refund while Stripe can't be reached.
+    """
     patient, desk = Client(), signed_in("desk2", "accountant")
     patient.force_login(payment.appointment.patient)
     patient.get(page_of(payment))
@@ -121,7 +127,7 @@ def test_no_name_reaches_logs_metrics_subjects_or_stripe(
 ) -> None:
     payment = planted(book)
     live_through(payment, stripe)
-    ours = [line for line in logged if '"django.db.backends"' not in line]  # SQL, which production doesn't log
+    ours = [line for line in logged if '"django.db.backends"' not in line]  # production doesn't log SQL
     assert len(ours) > 5
     assert [line for line in ours if found_in(line)] == []
     assert found_in(Client().get("/metrics").content.decode()) == []
@@ -164,7 +170,7 @@ async def test_no_name_is_in_frames_or_in_redis(
     assert [command for command in commands if found_in(command)] == []
 
 
-# Who looked
+# The log of payments that staff viewed
 
 
 def test_that_staff_looked_at_a_record_is_noted_once_and_seen_by_the_manager(payment: Payment) -> None:
@@ -209,11 +215,11 @@ def test_looks_are_forgotten_after_a_year(payment: Payment, clerk: User) -> None
     assert RecordView.objects.count() == 1
 
 
-# Forgetting
+# Erasure
 
 
 def whole_database() -> str:
-    """Every value of every table."""
+    """Return every value of every table, as one text."""
     with connection.cursor() as cursor:
         rows = []
         for table in connection.introspection.table_names(cursor):
@@ -229,7 +235,7 @@ def test_an_erased_patient_is_nowhere_and_their_money_still_is(
     payment = planted(book)
     live_through(payment, stripe)
     Fact.objects.update(recorded_at=timezone.now() - datetime.timedelta(minutes=5))
-    call_command("sweep")  # asks again for the refund that Stripe didn't answer
+    call_command("sweep")  # retries the refund that Stripe didn't answer
     stripe.tell()
     call_command("mirror", "--once")
     payment.appointment.practitioner.name = "Dr Mercier"

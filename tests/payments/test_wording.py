@@ -1,4 +1,4 @@
-"""What the timeline says of each change."""
+"""Tests of the texts that describe changes in a payment's timeline."""
 
 import datetime
 

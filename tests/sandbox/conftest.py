@@ -17,8 +17,8 @@ def sandbox_url() -> Iterator[str]:
 
 @pytest.fixture
 def account(sandbox_url: str) -> Iterator[StripeAccount]:
-    """Return an empty account whose webhooks go to `account.receiver`."""
-    with receiving(Receiver()) as receiver:  # a new one, so that late webhooks of another test don't arrive here
+    """Yield an empty account whose webhooks go to `account.receiver`."""
+    with receiving(Receiver()) as receiver:  # a new receiver, which gets no late webhooks of another test
         made = StripeAccount(sandbox_url, receiver)
         made.control("reset", endpoints=True)
         made.control("webhook_endpoints", url=receiver.url, secret=SECRET)

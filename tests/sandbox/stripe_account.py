@@ -1,4 +1,4 @@
-"""A client of the sandbox for tests: calls by Stripe's SDK, the control API, and a receiver of webhooks."""
+"""A client of the sandbox: it calls the API through Stripe's SDK, sends control commands, and receives webhooks."""
 
 import json
 import subprocess
@@ -25,7 +25,10 @@ Json = dict[str, Any]
 
 @dataclass
 class Receiver:
-    """Collects the webhooks that arrive, and answers them with `answers` one by one, then with 200."""
+    """Collects the webhooks that arrive, and answers each with the next status in `answers`, or with 200 at its end.
+
+    A webhook with a wrong signature is answered with 400 and noted in `forged`.
+    """
 
     secret: str = SECRET
     events: list[stripe.Event] = field(default_factory=list)
@@ -91,7 +94,7 @@ def running(*options: str) -> Iterator[str]:
 
 
 class Refused(Exception):
-    """The control API answered with an error; `answer` is its JSON."""
+    """The sandbox's control API answered with an error: `status` is the HTTP status, `answer` the JSON."""
 
     def __init__(self, status: int, answer: Json) -> None:
         super().__init__(f"{status} {answer}")
@@ -127,14 +130,14 @@ class StripeAccount:
             return found
 
     def get(self, path: str) -> Json:
-        """Return the API's JSON at this path, without the SDK's objects."""
+        """GET /v1/<path> and return the JSON as plain dicts and lists, not as objects of the SDK."""
         request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"Authorization": f"Bearer {KEY}"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             found: Json = json.load(answer)
             return found
 
     def session(self, amount: int = 6000, currency: str = "eur", **more: Any) -> Any:
-        """Create a Checkout Session for a consultation that costs `amount` minor units."""
+        """Create a Checkout Session for a consultation that costs `amount` minor units; `more` adds API parameters."""
         price = {"currency": currency, "unit_amount": amount, "product_data": {"name": "Consultation"}}
         return self.v1.checkout.sessions.create(
             {
@@ -150,9 +153,9 @@ class StripeAccount:
         )
 
     def paid(self, amount: int = 6000, currency: str = "eur", **how: Any) -> Json:
-        """Create and pay a session; return the control API's answer, {session, payment_intent, error}."""
+        """Create a session, pay it as `how` says, and return the control API's {session, payment_intent, error}."""
         return self.control("pay", session=self.session(amount, currency).id, **how)
 
     def wait_for(self, *types: str) -> None:
-        """Wait until an event of each of these types was delivered."""
+        """Wait until the receiver has got an event of each of these types."""
         wait_until(lambda: set(types) <= set(self.receiver.types), f"{', '.join(types)} are delivered")

@@ -1,4 +1,4 @@
-"""Stripe's command line, a client that was not written for this sandbox."""
+"""Downloads and runs Stripe's command line, to test the sandbox with a client that was not written for it."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ TRIGGERS = (
 
 
 def fetch() -> Path:
-    """Return the binary of npm's @stripe/cli, kept in a git-ignored folder; skip the test if it can't be fetched."""
+    """Return the path of the Stripe CLI, after a download with npm the first time. Skip the test if that fails."""
     machine = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
     package = f"@stripe/cli-{sys.platform}-{machine}"
     binary = CACHE / "node_modules" / package / "bin" / "stripe"
@@ -63,12 +63,12 @@ class StripeCli:
         return done.stdout
 
     def secret(self) -> str:
-        """Return the secret that `stripe listen` signs with."""
+        """Return the secret with which `stripe listen` signs webhooks."""
         return self.run("listen", "--print-secret", "--skip-update").strip()
 
     @contextmanager
     def listening(self, forward_to: str) -> Iterator[None]:
-        """Run `stripe listen --forward-to`, from when it is ready."""
+        """Run `stripe listen`, which forwards webhooks to the URL `forward_to`; the block starts when it is ready."""
         log = self.home / "listen.log"
         arguments = ["listen", "--skip-update", "--all-snapshot", "--forward-to", forward_to]
         command = [str(self.binary), *arguments, *self.options]

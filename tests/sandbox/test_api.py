@@ -1,4 +1,4 @@
-"""Tests of the API in general: keys, errors, lists, expansion, idempotency and injected faults."""
+"""Tests of the sandbox's API in general: keys, errors, lists, expansion, idempotency and injected faults."""
 
 import asyncio
 import base64

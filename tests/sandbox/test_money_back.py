@@ -1,4 +1,4 @@
-"""Tests of refunds and disputes."""
+"""Tests of refunds and disputes in the sandbox."""
 
 from typing import Any
 

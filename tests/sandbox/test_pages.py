@@ -20,7 +20,7 @@ FORM = CARD | {"name": "Camille Martin", "payment_method": "card", "action": "pa
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor):
-    """Returns every answer as it is: follows no redirect and raises for no status."""
+    """A urllib handler that returns every response unchanged: it follows no redirect and raises no HTTPError."""
 
     def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> Any:
         return response
@@ -53,7 +53,7 @@ def test_paying_leads_to_the_success_url(account: StripeAccount) -> None:
     status, _, headers = ask(session.url, FORM)
     assert (status, headers["Location"]) == (303, f"http://127.0.0.1:1/done?session={session.id}")
     assert account.v1.checkout.sessions.retrieve(session.id).customer_details.email == "camille@example.com"
-    assert ask(session.url, FORM)[0] == 303  # the button was pressed twice
+    assert ask(session.url, FORM)[0] == 303  # as if the button was pressed twice
     assert len(account.v1.charges.list().data) == 1
 
 

@@ -1,4 +1,4 @@
-"""Tests of payments: paid, declined, 3-D Secure and bank debits, each with the events that Stripe would send."""
+"""Tests of payments in the sandbox: paid, declined, 3-D Secure and bank debits, with the events that Stripe sends."""
 
 from email.utils import parsedate_to_datetime
 
@@ -157,7 +157,7 @@ def test_every_answer_is_dated_by_stripes_clock(account: StripeAccount, offset: 
         assert headers
         assert (
             0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 600
-        )  # an hour is the least that the clock is moved
+        )  # seconds; the parameters move the clock by an hour or more
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5000), ("kwd", 12_340), ("xof", 12_000)])

@@ -1,4 +1,4 @@
-"""Tests that every object has the keys and JSON types of Stripe's own examples."""
+"""Tests that each of the sandbox's objects has the keys and JSON types of Stripe's example of that object."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     not FIXTURES.exists(), reason=f"Stripe's example objects are not part of this repository; put them at {FIXTURES}"
 )
 
-# Deliberate differences, with the reason by path.
+# Deliberate differences from Stripe's examples: the key's path, and the reason.
 EXTRA = {
     "refund.destination_details.card.reference": "Stripe documents it for card refunds; the example has none",
     "refund.destination_details.card.reference_status": "as above",
@@ -37,7 +37,10 @@ def kind(value: Any) -> str:
 
 
 def differences(path: str, ours: Any, theirs: Any) -> list[str]:
-    """Return how the types of two JSON values differ; null matches anything, an empty container any of its kind."""
+    """Return one line for each difference in keys or JSON types between `ours` and `theirs`, which stand at `path`.
+
+    Null equals any value; an empty list equals any list, and an empty object any object.
+    """
     if ours is None or theirs is None:
         return []
     if kind(ours) != kind(theirs):
@@ -54,7 +57,7 @@ def differences(path: str, ours: Any, theirs: Any) -> list[str]:
 
 @pytest.fixture
 def served(account: StripeAccount) -> dict[str, Json]:
-    """Return an object of each type, after a payment, a refund, a dispute and a customer were made."""
+    """Create a payment, a refund, a dispute and a customer; return one object of each type, by type name."""
     paid = account.paid()
     account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": 100})
     account.control("dispute", session=paid["session"]["id"])

@@ -1,4 +1,4 @@
-"""Tests of the sandbox with a whole site: the site and dj-stripe accept what Stripe's own clients do."""
+"""Tests of the sandbox with a whole site: the site and dj-stripe accept all events of Stripe's own CLI and SDK."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.sandbox.stripe_cli import TRIGGERS, StripeCli
 from tests.waits import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
-SYNCED = {  # number of objects by dj-stripe's model
+SYNCED = {  # the expected number of objects by model of dj-stripe
     "Account": 1,
     "BalanceTransaction": 3,
     "Charge": 2,
@@ -27,12 +27,12 @@ SYNCED = {  # number of objects by dj-stripe's model
     "Product": 2,
     "Refund": 1,
     "Session": 2,
-    "WebhookEndpoint": 2,  # including the one that the site made
+    "WebhookEndpoint": 2,  # one of them is created by the site
 }
 
 
 class Gate(Receiver):
-    """A receiver that verifies each webhook with the SDK and forwards it unchanged to a site."""
+    """A receiver that verifies each webhook with Stripe's SDK and forwards the webhook unchanged to a site."""
 
     site_url = ""
 
@@ -54,7 +54,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def site(make_site: Callable[..., LiveSite], gate: Gate) -> LiveSite:
-    """Return a site, not started yet, whose webhooks go through the gate."""
+    """Return a site whose webhooks go through `gate`. The site is not started yet."""
     options = ("--webhook-url", gate.url, "--settle-seconds", "1")
     made = make_site(start=False, sandbox_options=options, STRIPE_SECRET_KEY=KEY, STRIPE_WEBHOOK_SECRET=SECRET)
     gate.site_url = made.url
@@ -68,7 +68,7 @@ def account(site: LiveSite, gate: Gate) -> StripeAccount:
 
 
 def finished_deliveries(account: StripeAccount) -> list[tuple[str, str, list[int | None]]]:
-    """Wait until every delivery is finished and return each one's event, state and the site's answers."""
+    """Wait until no delivery is pending; return (event type, state, status codes of the responses) of each."""
 
     def log() -> list[Json]:
         return account.deliveries(limit="5000")
@@ -107,7 +107,7 @@ def test_listen_forwards_to_a_site_that_knows_its_secret_too(
         account.paid()
         wait_until(lambda: len(account.deliveries(endpoint="stripe listen")) == 4, "the site answers all four")
     found = finished_deliveries(account)
-    assert len(found) == 8  # the endpoint's four, and the same four again
+    assert len(found) == 8  # four through the endpoint, and these four again through `listen`
     assert [answer for answer in found if answer[1:] != ("delivered", [200])] == []
 
 

@@ -27,7 +27,7 @@ def test_events_are_resent(account: StripeAccount, cli: StripeCli) -> None:
 
 @pytest.fixture
 def forwarded(cli: StripeCli) -> Iterator[Receiver]:
-    """Return a receiver of webhooks that `stripe listen` forwards to."""
+    """Yield a receiver to which `stripe listen` forwards webhooks."""
     with receiving(Receiver(cli.secret())) as receiver, cli.listening(receiver.url):
         yield receiver
 

@@ -1,4 +1,4 @@
-"""Tests of deliveries: signed, retried and concurrent, and in the modes late, twice, reversed and dropped."""
+"""Tests of webhooks from the sandbox: signatures, retries, and the modes late, twice, reversed and dropped."""
 
 from pathlib import Path
 

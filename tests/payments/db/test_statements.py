@@ -1,4 +1,4 @@
-"""Rows written and read with cached SQL equal those that the ORM writes and reads."""
+"""Tests that the cached SQL of payments.db.statements writes and reads rows exactly as the ORM does."""
 
 import datetime
 import uuid

@@ -1,4 +1,4 @@
-"""Refunds above a limit: nothing reaches Stripe until a second person has approved."""
+"""Refunds above a limit: nothing is sent to Stripe until a second person has approved the refund."""
 
 import threading
 from collections.abc import Callable
@@ -123,7 +123,7 @@ def test_eight_who_approve_at_once_refund_once(book: Callable[..., Payment], cle
         try:
             refund_approvals.approve(payment, "key", boss)
         except StripeUnavailableError:
-            pass  # nothing answers here: the refund stays pending
+            pass  # Stripe can't be reached in this test, so the refund stays pending
         finally:
             connection.close()
 

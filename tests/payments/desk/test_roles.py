@@ -1,4 +1,4 @@
-"""Groups, their permissions, and how much each may refund."""
+"""Staff groups: the permissions of each group, and how much its members may refund."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -19,7 +19,7 @@ FULL = {"scope": "full", "reason": "requested_by_customer"}
 
 @pytest.fixture
 def large(book: Callable[..., Payment]) -> Payment:
-    """Return a payment of 150 €, above the front desk's limit of 100 €."""
+    """Return a paid payment of 150 €, which exceeds the front desk's refund limit of 100 €."""
     payment = book(15000)
     deliver(Story(payment).succeeded())
     payment.refresh_from_db()
@@ -52,7 +52,7 @@ def test_the_front_desk_refunds_up_to_its_limit(large: Payment) -> None:
 
 
 def test_many_small_refunds_stay_within_the_limit(large: Payment) -> None:
-    with pytest.raises(StripeUnavailableError):  # nothing answers, so it is pending
+    with pytest.raises(StripeUnavailableError):  # Stripe can't be reached, so the refund stays pending
         refund(large, 9000, "duplicate", None, key=uuid4().hex)
     answer = signed_in("desk2", "front desk").post(
         f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}

@@ -1,4 +1,4 @@
-"""Tests of the doctor: each check sees the fault that the test makes, and says how to repair it."""
+"""Tests of the command payments_doctor: each check reports the fault that a test creates, and how to repair it."""
 
 import datetime
 import json
@@ -42,7 +42,7 @@ HOUR = datetime.timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def english(settings: Settings) -> Iterator[None]:
-    """Run each test in English, because a request before it may have left another language active."""
+    """Run each test in English, because a request in an earlier test may have left another language active."""
     settings.LANGUAGE_CODE = "en"
     with translation.override("en"):
         yield
@@ -310,7 +310,7 @@ def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSit
 
 
 def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., LiveSite]) -> None:
-    """Run the command in a process of its own against a real server and sandbox, then with a wrong secret."""
+    """Run payments_doctor on a real site: intact, with a wrong webhook secret, and with its server killed."""
     site = make_site()
 
     def run(**settings: str) -> tuple[int, dict[str, dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""A desk method is one line of `Method`: forms, the ledger, receipts and exports read it there."""
+"""Tests that forms, the ledger, receipts and exports support every payment method of the enum `Method`."""
 
 from uuid import uuid4
 

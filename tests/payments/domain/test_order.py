@@ -1,4 +1,4 @@
-"""Arrival order, duplicates and concurrency never change where a payment ends."""
+"""Tests that a payment's final state doesn't depend on the order, repetition or concurrency of its events."""
 
 import itertools
 import random
@@ -48,7 +48,7 @@ histories = st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from("
 
 
 class NoDatabase:
-    """The attributes of a payment that Story needs."""
+    """A stand-in for a Payment, with only the attributes that Story reads, for tests without a database."""
 
     public_id, amount_due, currency = "00000000-0000-4000-8000-000000000001", 5000, "eur"
 
@@ -130,7 +130,7 @@ def test_the_whole_history_again_changes_nothing_and_tells_nobody(
 
 
 def deliver_at_once(events: list[Event], threads: int) -> list[int]:
-    """Deliver events in threads that start at one moment, and return the status codes of the answers."""
+    """Deliver the events from `threads` threads that start together, and return the responses' status codes."""
     start = threading.Barrier(threads)
 
     def work(share: list[Event]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The truth table of a payment's status: each row's events go through the real webhook view in their order."""
+"""The truth table of a payment's status: each row posts events to the webhook view and names the expected result."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def row(title: str, tell: Callable[[Story], list[Event]], status: S, **also: Any
 
 
 def swapped(tell: Callable[[Story], list[Event]]) -> Callable[[Story], list[Event]]:
-    """Return the events in reverse order."""
+    """Return a function that returns the events of `tell` in reverse order."""
     return lambda s: tell(s)[::-1]
 
 

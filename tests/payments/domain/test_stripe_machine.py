@@ -1,4 +1,4 @@
-"""A state machine that does whatever Stripe may do, and delivers its events in any order, any number of times."""
+"""A Hypothesis state machine that does whatever Stripe may do, and delivers the events in any order, repeatedly."""
 
 import random
 from typing import Any
@@ -20,7 +20,7 @@ ATTEMPT = st.sampled_from("AB")
 
 
 class StripeMachine(RuleBasedStateMachine):
-    """Stripe's own state of a payment; the site learns of it only from the events that are delivered."""
+    """Plays Stripe for one payment: `state` is the truth, `standing` what the site derives from delivered events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class StripeMachine(RuleBasedStateMachine):
         self.refunds: dict[str, dict[str, Any]] = {}
         self.disputes: dict[str, str] = {}
 
-    # What happens at Stripe
+    # Rules: what happens at Stripe
 
     @rule(attempt=ATTEMPT)
     def decline(self, attempt: str) -> None:
@@ -86,7 +86,7 @@ class StripeMachine(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 8), status=st.sampled_from(["succeeded", "failed"]))
     def finish_refund(self, choice: int, status: str) -> None:
-        """Let a pending refund succeed, or any refund fail."""
+        """Let a pending refund succeed, or let a pending or succeeded refund fail."""
         name = str(choice + 1)
         if name in self.refunds and self.refunds[name]["status"] != "failed":
             self.refunds[name]["status"] = status
@@ -108,11 +108,11 @@ class StripeMachine(RuleBasedStateMachine):
             self.disputes[attempt] = verdict
             self.sent.append(self.story.dispute(verdict, "closed", attempt=attempt))
 
-    # What reaches us
+    # Rules: what reaches the site
 
     @rule(choice=st.randoms(use_true_random=False))
     def deliver(self, choice: Any) -> None:
-        """Deliver any event, also one that was delivered before."""
+        """Deliver any event that Stripe has sent, even one that was delivered before."""
         if self.sent:
             self._receive(choice.choice(self.sent))
 
@@ -132,7 +132,7 @@ class StripeMachine(RuleBasedStateMachine):
         assert self.standing.refunded <= self.standing.received
 
     def teardown(self) -> None:
-        """Deliver every event, and compare the site with Stripe."""
+        """Deliver every event, then assert that the site's amounts and status agree with Stripe's."""
         for event in random.Random(len(self.delivered)).sample(self.sent, len(self.sent)):
             self._receive(event)
         standing = self.standing

@@ -1,4 +1,4 @@
-"""E-mails about payments: who gets which, that each is sent once, and what happens while the mail server is down."""
+"""E-mails about payments: who gets which e-mail, that each is sent once, and what a failing mail server causes."""
 
 import datetime
 import smtplib
@@ -36,14 +36,14 @@ HOUR = datetime.timedelta(hours=1)
 
 
 def send() -> list[Any]:
-    """Run the worker once and return what it sent."""
+    """Run the command send_emails once and return the messages that it sent."""
     mail.outbox.clear()
     call_command("send_emails")
     return list(mail.outbox)
 
 
 def body_of(message: Any) -> str:
-    """Return the message's text and HTML together, with plain spaces."""
+    """Return the message's plain text followed by its HTML, with ordinary spaces for no-break spaces."""
     html = str(message.alternatives[0][0])
     return f"{message.body}\n{html}".replace("\xa0", " ").replace("\u202f", " ")
 
@@ -221,7 +221,7 @@ def test_a_sender_that_dies_in_the_middle_is_made_up_for_with_the_same_message_i
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver(story.completed())
-    with monkeypatch.context() as crash:  # the process ends between sending the e-mail and recording it
+    with monkeypatch.context() as crash:  # as if the process ended between sending and recording
         crash.setattr("payments.models.Email.sent", lambda self: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
             call_command("send_emails")
@@ -235,7 +235,7 @@ def test_a_sender_that_dies_in_the_middle_is_made_up_for_with_the_same_message_i
 
 
 class Refusing:
-    """An e-mail backend that refuses camille@example.com as unknown, and takes every other address."""
+    """An e-mail backend that refuses camille@example.com as an unknown recipient and accepts every other address."""
 
     def __init__(self, **options: object) -> None:
         self.real = get_connection("django.core.mail.backends.locmem.EmailBackend")

@@ -1,4 +1,4 @@
-"""The webhook as the ASGI server calls it, past Django's request handler."""
+"""The webhook called as an ASGI application, which bypasses Django's request handler."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def post(chunks: list[bytes], *headers: tuple[bytes, bytes], path: str = "/stripe/webhook/") -> tuple[int, Any]:
-    """POST a body in these chunks, and return the answer's status, headers and body."""
+    """POST a body in these chunks to the ASGI application, and return (status, (headers, body)) of the response."""
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"host", b"testserver"), *headers]
     server: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Opening and expiring Checkout Sessions, against the sandbox at its real HTTP interface."""
+"""Tests of opening and expiring Checkout Sessions, with HTTP requests to the sandbox."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -68,7 +68,7 @@ def test_the_older_page_is_expired_before_a_new_one_is_shown(payment: Payment, s
 def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
     payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call to Stripe is replaced once, so that the second click comes while the first one waits."""
+    """Replace one call to Stripe with a function that clicks a second time before it makes the first click's call."""
     urls: list[str] = []
     create = client.call
 
@@ -85,7 +85,7 @@ def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
 
 def test_a_paid_payment_cannot_be_paid_again(payment: Payment, stripe: StripeAtHome) -> None:
     stripe.do("pay", session=open_checkout(payment))
-    with pytest.raises(checkout.NotPayableError):  # although no webhook has arrived yet
+    with pytest.raises(checkout.NotPayableError):  # although no webhook has been delivered
         open_checkout(payment)
     payment.refresh_from_db()
     assert payment.status == S.PAID

@@ -1,4 +1,4 @@
-"""The Stripe SDK as this site configures it."""
+"""Tests that dj-stripe shares the site's HTTP client and retries, and that importing asgi freezes no objects."""
 
 import subprocess
 import sys

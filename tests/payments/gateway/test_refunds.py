@@ -1,4 +1,4 @@
-"""Refunds, against the sandbox."""
+"""Tests of refunds, with the sandbox as Stripe."""
 
 from uuid import uuid4
 
@@ -89,7 +89,7 @@ def test_money_already_returned_on_the_dashboard_is_no_error_state(
 def test_of_a_double_payment_the_later_one_is_given_back(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
     first = open_checkout(payment)
     stripe.do("pay", session=first)
-    payment.facts.filter(kind="session").update(status="expired")  # as if we had never heard that it was paid
+    payment.facts.filter(kind="session").update(status="expired")  # as if the site didn't know of the payment
     Payment.objects.update(status="expired")
     second = open_checkout(payment)
     stripe.do("pay", session=second)

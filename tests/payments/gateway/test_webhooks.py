@@ -1,4 +1,4 @@
-"""The webhook's view and the rows that it stores. Hostile deliveries are sent to a live site, in tests/inputs."""
+"""Tests of the webhook view and the rows that it stores. Hostile deliveries are tested in tests/inputs."""
 
 import json
 import uuid
@@ -94,7 +94,10 @@ def test_an_unknown_endpoint_is_not_found(story: Story) -> None:
 
 
 def test_djstripes_syncing_receivers_are_off_for_every_type_that_it_knows() -> None:
-    """Fails when an upgrade of dj-stripe renames them: webhooks would then call Stripe's API in their transaction."""
+    """Fail if an upgrade of dj-stripe renames its receivers that call Stripe's API.
+
+    They would then no longer be switched off, and would make those calls inside the webhook's transaction.
+    """
     from djstripe.signals import WEBHOOK_SIGNALS
 
     syncing = {receiver.__name__ for receiver in djstripe.SYNCING_RECEIVERS}

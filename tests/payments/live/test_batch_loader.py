@@ -1,4 +1,4 @@
-"""Many questions at the same time."""
+"""Tests of BatchLoader, which answers concurrent look-ups with few queries."""
 
 import asyncio
 import threading
@@ -8,12 +8,12 @@ import pytest
 from payments.live.batch_loader import BatchLoader
 from tests.waits import until
 
-pytestmark = pytest.mark.django_db(transaction=True)  # the threads put their connections in order
+pytestmark = pytest.mark.django_db(transaction=True)  # BatchLoader's threads close old connections
 NOBODY = "nobody"
 
 
 class Book:
-    """Answers with capitals, once it is opened."""
+    """A `fetch` function for BatchLoader: it waits until `opened` is set, then returns each key in capitals."""
 
     def __init__(self) -> None:
         self.opened, self.asked = threading.Event(), list[set[str]]()

@@ -1,4 +1,7 @@
-"""The socket: what it is told and in what order. What it may not ask or say is in tests/inputs."""
+"""Tests of the WebSocket consumer: what it sends to a page, and in what order.
+
+What a page must not send or request is tested in tests/inputs.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +30,7 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it does each two or four seconds, it does ten times a second."""
+    """Make the hub query for changes and recheck sessions every 0.1 s, instead of every 2 s and 4 s."""
     monkeypatch.setattr(hub, "TAIL", 0.1)
     monkeypatch.setattr(hub, "RECHECK", 0.1)
 
@@ -132,7 +135,7 @@ async def test_a_page_hears_nothing_of_other_patients(
         await page.told_until_hello()
         await pay(theirs, clerk)
         await pay(mine, clerk)
-        assert str(mine.public_id) in (await page.told())["html"]  # the first that it hears of
+        assert str(mine.public_id) in (await page.told())["html"]  # its first message is about its own payment
 
 
 async def test_a_hint_that_was_lost_is_found_by_the_tail(
@@ -183,7 +186,7 @@ async def test_a_ping_is_answered(patient: User) -> None:
 async def test_a_ping_is_not_answered_while_the_database_is_silent(
     payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "TAIL", 600)  # or the database would be asked meanwhile, and answer
+    monkeypatch.setattr(hub, "TAIL", 600)  # otherwise the hub's next query would show that the database answers
     pings: list[None] = []  # answer_ping is wrapped only to know when the ping was handled
     answer_ping = hub.Hub.answer_ping
     monkeypatch.setattr(hub.Hub, "answer_ping", lambda *asked: pings.append(answer_ping(*asked)))
@@ -194,7 +197,7 @@ async def test_a_ping_is_not_answered_while_the_database_is_silent(
         await page.socket.send_to("ping")
         await until(lambda: pings, "the ping is heard")
         await pay(payment, clerk)
-        assert (await page.told())["seq"] == 2  # an answer would have come before it
+        assert (await page.told())["seq"] == 2  # an answer to the ping would have come first
 
 
 async def sign_out(page: Page) -> None:
@@ -221,7 +224,7 @@ async def take_staff_rights(page: Page) -> None:
 async def test_a_socket_closes_at_the_end_of_its_right(
     clerk: User, ending: Callable[[Page], object], code: int, hurried_hub: None
 ) -> None:
-    """Within five seconds: tests/inputs/test_socket_inputs.py waits for it."""
+    """Check only the close codes: tests/inputs/test_socket_inputs.py checks that the server takes less than 5 s."""
     async with Page(clerk) as page:
         await page.told_until_hello()
         await ending(page)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What pages are told, and the poll that tells those without a socket."""
+"""Tests of feeds: the changes that pages receive, and the view that pages without a socket poll."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -123,7 +123,7 @@ def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pyte
 def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
     entry = feeds.entries_after("staff", 0).entries[-1]
     assert "payment-toast" in rendering.render_entry(entry, "fr").html
-    entry.seq += 1  # another rendering
+    entry.seq += 1  # so that the entry isn't found in the cache and is rendered again
     entry.change.to_status = "checkout_open"
     assert "payment-toast" not in rendering.render_entry(entry, "fr").html
 
@@ -136,7 +136,7 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
     assert "Appointment booked · €50.00" in told(f"patient.{patient.pk}", 0)[0]
     appointment = payment.appointment
     appointment.save()
-    assert not told("staff", 1)  # nothing new, nothing told
+    assert not told("staff", 1)  # nothing has changed, so the feed has no new entry
     appointment.price_amount = 6000
     appointment.save()
     appointment.start = appointment.end - timedelta(minutes=10)
@@ -159,7 +159,10 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
 def test_the_cursor_is_read_before_the_view_reads_rows(
     client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change between cursor and rows is sent again rather than missed; visible_to is wrapped to make that change."""
+    """Wrap `visible_to` so that the payment changes after the view has read the cursor and before it reads the rows.
+
+    The page must show the old cursor: it then receives the change once too often rather than never.
+    """
     read = Payment.objects.visible_to
 
     def meanwhile(user: User) -> Any:

@@ -1,4 +1,4 @@
-"""Hints from other processes: the subscription and its end."""
+"""Tests that the subscription to other processes' hints can always be ended."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.waits import until
 
 
 class LosingLayer(InMemoryChannelLayer):  # type: ignore[misc]
-    """Loses a cancellation, as Python 3.11's `asyncio.wait_for` in the Redis client does."""
+    """A channel layer that swallows a task's cancellation, as `asyncio.wait_for` does in Python 3.11's Redis client."""
 
     leaving = False
 

@@ -1,4 +1,4 @@
-"""The round trip that each process makes while it holds sockets, and what it shows of the ways to a page."""
+"""Tests of the probe: each process with open sockets writes a number and measures when its hub learns of it."""
 
 import asyncio
 import logging
@@ -31,14 +31,14 @@ def often(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def layer(settings: Settings, redis_server: Service) -> None:
-    """Hints go through Redis, also to ourselves."""
+    """Use Redis as the channel layer, so that a probe's hint goes through Redis even to the process that sends it."""
     host = {"address": redis_server.url, "socket_timeout": 15}
     backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host], "prefix": "probed"}}}
 
 
 def returned(path: str) -> int:
-    """How many probes came back by this path."""
+    """Return the number of probes that came back by `path`: metrics.PUSH (a hint) or metrics.TAIL (the hub's query)."""
     (histogram,) = metrics.PROBE_SECONDS.collect()
     return int(sum(s.value for s in histogram.samples if s.name.endswith("_count") and s.labels["path"] == path))
 
@@ -50,7 +50,7 @@ async def test_a_probe_comes_back_by_a_hint_and_no_page_hears_of_it(patient: Use
         await until(lambda: returned(metrics.PUSH) >= before + 2, "two probes come back")
         assert (await sync_to_async(scrape)())["payments_probe_age_seconds", ""] < 60
         await page.socket.send_to("ping")
-        assert (await page.told())["t"] == "hb"  # and nothing came before the answer
+        assert (await page.told())["t"] == "hb"  # the first message is the answer to the ping, not a probe
     assert not hub.running()
 
 
@@ -103,7 +103,7 @@ async def test_it_can_be_switched_off(patient: User, settings: Settings) -> None
 async def test_a_loop_that_is_held_up_is_seen(patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Page(patient) as page:
         await page.told_until_hello()
-        monkeypatch.setattr(hub, "TAIL", 600)  # what the next wake measures stays
+        monkeypatch.setattr(hub, "TAIL", 600)  # so that no second measurement replaces the first
         time.sleep(0.6)  # noqa: ASYNC251 that is the fault
         (running,) = hub.running()
         await until(lambda: running.lag > 0.2, "the loop notices that it woke late")

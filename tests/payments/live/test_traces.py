@@ -1,4 +1,7 @@
-"""How far each change came: applied, pushed to the patient, seen by the patient; and what a page may claim of it."""
+"""Tests of traces: when a change was applied, pushed to the patient's page and seen there.
+
+A page may report only its own user's payments as seen.
+"""
 
 import json
 from collections.abc import Callable
@@ -26,7 +29,7 @@ def seen(seq: int, *payments: Payment) -> str:
 
 
 async def until_answered(page: Page) -> None:
-    """Messages are taken in order: the answer to a ping says that the one before is done with."""
+    """Send a ping and wait for its answer; the server has then handled all earlier messages of the page, too."""
     await page.socket.send_to("ping")
     while (await page.told()).get("t") != "hb":
         pass

@@ -55,7 +55,7 @@ def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeA
 def test_catch_up_fills_a_gap_also_before_a_later_event(
     payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, days: int
 ) -> None:
-    """The gap lies two days back, with a later event received, or ten days back with none since."""
+    """Miss an event two days ago and receive a later one, or miss one ten days ago and receive none since."""
     stripe.do("clock", offset=-days * DAY)
     with time_machine.travel(timezone.now() - datetime.timedelta(days=days)):
         pay_without_webhooks(book(), stripe)
@@ -279,7 +279,7 @@ def test_each_command_explains_itself(command: str, capsys: Capture) -> None:
 
 
 def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    """It is declined, asks for 3-D Secure, is paid, partly refunded, the refund fails, and a dispute is won."""
+    """The payment is declined, needs 3-D Secure, is paid and partly refunded; the refund fails; a dispute is won."""
     from payments.gateway import refunds
 
     session_id = open_checkout(payment)

@@ -1,4 +1,4 @@
-"""The audit log of payments that staff opened: a person's looks, and not what open pages fetch by themselves."""
+"""The audit log of payments that staff opened: it leaves out the requests that an open page makes by itself."""
 
 import datetime
 

@@ -1,4 +1,4 @@
-"""Probes and metrics, requested as monitoring does."""
+"""Tests of the health checks /livez and /readyz and of /metrics, requested as a monitoring system does."""
 
 import re
 import threading
@@ -29,7 +29,7 @@ Samples = dict[tuple[str, str], float]
 
 
 def scrape(client: Client | None = None) -> Samples:
-    """Return the metrics' values by (name, values of its labels)."""
+    """Return the values of /metrics by (metric's name, label values joined by spaces)."""
     answer = (client or Client()).get("/metrics")
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.content.decode())
@@ -56,7 +56,7 @@ def test_readyz_is_503_within_two_seconds_while_nothing_can_be_written(client: C
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with transaction.atomic():  # SQLite begins IMMEDIATE: nobody else can write
+        with transaction.atomic():  # begins IMMEDIATE on SQLite, so nothing else can write
             held.set()
             done.wait(100)
         connection.close()
@@ -68,7 +68,7 @@ def test_readyz_is_503_within_two_seconds_while_nothing_can_be_written(client: C
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["database"] == "no answer in 2 s"
-        assert holder.is_alive()  # it was answered although nobody else can write yet
+        assert holder.is_alive()  # the response came while writes were still blocked
     finally:
         done.set()
         holder.join()
@@ -89,7 +89,7 @@ def test_probes_only_read(client: Client, path: str) -> None:
 
 
 async def test_open_pages_show_in_readyz_and_metrics(patient: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "TAIL", 600)  # or it would look at the database between two lines of this test
+    monkeypatch.setattr(hub, "TAIL", 600)  # so that the hub makes no query between two lines of this test
     async with Page(patient) as page:
         await page.told_until_hello()
         assert (await sync_to_async(Client().get)("/readyz")).json() == {"database": "ok", "tail": "ok", "layer": "ok"}

@@ -1,4 +1,4 @@
-"""The pages of patients and staff, requested as a browser does."""
+"""Tests of the pages of patients and staff, requested as a browser would."""
 
 import datetime
 import re

@@ -1,4 +1,4 @@
-"""The front desk's other pages: review queue, attendance, export, amount filters and long lists."""
+"""Tests of the front desk's review queue, attendance, export, amount filters and long lists."""
 
 import csv
 import datetime

@@ -1,4 +1,4 @@
-"""Notes that staff write about a payment, and Stripe events that they apply again."""
+"""Tests of staff's notes about a payment, and of the page where staff apply a stored Stripe event again."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Paying through a link, without an account."""
+"""Tests of paying through a signed link, without an account."""
 
 import datetime
 from collections.abc import Callable
