@@ -23,7 +23,7 @@ class NotErasableError(Exception):
 
 
 def reason_against(user: AbstractUser) -> str:
-    """Return why this person can't be erased yet, or "" when they can."""
+    """Return why this user can't be erased yet, as a phrase that follows their name; "" if nothing prevents it."""
     payments = _payments(user)
     if user.is_staff or user.is_superuser:
         return "is staff: their name stands for what they did. Deactivate the account instead."
@@ -35,10 +35,11 @@ def reason_against(user: AbstractUser) -> str:
 
 
 def erase(user: AbstractUser) -> dict[str, int]:
-    """Erase the user's name, e-mail address, phone, login, services, notes and payer details, and return the counts.
+    """Erase the user's personal data, and return how many rows were changed, by kind of row.
 
-    Backups, e-mails that were sent and Stripe's own records are not reached. Raises NotErasableError when the user is
-    staff, or has payments or appointments to come.
+    Personal data are the name, e-mail address, phone, login and sessions, the notes, the services booked, and what
+    dj-stripe's tables say about the payer. Backups, sent e-mails and Stripe's own records are not changed. Raises
+    NotErasableError when the user is staff, or has payments in progress or appointments to come.
     """
     if reason := reason_against(user):
         raise NotErasableError(reason)
@@ -63,7 +64,9 @@ def _payments(user: AbstractUser) -> Any:
 
 
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
-    """Return the ids by which Stripe's objects can name these payments: Stripe's own, and ours from their metadata."""
+    """Return all ids that rows about these payments may contain: Stripe's ids of objects and events, and our public
+    ids.
+    """
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
@@ -72,7 +75,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
 
 
 def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
-    """Blank the names that the admin's log copied from the user and their appointments; return how many lines."""
+    """Blank the user's name in the admin's log entries about them and their appointments; return how many entries."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]
@@ -81,14 +84,17 @@ def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]")
 
 
 def _sign_out(user: AbstractUser) -> int:
-    """Delete the user's sessions and return how many there were."""
+    """Delete the user's sessions and return how many they had."""
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)
 
 
 def _forget_login(user: AbstractUser) -> None:
-    """Delete the account's e-mail addresses and second factors and blank its row, which appointments refer to."""
+    """Delete the user's e-mail addresses and second factors, and blank and deactivate the user's row.
+
+    The row itself stays, because appointments refer to it.
+    """
     for related in ("emailaddress_set", "authenticator_set"):
         getattr(user, related).all().delete()
     user.username = f"erased-{user.pk}"

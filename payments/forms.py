@@ -15,7 +15,7 @@ from .models import Payment
 
 
 class AmountField(forms.CharField):
-    """A field for an amount typed in major units ("12,50"), which `cleaned_data` holds in minor units of `currency`.
+    """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
 
     `most` is the highest valid amount, in minor units.
     """
@@ -38,7 +38,7 @@ class AmountField(forms.CharField):
 
 
 class NoteForm(forms.Form):
-    """A note for colleagues; the `key` rendered into the form makes sending it twice harmless."""
+    """A note for colleagues. The hidden `key` identifies it, so that a form sent twice saves one note only."""
 
     text = forms.CharField(
         label=_("Note for colleagues"), max_length=1000, widget=forms.Textarea({"rows": 2, "autocomplete": "off"})
@@ -47,7 +47,7 @@ class NoteForm(forms.Form):
 
 
 class TakePaymentForm(forms.Form):
-    """The method and amount of a payment taken at the desk; the amount is at first all that is owed."""
+    """The method and amount of a payment taken at the desk. The amount is prefilled with all that is owed."""
 
     method = forms.TypedChoiceField(
         label=_("Paid with"),
@@ -65,7 +65,7 @@ class TakePaymentForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """How much to refund (all that is left, what was overpaid, or another amount), and why."""
+    """Asks for the reason of a refund and its amount: all that is left, what was overpaid, or an amount typed in."""
 
     reason = forms.ChoiceField(
         label=_("Reason"),
@@ -77,7 +77,10 @@ class RefundForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, payment: Payment, limit: int) -> None:
-        """Take `limit`, the total in minor units up to which this person may refund the payment."""
+        """Build the form. `limit` is the most that this user may refund of the payment, earlier refunds included.
+
+        It is in minor units of the payment's currency.
+        """
         self.currency = payment.currency
         self.allowed = limit - payment.amount_refunded - payment.amount_refund_pending
         self.amounts = {"overpaid": payment.amount_overpaid, "full": payment.refundable}
@@ -114,10 +117,13 @@ class RefundForm(forms.Form):
 
     @property
     def total(self) -> int:
-        """Return the amount to refund in minor units, once the form is valid."""
+        """Return the amount to refund, in minor units. Call it only when the form is valid."""
         return self.amounts.get(self.cleaned_data["scope"]) or int(self.cleaned_data["amount"])
 
     @property
     def amount_text(self) -> str:
-        """Return the amount as text, for the confirmation page to post: the sum confirmed is the sum refunded."""
+        """Return the amount to refund as text in major units.
+
+        The confirmation page posts this text, so that the sum confirmed is the sum refunded.
+        """
         return number_text(self.total, self.currency)

@@ -1,4 +1,4 @@
-"""Gauges that /metrics reads when it is scraped, from the database and from this process's open sockets."""
+"""Prometheus gauges, computed whenever /metrics is scraped, from the database and from this process's open sockets."""
 
 import time
 from collections.abc import Iterator
@@ -15,14 +15,16 @@ from .models import EventReceipt, Payment
 
 
 class Gauges(Collector):
-    """The collector of all gauges. AppConfig.ready registers it."""
+    """Prometheus collector of all gauges. AppConfig.ready registers it."""
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing, because registering would else collect, and so query the database."""
+        """Return nothing; without this method, registering the collector would call `collect` and so query the
+        database.
+        """
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield this process's own gauges, and the database's unless it is away."""
+        """Yield this process's own gauges, then the database's gauges unless the database can't be queried."""
         yield from sockets_here()
         yield from delays_here()
         try:
@@ -34,7 +36,7 @@ class Gauges(Collector):
 
 
 def sockets_here() -> Iterator[Metric]:
-    """Yield the state of this process's sockets."""
+    """Yield gauges of this process's sockets: how many are open, and how far they may lag behind."""
     hubs = hub.running()
     sockets = [socket for each in hubs for socket in each.sockets()]
     unsent = max((socket.unsent() for socket in sockets), default=0)
@@ -48,7 +50,7 @@ def sockets_here() -> Iterator[Metric]:
 
 
 def delays_here() -> Iterator[Metric]:
-    """Yield what may delay a change on its way to the pages of this process."""
+    """Yield gauges of what may delay a change on its way to this process's pages."""
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)
@@ -60,7 +62,7 @@ def delays_here() -> Iterator[Metric]:
 
 
 def waiting() -> Iterator[Metric]:
-    """Yield how many events are not, or not yet, applied, and when the last one came."""
+    """Yield gauges of events: how many aren't applied or aren't copied by dj-stripe, and when the last event came."""
     now, unapplied = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
     oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])
@@ -80,7 +82,7 @@ def waiting() -> Iterator[Metric]:
 
 
 def payments() -> Iterator[Metric]:
-    """Yield how many payments have each status, and how many refunds wait for Stripe's answer."""
+    """Yield gauges of payments: how many have each status, and how many refunds wait for Stripe's answer."""
     by_status = GaugeMetricFamily("payments_by_status", "Payments, by status", labels=["status"])
     for status, count in Payment.objects.order_by().values_list("status").annotate(Count("pk")):
         by_status.add_metric([status], count)

@@ -1,4 +1,4 @@
-"""The only place that changes a payment's status: facts, status change and feed entries commit together."""
+"""The only module that changes a payment's status. It commits facts, status change and feed entries together."""
 
 import datetime
 import logging
@@ -29,7 +29,9 @@ MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a payment may change; the audit log and the timeline show it."""
+    """What made a payment change: the source, Stripe's event, the person and the time. Audit log and timeline show
+    it.
+    """
 
     source: StatusChange.Source
     stripe_event_id: str = ""
@@ -39,7 +41,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What recording facts led to. Without `change`, the payment stands where it stood."""
+    """The result of recording facts. `change` is None if the payment's status and amounts didn't change.
+
+    `payment` is None if the payment isn't known.
+    """
 
     outcome: EventReceipt.Outcome
     payment: Payment | None = None
@@ -47,10 +52,10 @@ class Recorded:
 
 
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
-    """Merge facts about one payment into it, and change its status if they say so.
+    """Merge facts about one payment into its stored facts, derive its status, and store the change, if there is one.
 
-    Facts whose payment isn't known yet are kept until it is, with the outcome DEFERRED, or dropped with the outcome
-    IGNORED_FOREIGN if they can't be about one of ours.
+    Facts whose payment isn't known yet are stored without a payment (outcome DEFERRED). Facts that can't be about a
+    payment of ours are dropped (outcome IGNORED_FOREIGN).
     """
     with transaction.atomic(savepoint=False):
         payment, kept = linking.find_payment(facts)
@@ -62,7 +67,10 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
 
 
 def follow_appointment(appointment: Appointment, actor: AbstractUser | None = None) -> Payment:
-    """Create the appointment's payment if it has none, and record a changed price, time, practitioner or attendance."""
+    """Create or update the appointment's payment and return it.
+
+    A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`.
+    """
     with transaction.atomic():
         due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
         found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=due)
@@ -80,7 +88,7 @@ def follow_appointment(appointment: Appointment, actor: AbstractUser | None = No
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
-    """Return what pages show of an appointment; the price as minor units and currency."""
+    """Return what pages show of an appointment, as JSON. The price is a list of minor units and currency."""
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
         "practitioner": appointment.practitioner_id,
@@ -90,7 +98,11 @@ def _booking(appointment: Appointment) -> dict[str, object]:
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
-    """Return who requested the refund that Stripe reports in `facts`, unless it failed, which nobody requested."""
+    """Return the user who requested the refund that Stripe reports in `facts`, or None.
+
+    Nobody is returned for a refund that failed or was cancelled, because no user requested that. `rows` are all facts
+    of the payment.
+    """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
 
@@ -98,9 +110,10 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
 def _update(
     payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
-    """Derive the payment's standing from all of its facts, and store and return the change, if there is one.
+    """Derive the payment's standing (status and amounts) from `facts`, all that it has. Store and return a change, or
+    None.
 
-    `booking` is what changed about the appointment; it makes a change even when the standing stays.
+    `booking` is what changed about the appointment; if it isn't empty, a change is stored even if the standing stays.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:
@@ -140,7 +153,7 @@ def _assign(payment: Payment, standing: Standing) -> None:
 
 
 def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:
-    """Send the signals and write the log line, after the commit."""
+    """Send the signals and write the log line of a change that has been committed."""
     arguments = {"payment": payment, "change": change, "entries": entries}
     payment_status_changed.send_robust(Payment, **arguments)
     if change.moved and change.to_status == PaymentStatus.PAID:

@@ -1,4 +1,4 @@
-"""Finds the payment that a Stripe object belongs to, and keeps facts, also those whose payment isn't known yet."""
+"""Finds the payment that a Stripe object belongs to, and stores facts, whether or not their payment is known yet."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,17 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
 def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]:
-    """Lock the payment that these facts are about, and return it with the facts that belong to it already.
+    """Lock the payment that `facts` are about, and return it with its stored facts, or (None, []) if it isn't known.
 
-    Among them are facts that had no payment yet. Returns None and no facts if the payment isn't known.
+    The stored facts include facts that were kept without a payment and turn out to belong to it.
     """
     return _find_named(facts) or _find_linked(facts) or (None, [])
 
 
 def _find_named(facts: Sequence[StripeFact]) -> Found | None:
-    """Find the payment whose public id Stripe's metadata holds."""
+    """Lock and return the payment whose public id is in the metadata of `facts`, with its stored facts; None if
+    unknown.
+    """
     named = next((fact.payment_id for fact in facts if fact.payment_id), "")
     if not named:
         return None
@@ -40,7 +42,10 @@ def _find_named(facts: Sequence[StripeFact]) -> Found | None:
 
 
 def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
-    """Find the payment that has earlier facts about these Stripe objects, PaymentIntents or charges."""
+    """Lock and return a payment whose stored facts share a Stripe object, PaymentIntent or charge with `facts`.
+
+    The payment comes with its stored facts; None is returned if there is no such payment.
+    """
     key = _linked_key(facts)
     if key is None:
         _lock_links(facts)
@@ -56,11 +61,12 @@ def _linked_key(facts: Sequence[StripeFact]) -> int | None:
 
 
 def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Make transactions about one PaymentIntent wait for each other while no payment has it yet.
+    """Lock the PaymentIntents (or charges) of `facts` until the transaction ends, so that only one transaction links
+    them.
 
-    Otherwise a refund that finds no payment and the charge that would link it could miss each other. Call it before
-    locking the payment: the other order in one transaction would be a deadlock. On SQLite there is nothing to do,
-    because one transaction writes at a time.
+    Otherwise a refund that finds no payment and the charge that would link it could miss each other. Call this before
+    locking the payment, because transactions that lock in opposite orders can deadlock. On SQLite nothing is done,
+    because only one transaction writes at a time.
     """
     if connection.vendor != "postgresql":
         return
@@ -69,7 +75,10 @@ def _lock_links(facts: Sequence[StripeFact]) -> None:
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
-    """Store facts without a payment until it is known, unless they can't be about one of ours."""
+    """Store facts whose payment isn't known yet, and return DEFERRED.
+
+    If they can't be about a payment of ours, store nothing and return IGNORED_FOREIGN.
+    """
     if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
         return Outcome.IGNORED_FOREIGN
     kept = {row.stripe_id: row for row in Fact.objects.waiting().about(facts)}
@@ -81,7 +90,10 @@ def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> Eve
 def absorb(
     facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
 ) -> list[Fact]:
-    """Merge new facts into those `kept`, give the payment those that had none, and return all of its facts."""
+    """Merge new facts into the stored facts `kept`, and return all facts of the payment.
+
+    Kept facts that had no payment are given this one, and the receipts of events that waited for it become APPLIED.
+    """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():
         if row.payment_id is None:
@@ -94,7 +106,9 @@ def absorb(
 
 
 def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Insert a fact about an object that isn't among those kept (by Stripe id), or merge it into the one that is."""
+    """Merge `fact` into the row in `kept` that has its Stripe id; insert a row, and add it to `kept`, if there is
+    none.
+    """
     row = kept.get(fact.stripe_id)
     if row is None:
         row = kept[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""The webhook as an ASGI application of its own, without what only pages need.
+"""An ASGI application for Stripe's webhook alone, without the middleware that only pages need.
 
-For each request Django's handler starts a thread, opens a database connection and runs all middleware. Here a few
-threads keep their connections.
+Django's own handler starts a thread, opens a database connection and runs all middleware for each request. This
+application has a few threads, which keep their database connections open.
 """
 
 import asyncio
@@ -35,7 +35,9 @@ _last = threading.local()
 
 
 def webhook_app(pages: App) -> App:
-    """Wrap `pages`: the application that is returned answers POSTs to the webhook itself and passes on all else."""
+    """Return an ASGI application that answers POSTs to the webhook itself and passes all other requests on to
+    `pages`.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
@@ -54,7 +56,7 @@ def webhook_app(pages: App) -> App:
 
 
 async def read(receive: Receive) -> bytes | None:
-    """Return the request's body, or None when it is too large."""
+    """Return the request's body, or None if it is larger than LARGEST_BODY bytes."""
     body = bytearray()
     while True:
         message = await receive()
@@ -66,13 +68,16 @@ async def read(receive: Receive) -> bytes | None:
 
 
 def signature_of(scope: Scope) -> str:
-    """Return the Stripe-Signature header; several are joined with commas, as HTTP allows."""
+    """Return the value of the Stripe-Signature header; several such headers are joined with commas, as HTTP allows."""
     given = [value for name, value in scope["headers"] if name == b"stripe-signature"]
     return b",".join(given).decode("latin-1")
 
 
 def answered(delivery: Delivery, as_request: str) -> HttpResponse:
-    """Answer a delivery in one of the threads; 5xx makes Stripe send it again."""
+    """Answer a delivery in a worker thread. If that fails, return a 5xx response, so that Stripe sends it again.
+
+    `as_request` is the request's id, which log lines show.
+    """
     request_id.set(as_request)
     if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():
         connection.close()
@@ -88,7 +93,7 @@ def answered(delivery: Delivery, as_request: str) -> HttpResponse:
 
 
 async def respond(response: HttpResponse, as_request: str, send: Send) -> None:
-    """Send a response and the request's id over ASGI."""
+    """Send the response over ASGI, with the request's id (`as_request`) in a header."""
     headers = {**response.headers, "Content-Length": str(len(response.content)), HEADER: as_request}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": raw})

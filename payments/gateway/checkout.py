@@ -1,4 +1,4 @@
-"""Stripe Checkout: opens a session for a payment, and expires sessions that must not be paid any more."""
+"""Opens Stripe Checkout Sessions for payments, and expires sessions that must not be paid any more."""
 
 import logging
 import time
@@ -21,16 +21,16 @@ SESSION_SECONDS = 60 * 60  # how long a Checkout page stays open; Stripe allows 
 
 
 class NotPayableError(Exception):
-    """Nothing is due, or a payment is on its way already."""
+    """Raised when nothing is due, or when a payment is already on its way."""
 
 
 def open_checkout(
     payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
 ) -> str:
-    """Open a Checkout Session for what is due and return the URL of its page. Older open sessions expire first.
+    """Expire the payment's open Checkout Sessions, open one for the amount due, and return the URL of its page.
 
-    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url`. Raises NotPayableError and StripeUnavailableError.
-    https://docs.stripe.com/api/checkout/sessions/create
+    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url` with the session's id. Raises NotPayableError,
+    StripeRefusedError and StripeUnavailableError. https://docs.stripe.com/api/checkout/sessions/create
     """
     expire_open(payment)
     attempt = _next_attempt(payment)
@@ -61,7 +61,10 @@ def open_checkout(
 
 
 def _next_attempt(payment: Payment) -> int:
-    """Count and return the number of the next attempt. Raises NotPayableError."""
+    """Increment and return the payment's number of Checkout attempts. Raises NotPayableError.
+
+    Also updates the payment's amount due and currency from the database.
+    """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable:
@@ -73,7 +76,11 @@ def _next_attempt(payment: Payment) -> int:
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Return the page of the newest open session and expire the others, so that two clicks at once lead to one page."""
+    """Return the page's URL of the newest open session, and expire the other sessions, so that two clicks open one
+    page.
+
+    `session` is Stripe's newest answer; its URL is returned if no session is open.
+    """
     newest = max(_open_sessions(payment), key=lambda fact: int(fact.attempt or 0), default=None)
     expire_open(payment, keep=newest)
     return str(newest.details["url"]) if newest else session["url"]
@@ -84,9 +91,10 @@ def _open_sessions(payment: Payment) -> list[Fact]:
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
-    """Expire the payment's open Checkout Sessions at Stripe, except `keep`. Raises StripeUnavailableError.
+    """Expire the payment's open Checkout Sessions at Stripe, except the session `keep`.
 
-    A session that Stripe refuses to expire has been paid or has expired meanwhile, and is read from Stripe instead.
+    If Stripe refuses because a session has been paid or has expired meanwhile, the session's new state is recorded.
+    Raises StripeUnavailableError.
     """
     for fact in _open_sessions(payment):
         if keep is not None and fact.pk == keep.pk:
@@ -103,7 +111,10 @@ def _expire(session_id: str) -> list[StripeFact]:
 
 
 def expire_superfluous(payment: Payment) -> None:
-    """Expire open sessions for money that is no longer due or for another amount; the sweeper retries failures."""
+    """Expire the payment's open sessions if nothing is due any more, or if one is for an amount that isn't due.
+
+    Errors are only logged, because `manage.py sweep` tries again.
+    """
     payment.refresh_from_db()
     wrong = [fact for fact in _open_sessions(payment) if fact.amount != payment.amount_due]
     if payment.payable and not wrong:

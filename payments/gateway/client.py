@@ -1,4 +1,4 @@
-"""The Stripe SDK's client with short time-outs and one retry; every failure is one of two exceptions."""
+"""Sends requests to Stripe with short time-outs and one retry, and turns every failure into one of two exceptions."""
 
 import datetime
 import email.utils
@@ -15,11 +15,11 @@ RETRIES = 1
 
 
 class StripeUnavailableError(Exception):
-    """Stripe didn't answer, or with an error of its own; it may have done what was requested or not."""
+    """Raised when Stripe doesn't answer or has an error of its own; the request may have taken effect or not."""
 
 
 class StripeRefusedError(Exception):
-    """Stripe refused the request and did nothing. `code` is Stripe's error code, such as "charge_already_refunded"."""
+    """Raised when Stripe refuses a request and does nothing. `code` is Stripe's, such as "charge_already_refunded"."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -27,7 +27,7 @@ class StripeRefusedError(Exception):
 
 
 def limit_module_calls() -> None:
-    """Give calls through the SDK's module, as dj-stripe makes them, the time-outs and retries of our own client."""
+    """Set our time-outs and retries on the `stripe` module itself, through which dj-stripe calls Stripe."""
     stripe.default_http_client, stripe.max_network_retries = HTTP, RETRIES
 
 
@@ -42,7 +42,7 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
 
 
 def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple[dict[str, Any], int]:
-    """Send a request to Stripe. Return its answer as JSON, and when it was made, in Unix seconds by Stripe's clock.
+    """Call `request` with the Stripe client. Return Stripe's answer as a dict, and its time in Unix seconds.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
@@ -58,7 +58,10 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
 
 
 def _answered_at(answer: stripe.StripeObject) -> int:
-    """Return the answer's time by Stripe's clock, because Stripe's events are ordered by it; else by ours."""
+    """Return the time in the answer's Date header, or our own time if there is none, in Unix seconds.
+
+    Stripe's clock is preferred because Stripe's events, which are ordered with answers, have its times too.
+    """
     headers = getattr(answer.last_response, "headers", {})
     try:
         date = email.utils.parsedate_to_datetime(headers["Date"])

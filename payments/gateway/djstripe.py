@@ -1,4 +1,4 @@
-"""dj-stripe's tables of what Stripe sent: its rows of deliveries and events, and those that they refer to."""
+"""Reads and writes dj-stripe's tables of webhook deliveries, events, endpoints and accounts."""
 
 import datetime
 import uuid
@@ -29,7 +29,10 @@ ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid =
 
 
 def disconnect_receivers() -> list[str]:
-    """Disconnect dj-stripe's syncing receivers from our event types, and return the types that had some."""
+    """Disconnect dj-stripe's SYNCING_RECEIVERS from the event types that this site applies.
+
+    Return the event types that had such a receiver, sorted.
+    """
     disconnected = {
         event_type
         for event_type, signal in signals.WEBHOOK_SIGNALS.items()
@@ -40,7 +43,9 @@ def disconnect_receivers() -> list[str]:
 
 
 def bootstrap() -> WebhookEndpoint:
-    """Create the rows that deliveries and events refer to from settings, not from Stripe; return the endpoint."""
+    """Create dj-stripe's account, API key and webhook endpoint from settings, without calling Stripe; return the
+    endpoint.
+    """
     account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
     APIKey.objects.update_or_create(
         secret=settings.STRIPE_SECRET_KEY,
@@ -62,12 +67,12 @@ def bootstrap() -> WebhookEndpoint:
 
 
 def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
-    """Return the endpoint that has this UUID in its URL."""
+    """Return the webhook endpoint that has this UUID in its URL, or None."""
     return next(iter(read(ENDPOINT, [djstripe_uuid], WebhookEndpoint)), None)
 
 
 def default_endpoint() -> WebhookEndpoint:
-    """Return the endpoint of the URL without a UUID; its secrets are in settings."""
+    """Return the endpoint whose URL has no UUID, creating it if it is missing. Its signing secrets are in settings."""
     return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
 
 
@@ -76,10 +81,10 @@ known_endpoint = cache(default_endpoint)
 
 
 def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:
-    """Insert dj-stripe's Event row unless it is there, and run the receivers that are registered with dj-stripe.
+    """Insert dj-stripe's Event row and call the receivers registered for its type; do nothing if the row exists.
 
-    `first` says that no earlier delivery can have stored the row. `Event.process` is not used, because it takes nine
-    statements, and after a key's rotation calls Stripe's API to learn whose key it is.
+    `first` is true if no earlier delivery can have stored the row. `Event.process` is not used, because it takes nine
+    statements and, after an API key was rotated, calls Stripe's API to learn whose key it is.
     """
     if not first and Event.objects.filter(id=event["id"]).exists():
         return
@@ -106,7 +111,10 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
 def store_trigger(
     endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
 ) -> None:
-    """Insert dj-stripe's row of one verified delivery; `error` names the exception that applying its event raised."""
+    """Insert dj-stripe's row of a verified delivery.
+
+    `error` is the name of the exception that was raised while the event was applied, or "" if it was applied.
+    """
     trigger = WebhookEventTrigger(
         body=body,
         headers={"Content-Type": "application/json"},
@@ -122,7 +130,7 @@ def store_trigger(
 
 
 def as_event(row: Event) -> dict[str, Any]:
-    """Return a stored event as Stripe sent it, or what is left of a damaged row, which is at least id and type."""
+    """Return the event in an Event row as Stripe sent it. From a damaged row at least its id and type are returned."""
     return {"id": row.id, "type": row.type, **(row.stripe_data or {})}
 
 
@@ -134,9 +142,12 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return events from dj-stripe's tables, oldest first: Event rows, and bodies of deliveries without such a row.
+    """Return the events in dj-stripe's tables whose types this site applies, oldest first.
 
-    Settled ones are left out unless `settled_too` is given and `failed` is not.
+    They come from Event rows, and from the bodies of deliveries without such a row. `ids`, `since` and `until` (both
+    times
+    of creation at Stripe, `until` excluded) narrow the choice. Events that a replay can't change are left out, unless
+    `settled_too` is true and `failed` is false.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
@@ -157,12 +168,15 @@ def stored_events(
 
 
 def _created(event: Mapping[str, Any]) -> int:
-    """Return when Stripe created an event in Unix seconds, 0 if a damaged row doesn't say."""
+    """Return when Stripe created the event, in Unix seconds, or 0 if a damaged row doesn't say."""
     return created if isinstance(created := event.get("created"), int) else 0
 
 
 def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
-    """Yield, in batches, the events of deliveries that have no Event row, by the delivery's primary key."""
+    """Yield the events in the bodies of those deliveries that have no Event row, at most BATCH at a time.
+
+    Each batch is a dict from the delivery's primary key to the event.
+    """
     keys = list(triggers.filter(event=None).values_list("pk", flat=True))
     for start in range(0, len(keys), BATCH):
         some = WebhookEventTrigger.objects.in_bulk(keys[start : start + BATCH])
@@ -171,7 +185,10 @@ def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict
 
 
 def forget_deliveries(before: datetime.datetime) -> int:
-    """Delete deliveries older than `before`, except bodies that a replay may still need. Return how many."""
+    """Delete deliveries older than `before` and return how many.
+
+    A delivery without an Event row is kept until its event is applied or ignored, because a replay needs the body.
+    """
     old = WebhookEventTrigger.objects.filter(created__lt=before)
     deleted, _ = old.exclude(event=None).delete()
     settled = EventReceipt.objects.exclude(outcome__in=EventReceipt.UNAPPLIED)

@@ -39,7 +39,10 @@ EVENT_READERS: dict[str, Reader] = {
 
 
 def from_event(event: Json) -> list[StripeFact]:
-    """Return the facts in a webhook event, none for a type that isn't applied. Raises MalformedObjectError."""
+    """Convert the object in a webhook event to facts; return none if this site doesn't apply the event's type.
+
+    Raises MalformedObjectError.
+    """
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:
         return []

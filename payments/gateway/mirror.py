@@ -1,4 +1,6 @@
-"""Updates dj-stripe's copies of Stripe's objects, in a worker of its own instead of in the webhook."""
+"""Updates dj-stripe's copies of Stripe's objects, in a separate process so that webhooks don't wait for Stripe's
+API.
+"""
 
 import contextlib
 import logging
@@ -29,12 +31,12 @@ MODELS = {  # by the prefix of the Stripe id
 
 
 def waiting() -> QuerySet[EventReceipt, str]:
-    """Return the Stripe ids of objects that an event was about since they were last copied."""
+    """Return the ids of Stripe's objects that have had an event since dj-stripe last copied them."""
     return EventReceipt.objects.unmirrored().order_by().values_list("object_id", flat=True).distinct()
 
 
 def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Copy up to `limit` waiting objects. Return how many copies succeeded and how many failed."""
+    """Copy up to `limit` objects that `waiting` returns. Return how many copies succeeded and how many failed."""
     done = failed = 0
     for object_id in list(waiting()[:limit]):
         try:
@@ -47,9 +49,10 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
 
 
 def copy(object_id: str) -> None:
-    """Fetch one object from Stripe and update dj-stripe's copy. Raises stripe.StripeError.
+    """Fetch an object from Stripe, update dj-stripe's copy, and mark the object's event receipts as copied.
 
-    The lock is taken before the fetch, so that an older answer never overwrites a newer one.
+    The object is locked before it is fetched, so that an older answer never overwrites a newer one. Raises
+    stripe.StripeError.
     """
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):
@@ -62,7 +65,10 @@ def copy(object_id: str) -> None:
 
 @contextlib.contextmanager
 def locked(object_id: str) -> Iterator[None]:
-    """Let one worker at a time copy an object. On SQLite there is no such lock: run a single worker."""
+    """Lock an object, so that only one worker at a time copies it.
+
+    On SQLite there is no such lock, so run only one worker.
+    """
     if connection.vendor != "postgresql":
         yield
         return

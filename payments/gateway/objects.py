@@ -1,4 +1,4 @@
-"""Reads facts out of Stripe's JSON objects. No other module knows their shapes."""
+"""Converts Stripe's JSON objects to facts. No other module does, so a changed field of Stripe's is handled here."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -10,11 +10,13 @@ from ..domain.precedence import RANK_OF
 
 
 class MalformedObjectError(ValueError):
-    """A Stripe object lacks a field that its fact needs; the message names the field."""
+    """Raised when a field that a fact needs is missing or invalid in Stripe's object; the message names the field."""
 
 
 def _text(obj: Json, name: str) -> str:
-    """Return a text field, of an expanded object its id, or "" for null. Raises MalformedObjectError."""
+    """Return a text field. For null return "", and for an object that Stripe expanded its id. Raises
+    MalformedObjectError.
+    """
     value = obj.get(name)
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
@@ -25,7 +27,7 @@ def _text(obj: Json, name: str) -> str:
 
 
 def read_amount(obj: Json, name: str) -> int:
-    """Return a field that is a whole number, such as minor units or Unix seconds; 0 for null."""
+    """Return a whole number, such as minor units or Unix seconds; 0 for null. Raises MalformedObjectError."""
     value = obj.get(name)
     if value is None:
         return 0
@@ -35,7 +37,7 @@ def read_amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
-    """Return those fields of a fact that all kinds of Stripe objects have."""
+    """Return the fields of a fact that are read from every kind of Stripe object. Raises MalformedObjectError."""
     if status not in RANK_OF[kind]:
         raise MalformedObjectError(f"{kind} status {status!r} is unknown")
     if not (stripe_id := _text(obj, "id")):
@@ -58,7 +60,7 @@ def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
 
 
 def our_payment_id(metadata: Json) -> str:
-    """Return the payment's public id from an object's metadata, or "" if this site didn't put one there."""
+    """Return our payment's public id from an object's metadata, or "" if the metadata holds no such id."""
     try:
         return str(uuid.UUID(str(metadata.get("payment_id", ""))))
     except ValueError:
@@ -66,8 +68,9 @@ def our_payment_id(metadata: Json) -> str:
 
 
 def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
-    """Return the fact of a Checkout Session; `failed` says that its delayed payment failed.
+    """Convert a Checkout Session to a fact. `as_of` is when Stripe's object had this state (Unix seconds).
 
+    `failed` is true if Stripe's event says that a delayed payment failed, which the session itself doesn't say.
     https://docs.stripe.com/api/checkout/sessions/object
     """
     status, paid = _text(obj, "status"), _text(obj, "payment_status")
@@ -83,7 +86,7 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
 
 
 def from_intent(obj: Json, as_of: int) -> StripeFact:
-    """Return the fact of a PaymentIntent. https://docs.stripe.com/api/payment_intents/object"""
+    """Convert a PaymentIntent to a fact. https://docs.stripe.com/api/payment_intents/object"""
     status = _text(obj, "status")
     error = obj.get("last_payment_error") or {}
     if status in ("requires_payment_method", "requires_confirmation", "requires_capture"):
@@ -103,7 +106,7 @@ def _failure_code(error: Json) -> str:
 
 
 def from_charge(obj: Json, as_of: int) -> StripeFact:
-    """Return the fact of a charge. https://docs.stripe.com/api/charges/object"""
+    """Convert a charge to a fact. https://docs.stripe.com/api/charges/object"""
     method = obj.get("payment_method_details")
     details = {"method": str(method.get("type", ""))[:40]} if isinstance(method, Mapping) else {}
     if obj.get("failure_code"):
@@ -118,7 +121,7 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_refund(obj: Json, as_of: int) -> StripeFact:
-    """Return the fact of a refund. https://docs.stripe.com/api/refunds/object"""
+    """Convert a refund to a fact. https://docs.stripe.com/api/refunds/object"""
     common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
     details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
     if request := (obj.get("metadata") or {}).get("refund_request"):
@@ -132,7 +135,7 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_dispute(obj: Json, as_of: int) -> StripeFact:
-    """Return the fact of a dispute. https://docs.stripe.com/api/disputes/object"""
+    """Convert a dispute to a fact. https://docs.stripe.com/api/disputes/object"""
     evidence = obj.get("evidence_details") or {}
     details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
@@ -146,7 +149,7 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
 
 
 def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
-    """Return the facts of a charge and of the refunds that older API versions put inside it."""
+    """Convert a charge, and the refunds that older API versions put inside it, to facts."""
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
     if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
@@ -172,5 +175,5 @@ OBJECT_READERS: dict[str, Reader] = {
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:
-    """Return the facts in an object that Stripe's API answered at `as_of` (Unix seconds)."""
+    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts. Raises MalformedObjectError."""
     return OBJECT_READERS[str(obj.get("object"))](obj, as_of)

@@ -1,4 +1,4 @@
-"""Erases who paid from dj-stripe's tables."""
+"""Erases payers' personal data from dj-stripe's tables."""
 
 import json
 from collections.abc import Collection, Set
@@ -28,9 +28,10 @@ COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod,
 
 
 def forget_payers(known_ids: Collection[str]) -> int:
-    """Set PERSONAL fields to null in every row about these Stripe ids, and return how many rows there were.
+    """Erase personal data from dj-stripe's rows about these ids, and return how many rows were changed or deleted.
 
-    That includes the payers' Customer and PaymentMethod, and the bodies of deliveries.
+    Fields in PERSONAL become null, also in the payers' Customer and PaymentMethod rows and in the bodies of deliveries
+    that have no Event row. Deliveries that have one are deleted.
     """
     ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
@@ -47,7 +48,10 @@ def forget_payers(known_ids: Collection[str]) -> int:
 
 
 def _forget_in_bodies(ids: Set[str]) -> int:
-    """Erase in the bodies of deliveries without an Event row, which may still be replayed. Return how many."""
+    """Set PERSONAL fields to null in the bodies of deliveries that mention one of `ids` and have no Event row.
+
+    These deliveries are not deleted, because they may still be replayed. Return how many were changed.
+    """
     forgotten = 0
     for events in bodies(WebhookEventTrigger.objects.all()):
         for key, event in events.items():
@@ -58,14 +62,16 @@ def _forget_in_bodies(ids: Set[str]) -> int:
 
 
 def _mentions(value: Any, ids: Set[str]) -> bool:
-    """Return whether one of these ids stands anywhere in a Stripe object's JSON."""
+    """Return whether a JSON value contains one of `ids`, at any depth."""
     if isinstance(value, dict | list):
         return any(_mentions(inner, ids) for inner in (value.values() if isinstance(value, dict) else value))
     return isinstance(value, str) and value in ids
 
 
 def without_person(value: Any) -> Any:
-    """Return a Stripe object's JSON with PERSONAL fields set to null; it can still be replayed."""
+    """Return a copy of Stripe's JSON in which PERSONAL fields are null. An event can still be replayed from the
+    copy.
+    """
     if isinstance(value, dict):
         return {key: None if key in PERSONAL else without_person(inner) for key, inner in value.items()}
     return [without_person(inner) for inner in value] if isinstance(value, list) else value

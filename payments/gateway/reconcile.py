@@ -1,4 +1,4 @@
-"""Asks Stripe for the present state of a payment's objects, and records it in the ledger as webhooks do."""
+"""Fetches the present state of a payment's objects from Stripe, and records it in the ledger as webhooks do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,10 @@ from .retrieve import everything_about, read_session
 
 
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
-    """Fetch this payment's objects from Stripe and record them. Raises StripeUnavailableError."""
+    """Fetch the payment's objects from Stripe, record them in the ledger, and return what that led to.
+
+    `actor` is the person who requested it, None for a job. Raises StripeUnavailableError.
+    """
     facts = facts_at_stripe(payment)
     if not facts:
         return Recorded(EventReceipt.Outcome.NO_CHANGE, payment)
@@ -22,12 +25,18 @@ def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = No
 
 
 def confirm_return(payment: Payment, session_id: str) -> bool:
-    """Return whether the session in a return URL was opened for this payment. Reads the database only."""
+    """Return whether `session_id`, from the URL to which Stripe sends the patient back, is a session of this payment.
+
+    Only the database is queried, not Stripe.
+    """
     return session_id.isprintable() and payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """Return the facts of this payment's sessions and PaymentIntents, and of all that belongs to them, from Stripe."""
+    """Fetch the payment's sessions and PaymentIntents from Stripe, with their charges, refunds and disputes, as facts.
+
+    Raises StripeUnavailableError.
+    """
     facts = list(_sessions(payment))
     known = {fact.payment_intent_id for fact in facts}
     known |= set(payment.facts.values_list("payment_intent_id", flat=True))

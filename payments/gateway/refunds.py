@@ -1,4 +1,4 @@
-"""Refunds through Stripe: each is requested once, and pending until Stripe says how it ended."""
+"""Refunds through Stripe. Each refund is requested once, and is pending until Stripe says how it ended."""
 
 import logging
 from dataclasses import replace
@@ -21,7 +21,10 @@ REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # https://docs.s
 
 
 class NotRefundableError(Exception):
-    """That much isn't left to refund (`remaining`, in minor units), or Stripe refused (`code`, Stripe's)."""
+    """Raised when less is left to refund than requested, or when Stripe refuses the refund.
+
+    `remaining` is what is left, in minor units; `code` is Stripe's error code, or "" if Stripe wasn't asked.
+    """
 
     def __init__(self, remaining: int, code: str = "") -> None:
         super().__init__(code or f"{remaining} minor units remain")
@@ -30,18 +33,18 @@ class NotRefundableError(Exception):
 
 
 def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str) -> None:
-    """Refund `amount` minor units to where they came from, the newest charge first.
+    """Send `amount` minor units back to the cards or accounts that paid, from the newest attempt to pay first.
 
-    A second call with the same `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when
-    that much isn't left or Stripe refuses, and StripeUnavailableError when Stripe doesn't answer: the refund then stays
-    pending, and the sweeper sends it again with the same idempotency key.
+    A second call with this `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when less
+    than `amount` is left or Stripe refuses. Raises StripeUnavailableError when Stripe doesn't answer; the refund then
+    stays pending, and `manage.py sweep` sends it again with the same idempotency key.
     """
     for request in _reserve(payment, amount, reason, actor, key):
         send(payment, request, actor)
 
 
 def was_requested(payment: Payment, key: str) -> bool:
-    """Return whether `refund` was called with this key."""
+    """Return whether a refund of this payment was recorded with this `key`."""
     return payment.facts.filter(stripe_id=f"request_{key}").exists()
 
 
@@ -51,9 +54,11 @@ def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | N
 
 
 def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    """Record pending requests for refunds on a locked payment, so that two clicks never refund the same money.
+    """Record a refund as pending in the ledger and return its requests, one for each attempt to pay that it takes from.
 
-    Return the requests, to `send` once they are committed; none if there was one with this `key` before.
+    The caller has locked `row`, so that two clicks never refund the same money, and passes each request to `send`
+    after the
+    commit. Returns no requests if `key` was used before. Raises NotRefundableError when less than `amount` is left.
     """
     if was_requested(row, key):
         return []
@@ -73,7 +78,7 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
 
 
 def refundable(attempt: Attempt) -> int:
-    """Return what Stripe can still refund of this attempt, in minor units: nothing of a payment at the desk."""
+    """Return how much of this attempt Stripe can still refund, in minor units; 0 for a payment at the desk."""
     if attempt.of(Kind.OFFLINE) or not any(fact.payment_intent_id for fact in attempt.facts):
         return 0
     return attempt.received - attempt.refunded - attempt.refund_pending
@@ -97,7 +102,11 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
 
 
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Send a recorded request for a refund to Stripe; sent twice, it is one refund. Raises what `refund` raises."""
+    """Send a recorded refund request to Stripe, and record Stripe's answer.
+
+    Sent twice, it is still one refund, because its id is the idempotency key. Raises NotRefundableError when Stripe
+    refuses, and StripeUnavailableError when Stripe doesn't answer.
+    """
     params: Any = {
         "payment_intent": request.payment_intent_id,
         "amount": request.amount,
@@ -122,6 +131,6 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Cancel a request that Stripe refused, and record what Stripe knows about the payment that we don't."""
+    """Record that a request which Stripe refused is cancelled, and what Stripe says about the PaymentIntent now."""
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

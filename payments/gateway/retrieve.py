@@ -1,4 +1,4 @@
-"""Reads from Stripe's API: its objects as facts, and the events that it keeps."""
+"""Reads Stripe's objects (as facts) and events from Stripe's API."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ PAGE = 100  # the most that Stripe lists at once
 
 
 def read_session(session_id: str) -> list[StripeFact]:
-    """Return the facts of a Checkout Session as it is at Stripe now.
+    """Fetch a Checkout Session from Stripe and return it as a list of one fact.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
@@ -21,9 +21,9 @@ def read_session(session_id: str) -> list[StripeFact]:
 
 
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
-    """Return the facts of a PaymentIntent, its charges, refunds and disputes; none when Stripe doesn't know it.
+    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe, and return their facts.
 
-    Raises StripeUnavailableError.
+    The list is empty if Stripe doesn't know the PaymentIntent. Raises StripeUnavailableError.
     """
     try:
         intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
@@ -40,9 +40,10 @@ def everything_about(payment_intent_id: str) -> list[StripeFact]:
 
 
 def events_since(since: int) -> list[dict[str, Any]]:
-    """Return events of our types that Stripe created at or after `since` (Unix seconds), oldest first.
+    """Fetch the events that Stripe created at or after `since` (Unix seconds), oldest first.
 
-    Stripe keeps them for 30 days. Raises StripeUnavailableError. https://docs.stripe.com/api/events/list
+    Only event types that this site applies are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError.
+    https://docs.stripe.com/api/events/list
     """
     events: list[dict[str, Any]] = []
     params: Any = {"created": {"gte": since}, "types": list(EVENT_READERS)[:20], "limit": PAGE}

@@ -1,4 +1,6 @@
-"""The check of a delivery before anything of it is stored: Stripe's signature over its body, and the event in it."""
+"""Checks a webhook delivery before anything of it is stored: Stripe's signature of the body, and the event in the
+body.
+"""
 
 import json
 import time
@@ -18,20 +20,20 @@ THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events
 
 
 class UnknownEndpointError(LookupError):
-    """The UUID in the URL belongs to no endpoint of dj-stripe's."""
+    """Raised when no webhook endpoint in dj-stripe's table has the UUID that is in the URL."""
 
 
 class UnsignedError(ValueError):
-    """None of our secrets signed this body in the last five minutes."""
+    """Raised when a delivery's body wasn't signed with one of our secrets, or not within five minutes of now."""
 
 
 class NotAnEventError(ValueError):
-    """The body is signed, but isn't the JSON of an event."""
+    """Raised when a signed body isn't the JSON of a Stripe event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One POST to the webhook's URL. `endpoint` is the UUID in that URL, if it has one."""
+    """One POST to the webhook's URL. `endpoint` is the UUID in the URL, or None if the URL has no UUID."""
 
     body: bytes
     signature: str
@@ -40,7 +42,7 @@ class Delivery:
 
 
 def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
-    """Return the delivery's body as text if one of `secrets` signed it. Raises UnsignedError."""
+    """Return the delivery's body as text if it was signed with one of `secrets`; otherwise raise UnsignedError."""
     header = delivery.signature
     try:
         body = delivery.body.decode()
@@ -60,7 +62,10 @@ def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
 
 
 def parse_event(body: str) -> dict[str, Any]:
-    """Return the event in a verified body; of a thin event only `object`, `id` and `type`. Raises NotAnEventError."""
+    """Return the event in a verified body. Raises NotAnEventError.
+
+    Of a thin event, which names an object instead of containing it, only `object`, `id` and `type` are returned.
+    """
     try:
         event = json.loads(body)
         json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # no database stores NaN or half a character
@@ -74,7 +79,7 @@ def parse_event(body: str) -> dict[str, Any]:
 
 
 def _is_envelope(event: Mapping[str, Any]) -> bool:
-    """Return whether the event's own fields fit into the rows that are made of them."""
+    """Return whether the event's own fields have the types and lengths that the database's columns require."""
     created, livemode = event.get("created"), event.get("livemode")
     return (
         all(isinstance(event.get(name), str) and 0 < len(event[name]) <= most for name, most in LONGEST.items())
@@ -86,6 +91,8 @@ def _is_envelope(event: Mapping[str, Any]) -> bool:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether JSON nests deeper than `levels`: databases parse it recursively, and fail at some depth."""
+    """Return whether a JSON value nests deeper than `levels`. Databases parse JSON recursively and fail at some
+    depth.
+    """
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

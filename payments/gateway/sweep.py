@@ -1,4 +1,6 @@
-"""The jobs of `manage.py sweep`: ask Stripe about payments that stand still, and finish what an outage interrupted."""
+"""The jobs of `manage.py sweep`: update payments that stand still from Stripe, and finish what an outage
+interrupted.
+"""
 
 import datetime
 
@@ -22,7 +24,7 @@ UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund 
 
 
 def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
-    """Return payments that Stripe may know more about and whose status didn't change for `quiet_for`."""
+    """Return payments that didn't change for `quiet_for` and about which Stripe may know more than this site does."""
     evidence = Fact.objects.filter(kind__in=(Kind.SESSION, Kind.INTENT, Kind.CHARGE, Kind.OFFLINE))
     refunds_only = Q(facts__kind=Kind.REFUND) & ~Q(pk__in=evidence.exclude(payment=None).values("payment"))
     waiting = Payment.objects.in_progress() | Payment.objects.filter(refunds_only)
@@ -31,7 +33,10 @@ def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
 
 
 def refresh(payment: Payment) -> None:
-    """Ask Stripe about one payment, and put an overdue bank debit up for review. Raises StripeUnavailableError."""
+    """Update the payment from Stripe; if it has been processing for more than STUCK_AFTER, flag it for review.
+
+    Raises StripeUnavailableError.
+    """
     ask_stripe(payment, Source.SWEEP)
     payment.refresh_from_db()
     last = payment.changes.last()
@@ -41,14 +46,14 @@ def refresh(payment: Payment) -> None:
 
 
 def superfluous() -> QuerySet[Payment]:
-    """Return payments with an open Checkout Session for money that is no longer due or for another amount."""
+    """Return payments that have an open Checkout Session although nothing is due or another amount is due."""
     not_due = ~Q(payment__status__in=PAYABLE) | ~Q(amount=F("payment__amount_due"))
     sessions = Fact.objects.filter(not_due, kind=Kind.SESSION, status="open").exclude(payment=None)
     return Payment.objects.filter(pk__in=sessions.values("payment"))
 
 
 def unanswered_refunds() -> list[Fact]:
-    """Return our requests for refunds that Stripe's answer never reached us for."""
+    """Return refund requests that are older than UNANSWERED_AFTER and for which no answer of Stripe's is recorded."""
     overdue = timezone.now() - UNANSWERED_AFTER
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
     answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))
@@ -56,7 +61,10 @@ def unanswered_refunds() -> list[Fact]:
 
 
 def resend(request: Fact) -> None:
-    """Send a request for a refund again. Its idempotency key keeps it one refund. Raises StripeUnavailableError."""
+    """Update the request's payment from Stripe, then send the refund request to Stripe again.
+
+    The request's idempotency key keeps it one refund. Raises StripeUnavailableError.
+    """
     if request.payment is None:
         return
     ask_stripe(request.payment, Source.SWEEP)
@@ -67,12 +75,17 @@ def resend(request: Fact) -> None:
 
 
 def waiting_links() -> list[str]:
-    """Return the ids of the PaymentIntents that facts without a payment are about."""
+    """Return the PaymentIntent ids in facts whose payment isn't known yet, sorted."""
     return sorted(set(Fact.objects.waiting().exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe whose PaymentIntent this is, and apply or give up facts about it. Raises StripeUnavailableError."""
+    """Ask Stripe which payment a PaymentIntent belongs to, and record the answer for the facts that wait for that
+    payment.
+
+    If nothing names a payment of ours, the waiting facts are deleted as foreign. If the payment they name isn't here,
+    their events are given up GIVE_UP_AFTER their arrival. Raises StripeUnavailableError.
+    """
     facts = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)
     receipts = EventReceipt.objects.filter(

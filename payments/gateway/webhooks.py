@@ -1,4 +1,7 @@
-"""Stripe's webhooks: verify a delivery, store its receipt, apply its event once. Nothing here calls Stripe's API."""
+"""Answers Stripe's webhooks: verifies a delivery, stores its event's receipt and applies the event once.
+
+Nothing here calls Stripe's API.
+"""
 
 import datetime
 import logging
@@ -43,7 +46,7 @@ SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
 @require_POST
 @transaction.non_atomic_requests
 def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
-    """Answer a delivery under WSGI and Django's test client; under ASGI, asgi.py does.
+    """Answer a webhook delivery under WSGI and in Django's test client. Under ASGI, gateway/asgi.py answers it.
 
     https://docs.stripe.com/webhooks
     """
@@ -57,10 +60,10 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
 
 @metrics.WEBHOOK_SECONDS.time()
 def answer(delivery: Delivery) -> HttpResponse:
-    """Verify a delivery and apply its event once; answer 2xx only when everything is committed.
+    """Verify a delivery, apply its event once, and return the response, which is 2xx only when everything is committed.
 
-    Each way out writes one log line and counts one delivery. Raises what applying the event raised, so that Stripe
-    sends it again.
+    Each delivery is logged once and counted once in the metrics. An error while the event is applied is raised, so
+    that the response becomes 5xx and Stripe sends the event again.
     """
     event: dict[str, Any] | None = None
     try:
@@ -89,7 +92,10 @@ def answer(delivery: Delivery) -> HttpResponse:
 
 
 def refusal(status: int, reason: str = "") -> HttpResponse:
-    """Answer a delivery that is not looked into any further. Stripe's Dashboard shows `reason` beside it."""
+    """Log and count a refused delivery, and return the response with this status.
+
+    Its text is `reason`, or else REFUSALS[status]; Stripe's Dashboard shows it beside the delivery.
+    """
     reason = reason or REFUSALS[status]
     logger.warning("stripe_webhook_refused", extra={"status": status, "reason": reason})
     metrics.count_delivery(metrics.REFUSED[status])
@@ -97,7 +103,9 @@ def refusal(status: int, reason: str = "") -> HttpResponse:
 
 
 def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int = 1) -> HttpResponse:
-    """Answer 200 with the outcome; `deliveries` is how often this event has come so far."""
+    """Log and count an accepted delivery, and return 200. `deliveries` is how often this event has been delivered so
+    far.
+    """
     fields = {"stripe_event_id": event["id"], "type": event["type"], "outcome": outcome, "deliveries": deliveries}
     logger.info("stripe_event_received", extra=fields)
     metrics.count_delivery(outcome if deliveries == 1 else f"{outcome}_again")
@@ -105,7 +113,7 @@ def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int
 
 
 def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, list[str]]":
-    """Return the endpoint that the URL names, or None for the default one, and the secrets that may have signed.
+    """Return the endpoint that the delivery's URL names, or None for the default endpoint, and its signing secrets.
 
     Raises UnknownEndpointError.
     """
@@ -120,7 +128,11 @@ def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, 
 def _store_and_apply(
     event: Mapping[str, Any], body: str, delivery: Delivery, named: "djstripe.WebhookEndpoint | None"
 ) -> EventReceipt:
-    """Apply a verified event, and store dj-stripe's rows of it, in one transaction; store a failure in another."""
+    """Apply a verified event and store dj-stripe's rows of it in one transaction; return the event's receipt.
+
+    If that fails, store the failure in another transaction and raise the error. `named` is the endpoint that the URL
+    names, or None for the default endpoint.
+    """
     endpoint = named or djstripe.known_endpoint()
     try:
         with transaction.atomic(), together():
@@ -140,9 +152,9 @@ def _store_and_apply(
 def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
-    """Apply an event that needs no signature, such as one from dj-stripe's tables or from Stripe's API.
+    """Apply an event that needs no signature, such as one from dj-stripe's tables or Stripe's API; return its receipt.
 
-    An event is applied once, however often it comes, unless `again` says otherwise. `actor` is who replays it.
+    An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it.
     """
     with transaction.atomic(), together():
         account_id = djstripe.default_endpoint().djstripe_owner_account_id
@@ -157,7 +169,10 @@ def _apply_once(
     again: bool = False,
     actor: AbstractUser | None = None,
 ) -> EventReceipt:
-    """Claim the event's receipt, apply the event unless that is done already, and settle the receipt."""
+    """Claim the event's receipt, apply the event unless it was applied before, and store its outcome in the receipt.
+
+    `again` applies it in any case. `account_id` is the Stripe account that owns dj-stripe's rows.
+    """
     receipt = EventReceipt.objects.claim(event)
     if receipt.done and not again:
         return receipt
@@ -176,7 +191,11 @@ def _apply_once(
 
 
 def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
-    """Return RECEIVED and the event's facts if it is to be applied, else its final outcome, no facts and a detail."""
+    """Return an event's outcome, facts and detail.
+
+    For an event to apply these are RECEIVED, its facts and ""; for another its final outcome, no facts, and an error
+    or "".
+    """
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         return Outcome.REJECTED_LIVEMODE, [], ""
     if event["type"] not in EVENT_READERS:
@@ -190,7 +209,9 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
 
 
 def _store_failure(event: Mapping[str, Any], error: Exception) -> None:
-    """Settle the receipt as failed in a transaction of its own; the next delivery applies the event again."""
+    """Store the failure in the event's receipt, in a transaction of its own; the next delivery applies the event
+    again.
+    """
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:

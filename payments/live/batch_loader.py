@@ -10,9 +10,9 @@ R = TypeVar("R")
 
 
 class BatchLoader(Generic[R]):
-    """Batch concurrent look-ups: keys requested while a query runs are fetched together by the next one.
+    """Batches concurrent look-ups: all keys that are requested while one query runs are fetched by the next query.
 
-    `fetch` takes a set of keys and returns the values of those that it finds; it runs in a thread.
+    `fetch` runs in a thread; it takes a set of keys and returns a mapping from each key that it finds to its value.
     """
 
     def __init__(self, fetch: Callable[[set[str]], Mapping[str, R]]) -> None:
@@ -21,7 +21,7 @@ class BatchLoader(Generic[R]):
         self._next: asyncio.Task[Mapping[str, R]] | None = None
 
     async def load(self, key: str) -> R | None:
-        """Return the key's value, or None if there is none. Raise what `fetch` raises."""
+        """Return the value of `key`, or None if `fetch` doesn't find it. Raises what `fetch` raises."""
         self._keys.add(key)
         if self._next is None:
             self._next = asyncio.create_task(self._load_batch())

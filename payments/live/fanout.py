@@ -19,25 +19,27 @@ PORTION = 10  # entries written to a socket at once: a system call costs more th
 
 
 class RecentEntries:
-    """Buffer of a feed's newest entries, which spares sockets that are only a little behind a query."""
+    """Buffer of a feed's newest entries, so that sockets which are only a little behind need no query."""
 
     def __init__(self) -> None:
         self._entries: dict[int, FeedEntry] = {}
 
     def add(self, entries: Iterable[FeedEntry]) -> None:
-        """Keep these entries."""
+        """Put entries into the buffer."""
         self._entries |= {entry.seq: entry for entry in entries}
 
     def trim(self, newest: int) -> None:
-        """Drop all entries up to number `newest` but the last BATCH, which is what a socket gets at once."""
+        """Drop entries that are BATCH or more numbers behind `newest`; a socket gets at most BATCH entries at once."""
         self._entries = {seq: entry for seq, entry in self._entries.items() if seq > newest - BATCH}
 
     def clear(self) -> None:
-        """Drop all entries."""
+        """Drop all entries from the buffer."""
         self._entries.clear()
 
     def between(self, after: int, last: int) -> list[FeedEntry] | None:
-        """Return the entries after number `after` up to `last`, at most BATCH; None if one of them isn't buffered."""
+        """Return the entries after number `after` up to `last`, at most BATCH, or None if one of them isn't in the
+        buffer.
+        """
         numbers = range(after + 1, min(last, after + BATCH) + 1)
         if after > last or any(seq not in self._entries for seq in numbers):
             return None
@@ -45,10 +47,10 @@ class RecentEntries:
 
 
 class Fanout:
-    """The sockets that read one feed in this process, and how far they are.
+    """The sockets that read one feed in this process, and how many of the feed's entries they have.
 
-    `sent` is the number that all live sockets have reached, or None until the database was queried; `head` is the
-    feed's newest known number, and `path` is how it became known: by a hint or by the tail.
+    `sent` is the number that all live sockets have reached, or None before the first query. `head` is the feed's newest
+    known number. `path` says how this process learned of `head`: by a hint, or by the hub's regular query (the tail).
     """
 
     def __init__(self, audience: str) -> None:
@@ -62,13 +64,14 @@ class Fanout:
 
     @property
     def behind(self) -> bool:
-        """Whether the feed has entries that weren't written to the live sockets yet."""
+        """Return whether the feed has entries that haven't been written to the live sockets yet."""
         return self.sent is not None and self.head > self.sent
 
     def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
-        """Note that the feed has reached number `seq`, and return whether that was unknown.
+        """Note that the feed has reached number `seq`, and return whether this process didn't know that yet.
 
-        `path` says how it became known. `entry` is that entry if this process has just committed it.
+        `path` says how it learned of the number: by a hint or by the tail. `entry` is the entry with this number,
+        given if this process committed it.
         """
         if entry and seq > (self.sent or 0):
             self._recent.add([entry])
@@ -78,7 +81,7 @@ class Fanout:
         return True
 
     def add(self, socket: Socket) -> None:
-        """Let a socket take part; it gets new entries once `catch_up` has made it live."""
+        """Add a socket to the feed's sockets; it gets new entries once `catch_up` has made it live."""
         self.sockets.add(socket)
         self.languages |= {socket.language}
 
@@ -87,7 +90,7 @@ class Fanout:
         return [socket for socket in self.sockets if socket.live]
 
     async def catch_up(self, socket: Socket) -> None:
-        """Write to an added socket all entries after its number, then "hello", and make it live.
+        """Write to an added socket all entries after its number, then the message "hello", and make it live.
 
         Sockets that need the same entries share one query.
         """
@@ -110,7 +113,7 @@ class Fanout:
         socket.write(encode({"t": "hello", "seq": socket.seq, "hb": BEAT}))
 
     def _note_loaded(self, batch: Batch) -> None:
-        """Take over the feed's newest number and the entries from what was loaded for one socket."""
+        """Update `sent`, `head` and the buffer from a batch that was loaded for one socket."""
         if self.sent is None:
             self.sent, self.head = batch.head, max(self.head, batch.head)
         elif batch.head < self.sent:  # the database was restored to an older state
@@ -119,7 +122,7 @@ class Fanout:
         self._keep(batch.entries)
 
     async def pump(self) -> None:
-        """Write to all live sockets the entries that they don't have yet, until none is left."""
+        """Write to all live sockets the feed's new entries, until they have all of them."""
         async with self._pumping:
             while self.sockets and self.sent is not None and self.head > self.sent:
                 languages = self.languages
@@ -137,16 +140,18 @@ class Fanout:
                     await asyncio.sleep(took)
 
     def _keep(self, entries: Iterable[FeedEntry]) -> None:
-        """Buffer these entries for sockets that come back together."""
+        """Buffer entries for sockets that reconnect soon, and drop older entries."""
         self._recent.add(entries)
         self._recent.trim(self.sent or 0)
 
     def _sent_after(self, seq: int) -> list[FeedEntry] | None:
-        """Return the entries after `seq` that live sockets have, at most BATCH; None if a query is needed."""
+        """Return the entries after `seq` that live sockets have, at most BATCH, or None if they must be loaded."""
         return None if self.sent is None else self._recent.between(seq, self.sent)
 
     async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        """Return the entries after `seq` with their messages, from the buffer or else from the database."""
+        """Return the entries after `seq`, and their messages in `languages`, from the buffer or else from the
+        database.
+        """
         if (recent := self._recent.between(seq, self.head)) is None:
             return await in_thread(load_frames, self.audience, seq, languages)
         return Batch(self.head, recent), await self._render(recent, languages)
@@ -164,7 +169,7 @@ class Fanout:
                 await asyncio.sleep(0)
 
     def heartbeat(self) -> bytes:
-        """Return the message that proves to a page that it is current: the newest number that the database gave."""
+        """Return the heartbeat message. Its number, the feed's newest, lets a page check that it is current."""
         return encode({"t": "hb", "seq": self.head})
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
@@ -172,9 +177,10 @@ class Fanout:
             await in_thread(mark_pushed, entries)
 
     async def _write(self, sockets: list[Socket], frames: Frames) -> None:
-        """Write to each socket the messages that it doesn't have yet, a PORTION at a time.
+        """Write to each socket those messages in `frames` that it doesn't have yet, PORTION entries at a time.
 
-        The pauses let the server send; without them a burst would make every reader look slow.
+        Between portions other tasks run, so that the server can send. Otherwise every reader would look slow in a
+        burst.
         """
         for start in range(0, max(map(len, frames.values()), default=0), PORTION):
             for number, socket in enumerate(sockets, 1):

@@ -1,4 +1,4 @@
-"""Says which feed a user reads, and loads a feed's entries after a number.
+"""Says which feed a user may read, and loads a feed's entries after a number.
 
 A feed is the numbered list of changes for one audience: "staff", or "patient.<id>" for one patient.
 """
@@ -18,7 +18,7 @@ BATCH = 100  # entries in one answer; a page further behind requests more
 class Batch:
     """Entries of a feed after some number, oldest first, and the feed's newest number, `head`.
 
-    `reset` means that the feed can't be continued from the page's number, so that the page must load its content again.
+    `reset` means that the feed can't be continued from that number, so that the page must load its content again.
     """
 
     head: int
@@ -27,29 +27,29 @@ class Batch:
 
     @property
     def last(self) -> int:
-        """The number that a page has reached once it has applied this batch."""
+        """Return the number that a page has reached once it has applied this batch."""
         return self.entries[-1].seq if self.entries else self.head
 
 
 def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
-    """Return the audience whose feed this user may read, or "" if there is none."""
+    """Return the audience whose feed this user may read, or "" if the user is anonymous or inactive."""
     if user.pk is None or not user.is_active:
         return ""
     return feed_of(user.pk, is_staff=getattr(user, "is_staff", False))
 
 
 def feed_of(user_id: int, *, is_staff: bool) -> str:
-    """Return the audience of an active user."""
+    """Return the audience that an active user belongs to: "staff", or "patient.<id>" for all others."""
     return STAFF if is_staff else patient_audience(user_id)
 
 
 def supported_language(code: str | None) -> str:
-    """Return the language code if the site is translated into it, else the site's default language."""
+    """Return `code` if the site is translated into that language, else the code of the site's default language."""
     return code if code in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 
 def entries_after(audience: str, seq: int) -> Batch:
-    """Load at most BATCH entries of a feed after number `seq`. Costs one query if there are none."""
+    """Load at most BATCH entries of the audience's feed after number `seq`. One query suffices if there are none."""
     feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
     if seq == feed.head:
         return Batch(feed.head)
@@ -61,5 +61,7 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
-    """Load the newest number of each of these feeds in one query. A feed without entries is left out."""
+    """Load the newest number of each audience's feed in one query, by audience. Audiences without a feed are left
+    out.
+    """
     return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))

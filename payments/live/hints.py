@@ -1,6 +1,6 @@
-"""Hints between processes: "this feed has reached that number". They carry numbers only, and only save time.
+"""Hints that processes send each other when a feed has new entries; a hint is the feed's newest number.
 
-Nothing depends on a hint, because every process also queries the database for what it has missed (see hub.py).
+A lost hint only delays an entry, because every process also queries the database for what it has missed (see hub.py).
 """
 
 import asyncio
@@ -26,20 +26,26 @@ local_hubs: set[Callable[..., None]] = set()  # called with audience, number and
 
 
 def group_name(audience: str) -> str:
-    """Return the name of a feed's channel-layer group. Audiences come from sessions, never from a URL."""
+    """Return the name of the channel-layer group for an audience's feed. Take `audience` from a session, never from a
+    URL.
+    """
     return f"payments.feed.{audience}"
 
 
 def shared_layer() -> Any | None:
-    """Return the channel layer if it reaches other processes, else None: a process needs no layer for its own hub."""
+    """Return the channel layer if it reaches other processes, else None.
+
+    Within a process no layer is needed, because `publish` calls the hub directly.
+    """
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
 def publish(entries: Iterable[FeedEntry]) -> None:
-    """Hint at these committed entries: to this process's hub at once, to other processes from the publisher's thread.
+    """Send hints of these committed entries: to this process's hub directly, to other processes by the publisher's
+    thread.
 
-    Never waits and never raises.
+    Never waits for the channel layer, and never raises.
     """
     newest = {entry.feed.audience: entry for entry in entries}
     for on_hint in list(local_hubs):
@@ -50,9 +56,9 @@ def publish(entries: Iterable[FeedEntry]) -> None:
 
 
 class Publisher:
-    """Sends hints to the channel layer from one daemon thread with one event loop.
+    """Sends hints to the channel layer from a daemon thread that has its own event loop.
 
-    Only the newest number of each feed waits to be sent, so the backlog stays small while the layer is down.
+    Of each feed only the newest number waits to be sent, so that the backlog stays small while the layer is down.
     """
 
     def __init__(self) -> None:
@@ -62,7 +68,7 @@ class Publisher:
         self._working = True
 
     def put(self, newest: dict[str, int]) -> None:
-        """Queue these numbers, by audience, and start the thread if it doesn't run."""
+        """Queue the newest number of each audience's feed, and start the thread unless it is running."""
         with self._changed:
             for audience, seq in newest.items():
                 self._newest[audience] = max(seq, self._newest.get(audience, 0))
@@ -73,7 +79,7 @@ class Publisher:
             self._changed.notify_all()
 
     def flush(self, seconds: float = BOUND) -> None:
-        """Wait for at most `seconds` until all is sent, so that a command's last hints go out before it ends."""
+        """Wait until all hints are sent, at most `seconds`, so that a command's last hints go out before it ends."""
         with self._changed:
             self._changed.wait_for(lambda: not self._newest and not self._working, seconds)
 
@@ -103,10 +109,11 @@ publisher = Publisher()
 
 
 class Subscriber:
-    """Receives hints of other processes: one channel, subscribed to the group of each feed that has sockets here.
+    """Receives other processes' hints on one channel, which is subscribed to the group of each feed that is wanted
+    here.
 
-    It calls `on_hint` with audience and number, and subscribes again after any failure. `audiences` returns the feeds
-    that are wanted now; set `changed` when its result differs.
+    It calls `on_hint` with the audience and number of each hint, and subscribes again after any failure. `audiences`
+    returns the audiences whose feeds are wanted now; set `changed` when they change.
     """
 
     def __init__(self, layer: Any, on_hint: Callable[[str, int], None], audiences: Callable[[], Set[str]]) -> None:
@@ -120,7 +127,7 @@ class Subscriber:
 
     @property
     def deaf(self) -> bool:
-        """Whether nothing has come for DEAF seconds, not even our own checks."""
+        """Return whether no message has arrived for DEAF seconds, not even our own checks."""
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:
@@ -140,18 +147,19 @@ class Subscriber:
             await self._reset()
 
     def stop(self) -> None:
-        """Make `run` end by itself, for a cancellation that got lost on its way.
+        """Make `run` return at its next turn, in case the cancellation of its task gets lost.
 
-        The Redis client waits with `asyncio.wait_for`, and Python 3.11's loses a cancellation that arrives together
+        The Redis client waits with `asyncio.wait_for`, which in Python 3.11 loses a cancellation that arrives together
         with the result.
         """
         self._stopped = True
         self.changed.set()
 
     async def _keep_subscribed(self) -> None:
-        """Receive, subscribe to what is wanted, and send ourselves a check.
+        """Start to receive unless that runs, subscribe to the groups of wanted feeds, and send a check to our own
+        channel.
 
-        A layer may go deaf without an error; that our own check doesn't come back is the only sign of it.
+        A layer may stop delivering without an error; the only sign is that our own check doesn't come back.
         """
         if not self._channel:
             self._channel = await self._layer.new_channel()
@@ -164,7 +172,8 @@ class Subscriber:
     async def _pause(self) -> None:
         """Wait CHECK seconds, or until the wanted feeds change.
 
-        This isn't `asyncio.wait_for`: Python 3.11's loses a cancellation that arrives together with the result.
+        `asyncio.wait_for` isn't used, because in Python 3.11 it loses a cancellation that arrives together with the
+        result.
         """
         try:
             async with asyncio.timeout(CHECK):
@@ -190,7 +199,10 @@ class Subscriber:
                 self._on_hint(message["audience"], message["seq"])
 
     async def _reset(self) -> None:
-        """Close the layer's connections in this event loop and forget the subscription; the next turn subscribes."""
+        """Stop receiving, close the layer's connections in this event loop, and forget the subscription.
+
+        The next turn of `run` subscribes again.
+        """
         if self._receiving is not None:
             self._receiving.cancel()
             await asyncio.wait([self._receiving], timeout=BOUND)
