@@ -1,7 +1,7 @@
 """Logs as events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
 
-Two formatters write log records: as JSON for machines and as a line for people. Both add the id of the request, which
-the response has as X-Request-ID. No field holds a payload, a key or a name.
+A log record is written as JSON for machines or as a line for people. Both forms contain the id of the request, which is
+also in the response's X-Request-ID header. No field holds a payload, a secret key or a person's name.
 """
 
 import json
@@ -27,7 +27,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the request's id and what the logging call gave as `extra`, without objects."""
+    """Return the current request's id, and those `extra` fields of the record that are plain values, not objects."""
     extra = {name: value for name, value in vars(record).items() if name not in BUILT_IN}
     plain = {name: value for name, value in extra.items() if isinstance(value, str | int | float | bool | None)}
     return ({"request_id": current} if (current := request_id.get()) else {}) | plain
@@ -61,7 +61,7 @@ class LineFormatter(logging.Formatter):
 
 
 class BriefAboutOthers(logging.Filter):
-    """Drop the traceback of a visitor's mistake (4xx), so that the site's own errors stand out."""
+    """Filter that drops the traceback of responses below 500, so that the site's own errors stand out."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "status_code", 500) < 500:
@@ -70,7 +70,10 @@ class BriefAboutOthers(logging.Filter):
 
 
 def new_id(given: str) -> str:
-    """Return the given request id behind a proxy, which has to overwrite what browsers send; else a new one."""
+    """Return the header's request id, `given`, if it is well formed and the site is behind a proxy; else a new id.
+
+    The proxy has to overwrite the header, so that browsers can't choose the id.
+    """
     return given if settings.SECURE_PROXY_SSL_HEADER and WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -78,7 +81,7 @@ def new_id(given: str) -> str:
 def identify_request(
     get_response: Callable[[HttpRequest], Any],
 ) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
-    """Give each request an id, which its log lines and its response have."""
+    """Give each request an id, add it to the request's log records, and send it in the X-Request-ID header."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         token = request_id.set(new_id(request.headers.get(HEADER, "")))

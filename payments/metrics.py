@@ -1,6 +1,6 @@
-"""This process's counters and histograms for Prometheus; /metrics adds the gauges of gauges.py.
+"""This process's Prometheus counters and histograms. The page /metrics also shows the gauges of gauges.py.
 
-https://prometheus.io/docs/practices/naming/. Nothing here names a person, a payment or an event.
+Metrics are named as https://prometheus.io/docs/practices/naming/ says. No label names a person, payment or event.
 """
 
 import time
@@ -48,26 +48,26 @@ FEEDS_FOUND_LATE = Counter(
 )
 LAYER_ERRORS = Counter("payments_live_layer_errors", "Calls to the channel layer that failed")
 READS_REFUSED = Counter("payments_reads_refused", "Pages refused to staff who open more payments than anybody reads")
-REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}  # outcomes, by the HTTP status that was answered
+REFUSED = {400: "refused", 404: "unknown_endpoint", 413: "too_large"}  # outcomes, by the HTTP status of the response
 
 
 def count_delivery(outcome: str) -> None:
-    """Count one delivery from Stripe under what became of it."""
+    """Count one webhook delivery from Stripe, labelled with its outcome."""
     WEBHOOKS.labels(outcome).inc()
 
 
 def observe_event_age(created: int) -> None:
-    """Observe how old an event is that Stripe created at `created` (Unix seconds)."""
+    """Record how many seconds ago Stripe created an event; `created` is in Unix seconds."""
     EVENT_AGE.observe(max(0, time.time() - created))
 
 
 def total(counter: Counter) -> int:
-    """Return what this process has counted, summed over the counter's labels."""
+    """Return the sum of this process's counter over all its labels."""
     samples = [sample for family in counter.collect() for sample in family.samples]
     return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
 
 
 def pushed(entries: Iterable[Any], path: str) -> None:
-    """Observe how old feed entries are that were just written to this process's sockets."""
+    """Record the age of feed entries that were just written to sockets. `path` is PUSH or TAIL."""
     for entry in entries:
         PUSH_SECONDS.labels(path).observe(max(0, time.time() - entry.created_at.timestamp()))

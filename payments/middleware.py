@@ -1,4 +1,4 @@
-"""Middleware for pages that show payments: response headers, caching, the live feed's number and htmx sign-ins."""
+"""Middleware: security headers, no caching of signed-in pages, sign-in for htmx, and the live feed's newest number."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +17,7 @@ from accounts.proof import lacks_second_factor
 from .live.feeds import audience_of
 from .models import Feed
 
-HEADERS = {  # beside those that Django's SecurityMiddleware sets
+HEADERS = {  # in addition to the headers that Django's SecurityMiddleware sets
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -28,7 +28,7 @@ Change = Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]
 
 
 def response_middleware(change: Change) -> Callable[[Handler], Middleware]:
-    """Turn `change`, which returns the response to send, into a sync and async middleware."""
+    """Return a sync and async middleware that sends what `change(request, response)` returns."""
 
     def factory(get_response: Handler) -> Middleware:
         if not iscoroutinefunction(get_response):
@@ -48,7 +48,7 @@ def response_middleware(change: Change) -> Callable[[Handler], Middleware]:
 
 @response_middleware
 def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Add HEADERS to every response that doesn't set them itself."""
+    """Set each header in HEADERS, unless the response has set that header itself."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -56,7 +56,7 @@ def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @response_middleware
 def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Forbid caches to store the response to a request with a session, so that nobody else finds it there later."""
+    """Forbid caching if the request has a session cookie, so that the computer's next user can't see the response."""
     if _has_session(request):
         response.headers.setdefault("Cache-Control", "no-store, private")
     return response
@@ -64,10 +64,10 @@ def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
 
 @response_middleware
 def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Answer htmx with 401 and HX-Redirect where the response redirects to the sign-in page.
+    """Replace a redirect to the sign-in page by a 401 with an HX-Redirect header if htmx made the request.
 
-    htmx follows redirects, and would swap the sign-in page into the place of a fragment. HX-Redirect sends the whole
-    page there, and back to where it was once the person has signed in.
+    htmx would follow the redirect and insert the sign-in page as a fragment. HX-Redirect makes the browser open the
+    sign-in page, which leads back to the current page after signing in.
     """
     sign_in = resolve_url(settings.LOGIN_URL)
     if "HX-Request" not in request.headers or not response.headers.get("Location", "").startswith(f"{sign_in}?"):
@@ -80,10 +80,10 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 @sync_and_async_middleware
 def live_cursor(get_response: Handler) -> Middleware:
-    """Read the number of the newest entry in the person's feed before the view reads any payment.
+    """Store the number of the newest entry in the user's feed as `request.live_cursor`, and the feed as `live_feed`.
 
-    The page asks for the entries after this number. Read after the payments, the number could count a change that
-    the page does not show. Fragments that htmx fetches carry the number as X-Live-Seq.
+    The page later requests the entries after this number. The number is read before the view reads any payment;
+    otherwise it could count a change that the page doesn't show. Responses to htmx have the number as X-Live-Seq.
     """
     if not iscoroutinefunction(get_response):
 
@@ -103,7 +103,7 @@ def live_cursor(get_response: Handler) -> Middleware:
 
 
 def _may_show_payments(request: HttpRequest) -> bool:
-    """Return whether the response may show payments and need a cursor; the poll's view reads the number itself."""
+    """Return whether the request has a session cookie and isn't a poll, whose view reads the number itself."""
     return _has_session(request) and request.path != reverse("clinic:payments_live")
 
 

@@ -1,9 +1,9 @@
-"""Signals for other Python code. They are sent after the commit, and a receiver that raises stops no other one.
+"""Signals that other apps can connect to. Sent after the commit; if a receiver raises, the other receivers still run.
 
 Receivers get `payment` (Payment), `change` (StatusChange) and `entries` (list of FeedEntry).
 """
 
 from django.dispatch import Signal
 
-payment_status_changed = Signal()  # each change of a payment
-payment_confirmed = Signal()  # the status became PAID
+payment_status_changed = Signal()  # sent for each change of a payment
+payment_confirmed = Signal()  # sent when the status becomes PAID

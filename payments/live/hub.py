@@ -1,7 +1,7 @@
-"""The hub: all sockets of one process, kept current and closed when their session ends.
+"""The hub: brings each open WebSocket of one process its feed's new entries, and closes it when its session ends.
 
-A hint, from this process or another, makes a feed's fan-out write at once. Every TAIL seconds one query for all feeds
-that have sockets here finds what no hint announced.
+A hint that a feed has a new entry (see hints.py) makes the hub write the entry at once. Hints can get lost, so the hub
+also queries the newest numbers of all its feeds every TAIL seconds. This query is called the tail.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _hubs: dict[asyncio.AbstractEventLoop, "Hub"] = {}
 
 
 def hub() -> "Hub":
-    """Return the running event loop's hub; a server process has one loop."""
+    """Return the running event loop's hub, and make it at first use. A server process has one event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub(loop)
@@ -44,20 +44,21 @@ def hub() -> "Hub":
 
 
 def running() -> "list[Hub]":
-    """Return this process's hubs that have sockets. Any thread may look at them."""
+    """Return this process's hubs that have open sockets. Any thread may call this function."""
     return [each for each in list(_hubs.values()) if each.sockets()]
 
 
 class Hub:
-    """The sockets of one event loop. Its tasks run from the first socket's arrival until the last has left.
+    """The open sockets of one event loop. The hub's background tasks run while it has at least one socket.
 
-    `tailed_at` is when the database last answered (monotonic seconds), `lag` by how many seconds the loop woke late.
+    `tailed_at` is when the database last answered the tail (`time.monotonic()`). `lag` is how many seconds too late the
+    event loop last woke the tail's task.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._feeds: dict[str, Fanout] = {}
-        self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # in the order of arrival
+        self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # each user's sockets, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriber: hints.Subscriber | None = None
         self.probe: probe.Probe | None = None
@@ -65,16 +66,16 @@ class Hub:
         self._sessions = BatchLoader(load_sessions)
 
     async def session_of(self, session_key: str) -> SocketSession | None:
-        """Return the session that a cookie belongs to, or None. Pages that come together share a query."""
+        """Return the valid session with this key, or None. Concurrent calls share their queries."""
         return await self._sessions.load(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
-        """Write to the socket all entries after number `after`, then "hello", then whatever comes.
+        """Add a socket: write to it its feed's entries after number `after`, then "hello", then each new entry.
 
-        None means from now on.
+        If `after` is None, the socket gets new entries only.
         """
         feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
-        feed.add(socket)  # before the query, so that no entry falls between the two
+        feed.add(socket)  # before the query, so that an entry committed in between isn't missed
         self._make_room(socket)
         self._start()
         socket.seq = -1 if after is None else after
@@ -83,7 +84,7 @@ class Hub:
             self._spawn(feed.pump())
 
     def leave(self, socket: Socket) -> None:
-        """Forget a socket; calling it twice does no harm."""
+        """Remove a socket from the hub, so that no more entries are written to it. A second call does nothing."""
         audience, user_id = socket.session.audience, socket.session.user_id
         socket.live, socket.closed = False, True
         if feed := self._feeds.get(audience):
@@ -103,16 +104,22 @@ class Hub:
 
     @property
     def deaf(self) -> bool:
-        """Whether the channel layer brings no hints of other processes, so that only the tail finds their changes."""
+        """Whether the channel layer brings no hints of other processes, so only the tail finds what they commit."""
         return self._subscriber is not None and self._subscriber.deaf
 
     def answer_ping(self, socket: Socket) -> None:
-        """Write a heartbeat to a socket whose page checks it, unless the database is silent: it would prove nothing."""
+        """Answer a page's "ping" with a heartbeat, which tells the page that it is up to date.
+
+        Write nothing if the database hasn't answered the tail for BEAT seconds, because the page may be out of date.
+        """
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
     def on_hint(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
-        """Take a hint from any thread. `entry` is given if this process committed it; it is rendered in this thread."""
+        """Handle a hint that the feed of `audience` has reached number `seq`. Any thread may call this method.
+
+        `entry` is the entry with that number if this process committed it; the calling thread renders the entry.
+        """
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE:
             return
@@ -121,11 +128,11 @@ class Hub:
                 for language in feed.languages:
                     render_entry(entry, language)
         except Exception:
-            logger.exception("live_rendering_failed")  # the other processes must get their hint all the same
+            logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
         self._loop.call_soon_threadsafe(self._advance, audience, seq, entry)
 
     def _audiences(self) -> set[str]:
-        """Return the feeds whose newest numbers this hub wants to know: those with sockets, and the probe's."""
+        """Return the audiences whose feeds this hub follows: all with sockets here, and the probe's while it runs."""
         return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
 
     def _advance(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
@@ -136,7 +143,10 @@ class Hub:
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
-        """Tail, recheck and beat. There is no beat without a fresh answer of the database: it would prove nothing."""
+        """Run the tail, check sessions and write heartbeats, every TAIL, RECHECK and BEAT seconds, until cancelled.
+
+        A failed tail skips the heartbeats, because a heartbeat tells a page that it is up to date.
+        """
         beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
         while True:
             due = time.monotonic() + TAIL
@@ -156,7 +166,7 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> None:
-        """Query the feeds' newest numbers, and write what no hint announced."""
+        """Query the newest number of each feed in use, and start to write the entries that no hint announced."""
         heads = await in_thread(heads_of, list(self._audiences()))
         if self.probe and self.probe.heard(heads.get(probe.AUDIENCE, 0), metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
@@ -167,7 +177,7 @@ class Hub:
                 self._spawn(feed.pump())
 
     async def _recheck(self) -> None:
-        """Close the sockets whose session has ended or lost its right."""
+        """Close the sockets whose session has ended or may no longer read its feed."""
         sockets = self.sockets()
         ended = await in_thread(ended_sessions, [socket.session for socket in sockets])
         for socket in sockets:
@@ -177,7 +187,7 @@ class Hub:
                 self.leave(socket)
 
     def _make_room(self, socket: Socket) -> None:
-        """Count a user's new socket, and close the oldest if there are more than PER_USER."""
+        """Register a new socket under its user, and close this user's oldest socket if there are more than PER_USER."""
         sockets = self._of_user[socket.session.user_id]
         sockets[socket] = None
         if len(sockets) > PER_USER:
@@ -186,7 +196,7 @@ class Hub:
             self.leave(oldest)
 
     def _start(self) -> None:
-        """Start the hub's tasks, unless they run, and subscribe to the feeds that have sockets now."""
+        """Start the hub's tasks unless they are running, and subscribe to the hints of all feeds that have sockets."""
         if not self._tasks:
             self.lag, self.tailed_at = 0.0, time.monotonic()
             hints.local_hubs.add(self.on_hint)

@@ -1,7 +1,7 @@
-"""Measures live delivery where changes are rare: each process writes a number and times how soon its hub learns of it.
+"""Measures live delivery even when no payment changes, so that a fault is noticed before the next real change.
 
-The number is that of a feed which nobody reads. It shows that the next change would arrive, how soon, and whether by a
-hint or only by the tail.
+Each process regularly advances the number of a feed that no page reads, and measures how many seconds later its hub
+learns of the new number, and by which path: by a hint, or only by the tail (see hub.py).
 """
 
 import asyncio
@@ -18,18 +18,21 @@ from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-AUDIENCE = "probe"  # one feed for all processes; each waits for the number that it wrote itself
+AUDIENCE = "probe"  # all processes share this feed; each waits for the number that it wrote itself
 
 
 class Probe:
-    """Sends probes for one hub, which calls `heard`. `returned_at`: when the last came back, in monotonic seconds."""
+    """Sends probes for one hub, which calls `heard` for each number that it learns of.
+
+    `returned_at` is when the last probe came back, or at first when this object was made (`time.monotonic()`).
+    """
 
     def __init__(self) -> None:
         self.returned_at = time.monotonic()
         self._sent: tuple[int, float] | None = None  # number and time of commit of the probe that is on its way
 
     async def run(self) -> None:
-        """Send a probe every PROBE_SECONDS, for ever."""
+        """Send a probe every PROBE_SECONDS until the task is cancelled."""
         while True:
             await asyncio.sleep(settings.PROBE_SECONDS)
             try:
@@ -38,12 +41,15 @@ class Probe:
                 logger.exception("live_probe_failed")
 
     async def send(self) -> None:
-        """Write the feed's next number and publish the hint about it."""
+        """Advance the probe feed's number by one in the database, and publish a hint with the new number."""
         self._sent = seq, _ = await in_thread(write)
         self._publish(seq)
 
     def _publish(self, seq: int) -> None:
-        """Publish a hint as `hints.publish` does; if there is a shared layer, through it alone, to test it."""
+        """Publish a hint with number `seq`, through the shared channel layer if there is one, to test the layer.
+
+        Without a shared layer the hint goes straight to this process's hubs.
+        """
         if hints.shared_layer() is not None:
             hints.publisher.put({AUDIENCE: seq})
             return
@@ -51,7 +57,10 @@ class Probe:
             on_hint(AUDIENCE, seq)
 
     def heard(self, seq: int, path: str) -> bool:
-        """Note that the hub knows of number `seq` by this path. Return whether the probe on its way has come back."""
+        """Note that the hub has learned of number `seq` by `path`: metrics.PUSH or metrics.TAIL.
+
+        Return whether the pending probe has come back with this call.
+        """
         if self._sent is None or seq < self._sent[0]:
             return False
         self.returned_at = time.monotonic()
@@ -61,9 +70,9 @@ class Probe:
 
 
 def write() -> tuple[int, float]:
-    """Advance the feed by one. Return the new number, and when it was committed in monotonic seconds."""
+    """Advance the probe feed's number by one. Return the new number and its time of commit (`time.monotonic()`)."""
     with transaction.atomic():
         feed, _ = Feed.objects.select_for_update().get_or_create(audience=AUDIENCE)
-        feed.head = feed.pruned = feed.head + 1  # it has no entry, so it must look pruned
+        feed.head = feed.pruned = feed.head + 1  # the number has no entry, so it is marked as deleted
         feed.save(update_fields=["head", "pruned"])
     return feed.head, time.monotonic()

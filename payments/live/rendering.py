@@ -16,10 +16,10 @@ from ..models.feed import STAFF
 from .feeds import Batch, entries_after
 
 CACHED = 1024  # rendered entries kept in a process, each a few kilobytes
-NO_TOAST = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # the reader brought these about a moment ago
+NO_TOAST = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # statuses that the page's own user has just caused
 INDENTATION = re.compile(r"\s*\n\s*")
 
-Frames = dict[str, list[tuple[int, bytes]]]  # for each language (number, message) pairs
+Frames = dict[str, list[tuple[int, bytes]]]  # by language: pairs of an entry's number and its message
 _cache: "OrderedDict[tuple[object, ...], RenderedEntry]" = OrderedDict()
 _cache_lock = threading.Lock()
 
@@ -33,7 +33,7 @@ class RenderedEntry:
 
 
 def render_entry(entry: FeedEntry, language: str) -> RenderedEntry:
-    """Return the entry as htmx out-of-band swaps, for push, poll and resync; rendered once per language and process."""
+    """Return the entry rendered as htmx out-of-band swaps, from the cache if it is there."""
     key = _cache_key(entry, language)
     with _cache_lock:
         if key not in _cache:
@@ -44,7 +44,10 @@ def render_entry(entry: FeedEntry, language: str) -> RenderedEntry:
 
 
 def _cache_key(entry: FeedEntry, language: str) -> tuple[object, ...]:
-    """Name an entry for ever: its time is part of the key because a restored database gives old numbers out again."""
+    """Return a cache key that no other entry ever has.
+
+    The key includes the entry's creation time, because a database restored from a backup assigns old numbers again.
+    """
     return entry.feed.audience, entry.seq, entry.created_at, entry.payment.public_id, language
 
 
@@ -66,17 +69,20 @@ def _render(entry: FeedEntry, language: str) -> RenderedEntry:
 
 
 def encode(message: Mapping[str, object]) -> bytes:
-    """Encode a message as the text that goes over the WebSocket."""
+    """Encode a message for the WebSocket, as compact JSON in UTF-8."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:
-    """Return the entries' messages in each of these languages, rendering those that aren't cached."""
+    """Return the entries' messages in each of these languages; render the messages that aren't cached."""
     return {language: [(entry.seq, render_entry(entry, language).frame) for entry in entries] for language in languages}
 
 
 def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames | None:
-    """Return the entries' messages in each of these languages, or None if one isn't cached. Never waits for a lock."""
+    """Return the entries' messages in each of these languages, or None if any message isn't cached.
+
+    Reads the cache without its lock, so that the event loop never waits.
+    """
     try:
         return {
             language: [(entry.seq, _cache[_cache_key(entry, language)].frame) for entry in entries]
@@ -87,6 +93,6 @@ def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Fr
 
 
 def load_frames(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-    """Load a feed's entries after number `seq`, and render them in each of these languages."""
+    """Load a batch of a feed's entries after number `seq`. Return the batch, and its messages in these languages."""
     batch = entries_after(audience, seq)
     return batch, render_frames(batch.entries, languages)

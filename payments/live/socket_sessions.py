@@ -1,6 +1,6 @@
-"""Finds the login session behind a socket, and the sockets whose session has ended or lost its right.
+"""Loads the login sessions of WebSockets, and finds sessions that have ended or may no longer read their feed.
 
-Both are queries for many sockets at once, because after a restart a thousand pages come back together.
+Both are done for many sockets with two queries, because after a restart a thousand pages reconnect together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,9 +25,9 @@ SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
 
 @dataclass(frozen=True, slots=True)
 class SocketSession:
-    """The user and login session of a socket as they were when it opened.
+    """The user, login session and audience of a socket, as they were when the socket opened.
 
-    `password` is the user's password hash, kept to notice a change of password.
+    `password` is the hash of the user's password, kept so that a change of password is noticed.
     """
 
     user_id: int
@@ -37,10 +37,10 @@ class SocketSession:
 
 
 def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
-    """Return the sessions that these session cookies belong to, by session key, with two queries.
+    """Return the sessions with these keys (the values of session cookies), by key. Makes two queries.
 
-    A cookie without a signed-in user who may read a feed is left out. Unlike Django's `get_user`, this never changes a
-    session.
+    Left out are keys without a valid session, and sessions whose user is signed out or may not read any feed. Unlike
+    Django's `get_user`, this never changes a session.
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {key for key in session_keys if store(key).session_key}
@@ -63,14 +63,14 @@ def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None
 
 
 def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
-    """Return the sessions that may no longer keep a socket, each with the close code that says why. Two queries.
+    """Return the sessions whose sockets must be closed, each with the close code to send. Makes two queries.
 
-    Querying the database notices sign-out, expiry, deactivation and lost rights, whichever process caused them, and
-    also while the channel layer is down.
+    Queries show a sign-out, expiry, deactivation or lost right even if another process caused it while the channel
+    layer is down.
     """
     sessions = set(sessions)
     unexpired = set(_unexpired({session.session_key for session in sessions}).values_list("session_key", flat=True))
-    # Values, not model instances: there may be 2,000 of them.
+    # Values are loaded, not model instances, because there may be 2,000 users.
     users = _active_users(session.user_id for session in sessions).values_list("pk", "password", "is_staff")
     current = {key: (password, feed_of(key, is_staff=staff)) for key, password, staff in users}
     ended = {}

@@ -1,4 +1,4 @@
-"""One open WebSocket: writes that never wait, and an end for a reader that is too slow."""
+"""One open WebSocket: writing to it never waits, and a page that reads too slowly is disconnected."""
 
 import asyncio
 import logging
@@ -10,14 +10,15 @@ from .wires import Send, wire_frames, wire_of
 
 logger = logging.getLogger(__name__)
 
-LIMIT = 1024 * 1024  # unsent bytes at which a reader is cut, beyond what the operating system buffers for it
+LIMIT = 1024 * 1024  # unsent bytes above which a connection is cut; the system's own buffers don't count
 TOO_SLOW = 1008
 
 
 class Socket:
     """An open WebSocket of one page.
 
-    `seq` is the number that the page has reached in its feed; `live` is true once new entries are written to it.
+    `seq` is the number of the feed's entry up to which the page has all entries. `live` becomes true once the page has
+    caught up and gets each new entry.
     """
 
     def __init__(self, session: SocketSession, language: str, send: Send, server_send: Send | None = None) -> None:
@@ -29,7 +30,7 @@ class Socket:
         self._writer: asyncio.Task[None] | None = None
 
     def write(self, *texts: bytes) -> None:
-        """Send text messages without waiting; cut the connection if LIMIT bytes are unsent already."""
+        """Send text messages (UTF-8) without waiting; cut the connection if more than LIMIT bytes are still unsent."""
         if self.closed:
             return
         if self.unsent() > LIMIT:
@@ -44,11 +45,11 @@ class Socket:
             self._wire.write(wire_frames(texts))
 
     def unsent(self) -> int:
-        """Return how many bytes wait in this process for the reader."""
+        """Return how many bytes for the page are still buffered in this process."""
         return self._wire.unsent() if self._wire else sum(map(len, self._buffer))
 
     def abort(self) -> None:
-        """Drop the connection without waiting for a reader that doesn't read."""
+        """Drop the connection without waiting until the page has read what is buffered for it."""
         if self._wire is None:
             self.close(TOO_SLOW)
         else:
@@ -56,7 +57,7 @@ class Socket:
             self._wire.abort()
 
     def close(self, code: int) -> None:
-        """Close the connection with a close code. What was buffered is dropped, and nothing is written afterwards."""
+        """Close the connection with a close code. Drop the messages in `_buffer`, and ignore later writes."""
         if not self.closed:
             self.closed = True
             if self._writer is not None:

@@ -1,4 +1,7 @@
-"""Records when a change was pushed to a patient's page and seen there, and traces it from Stripe to there."""
+"""Records when a change was pushed to a patient's page and when the patient saw it.
+
+A change's trace lists these times and the earlier ones, from Stripe on.
+"""
 
 import datetime
 import json
@@ -17,14 +20,17 @@ AT_ONCE = 100  # payments that one page may report as seen
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A page's report that somebody looks at it while it shows these payments as of number `seq`."""
+    """A page's report that somebody is looking at these payments on it (public ids).
+
+    `seq` is the number of the feed's entry up to which the page has all entries.
+    """
 
     seq: int
     payments: list[uuid.UUID]
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Read a report from JSON, {"seen": 131, "payments": ["..."]}; return None for anything else."""
+        """Parse a report such as {"seen": 131, "payments": ["<public id>"]}. Return None for any other text."""
         try:
             message = json.loads(text or "")
             seq, payments = message["seen"], [uuid.UUID(each) for each in message["payments"]]
@@ -35,7 +41,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """When one change was created at Stripe, received, applied, pushed to the patient, and seen by the patient."""
+    """When one change was created at Stripe, received and applied here, pushed to the patient's page, and seen there.
+
+    None stands for a step that didn't happen or hasn't happened yet.
+    """
 
     created: datetime.datetime | None
     received: datetime.datetime | None
@@ -45,12 +54,16 @@ class Trace:
 
 
 def mark_pushed(entries: Iterable[FeedEntry]) -> None:
-    """Store when these entries of a patient's feed were first pushed to an open page: now, unless it is stored."""
+    """Store that these entries of a patient's feed were pushed to a page now, unless an earlier time is stored."""
     FeedEntry.objects.filter(pk__in=[entry.pk for entry in entries], pushed_at=None).update(pushed_at=timezone.now())
 
 
 def mark_seen(audience: str, seen: Seen) -> None:
-    """Store that a patient saw what the page reported, in that patient's own feed. Reports of staff are ignored."""
+    """Store that a patient has now seen the entries that `seen` reports, unless an earlier time is stored.
+
+    `audience` is the feed's: the report of a patient only marks entries of the patient's own feed. Reports of staff are
+    ignored.
+    """
     if audience == STAFF:
         return
     unseen = FeedEntry.objects.filter(feed__audience=audience, seq__lte=seen.seq, seen_at=None)
@@ -58,7 +71,7 @@ def mark_seen(audience: str, seen: Seen) -> None:
 
 
 def traces(changes: Iterable[StatusChange]) -> dict[int, Trace]:
-    """Return each change's trace by the change's primary key, with two queries."""
+    """Return each change's trace, by the change's primary key. Makes two queries."""
     changes = list(changes)
     event_ids = {change.stripe_event_id for change in changes} - {""}
     received = dict(

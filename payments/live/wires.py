@@ -1,7 +1,7 @@
-"""Writes frames straight to daphne's or uvicorn's transport, so that one prepared frame serves all sockets.
+"""Writes WebSocket frames straight to daphne's or uvicorn's transport, so that a frame is built once for all sockets.
 
-This is the only file that touches the servers' private attributes. Any other ASGI server, and any version of theirs
-that looks different, gets plain `send()`: `wire_of` then returns None.
+Only this file uses private attributes of the two servers. For another ASGI server, or for a version without these
+attributes, `wire_of` returns None and messages go through ASGI's `send()`.
 """
 
 import functools
@@ -14,12 +14,12 @@ Send = Callable[[Any], Awaitable[None]]
 
 @functools.lru_cache(maxsize=64)
 def wire_frames(texts: tuple[bytes, ...]) -> bytes:
-    """Join these texts as WebSocket frames. Cached, because many sockets get the same texts in a row."""
+    """Return the texts as WebSocket frames, joined. Cached, because many sockets in a row are sent equal texts."""
     return b"".join(map(wire_frame, texts))
 
 
 def wire_frame(text: bytes) -> bytes:
-    """Build an unmasked text frame, https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+    """Return the text (UTF-8) as an unmasked frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
     size = len(text)
     if size < 126:
         return struct.pack("!BB", 0x81, size) + text
@@ -27,15 +27,15 @@ def wire_frame(text: bytes) -> bytes:
 
 
 class DaphneWire:
-    """Writes to a connection of daphne: autobahn's protocol on a Twisted transport."""
+    """Writes to one connection of daphne, which is an autobahn protocol on a Twisted transport."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol, self._transport = protocol, protocol.transport
         self.write = self._transport.write
-        self.unsent()  # raises AttributeError in a version that looks different
+        self.unsent()  # raises AttributeError if this version lacks the private attributes
 
     def open(self) -> bool:
-        """Return whether frames may be written."""
+        """Return whether the connection is open, so that frames may be written to it."""
         return bool(self._protocol.state == self._protocol.STATE_OPEN)
 
     def unsent(self) -> int:
@@ -48,21 +48,21 @@ class DaphneWire:
 
 
 class UvicornWire:
-    """Writes to a connection of uvicorn: its sans-I/O protocol on an asyncio transport."""
+    """Writes to one connection of uvicorn, which is its sans-I/O protocol on an asyncio transport."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol, self._transport = protocol, protocol.transport
         self.write, self.unsent = self._transport.write, self._transport.get_write_buffer_size
         self.abort = self._transport.abort
-        self.open()  # raises AttributeError in a version that looks different
+        self.open()  # raises AttributeError if this version lacks the private attributes
 
     def open(self) -> bool:
-        """Return whether frames may be written."""
+        """Return whether the connection is open, so that frames may be written to it."""
         return bool(self._protocol.handshake_complete and not self._protocol.close_sent)
 
 
 def wire_of(send: Send) -> DaphneWire | UvicornWire | None:
-    """Return the transport behind a server's `send` callable, or None if the server isn't one that we know."""
+    """Return the connection behind a server's `send` callable, or None if the server or its version is unknown."""
     try:
         if isinstance(send, functools.partial) and hasattr(send.args[0], "sendPreparedMessage"):
             return DaphneWire(send.args[0])

@@ -23,13 +23,13 @@ RERUN = "What was done stays; run it again."
 
 
 class OperatorCommand(BaseCommand):
-    """A command that is safe to run twice. With `--dry-run` it prints what would change and changes nothing."""
+    """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; report a database error, Ctrl-C or a closed pipe in one line instead of a traceback."""
+        """Run the command. A database error, Ctrl-C or a closed pipe raises CommandError, which prints one line."""
         try:
             output = super().execute(*args, **options)
             self.stdout.flush()
@@ -45,7 +45,7 @@ class OperatorCommand(BaseCommand):
         return output
 
     def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
-        """Yield the items, and show a progress bar if standard error is a terminal."""
+        """Yield the items, and show a progress bar titled `label` if standard error is a terminal."""
         listed = list(items)
         yield from tqdm(listed, desc=label, disable=None if self.stderr.isatty() else True, leave=False)
 
@@ -64,7 +64,7 @@ class OperatorCommand(BaseCommand):
 
 @contextmanager
 def rehearsal(dry_run: bool) -> Iterator[None]:
-    """Run the block; with `dry_run`, roll back what it wrote, so that no signal or hint is sent either."""
+    """Run the `with` block. If `dry_run`, roll back its writes at the end, so that no signal or hint is sent either."""
     if not dry_run:
         yield
         return
@@ -74,7 +74,7 @@ def rehearsal(dry_run: bool) -> Iterator[None]:
 
 
 def at_least(least: float, kind: Callable[[str], T] = int) -> Callable[[str], T]:  # type: ignore[assignment]
-    """Return an argument type for add_argument that accepts numbers from `least` to a million."""
+    """Return an argparse `type` that converts a text with `kind` and accepts numbers from `least` to a million."""
 
     def number(text: str) -> T:
         value = kind(text)
@@ -86,9 +86,9 @@ def at_least(least: float, kind: Callable[[str], T] = int) -> Callable[[str], T]
 
 
 def parse_time(text: str) -> datetime.datetime:
-    """Parse a date, or a date and time, in the clinic's time zone unless the text names another.
+    """Parse a date or a date and time; a date alone means midnight. Raises CommandError if the text is neither.
 
-    Raises CommandError.
+    A text without a UTC offset is in the clinic's time zone.
     """
     try:
         parsed = parse_datetime(text) or parse_datetime(f"{text} 00:00")

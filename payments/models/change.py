@@ -9,7 +9,10 @@ from .payment import Payment
 
 
 class StatusChange(models.Model):
-    """One change of a payment. The audit log, the timeline and toasts read it; it is never updated or deleted."""
+    """One change of a payment's status, amounts or appointment. Rows are never updated or deleted.
+
+    The audit log, the payment's timeline and toasts show these rows.
+    """
 
     class Source(models.TextChoices):
         WEBHOOK = "webhook", _("Stripe")
@@ -27,8 +30,8 @@ class StatusChange(models.Model):
     version = models.PositiveIntegerField()
     from_status = models.CharField(max_length=20, choices=PaymentStatus)
     to_status = models.CharField(max_length=20, choices=PaymentStatus)
-    standing = models.JSONField()  # the whole Standing after this change, amounts in minor units
-    booking = models.JSONField(default=dict, blank=True)  # what is new about the appointment itself
+    standing = models.JSONField()  # all of the payment's Standing after this change, amounts in minor units
+    booking = models.JSONField(default=dict, blank=True)  # the appointment's fields that changed, with their new values
     source = models.CharField(max_length=12, choices=Source)
     stripe_event_id = models.CharField(max_length=255, blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
@@ -46,10 +49,13 @@ class StatusChange(models.Model):
 
     @property
     def moved(self) -> bool:
-        """Return whether the status itself changed, so that pages show a toast."""
+        """Return whether the status changed, not only amounts or the appointment."""
         return self.from_status != self.to_status
 
     @property
     def latency(self) -> float | None:
-        """Return the seconds from the event at Stripe (whole seconds there) to this row; None without an event."""
+        """Return the seconds from Stripe's event to the creation of this row, or None if no event caused the change.
+
+        Stripe gives the event's time in whole seconds.
+        """
         return (self.created_at - self.occurred_at).total_seconds() if self.occurred_at else None

@@ -1,4 +1,4 @@
-"""E-mails about payments: one row for each, made and sent by `manage.py send_emails`."""
+"""E-mails about payments: one row for each e-mail. `manage.py send_emails` creates the rows and sends the e-mails."""
 
 import datetime
 from typing import Self
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .change import StatusChange
 
-FIRST_PAUSE, LONGEST_PAUSE = 60, 60 * 60  # seconds between tries; longer than a mail server takes to answer
+FIRST_PAUSE, LONGEST_PAUSE = 60, 60 * 60  # seconds between tries; a mail server answers sooner
 GIVE_UP_AFTER = datetime.timedelta(days=3)
 
 
@@ -27,15 +27,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.exclude(given_up_at=None)
 
     def revive(self) -> int:
-        """Let e-mails that were given up be tried again, and return how many."""
+        """Make given-up e-mails due now, and return how many there were."""
         now = timezone.now()
         return self.given_up().update(given_up_at=None, try_at=now, tries=0, created_at=now)
 
 
 class Email(models.Model):
-    """One e-mail about one change of a payment, without address and text: both are made when it is sent.
+    """One e-mail about one change of a payment. Its address and text are not stored, but made when it is sent.
 
-    `amount` came in or went back with this change, in minor units of the payment's currency.
+    `amount` is what was received, refunded or not debited, in minor units of the payment's currency.
     """
 
     class Kind(models.TextChoices):
@@ -48,7 +48,7 @@ class Email(models.Model):
     amount = models.PositiveBigIntegerField(_("amount"))
     tries = models.PositiveIntegerField(_("tries"), default=0)
     try_at = models.DateTimeField(_("next try"), default=timezone.now)
-    error = models.CharField(_("error"), max_length=80, blank=True)  # why the last try failed; never an address
+    error = models.CharField(_("error"), max_length=80, blank=True)  # why the last try failed; contains no address
     created_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
     given_up_at = models.DateTimeField(_("given up"), null=True, blank=True)
@@ -67,9 +67,9 @@ class Email(models.Model):
         return f"{self.kind} {self.change_id}"
 
     def claim(self) -> bool:
-        """Return whether this process may send the e-mail now. Others may not before the pause is over.
+        """Reserve the e-mail for this process until the next try is due, and return whether this succeeded.
 
-        So that an e-mail is sent after all when its process dies.
+        If this process dies while sending, another process claims the e-mail at the next try.
         """
         pause = datetime.timedelta(seconds=min(FIRST_PAUSE * 2**self.tries, LONGEST_PAUSE))
         mine = Email.objects.unsent().filter(pk=self.pk, tries=self.tries)
@@ -78,18 +78,18 @@ class Email(models.Model):
         return bool(claimed)
 
     def sent(self) -> None:
-        """Store that the e-mail is sent."""
+        """Store that the e-mail has been sent now."""
         Email.objects.filter(pk=self.pk).update(sent_at=timezone.now(), error="")
 
     def failed(self, error: str, *, hopeless: bool) -> None:
-        """Store why sending failed; give up if that is `hopeless` or GIVE_UP_AFTER is over, else try again later."""
+        """Store why sending failed. Give up if the error is `hopeless` or the e-mail older than GIVE_UP_AFTER."""
         now = timezone.now()
         over = hopeless or self.created_at < now - GIVE_UP_AFTER
         Email.objects.filter(pk=self.pk).update(error=error[:80], given_up_at=now if over else None)
 
 
 class Correspondent(models.Model):
-    """The language to write to a user in: that of the page on which they last started to pay."""
+    """The language of the page on which a user last started to pay, for e-mails to this user."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+")
     language = models.CharField(max_length=7)
@@ -103,7 +103,10 @@ class Correspondent(models.Model):
 
 
 class FeedReader(models.Model):
-    """How far a worker has read the staff feed. Numbers follow commits without holes, so none is missed."""
+    """A worker's position in the staff feed: `seq` is the number of the last entry that the worker has read.
+
+    Entries are numbered without holes in the order of their commits, so the worker misses none.
+    """
 
     name = models.CharField(max_length=20, unique=True)
     seq = models.PositiveBigIntegerField(default=0)

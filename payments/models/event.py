@@ -1,4 +1,4 @@
-"""The receipts of Stripe's events: one row for each event, so that it is applied once."""
+"""Receipts of Stripe's events: one row for each event, so that no event is applied twice."""
 
 import datetime
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ..db import statements
 from .change import StatusChange
 from .payment import Payment
 
-# One statement instead of two on every webhook. Django's own upsert doesn't return a row that was there before.
+# Every webhook runs this, so it is one statement. Django's upsert would not return a row that existed before.
 CLAIM = """
 INSERT INTO {table}
     (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
@@ -24,18 +24,21 @@ RETURNING {columns}
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """Count a delivery of this event and return its row, locked: other copies of the event wait for the commit."""
+        """Count one delivery of the event, and return the event's receipt, which is created if it is new.
+
+        The receipt stays locked until the commit, so other deliveries of the event wait.
+        """
         values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
         sql = CLAIM.format(table=EventReceipt._meta.db_table, columns="{columns}")
         receipt: EventReceipt = statements.read(sql, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:
-        """Return receipts of events about this Stripe object whose payment isn't known yet."""
+        """Return receipts of events about the Stripe object `object_id` that wait until its payment is known."""
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
-        """Store what became of these events."""
+        """Store this outcome and payment, and the current time, in these receipts."""
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
 
     def about(self, payment: Payment) -> Self:
@@ -43,15 +46,15 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return self.filter(models.Q(payment=payment) | models.Q(object_id__in=payment.facts.values("stripe_id")))
 
     def unmirrored(self) -> Self:
-        """Return receipts of events whose Stripe object dj-stripe hasn't copied since."""
+        """Return receipts of events whose Stripe object dj-stripe hasn't copied since the event was received."""
         return self.filter(mirrored_at=None).exclude(object_id="")
 
     def needing_a_person(self) -> Self:
-        """Return receipts of events that a person has to look at, because a retry doesn't help."""
+        """Return receipts of events that a person has to look at: failed, not understood or given up."""
         return self.filter(outcome__in=EventReceipt.HELPLESS)
 
     def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
-        """Return by outcome how many events are not, or not yet, applied, and when the oldest of them came."""
+        """Count events that are not, or not yet, applied. Return {outcome: (count, when the oldest was received)}."""
         found = self.filter(outcome__in=EventReceipt.UNAPPLIED).order_by()
         rows = found.values_list("outcome").annotate(models.Count("pk"), models.Min("received_at"))
         return {outcome: (count, since) for outcome, count, since in rows}
@@ -61,7 +64,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
 
 
 class EventReceipt(models.Model):
-    """One event of Stripe's and what became of it."""
+    """One Stripe event that this site has received, and its outcome."""
 
     class Outcome(models.TextChoices):
         RECEIVED = "received", _("Received")
@@ -83,7 +86,7 @@ class EventReceipt(models.Model):
     type = models.CharField(max_length=250)
     livemode = models.BooleanField()
     stripe_created = models.PositiveBigIntegerField(_("created at Stripe"))  # Unix seconds
-    object_id = models.CharField(max_length=255, blank=True, db_index=True)  # the Stripe object that it is about
+    object_id = models.CharField(max_length=255, blank=True, db_index=True)  # the Stripe object that the event is about
     outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.RECEIVED)
     detail = models.CharField(max_length=200, blank=True)
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="receipts")
@@ -107,9 +110,9 @@ class EventReceipt(models.Model):
 
     @property
     def done(self) -> bool:
-        """Return whether another delivery has nothing left to do; a failed event is applied again."""
+        """Return whether another delivery can be ignored. An event that failed or never finished is applied again."""
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 
     def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:
-        """Set what became of the event, without storing it."""
+        """Set the outcome, the payment and the current time on this instance, without saving it."""
         self.outcome, self.payment, self.settled_at = outcome, payment, timezone.now()

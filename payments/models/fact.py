@@ -1,4 +1,4 @@
-"""Facts in the database: one row for each Stripe object that an event or an answer was about, and each desk payment."""
+"""Facts in the database: one row for each Stripe object, desk payment and observation of this site's."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 
-# Every webhook runs this query, and the ORM would compile it each time.
+# Written in SQL because every webhook runs this query, and the ORM would compile it each time.
 BELONGING = """
 SELECT {columns} FROM {fact}
 WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id IS NULL AND (
@@ -41,7 +41,7 @@ WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id
 
 
 def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
-    """Return the ids of the objects themselves, of their PaymentIntents and of their charges."""
+    """Return the ids of the facts' Stripe objects, of their PaymentIntents and of their charges."""
     facts = list(facts)
     intents, charges = {fact.payment_intent_id for fact in facts}, {fact.charge_id for fact in facts}
     return {fact.stripe_id for fact in facts}, intents - {""}, charges - {""}
@@ -49,17 +49,17 @@ def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
 
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
-        """Return facts that share an object, PaymentIntent or charge with these, and so belong to the same payment."""
+        """Return the rows that share a Stripe object, PaymentIntent or charge with `facts`: they are of one payment."""
         ids, intents, charges = _ids(facts)
         return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
     def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
-        """Load a payment's facts; call what is returned to get them.
+        """Query a payment's facts by its public id. Return a function that returns the facts, oldest first.
 
-        They include facts without a payment that name it in their metadata or share a Stripe object with `facts`. Until
-        the call the query may share a round trip with others (see `statements.ask`).
+        Facts without a payment are included if their metadata names this payment or they share a Stripe object with
+        `facts`. The query may wait until the function is called, to share a round trip (see `statements.ask`).
         """
-        groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # nothing is in (NULL)
+        groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # IN (NULL) matches no row
         places = [", ".join(["%s"] * len(group)) for group in groups]
         tables = {"fact": Fact._meta.db_table, "payment": Payment._meta.db_table}
         sql = BELONGING.format(*places, columns="{columns}", **tables)
@@ -71,7 +71,10 @@ class FactQuerySet(models.QuerySet["Fact"]):
 
 
 class Fact(models.Model):
-    """A StripeFact in the database. `as_of` and `created` are Unix seconds; amounts are minor units of `currency`."""
+    """A StripeFact (domain/facts.py) as a row. Amounts are minor units of `currency`.
+
+    `created` and `as_of` are Unix seconds: when the object was created, and the time of the state described here.
+    """
 
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")
     claimed_payment = models.UUIDField(_("payment named in the metadata"), null=True, blank=True)

@@ -1,4 +1,7 @@
-"""Feeds: for each audience, the changes that its pages show, numbered without holes."""
+"""Feeds: numbered lists of payment changes, one for all staff and one for each patient.
+
+Entries are numbered without holes, so that a page can tell which entries it lacks.
+"""
 
 from collections.abc import Iterable
 
@@ -13,11 +16,11 @@ STAFF = "staff"
 
 
 def patient_audience(user_id: int) -> str:
-    """Return the name of a patient's own feed."""
+    """Return the audience of a patient's own feed."""
     return f"patient.{user_id}"
 
 
-# One statement locks the feeds in the order given, counts them up and returns them.
+# One statement creates missing feeds, locks all in the order given, adds 1 to each `head` and returns the feeds.
 NEXT = """
 INSERT INTO {table} (audience, head, pruned) VALUES {rows}
 ON CONFLICT (audience) DO UPDATE SET head = {table}.head + 1
@@ -27,10 +30,10 @@ RETURNING {columns}
 
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(self, change: StatusChange, audiences: Iterable[str]) -> "list[FeedEntry]":
-        """Append one entry to each audience's feed. Call it last in a transaction.
+        """Append an entry about `change` to each audience's feed. Return the entries. Call this last in a transaction.
 
-        The feeds stay locked until the transaction ends, so that numbers follow commits and have no holes. They are
-        locked in sorted order, so that two calls never deadlock.
+        The feeds stay locked until the transaction ends, so that entries are numbered in the order of commits, without
+        holes. The feeds are locked in sorted order, so that two transactions never deadlock.
         """
         names = sorted(set(audiences))
         rows = ", ".join(["(%s, 1, 0)"] * len(names))
@@ -41,12 +44,12 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         return entries
 
     def head_of(self, audience: str) -> int:
-        """Return the number of the audience's newest entry, 0 if it has none."""
+        """Return the number of the newest entry in the audience's feed, or 0 if there is no entry."""
         return self.filter(audience=audience).values_list("head", flat=True).first() or 0
 
 
 class Feed(models.Model):
-    """The feed of one audience. `head` is its newest entry's number; entries up to `pruned` are deleted."""
+    """The feed of one audience. `head` is the number of the newest entry; entries up to number `pruned` are deleted."""
 
     audience = models.CharField(max_length=40, unique=True)
     head = models.PositiveBigIntegerField(default=0)
@@ -63,15 +66,15 @@ class Feed(models.Model):
 
 
 class FeedEntry(models.Model):
-    """One change of a payment, as number `seq` of a feed."""
+    """One change of a payment, listed in a feed under the number `seq`."""
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="entries")
     seq = models.PositiveBigIntegerField()
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="+")
     change = models.ForeignKey(StatusChange, models.PROTECT, related_name="entries")
     created_at = models.DateTimeField(auto_now_add=True)
-    pushed_at = models.DateTimeField(null=True, blank=True)  # patients' feeds: first written to an open page
-    seen_at = models.DateTimeField(null=True, blank=True)  # patients' feeds: first shown on a page in sight
+    pushed_at = models.DateTimeField(null=True, blank=True)  # in patients' feeds: when first pushed to an open page
+    seen_at = models.DateTimeField(null=True, blank=True)  # in patients' feeds: when first seen by the patient
 
     class Meta:
         ordering = ("feed", "seq")

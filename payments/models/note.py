@@ -10,14 +10,14 @@ from .payment import Payment
 
 
 class Note(models.Model):
-    """A note is never updated or deleted, and never shown to patients, sent to Stripe or logged."""
+    """A note about a payment. Never updated or deleted, and never shown to patients, sent to Stripe or logged."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="notes")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     text = models.CharField(_("note"), max_length=1000)
     key = models.UUIDField(
         unique=True, default=uuid.uuid4, editable=False
-    )  # made with the form, so that a form sent twice makes one note
+    )  # made when the form is shown, so that a form sent twice stores one note
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

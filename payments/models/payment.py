@@ -29,7 +29,7 @@ PAYABLE = (
 )
 
 
-# Every webhook runs this query, and the ORM would compile it each time.
+# Written in SQL because every webhook runs this query, and the ORM would compile it each time.
 NAMED = """
 SELECT {columns} FROM {payment}
 JOIN {appointment} ON {appointment}.id = {payment}.appointment_id
@@ -39,26 +39,26 @@ WHERE {payment}.public_id = %s
 
 class PaymentQuerySet(SearchQuerySet["Payment"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
-        """Return every payment for staff, their own for patients, none for others."""
+        """Return all payments for staff, their own for patients, none for inactive or anonymous users."""
         if not user.is_active:
             return self.none()
         return self if getattr(user, "is_staff", False) else self.filter(appointment__patient=user.pk)
 
     def in_progress(self) -> Self:
-        """Return payments that Stripe may know more about than this site does."""
+        """Return payments with an open Checkout, a payment in process or a pending refund: Stripe may know more."""
         return self.filter(status__in=IN_PROGRESS)
 
     def to_review(self) -> Self:
         return self.exclude(reviews=[])
 
     def locked(self) -> Self:
-        """Lock the payments until the transaction ends, and load their appointments without locking them."""
+        """Return the payments, locked until the transaction ends, with their appointments, which are not locked."""
         return self.select_for_update(of=("self",)).select_related("appointment")
 
     def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
-        """Lock the payment with this public id; call what is returned for the payment, or None if there is none.
+        """Lock the payment with this public id. Return a function that returns the payment, or None if there is none.
 
-        Until then the query may share a round trip with others (see `statements.ask`).
+        The query may wait until the function is called, to share a round trip (see `statements.ask`).
         """
         lock = "FOR UPDATE OF {payment}" if connection.features.has_select_for_update else ""
         tables = {"payment": Payment._meta.db_table, "appointment": Appointment._meta.db_table}
@@ -79,7 +79,7 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
 
 
 class Payment(models.Model):
-    """One appointment's payment. Amounts are minor units of `currency`; only the ledger writes its status and sums."""
+    """One appointment's payment. Amounts are minor units of `currency`; only ledger.py writes status and sums."""
 
     public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     appointment = models.OneToOneField(
@@ -88,7 +88,7 @@ class Payment(models.Model):
     amount_due = models.PositiveBigIntegerField(_("due"))
     currency = models.CharField(_("currency"), max_length=3)
     earlier_amounts = models.JSONField(default=list, blank=True)
-    booking = models.JSONField(default=dict, blank=True)  # the appointment as the newest change shows it
+    booking = models.JSONField(default=dict, blank=True)  # the appointment's data as of the newest change
     checkout_attempts = models.PositiveIntegerField(default=0)
 
     status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
@@ -126,19 +126,19 @@ class Payment(models.Model):
 
     @property
     def payable(self) -> bool:
-        """Return whether the patient may be sent to Checkout."""
+        """Return whether the patient may be sent to Stripe Checkout to pay."""
         return self.status in PAYABLE
 
     @property
     def owed(self) -> int:
-        """Return what the patient still has to pay, in minor units; 0 while a payment is on its way."""
+        """Return what the patient still has to pay, in minor units; 0 unless the status is payable or underpaid."""
         if not self.payable and self.status != PaymentStatus.UNDERPAID:
             return 0
         return max(0, self.amount_due - self.amount_received)
 
     @property
     def refundable(self) -> int:
-        """Return what may still be refunded, in minor units."""
+        """Return what may still be refunded, in minor units; 0 after a dispute or chargeback."""
         if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):
             return 0
         return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending - self.amount_lost)
@@ -148,7 +148,10 @@ class Payment(models.Model):
         return [str(Review(reason).label) for reason in self.reviews]
 
     def own_fact(self, kind: Kind, own_id: str, status: str, amount: int = 0, **details: object) -> StripeFact:
-        """Make a fact, as of now, that comes from this site instead of Stripe; `amount` is in minor units."""
+        """Return an unsaved fact, dated now, about something that this site observed and Stripe didn't report.
+
+        `own_id` takes the place of the Stripe id; `amount` is in minor units.
+        """
         now = int(time.time())
         return StripeFact(
             kind=kind,

@@ -1,4 +1,4 @@
-"""Log of which member of staff opened which payment, and with it a patient's record."""
+"""Log of which member of staff opened which payment: its page shows a patient's record."""
 
 import datetime
 
@@ -10,19 +10,19 @@ from django.utils.translation import gettext_lazy as _
 
 from .payment import Payment
 
-AGAIN_AFTER = datetime.timedelta(minutes=15)  # so that a visit is one row, not one for each page and fragment
+AGAIN_AFTER = datetime.timedelta(minutes=15)  # so that a visit adds one row, not one for each page and fragment loaded
 
 
 class RecordViewQuerySet(models.QuerySet["RecordView"]):
     def note(self, payment: Payment, user: AbstractUser, within: datetime.timedelta = AGAIN_AFTER) -> None:
-        """Log that the user opened the payment, unless a look no older than `within` is logged already."""
+        """Log that the user opened the payment, unless this was already logged less than `within` ago."""
         recent = self.filter(payment=payment, user=user.pk, at__gt=timezone.now() - within)
         if not recent.exists():
             self.create(payment=payment, user_id=user.pk)
 
 
 class RecordView(models.Model):
-    """One visit to a payment's page. `manage.py prune` deletes old ones."""
+    """One visit of a member of staff to a payment's page. `manage.py prune` deletes old rows."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="views")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("who"))

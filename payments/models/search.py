@@ -25,7 +25,7 @@ STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")
 
 
 class Tab(models.TextChoices):
-    """The tabs of the day list. Each groups statuses that call for one action at the front desk."""
+    """The tabs of the front desk's day list. Most show payments whose status calls for one particular action."""
 
     ALL = "all", _("All")
     TO_PAY = "to_pay", _("To pay")
@@ -39,7 +39,7 @@ class Tab(models.TextChoices):
 
     @property
     def condition(self) -> Q:
-        """Return the filter for the tab's payments."""
+        """Return the condition that selects the payments of this tab."""
         if self is Tab.ALL:
             return Q()
         if self is Tab.TO_REVIEW:
@@ -65,21 +65,24 @@ TAB_STATUSES = {
 
 class SearchQuerySet(models.QuerySet[Row]):
     def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
-        """Return payments of appointments from `first` to `last`, both included, as days in the clinic's time zone."""
+        """Return payments of appointments that start from `first` to `last` inclusive, in the clinic's time zone."""
         begin = timezone.make_aware(datetime.datetime.combine(first, datetime.time.min))
         end = timezone.make_aware(datetime.datetime.combine(last + datetime.timedelta(days=1), datetime.time.min))
         return self.filter(appointment__start__gte=begin, appointment__start__lt=end)
 
     def upcoming(self) -> Self:
-        """Return payments of appointments that aren't over, the next one first."""
+        """Return payments of appointments that aren't over, ordered by start, the earliest first."""
         return self.filter(appointment__end__gte=timezone.now()).order_by("appointment__start")
 
     def past(self) -> Self:
-        """Return payments of appointments that are over, the last one first."""
+        """Return payments of appointments that are over, ordered by start, the latest first."""
         return self.filter(appointment__end__lt=timezone.now()).order_by("-appointment__start")
 
     def due_between(self, least: Decimal | None, most: Decimal | None) -> Self:
-        """Return payments whose price is from `least` to `most` major units of their own currency; None is no limit."""
+        """Return payments whose amount due is from `least` to `most` inclusive; None sets no limit.
+
+        Both limits are in major units (such as euros) of each payment's own currency.
+        """
         found = Q()
         for places, condition in DECIMALS.items():
             if least is not None:
@@ -90,7 +93,10 @@ class SearchQuerySet(models.QuerySet[Row]):
         return self if least is None and most is None else self.filter(found)
 
     def matching(self, text: str) -> Self:
-        """Return payments that match each word: a Stripe id, a reference or part of the patient's name."""
+        """Return payments that match every word of the text.
+
+        A word is a Stripe id, the start of an appointment's reference, or a part of the patient's name.
+        """
         found = self
         for word in text.split():
             if word.startswith(STRIPE_ID_PREFIXES):
@@ -103,7 +109,7 @@ class SearchQuerySet(models.QuerySet[Row]):
         return found
 
     def in_tab(self, tab: Tab) -> Self:
-        """Return the payments that a tab shows."""
+        """Return the payments that this tab shows."""
         return self.filter(tab.condition)
 
     def tab_counts(self) -> dict[Tab, int]:

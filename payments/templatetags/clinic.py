@@ -25,20 +25,23 @@ register = template.Library()
 
 @register.filter
 def money(amount: int, currency: str) -> str:
-    """Format minor units of a currency: `{{ payment.amount_due|money:payment.currency }}`."""
+    """Format an amount in minor units of a currency: `{{ payment.amount_due|money:payment.currency }}`."""
     return format_amount(amount, currency)
 
 
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """Render an icon of templates/icons/, cached in the process: `{% icon "receipt" %}`."""
+    """Render the icon of this name from templates/icons/: `{% icon "receipt" %}`. The HTML is cached in the process."""
     return mark_safe(render_to_string(f"icons/{name}.html"))  # noqa: S308 a file of ours
 
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
 def payment_notification_provider(context: Context) -> dict[str, Any]:
-    """Render what makes a page live, once in base.html; nothing when nobody is signed in."""
+    """Render the element and scripts that keep a page up to date. Used once, in base.html.
+
+    Renders nothing if nobody is signed in.
+    """
     request: Any = context.get("request")
     feed = getattr(request, "live_feed", "")
     if not feed:
@@ -57,19 +60,19 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
 
 @register.inclusion_tag("payments/_payment_status_notifier.html")
 def payment_status_notifier() -> dict[str, Any]:
-    """Render the region where toasts appear, once in base.html."""
+    """Render the region in which toasts appear. Used once, in base.html."""
     return {}
 
 
 @register.inclusion_tag("payments/_payment_connection_state.html")
 def payment_connection_state() -> dict[str, Any]:
-    """Render words that say whether the page is live."""
+    """Render the indicator that tells whether the page is live, reconnecting, polling, offline or signed out."""
     return {}
 
 
 @register.inclusion_tag("payments/_payment_refresh_button.html", takes_context=True)
 def payment_refresh_button(context: Context) -> dict[str, Any]:
-    """Render the button that fetches changes at once; without JavaScript it reloads the page."""
+    """Render the button that fetches changes at once. Without JavaScript the button reloads the page."""
     return {"request": context.get("request")}
 
 
@@ -81,13 +84,13 @@ def payment_status_display(context: Context, payment: Payment) -> dict[str, Any]
 
 @register.inclusion_tag("payments/_payment_actions.html", takes_context=True)
 def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
-    """Render the buttons for what may be done about a payment; their forms stand elsewhere on the page."""
+    """Render the buttons for a payment, such as "Pay online". The forms that they submit are elsewhere on the page."""
     return about(context, payment)
 
 
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
 def payment_timeline(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
-    """Every move of a payment, oldest first; for staff with their notes in between."""
+    """Render all changes of a payment, oldest first. Staff also see their notes in between, and each change's trace."""
     changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)
     if shown["audience"] != "staff":
@@ -109,11 +112,11 @@ def auto_refresh_appointments(
     review: bool = False,
     name: str = "appointments",
 ) -> str:
-    """Render a list of appointments whose rows update by themselves.
+    """Render `content`, a list of appointments, so that its rows update by themselves. `name` is the element's id.
 
-    A button offers to load appointments that are missing from the list: those on a day from `since` to `until`
-    (dates), with one of the `statuses` (separated by spaces), with the `practitioner` (a primary key) and, if `review`
-    is set, in need of review. An empty value matches everything.
+    The other arguments say which new appointments belong in the list, so that a button can offer to show them: on a day
+    from `since` to `until` (dates), with one of the `statuses` (separated by spaces), with the `practitioner` (primary
+    key) and, if `review` is set, in need of review. An empty argument matches every appointment.
     """
     limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner, "review": review}
     component = {"content": content, "name": name, "limits": {key: str(limit or "") for key, limit in limits.items()}}
@@ -121,7 +124,7 @@ def auto_refresh_appointments(
 
 
 def about(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
-    """Return the context of a payment's fragments, as live/rendering.py builds it for pushes."""
+    """Return the template context for fragments of a payment, with the names that live/rendering.py uses for pushes."""
     request = context.get("request")
     to_staff = request is not None and audience_of(request.user) == STAFF
     return {"payment": payment, "audience": "staff" if to_staff else "patient", "oob": False}

@@ -16,7 +16,7 @@ from payments.models import EventReceipt, Payment
 LISTED_SECONDS = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists an event
 # Stripe retries a delivery for three days, so events may be missing from before the last one received.
 RETRY_SECONDS = datetime.timedelta(days=3).total_seconds()
-OVERLAP_SECONDS = 60 * 60  # fetched again from before the last event received, because events arrive in any order
+OVERLAP_SECONDS = 60 * 60  # how far before the last event received to start, because events arrive in any order
 
 
 class Command(OperatorCommand):
@@ -48,12 +48,12 @@ class Command(OperatorCommand):
         )
 
     def last_event(self) -> float:
-        """Return when Stripe created the newest event received, in Unix seconds, or 0 if there is none."""
+        """Return the newest time at which Stripe created a received event, in Unix seconds; 0 if there is no event."""
         newest = EventReceipt.objects.aggregate(newest=Max("stripe_created"))["newest"]
         return float(newest or 0)
 
     def apply(self, events: list[dict[str, Any]], dry_run: bool) -> int:
-        """Apply the events and return how many changed a payment's status."""
+        """Apply the events and return how many changed a payment's status. With `dry_run`, roll back the changes."""
         moved = 0
         with rehearsal(dry_run):
             for event in self.progress(events, "catch up"):
@@ -65,7 +65,10 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
-        """Fetch every payment's objects from Stripe and return how many statuses changed."""
+        """Apply Stripe's objects of every payment that has facts. Return how many payments changed their status.
+
+        With `dry_run`, roll back the changes.
+        """
         moved = 0
         for payment in self.progress(Payment.objects.exclude(facts=None).select_related("appointment"), "compare"):
             before = payment.status

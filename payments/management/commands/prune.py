@@ -36,9 +36,9 @@ class Command(OperatorCommand):
         self.say(deleted + (" (dry run)" if dry_run else ""))
 
     def prune_feeds(self, before: datetime.datetime) -> int:
-        """Delete feed entries from before `before` and return how many.
+        """Delete feed entries created before `before`, and return how many were deleted.
 
-        Sets Feed.pruned, by which a page that asks for a deleted entry is told to reload.
+        Sets `Feed.pruned`, so that a page which requests deleted entries is told to reload.
         """
         deleted = 0
         for feed in self.progress(Feed.objects.all(), "feeds"):

@@ -39,7 +39,7 @@ class Command(OperatorCommand):
             raise CommandError("There are differences. --fix applies what Stripe says.")
 
     def existing(self, payments: list[str]) -> list[uuid.UUID]:
-        """Parse the public ids. Raises CommandError if one of them belongs to no payment."""
+        """Convert public ids of payments from text. Raises CommandError if an id belongs to no payment."""
         asked = {text: _uuid(text) for text in payments}
         found = set(
             Payment.objects.filter(public_id__in=filter(None, asked.values())).values_list("public_id", flat=True)
@@ -51,9 +51,9 @@ class Command(OperatorCommand):
         return list(found)
 
     def compare(self, payment: Payment, fix: bool) -> bool:
-        """Apply Stripe's facts about the payment, print any difference and return whether there was one.
+        """Apply Stripe's facts about the payment, and roll back the changes unless `fix` is true.
 
-        Without `fix` the changes are rolled back.
+        Print how the payment differed from Stripe, if it did, and return whether it did.
         """
         facts = facts_at_stripe(payment)
         before = payment.standing

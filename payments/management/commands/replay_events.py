@@ -61,7 +61,10 @@ class Command(OperatorCommand):
         limit: int | None,
         **options: Any,
     ) -> list[dict[str, Any]]:
-        """Return the stored events that the options choose. Raises CommandError if an id is not stored."""
+        """Return the stored events that match all options, oldest first.
+
+        Raises CommandError if an event in `id` is not stored, or if `since` is not before `until`.
+        """
         if since and until and since >= until:
             raise CommandError(f"--since {since} is not before --until {until}.", returncode=USAGE)
         events = djstripe.stored_events(ids=id, since=since, until=until, failed=failed, settled_too=force)

@@ -39,7 +39,7 @@ class Command(OperatorCommand):
             raise CommandError(f"{missed} e-mails could not be sent and stay waiting; payments_doctor says why.")
 
     def send_all_due(self) -> tuple[int, int]:
-        """Send e-mails until none is due; return how many were sent and how many attempts failed."""
+        """Queue e-mails about new changes, and send until none is due. Return the numbers of sent and failed ones."""
         outbox.queue()
         sent = missed = 0
         while any(counts := outbox.send_due()):
@@ -47,7 +47,10 @@ class Command(OperatorCommand):
         return sent, missed
 
     def print_due(self, failed: bool) -> None:
-        """Print the e-mails that would be sent, by payment and not by person, because output ends up in logs."""
+        """Print which e-mails would be sent; with `failed`, also e-mails that were given up.
+
+        Lines name payments instead of persons, because output ends up in logs.
+        """
         with rehearsal(True):
             if failed:
                 Email.objects.revive()

@@ -43,7 +43,10 @@ class Command(OperatorCommand):
             raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
 
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
-        """Do each job once. A dry run does those that only read from Stripe, and takes back what they wrote here."""
+        """Do each job once, and return the sum of the counts that `work` returns.
+
+        A dry run skips the jobs that write to Stripe, and rolls back what the others write to the database.
+        """
         done = self.work("refund without an answer", sweep.unanswered_refunds(), sweep.resend, skip=dry_run)
         done += self.work("standing still", sweep.standing_still(quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("open page to expire", sweep.superfluous(), expire_open, skip=dry_run)
@@ -53,7 +56,10 @@ class Command(OperatorCommand):
     def work(
         self, label: str, items: Iterable[T], job: Callable[[T], None], *, skip: bool = False, rehearse: bool = False
     ) -> Counter[str]:
-        """Do one job for each item. Return how many items there were, how many moved and how many failed."""
+        """Call `job` for each item, or not at all with `skip`; with `rehearse`, roll back what it wrote.
+
+        Return the number of items as "found", of payments whose status changed as "moved", and of errors as "failed".
+        """
         items = list(items)
         done = Counter(found=len(items))
         for item in self.progress(items, label):
