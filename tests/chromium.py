@@ -1,4 +1,4 @@
-"""The Chromium of the browser tests: the machine's own, or the one that Playwright downloaded."""
+"""Finds the Chromium for the browser tests, installed or downloaded by Playwright, and says why none can be used."""
 
 import importlib.util
 import os
@@ -25,24 +25,24 @@ PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-she
 
 
 def executable() -> str | None:
-    """Return $CHROMIUM or the machine's own; None leaves the choice to Playwright, which may have downloaded one."""
+    """Return $CHROMIUM or the path of an installed Chromium; None if Playwright has to use the one it downloads."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def possible() -> bool:
-    """Return whether this machine can have a browser: Playwright is installed wherever it has a wheel."""
+    """Return whether Playwright is installed; pyproject.toml leaves it out on machines for which it has no wheel."""
     return importlib.util.find_spec("playwright") is not None
 
 
 def downloaded() -> str | None:
-    """Return the Chromium of the release that Playwright would start, if it was downloaded."""
+    """Return the path of the Chromium that Playwright downloaded for its own release, or None if there is none."""
     told = subprocess.run([*PLAYWRIGHT_INSTALL, "--dry-run"], check=False, capture_output=True, text=True).stdout
     folders = [Path(line.strip()) for line in re.findall(r"Install location:(.*)", told)]
     return next((str(path) for folder in folders for path in folder.rglob("*headless*shell") if path.is_file()), None)
 
 
 def refusal(program: str | Path) -> str:
-    """Return why a program doesn't start, e.g. a missing library; empty when it starts."""
+    """Return why `program` doesn't start, e.g. a missing library, or an empty string if it starts."""
     try:
         ran = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -52,8 +52,8 @@ def refusal(program: str | Path) -> str:
 
 
 def lacking() -> dict[str, str]:
-    """Return the Debian packages without which no browser can be driven here, each with what goes wrong."""
-    from playwright._impl._driver import compute_driver_executable  # Playwright has no build for some machines
+    """Return the missing Debian packages without which no browser test can run, each mapped to what fails now."""
+    from playwright._impl._driver import compute_driver_executable  # not at the top: some machines lack Playwright
 
     lacks = {}
     if wrong := refusal(compute_driver_executable()[0]):
@@ -67,7 +67,9 @@ def lacking() -> dict[str, str]:
 
 
 def is_debian() -> bool:
-    """Return whether apt-get has Debian's Chromium; Ubuntu packages it as a snap, which Playwright can't start."""
+    """Return whether this is Debian or a derivative, except Ubuntu, whose Chromium is a snap that Playwright can't
+    start.
+    """
     try:
         release = platform.freedesktop_os_release()
     except OSError:  # not Linux
@@ -77,7 +79,7 @@ def is_debian() -> bool:
 
 
 def problem() -> str:
-    """Return why no browser can be driven here, with the line that mends it; empty when one can."""
+    """Return why no browser test can run here and the command that helps, or an empty string if they can run."""
     if not possible():
         return f"Playwright has no build for this machine ({sys.platform} on {platform.machine()})"
     lacks = lacking()

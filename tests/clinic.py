@@ -1,4 +1,6 @@
-"""Makes people, appointments and sessions on a live site, and posts Stripe's events about their payments."""
+"""Makes users with sessions and appointments on a running site, and posts Stripe's events about their payments to
+it.
+"""
 
 import json
 import urllib.error
@@ -40,14 +42,17 @@ class Person:
 class Clinic:
     """A live site with staff and patients: `clinic.patients[0].payments[0]` is the first patient's first payment.
 
-    `clinic.tell(story.completed())` posts an event as Stripe does.
+    `clinic.tell(clinic.story().completed())` posts the event that this payment's checkout was completed, as Stripe
+    does.
     """
 
     def __init__(
         self, site: LiveSite, made: list[Made] | None = None, *, staff: int = 1, patients: int = 1, each: int = 1,
         password: str | None = None,
     ) -> None:  # fmt: skip
-        """Use the people `made` by `people.make`, or make as many as the other arguments say."""
+        """Use the people that `people.make` returned as `made`, or make people: `each` is the appointments of a
+        patient.
+        """
         self.site = site
         folk = [Person.of(one) for one in made or self._make(f"{staff}, {patients}, {each}, {password!r}")]
         self.staff = [person for person in folk if person.feed == "staff"]
@@ -62,7 +67,9 @@ class Clinic:
         return Story(self.patients[patient].payments[payment])
 
     def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = PATIENCE) -> int:
-        """Post a signed event as Stripe does; return the answer's status, or 0 if the server can't be reached."""
+        """Post the signed event to the webhook; return the answer's HTTP status, or 0 if the server can't be
+        reached.
+        """
         body = json.dumps(event)
         headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
         request = urllib.request.Request(
@@ -77,7 +84,7 @@ class Clinic:
             return 0
 
     def tell_until_taken(self, event: Event) -> None:
-        """Post the event until it is answered with 200."""
+        """Post the event repeatedly until the webhook answers with 200."""
         wait_until(lambda: self.tell(event) == 200, "somebody takes the event")
 
     def get(self, path: str, person: Person, url: str = "", **headers: str) -> HTTPResponse:
@@ -88,7 +95,9 @@ class Clinic:
         return answer
 
     def head(self, person: Person, url: str = "") -> int:
-        """Return the newest number of the person's feed, which also has entries for bookings."""
+        """Return the number of the newest entry in the person's feed, which has entries for bookings and for
+        payments.
+        """
         return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 

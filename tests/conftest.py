@@ -1,6 +1,6 @@
-"""Fixtures of all tests: real servers and whole sites, which each test process starts for itself.
+"""Fixtures for all tests: real servers and whole sites; each test process starts its own.
 
-The marker `postgres` runs a test on SQLite and on PostgreSQL, `postgres(only=True)` on PostgreSQL only.
+A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgres(only=True)` on PostgreSQL only.
 """
 
 import fcntl
@@ -23,14 +23,14 @@ pytest_plugins = ["tests.left_out"]
 FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")  # a busy machine is no defect
+settings.load_profile("patient")  # so that no test fails because the machine is busy
 SERVERS = {
     "make_site",
     "attacked_site",
     "shell",
     "postgres_server",
     "cli_binary",
-}  # `./run test fast` skips their tests
+}  # `./run test fast` skips the tests that use these fixtures
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,7 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Distributes single tests over the test processes, but gives tests/inputs/, which share a site, to one."""
+    """Gives each test to any test process, but all tests in tests/inputs/ to one process, because they share a site."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "inputs" if nodeid.startswith("tests/inputs/") else nodeid
@@ -80,7 +80,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _clear_endpoint_cache() -> None:
-    """Clear the cache of dj-stripe's endpoints, whose rows were rolled back with the test that made them."""
+    """Forget the cached row of dj-stripe's webhook endpoint, which was rolled back with the test that made it."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.known_endpoint.cache_clear()
@@ -100,7 +100,7 @@ def postgres_server() -> Iterator[services.Postgres]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return an SQLite file with all tables, made once for all test processes, for tests to copy."""
+    """Return the path of an SQLite file with all tables, for tests to copy; the first test process makes it for all."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     template = shared / "template.sqlite3"
@@ -126,7 +126,7 @@ def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pyte
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Keep the SQLite database in a file, because in memory threads would fail with "table is locked"."""
+    """Put the SQLite test database in a file; if it were in memory, threads would fail with "table is locked"."""
     folder = tmp_path_factory.mktemp("database")
     django_settings.DATABASES["default"]["TEST"]["NAME"] = str(folder / "test.sqlite3")
 
@@ -140,7 +140,7 @@ def postgres_test_database(postgres_server: services.Postgres, postgres_template
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return "sqlite" or "postgres", the ORM's database in this test; the marker `postgres` requests it."""
+    """Yield "sqlite" or "postgres", which the ORM uses in this test; the marker `postgres` parametrizes it."""
     if request.param == "sqlite":
         yield "sqlite"
         return
@@ -153,9 +153,10 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 def make_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., LiveSite]]:
-    """Return make_site(postgres=False, redis=False, start=True, sandbox_options=(), **settings), which makes a site.
+    """Return a function that makes a site and starts it unless start=False; the site is stopped after the test.
 
-    It is stopped after the test. `sandbox_options` are the sandbox's, for example ["--retry-base", "0.2"].
+    The function uses SQLite and no Redis unless postgres=True or redis=True. `sandbox_options` are options of the
+    Stripe sandbox, for example ["--retry-base", "0.2"]; other keywords are environment variables of the site.
     """
     sites: list[LiveSite] = []
     databases: list[str] = []
@@ -185,5 +186,5 @@ def make_site(
 
 @pytest.fixture
 def site(make_site: Callable[..., LiveSite]) -> LiveSite:
-    """Return a started site on SQLite and the in-memory channel layer."""
+    """Return a started site that uses SQLite and the in-memory channel layer."""
     return make_site()

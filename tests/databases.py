@@ -14,7 +14,7 @@ from payments_site.demo.site import ROOT
 
 
 def site_database(url: str) -> dict[str, Any]:
-    """Return the settings of the default database, with its options, that the site makes of this DATABASE_URL."""
+    """Return the settings of the default database that settings.py makes if DATABASE_URL is `url`, options included."""
     with patch.dict(os.environ, DATABASE_URL=url):
         databases = runpy.run_path(str(ROOT / "payments_site" / "settings.py"))["DATABASES"]
     configured: dict[str, Any] = connections.configure_settings(databases)["default"]
@@ -23,7 +23,7 @@ def site_database(url: str) -> dict[str, Any]:
 
 @contextmanager
 def default_database(url: str) -> Iterator[None]:
-    """Make this the default database in every thread, also in those that outlive a test and keep a connection."""
+    """Use the database at `url` as the default inside the block, even in threads that keep a connection to another."""
     from payments.views import health
 
     handler: Any = connections

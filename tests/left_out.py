@@ -1,7 +1,7 @@
-"""A pytest plugin that lists at the end which tests this machine could not run, and why.
+"""A pytest plugin that lists, at the end of a run, how many tests this machine could not run, and why.
 
-Without a browser the exit status is 1, unless --without-browser was given or Playwright has no build for this kind of
-machine. In CI, a missing browser fails the run unless the option was given, and a missing nginx always does.
+A missing browser makes the exit status 1, unless --without-browser was given or Playwright has no build for this kind
+of machine; in CI, only the option avoids that. A missing nginx makes it 1 in CI only.
 """
 
 import os
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Ignore browser tests if there is no browser, because their modules import Playwright."""
+    """Ignore the folder of browser tests if Playwright isn't installed, because their modules import Playwright."""
     return True if collection_path.name == "browser" and not chromium.possible() else None
 
 
@@ -40,19 +40,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def counted(config: pytest.Config) -> Counter[str]:
-    """Return how many tests were skipped for each reason."""
+    """Return the number of skipped tests by reason; it is 0 for browser tests that could not even be collected."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     reports = reporter.stats.get("skipped", []) if reporter else []
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
     if not chromium.possible():
-        reasons[f"{BROWSER}: {problem()}"] = 0  # not collected, so not counted
+        reasons[f"{BROWSER}: {problem()}"] = 0  # their number is unknown, because they are not collected
     return reasons
 
 
 def failure(left_out: Mapping[str, int], environment: Mapping[str, str], *, asked: bool, possible: bool) -> str:
-    """Return why a run that left these tests out fails, or an empty string if it may pass.
+    """Return why the run has to fail because of skipped tests, or an empty string if it may pass.
 
-    `asked` says whether --without-browser was given, `possible` whether this machine can have a browser.
+    `left_out` has the numbers of skipped tests by reason, `environment` is os.environ. `asked` says whether
+    --without-browser was given, `possible` whether Playwright is installed.
     """
     in_ci = environment.get("CI") == "true"
     browser = any(reason.startswith(BROWSER) for reason in left_out)
@@ -70,7 +71,7 @@ def why_it_fails(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workerinput"):  # a test process of xdist; its parent lists and decides
+    if hasattr(session.config, "workerinput"):  # an xdist worker; the main process lists and decides
         return
     session.config.stash[LEFT_OUT] = counted(session.config)
     if session.exitstatus == pytest.ExitCode.OK and why_it_fails(session.config):
@@ -79,7 +80,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None]:
-    """Print the list after pytest's own summaries, so that it stands at the end of the output."""
+    """Print the list of skipped tests after pytest's own summaries, so that the list ends the output."""
     yield
     if left_out := config.stash[LEFT_OUT]:
         terminalreporter.section(f"LEFT OUT: {left_out.total()} tests", yellow=True, bold=True)

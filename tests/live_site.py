@@ -26,7 +26,9 @@ class LiveSite(Site):
         return [self.sandbox, self.server, *self.others]
 
     def start_another_server(self) -> str:
-        """Start another daphne on the same database and return its URL; the site needs PostgreSQL and Redis."""
+        """Start one more daphne on the site's database and return its URL; works only if the site has PostgreSQL and
+        Redis.
+        """
         port = free_port()
         server = self.new_server(f"web-{len(self.others) + 2}", port)
         self.others.append(server)
@@ -34,11 +36,13 @@ class LiveSite(Site):
         return f"http://127.0.0.1:{port}"
 
     def at_stripe(self, action: str, **body: Any) -> dict[str, Any]:
-        """Make something happen at Stripe: post the body to /_sandbox/<action> and return the answer."""
+        """Make something happen at the sandbox, as at Stripe: post `body` to /_sandbox/<action> and return the
+        answer.
+        """
         return self._ask_sandbox(action, json.dumps(body).encode())
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Return every webhook delivery so far, newest first."""
+        """Return the sandbox's webhook deliveries, newest first, at most 5000."""
         return list(self._ask_sandbox("deliveries?limit=5000")["data"])
 
     def _ask_sandbox(self, path: str, body: bytes | None = None) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class LiveSite(Site):
         return answered
 
     def kill(self) -> None:
-        """Kill the web servers, but not the sandbox, because Stripe survives the site's crash."""
+        """Kill the web servers, but not the sandbox, because a crash of the site doesn't affect Stripe."""
         for server in (self.server, *self.others):
             server.kill()
 

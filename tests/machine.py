@@ -1,7 +1,7 @@
-"""`python -m tests.machine [--without-browser]` installs the programs that the tests need, as far as this user may.
+"""`python -m tests.machine [--without-browser]` installs the programs that the tests need, if the user is allowed to.
 
-As root on Debian it installs Chromium, and in CI nginx; elsewhere it downloads Playwright's Chromium. The tests list at
-their end what is still missing.
+As root on Debian it installs Chromium, and in CI also nginx; otherwise it downloads Playwright's Chromium. A test run
+lists at its end what is still missing.
 """
 
 import os
@@ -15,14 +15,14 @@ from tests import chromium
 
 
 def needs(program: str, package: str) -> pytest.MarkDecorator:
-    """Return the mark that skips a test where `program` of the Debian `package` is missing."""
+    """Return the pytest mark that skips tests where `program`, part of the Debian package `package`, is missing."""
     return pytest.mark.skipif(not shutil.which(program), reason=f"no {program}. As root: apt-get install {package}")
 
 
 def missing_packages(*, browser: bool) -> list[str]:
-    """Return the Debian packages to install: the browser's, and in CI nginx.
+    """Return the Debian packages to install: in CI nginx's, and if `browser`, what the browser tests lack.
 
-    Debian starts nginx on port 80 after installing it, which would surprise people on their own machine.
+    Outside CI nginx is left out, because Debian would start it on port 80 of a developer's machine.
     """
     packages = ["nginx-light"] if os.environ.get("CI") and not shutil.which("nginx") else []
     if browser and (lacks := chromium.lacking()):
@@ -49,7 +49,8 @@ def main(*arguments: str) -> None:
     browser, root = "--without-browser" not in arguments and chromium.possible(), os.geteuid() == 0
     if root and chromium.is_debian() and (packages := missing_packages(browser=browser)):
         apt_get_install(packages)
-    if browser and not chromium.executable() and list(chromium.lacking()) == [chromium.PACKAGE]:  # the driver starts
+    driver_works = list(chromium.lacking()) == [chromium.PACKAGE]  # only the browser itself is missing
+    if browser and not chromium.executable() and driver_works:
         playwright_install(*["--with-deps"] * root)
 
 

@@ -1,4 +1,4 @@
-"""Tests of the sandbox's pages in Chromium: convenient with JavaScript, accessible, and never wider than a phone."""
+"""Tests in Chromium that the Stripe sandbox's pages work with JavaScript, are accessible and fit a phone's width."""
 
 import re
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """`python -m tests.faults.moved_clock FILE [daphne's arguments]` runs daphne with a clock that can be moved.
 
-At SIGUSR1 it moves the clock ahead by the seconds that FILE contains, and deletes FILE.
+On SIGUSR1 it sets the clock ahead of the real time by the number of seconds in FILE (0 is the real time), and deletes
+FILE.
 """
 
 import datetime
@@ -17,7 +18,7 @@ moved: list[Any] = []
 
 
 def move(*_: object) -> None:
-    """Move the wall clock, but not the monotonic clock, as on a real machine."""
+    """Shift the wall clock, but not the monotonic clock, as when somebody sets a real machine's clock."""
     while moved:
         moved.pop().stop()
     if seconds := float(shift.read_text()):

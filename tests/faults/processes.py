@@ -1,10 +1,12 @@
-"""Functions for a process and its children, because servers such as PostgreSQL fork."""
+"""Finds the children of a process, because servers such as PostgreSQL consist of several processes."""
 
 from pathlib import Path
 
 
 def family(pid: int) -> list[int]:
-    """Return the ids of a process and its children, such as PostgreSQL's server and its connections' processes."""
+    """Return `pid` and the ids of its child processes; PostgreSQL's server, for example, has one for each
+    connection.
+    """
     return [pid, *(child for child, parent in parents() if parent == pid)]
 
 

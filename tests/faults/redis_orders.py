@@ -1,4 +1,4 @@
-"""Commands that make a Redis refuse the site; they do nothing to a Redis that is down or frozen."""
+"""Makes a Redis server refuse the site's commands and accept them again; does nothing if it is down or frozen."""
 
 from contextlib import suppress
 from typing import Any
@@ -11,7 +11,7 @@ PASSWORD = "another one"
 
 
 def refuse(port: int) -> None:
-    """Set a password that the site doesn't know, and close all connections."""
+    """Set a password that the site doesn't know on the Redis at this port, and close its connections."""
     order(port, ["CONFIG SET requirepass", PASSWORD])
     for kind in ("pubsub", "normal"):
         order(port, ["CLIENT KILL TYPE", kind], PASSWORD)
@@ -22,7 +22,7 @@ def admit(port: int) -> None:
 
 
 def fill(port: int) -> None:
-    """Lower the memory limit so that every write fails; nothing is evicted."""
+    """Make every write fail: set the memory limit to one byte and forbid Redis to evict keys."""
     order(port, ["CONFIG SET maxmemory-policy", "noeviction"])
     order(port, ["CONFIG SET maxmemory", "1"])
 

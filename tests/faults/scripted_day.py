@@ -1,4 +1,6 @@
-"""`python -m tests.faults.scripted_day N`, run with a site's settings, makes N payments with mixed outcomes at once."""
+"""`python -m tests.faults.scripted_day N`, run with a site's settings, makes N payments, four at a time, that end in
+various ways.
+"""
 
 import datetime
 import os

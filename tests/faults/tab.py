@@ -1,4 +1,4 @@
-"""A page without a browser, which uses socket and HTTP as live-source.js does and records what it receives."""
+"""A simulated page without a browser: it uses a socket and HTTP as live-source.js does and records what it receives."""
 
 import asyncio
 import json
@@ -26,16 +26,17 @@ Statuses = dict[str, tuple[str, int]]  # (status, version) by the payment's publ
 
 
 class Tab:
-    """A simulated page. `cursor` is the newest number that it has received.
+    """A simulated page; `cursor` is the number of the newest feed entry that it has received.
 
-    `greeted_at` is when its socket was greeted, 0 while it has none; `asked_at` when it last began to open a socket.
+    `greeted_at` is the monotonic time of the last "hello" from the server, or 0 while no socket is open; `asked_at` is
+    the time when the page last began to open a socket.
     """
 
     def __init__(self, url: str, person: Person, cursor: int = 0) -> None:
         self.url, self.person, self.cursor, self.began_at = url, person, cursor, cursor
         self.cookie = f"sessionid={person.session}"
         self.asked_at = self.greeted_at = self._heard_at = 0.0
-        self.tries = self.resets = self._in_vain = 0  # failed sockets in all, and since the last hello
+        self.tries = self.resets = self._in_vain = 0  # tries: failed sockets; _in_vain: those since a hello
         self.told: list[int] = []  # the numbers of the entries, in the order in which they were applied
         self.statuses: Statuses = {}
         self.words: set[str] = set()  # every word received that could be an id or a name
@@ -52,7 +53,7 @@ class Tab:
             await asyncio.sleep(mean * random.uniform(0.5, 1.5))
 
     async def _listen(self) -> None:
-        """Open a socket and apply its frames until it is silent and does not answer a ping."""
+        """Open a socket and apply its frames; return once the server is silent and doesn't answer a ping."""
         socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
         options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
         headers = {"Cookie": self.cookie}

@@ -1,4 +1,4 @@
-"""Tests of crashes in a webhook, a database that does not answer, a full disk and a clock that is moved."""
+"""Tests of a process killed during a webhook, a database that doesn't answer, a full disk and a moved clock."""
 
 import json
 import os
@@ -34,7 +34,7 @@ MakeSite = Callable[..., LiveSite]
 
 
 class Database:
-    """A connection to the site's database beside the site, like an operator's psql."""
+    """Direct access to the site's database, bypassing the site, as an operator has with psql."""
 
     def __init__(self, site: LiveSite) -> None:
         self.url = site.settings["DATABASE_URL"]
@@ -49,19 +49,21 @@ class Database:
 
     @contextmanager
     def holding(self, statement: str) -> Iterator[None]:
-        """Execute the statement in a transaction and hold its locks inside the block."""
+        """Execute the statement in a transaction that holds its locks during the block and is then rolled back."""
         with psycopg.connect(self.url) as connection:
             connection.execute(statement)
             yield
             connection.rollback()
 
     def make_durable(self) -> None:
-        """Make PostgreSQL flush each commit to disk, which the tests' server otherwise doesn't, to be fast."""
+        """Make PostgreSQL flush each commit to disk; for speed, the tests' server doesn't by default."""
         self.order(f"ALTER DATABASE {self.url.rsplit('/', 1)[1]} SET synchronous_commit = on")
 
     @contextmanager
     def commits_unanswered(self) -> Iterator[None]:
-        """Make each commit wait, after it is on disk, for the answer of a standby server that doesn't exist."""
+        """Let commits reach the disk but not return during the block: they wait for a standby server that doesn't
+        exist.
+        """
         self.order("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         try:
             self.order("SELECT pg_reload_conf()")
@@ -86,7 +88,9 @@ def next_entry(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, A
 
 
 def expect_no_entry(page: ClientConnection) -> None:
-    """Check that no entry comes before a ping's answer and the next heartbeat, which follows a database query."""
+    """Check that the page gets no entry before its next heartbeat, which the server sends after querying the
+    database.
+    """
     page.send("ping")
     assert [told(page)["t"], told(page)["t"]] == ["hb", "hb"]
 
@@ -130,7 +134,9 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
 
 
 def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENCE) -> int:
-    """Return the status of a request, as a load balancer without a session or as a person with one."""
+    """GET `path` and return the HTTP status; `session` is a person's session key, empty for a load balancer's
+    request.
+    """
     request = urllib.request.Request(f"{site.url}/{path}", headers={"Cookie": f"sessionid={session}"})
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
@@ -140,7 +146,7 @@ def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENC
 
 
 def seen(clinic: Clinic) -> tuple[int, bool]:
-    """Return the status of the front desk's page, and whether it says that the database is unavailable."""
+    """Return the HTTP status of the front desk's page, and whether the page says that the database is unavailable."""
     try:
         answer = clinic.get("/desk/", clinic.staff[0])
         return answer.status, False
@@ -169,10 +175,10 @@ def test_a_database_that_hangs_or_crashes_is_said_and_outlived(
             database.wait_for("EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
             assert clinic.tell(free) == 200  # the lock does not stop other payments
             sent.join()
-            assert answers == [503]  # it was answered while the lock was still held
+            assert answers == [503]  # the webhook was answered while the lock was still held
         assert clinic.tell(locked) == 200
         assert asked(site, "readyz") == 200
-        with frozen(postgres_server.process):  # it stays frozen until all requests are answered
+        with frozen(postgres_server.process):  # PostgreSQL stays frozen until all requests are answered
             assert asked(site, "readyz") == 503
             assert asked(site, "livez") == 200
             assert [seen(clinic), seen(clinic)] == [(503, True)] * 2
@@ -199,7 +205,7 @@ def frozen(server: Process) -> Iterator[None]:
 
 
 def limit_files(site: LiveSite, size: int) -> None:
-    """Simulate a full disk: no file of the web process, its database and log included, can grow beyond `size`."""
+    """Simulate a full disk: files of the web process, such as database and log, can't grow beyond `size` bytes."""
     resource.prlimit(site.server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -224,7 +230,7 @@ def test_a_full_disk_acknowledges_nothing_and_heals_alone(site: LiveSite) -> Non
 
 @contextmanager
 def closed_pipe() -> Iterator[Path]:
-    """Yield the path of a pipe whose reader has closed it."""
+    """Yield a path to write to: a pipe whose reading end is closed."""
     reads, writes = os.pipe()
     os.close(reads)
     yield Path(f"/proc/{os.getpid()}/fd/{writes}")
@@ -252,7 +258,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(make_site: MakeSite) -> None
 
 @contextmanager
 def few_connections(database: Database, most: int) -> Iterator[str]:
-    """Yield the database's URL with a user who may have `most` connections."""
+    """Yield the database's URL for a new user who may open no more than `most` connections."""
     name = f"few_{secrets.token_hex(4)}"
     database.order(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT {most}")
     for kind in ("TABLES", "SEQUENCES"):
@@ -285,7 +291,7 @@ def test_when_connections_run_out_webhooks_are_taken_and_pages_say_so(make_site:
 
 
 class Clock:
-    """The movable clock of a site's web process."""
+    """Moves the clock of a site's web process; has to be made before the site is started."""
 
     def __init__(self, site: LiveSite) -> None:
         self.server, self.file = site.server, site.folder / "shift"
@@ -319,7 +325,7 @@ def test_a_clock_that_is_moved_refuses_what_comes_and_takes_it_once_it_is_right(
             before = refusals(site)
             clock.move(3600 * hours)
             assert clinic.tell(event) == 400
-            assert refusals(site) == before + 1  # the alert PaymentsWebhookRefused watches this
+            assert refusals(site) == before + 1  # the alert PaymentsWebhookRefused watches this count
             clock.move(0)
             assert clinic.tell(event) == 200
             try:

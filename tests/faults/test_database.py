@@ -1,4 +1,4 @@
-"""Tests with a database that is locked, silent or out of connections: pages say so, and webhooks are retried."""
+"""Tests with a database that is locked or silent: pages say that it is unavailable, and webhooks are sent again."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ RIGHT = {"fr": "Indisponible pour le moment", "en": "Not available at the moment
 
 
 def told(event: Event, begun: threading.Event | None = None) -> int:
-    """Return the webhook's answer, given in a thread of its own; `begun` is set at its first query."""
+    """Return the HTTP status with which the webhook answers `event`; set `begun` just before its first query."""
 
     def note(execute: Callable[..., Any], *asked: Any) -> Any:
         if begun:
@@ -72,7 +72,7 @@ def test_a_webhook_waits_for_a_locked_sqlite_and_is_applied(story: Story) -> Non
             assert begun.wait(60)
             peer = sqlite3.connect(settings.DATABASES["default"]["TEST"]["NAME"], timeout=0.5)
             with closing(peer), pytest.raises(sqlite3.OperationalError, match="locked"):
-                peer.execute("BEGIN IMMEDIATE")  # one who waits half a second has begun later and given up
+                peer.execute("BEGIN IMMEDIATE")  # started to wait later and gave up after half a second
             assert not answer.done()
         assert answer.result(60) == 200
     assert Payment.objects.get().status == "paid"
@@ -124,5 +124,5 @@ def test_a_page_says_that_the_database_is_away_and_is_back_with_it(
         assert (answer.status_code, answer["Retry-After"]) == (503, "60")
         assert RIGHT[language] in text_of(answer)
         assert 'href="/static/css/site.css"' in answer.content.decode()
-    connection.close()  # a real request also ends with this
+    connection.close()  # as at the end of a real request
     assert as_clerk.get("/desk/", headers=headers).status_code == 200

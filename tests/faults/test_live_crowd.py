@@ -1,4 +1,4 @@
-"""Tests with many pages: a thousand that lose their server at once, and people whose frames must not be mixed up."""
+"""Tests with many pages: a thousand lose their server at once, and patients must not get each other's entries."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 MakeSite = Callable[..., LiveSite]
 
 CROWD = 1000
-BACK_WITHIN = 60.0  # seconds after the server listens again, also on a busy machine; quiet ones need far less
+BACK_WITHIN = 60.0  # seconds after the server listens again; a machine that isn't busy needs far less
 
 
 @pytest.mark.nightly
@@ -29,7 +29,7 @@ async def test_a_thousand_pages_that_lose_their_server_all_come_back_with_the_ne
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     site = await asyncio.to_thread(make_site, postgres=True, LOG_LEVEL="WARNING")
-    clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # so many that nobody reaches the limit of sockets
+    clinic = await asyncio.to_thread(Clinic, site, staff=60, each=2)  # 60: nobody reaches the limit of sockets a person
     head = await asyncio.to_thread(clinic.head, clinic.staff[0])
     tabs = [Tab(site.url, clinic.staff[number % 60], head) for number in range(CROWD)]
     running = []

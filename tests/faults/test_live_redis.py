@@ -1,4 +1,4 @@
-"""Tests with several processes and a Redis that dies, freezes or comes back empty: pages become slower, never wrong."""
+"""Tests with two web processes while Redis dies, freezes or refuses: pages become slower, but never wrong."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from tests.waits import PATIENCE
 pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(240)]
 MakeSite = Callable[..., LiveSite]
 
-PUSHED = 1.0  # seconds; sooner than a process queries the database
-HUNG = 10.0  # seconds; sooner than an answer that waits for a frozen Redis
+PUSHED = 1.0  # seconds; less than the interval between a process's own database queries
+HUNG = 10.0  # seconds; an answer that waited for a frozen Redis would take longer
 
 
 @pytest.fixture
 def own_redis() -> Iterator[Process]:
-    """Return a Redis of this test's own, which it may break."""
+    """Start a Redis server for this test alone, which may break it, and yield the server's process."""
     with services.redis() as server:
         if server.process is None:
             pytest.skip("TEST_REDIS_URL names a server that isn't ours to kill")
@@ -36,7 +36,7 @@ def redis_url(redis: Process) -> str:
 
 
 class Day:
-    """A staff page connected to one process, while webhooks go to another."""
+    """A site with two web processes: a staff page is connected to the first, and webhooks go to the second."""
 
     def __init__(self, site: LiveSite) -> None:
         self.other = site.start_another_server()
@@ -50,7 +50,7 @@ class Day:
             yield page
 
     def seconds_until_told(self, page: ClientConnection) -> float:
-        """Post an event to the other process and return the seconds until the page receives it."""
+        """Post an event to the second process and return the seconds until `page`, on the first, receives its entry."""
         began = time.monotonic()
         assert self.clinic.tell(self.clinic.story(payment=self.told).completed(), self.other) == 200
         answered = time.monotonic() - began

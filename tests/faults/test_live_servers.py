@@ -1,4 +1,4 @@
-"""Tests of sockets on both servers, daphne and uvicorn, because frames bypass the server's own send()."""
+"""Tests of sockets on daphne and on uvicorn; both are tested because the site bypasses the server's own send()."""
 
 import socket
 import sys
@@ -20,7 +20,7 @@ UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--
 
 @pytest.fixture(params=["daphne", "uvicorn", pytest.param("uvicorn with another protocol", marks=pytest.mark.nightly)])
 def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[LiveSite, str]]:
-    """Yield a site and the URL at which the server under test serves it."""
+    """Yield a site and the URL of the server under test (daphne or uvicorn), which serves the site."""
     if request.param == "daphne":
         yield site, site.url
         return
@@ -52,10 +52,10 @@ def test_a_page_is_told_on_every_server(served: tuple[LiveSite, str]) -> None:
             assert str(patient.payments[number].public_id) in entry["html"]
         page.send("ping")
         assert told(page) == {"t": "hb", "seq": head + 3}
-        assert told(page) == {"t": "hb", "seq": head + 3}  # a heartbeat, without a ping
+        assert told(page) == {"t": "hb", "seq": head + 3}  # a heartbeat, which needs no ping
         page.send("gibberish")
         with pytest.raises(ConnectionClosed) as closed:
-            list(page)  # a beat may come first
+            list(page)  # a heartbeat may come first
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4400
 
@@ -76,7 +76,7 @@ for n, change in zip(numbers, changes):
 COUNT = 2000  # frames of some kilobytes, more than the kernel's buffers hold
 
 
-SLOW = 20  # sockets, one person's limit
+SLOW = 20  # sockets, the most that one person may open
 
 
 def small_socket(url: str) -> socket.socket:
@@ -113,7 +113,7 @@ def test_readers_who_do_not_read_are_cut_and_disturb_nobody(served: tuple[LiveSi
             entries += [message["seq"] for message in [told(page)] if "html" in message]
         assert entries == list(range(head + 1, head + COUNT + 1))
         wait_until(lambda: process.log().count("live_socket_cut audience=staff") >= SLOW, "the slow sockets are cut")
-        # Without a limit they would hold 200. What they held is given back while they are being closed.
+        # Without a limit the slow sockets would hold 200 MiB. Their memory is freed while they are being closed.
         wait_until(lambda: resident(process) < before + 80, f"80 MiB more than {before:.0f} at most")
         with pytest.raises(ConnectionClosed):
             list(stalled)

@@ -1,4 +1,4 @@
-"""Tests that payments are as at Stripe after a day of mixed outcomes, duplicate and reordered events."""
+"""Tests that the site's payments agree with Stripe's after a day of mixed outcomes, duplicate and reordered events."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tests with a Stripe API that hangs, breaks off or answers nonsense: callers learn in time that it is unavailable."""
+"""Tests with a Stripe API that hangs, breaks off or answers nonsense: calls soon raise StripeUnavailableError."""
 
 import socketserver
 import threading
@@ -53,7 +53,7 @@ def answering(request: pytest.FixtureRequest, settings: Settings) -> Iterator[No
 
 @pytest.mark.usefixtures("answering")
 def test_whatever_stripe_answers_it_is_unavailable_in_time() -> None:
-    """A silent Stripe is called twice with a time-out of five seconds, while the SDK's own is 80 s."""
+    """If Stripe is silent, the client tries twice and waits 5 s each time; the SDK's default is 80 s."""
     began = time.monotonic()
     with pytest.raises(client.StripeUnavailableError):
         client.call(lambda client: client.v1.refunds.create({"payment_intent": "pi_1", "amount": 1}))

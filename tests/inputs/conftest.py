@@ -1,4 +1,6 @@
-"""Fixtures of the tests with hostile input: one live site on PostgreSQL, which every test must leave without errors."""
+"""Fixtures for tests with hostile input: one live site on PostgreSQL, whose log every test must leave free of
+errors.
+"""
 
 import json
 import uuid
@@ -39,7 +41,10 @@ print(json.dumps(made))
 
 
 def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
-    """Give the staff their roles; return a story and its appointment's reference by currency."""
+    """Give two members of staff their roles, and book one visit in yen and one in Kuwaiti dinars.
+
+    Return, by currency, the visit's `Story`, which makes Stripe's events about it, and the appointment's reference.
+    """
     made = json.loads(site.manage("shell", "--no-imports", "--command", PREPARE).splitlines()[-1])
     return {
         currency: (Story(Payment(public_id=uuid.UUID(public_id), amount_due=amount, currency=currency)), reference)

@@ -19,7 +19,7 @@ from tests.payments.stripe_story import Story, sign
 from tests.waits import PATIENCE
 
 Headers = Iterable[tuple[str, str]]
-OLD_SECRET = "whsec_before_the_rotation_000000"  # accepted as well as the new one
+OLD_SECRET = "whsec_before_the_rotation_000000"  # still accepted besides the new secret
 BROKEN = re.compile(r"Traceback|Exception ignored|Unhandled|\bERROR\b(?! django.security)|\bCRITICAL\b")
 
 
@@ -34,7 +34,9 @@ class Answer(NamedTuple):
 
 
 class Target:
-    """The site, its people, and a direct connection to its PostgreSQL."""
+    """The attacked site, its people, and a direct connection to its database; `foreign` has stories in other
+    currencies.
+    """
 
     def __init__(self, site: LiveSite, clinic: Clinic, foreign: dict[str, tuple[Story, str]]) -> None:
         self.site, self.clinic, self.foreign = site, clinic, foreign
@@ -49,12 +51,14 @@ class Target:
     def _count_of_every_table(self) -> sql.Composed:
         found = self.database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         one = sql.SQL("SELECT {}, count(*) FROM {}")
-        names = {name for (name,) in found} - {"clinic_payments_recordview"}  # any view of a record is noted there
+        names = {name for (name,) in found} - {"clinic_payments_recordview"}  # viewing a record adds a row to it
         parts = [one.format(sql.Literal(name), sql.Identifier(name)) for name in sorted(names)]
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
-        """Return the number of rows of every table, and every payment's status and amounts."""
+        """Return the number of rows by table name, and under "standing" the status, version and amounts of all
+        payments.
+        """
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
         standing = (
             "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
@@ -62,18 +66,20 @@ class Target:
         return counts | {"standing": self.database.execute(standing).fetchall()}
 
     def logged(self) -> str:
-        """Return what the server has logged since the last call."""
+        """Return what the server has logged since the last call of `logged`."""
         return self._log.read().decode(errors="replace")
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
-        """Check that nothing is written to any table inside the block."""
+        """Check that the block changes no table's number of rows and no payment's status or amounts."""
         before = self.rows()
         yield
         assert self.rows() == before
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = (), *, host: str = "") -> Answer:
-        """Send a request with exactly these headers, also several of one name, and return the answer."""
+        """Send a request and return the answer; `headers` may repeat a name, and only Host and Content-Length are
+        added.
+        """
         connection = http.client.HTTPConnection(HOST, self.site.server.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -97,7 +103,7 @@ class Target:
         return self.ask(method, path, body, [("Cookie", f"sessionid={person.session}"), *headers])
 
     def post(self, person: Person, path: str, body: bytes, headers: Headers = ()) -> Answer:
-        """Post a form as the site's own pages do, with a CSRF token."""
+        """Post `body`, an encoded form, as this person and, as the site's own pages do, with a CSRF token."""
         token = "c" * 32
         kind = [] if any(name == "Content-Type" for name, _ in headers) else [("Content-Type", FORM)]
         cookie = ("Cookie", f"sessionid={person.session}; csrftoken={token}")
@@ -107,7 +113,9 @@ class Target:
         return self.ask("POST", path, body, [("Content-Type", "application/json"), *headers])
 
     def signed(self, event: Any, *headers: tuple[str, str], secret: str = "", at: float | None = None) -> Answer:
-        """Post an event, or any text, signed as by Stripe; text that is not ASCII is signed by its bytes."""
+        """Post `event`, or any text, signed as by Stripe with `secret` (default: the site's) at the Unix time `at`
+        (now).
+        """
         text = event if isinstance(event, str) else json.dumps(event)
         return self.webhook(text.encode(), self.signature(text, secret, at), *headers)
 
@@ -115,7 +123,7 @@ class Target:
         return "Stripe-Signature", sign(text, secret or self.secret, at)
 
     def raw(self, sent: bytes, seconds: float = 10) -> bytes:
-        """Send these bytes and return what comes back until the server closes, at most for `seconds`."""
+        """Send these bytes; return what is received until the server closes the connection or `seconds` have passed."""
         with socket.create_connection((HOST, self.site.server.port), timeout=seconds) as line:
             line.sendall(sent)
             deadline, got = time.monotonic() + seconds, b""

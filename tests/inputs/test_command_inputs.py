@@ -1,4 +1,4 @@
-"""Tests of the commands with wrong arguments, broken rows, a database that refuses, and a terminal that goes away."""
+"""Tests of manage.py's commands with wrong arguments, corrupt rows, a read-only database or a reader that leaves."""
 
 import os
 import re
@@ -102,7 +102,7 @@ def test_a_database_that_is_only_read_is_named(story: Story, words: tuple[str, .
 
 
 class Shell:
-    """Runs manage.py as an operator does, on a database with one payment and its events."""
+    """Runs manage.py as an operator does, on a database with one payment and stored events that are not applied yet."""
 
     def __init__(self, folder: Path, template: Path) -> None:
         self.site = Site(folder, 1, 1, STRIPE_API_HOST="http://127.0.0.1:1")
@@ -113,11 +113,11 @@ class Shell:
         return subprocess.Popen(
             [sys.executable, "-u", "manage.py", *words], cwd=ROOT, env={**os.environ, **self.site.settings, **env},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
         )  # fmt: skip
 
     def status(self) -> tuple[str, int]:
-        """Return the payment's status and the number of its changes."""
+        """Return the payment's status and how often it has changed."""
         with sqlite3.connect(self.site.database_file) as database:
             changes = "SELECT count(*) FROM clinic_payments_statuschange"
             rows = f"SELECT status, version, ({changes}) FROM clinic_payments_payment"  # noqa: S608
@@ -151,7 +151,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Sh
 
 @pytest.fixture(scope="module")
 def replayed(shell: Shell) -> Shell:
-    """Return the shell after all events were applied."""
+    """Return the `Shell` after all stored events were applied to its payment."""
     if shell.status()[0] != "paid":
         ended(shell.start("replay_events"))
     return shell
@@ -165,7 +165,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_two_replays_at_once_apply_everything_once(shell: Shell) -> None:
-    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # neither a terminal nor input
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # no UTF-8, as under cron
     for process in [shell.start("replay_events", **plain) for _ in range(2)]:
         status, said, _ = ended(process)
         assert (status, "0 failed" in said) == (0, True)

@@ -1,4 +1,4 @@
-"""Tests that nothing of one patient reaches another, with twenty at once: pages, polls, receipts, calendars, frames."""
+"""Tests that no patient gets another's data while twenty of them use pages, polls, receipts, calendars and frames."""
 
 import os
 import random
@@ -23,7 +23,9 @@ STEPS = int(os.environ.get("CROSSINGS", "300"))  # requests and frames read in a
 
 
 class Visitor:
-    """A patient whose name, references, amounts and ids are unique, so that they are found wherever they appear."""
+    """A patient whose name, references, amounts and ids are unique, so that they are found in another patient's
+    answers.
+    """
 
     def __init__(self, number: int, book: Any) -> None:
         name = f"Canary{number:02}x"
@@ -47,7 +49,9 @@ class Visitor:
         return found
 
     def step(self, chance: random.Random, others: "list[Visitor]") -> str:
-        """Make one random request as this patient and return everything that it answers."""
+        """Make a random request as this patient, or read frames of the patient's feed, and return all that is
+        answered.
+        """
         payment = chance.choice(self.payments)
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]

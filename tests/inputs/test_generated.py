@@ -1,4 +1,4 @@
-"""Tests with generated signatures, events and frames: each gets one of the documented answers."""
+"""Tests with generated signatures, events and messages of pages: each gets one of the documented answers."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ from tests.payments.stripe_story import Event, Story, deliver
 
 pytestmark = pytest.mark.slow
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # lone surrogates too
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # including lone surrogates
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -63,7 +63,7 @@ def test_any_text_is_an_event_or_refused(text: str) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the paths of all values inside a JSON value, at any depth."""
+    """Yield the path (keys and indexes, after `path`) of each value inside the JSON value `value`, at any depth."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in items:
         yield (*path, name)
@@ -72,7 +72,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def changed_events(draw: st.DrawFn, payment: Any = None) -> Event:
-    """Draw a real event in which one to three values, at any depth, are replaced or removed."""
+    """Draw one of Stripe's usual events about `payment`, with one to three values replaced or removed at any depth."""
     step = draw(st.sampled_from(sorted(STEPS)))
     event: Event = copy.deepcopy(STEPS[step](Story(payment or NoDatabase()), "A"))
     for _ in range(draw(st.integers(1, 3))):
@@ -132,7 +132,7 @@ def test_any_question_of_a_page_is_answered_with_its_code(query: dict[str, str],
         assert int(query.get("after", "0")) < 10**18
 
 
-# The same events by every way in
+# Every way in which events come in has to end in one result
 
 
 def pay(stripe: StripeAtHome, session: str, **how: Any) -> None:
@@ -165,7 +165,7 @@ LIVES |= {"partly refunded": refunded, "disputed": disputed, "declined, then pai
 
 
 def store(events: list[Event]) -> None:
-    """Store the events as deliveries that failed before anything was applied."""
+    """Store each event as a webhook delivery that failed before any of it was applied, for replay_events."""
     for event in events:
         djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
 

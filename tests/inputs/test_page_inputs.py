@@ -237,7 +237,7 @@ def test_a_return_with_a_session_that_is_not_its_own_shows_nothing(target: Targe
 
 
 def paid(target: Target, currency: str = "eur") -> str:
-    """Pay a payment in this currency, if none is paid yet, and return the path of its refund form."""
+    """Pay a payment in `currency`, unless an earlier call has, and return the path of the payment's refund form."""
     story, reference = target.clinic.story(2, 2), target.clinic.patients[2].references[2]
     if currency in target.foreign:
         story, reference = target.foreign[currency]

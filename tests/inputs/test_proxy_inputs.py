@@ -1,4 +1,4 @@
-"""Tests of what nginx refuses before it reaches the site: requests too big or too slow, unknown methods and hosts."""
+"""Tests of requests that nginx refuses without asking the site: too big, too slow, with unknown methods or hosts."""
 
 import itertools
 import socket
@@ -18,7 +18,7 @@ pytestmark = needs("nginx", "nginx-light")
 
 
 def said(nginx: Nginx, sent: str, seconds: float = PATIENCE) -> bytes:
-    """Send text over TLS and return the first bytes of nginx's answer, or an empty string if it hangs up."""
+    """Send text over TLS; return the start of nginx's answer, empty if it hangs up or is silent for `seconds`."""
     with nginx.socket() as plain, nginx.tls.wrap_socket(plain, server_hostname=NAME) as line:
         line.settimeout(seconds)
         line.sendall(sent.encode("latin-1"))
@@ -82,7 +82,7 @@ def test_what_is_too_large_is_said_to_people_on_a_page_and_to_programs_in_a_line
 
 @pytest.fixture
 def impatient(tmp_path: Path) -> Nginx:
-    """Return an nginx that waits one second where the shipped configuration waits ten."""
+    """Return an nginx that waits one second for a request's headers and body; the shipped configuration waits ten."""
     nginx = Nginx(tmp_path)
     conf = tmp_path / "nginx.conf"
     text = conf.read_text()
@@ -109,7 +109,7 @@ def test_a_silent_or_slow_client_is_cut(impatient: Nginx) -> None:
             line.settimeout(0.1)
         for line in lines[:2]:
             wait_until(partial(hung_up, line), "a client that says nothing is cut")
-        for line in lines[2:]:  # sending a byte now and then does not extend the time
+        for line in lines[2:]:  # a byte now and then does not extend the second
             wait_until(partial(hung_up_on_a_byte, line), "a slow client is cut")
             line.close()
     finally:

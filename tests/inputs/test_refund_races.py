@@ -1,4 +1,4 @@
-"""Tests that money is refunded once after double clicks, in two tabs, by two people, and when answers get lost."""
+"""Tests that money is refunded only once despite double clicks, two tabs, two people and lost answers."""
 
 import json
 import os
@@ -28,10 +28,10 @@ AT_ONCE = 4
 
 
 class Bank:
-    """A Stripe that refuses no refund, so that a double one shows in `given`; each seventh answer is lost."""
+    """A fake Stripe that grants every refund, so that a double one shows in `given`; every seventh answer is a 500."""
 
     def __init__(self) -> None:
-        self.given: dict[str, int] = defaultdict(int)  # by PaymentIntent
+        self.given: dict[str, int] = defaultdict(int)  # refunded cents by PaymentIntent
         self.by_key: dict[str, dict[str, Any]] = {}
         self.lost: set[str] = set()
         self.turn = threading.Lock()

@@ -1,4 +1,4 @@
-"""Tests of the socket with hostile input: handshakes of strangers, frames that no page sends, and floods."""
+"""Tests of the WebSocket with hostile input: handshakes of strangers, frames that no page sends, and floods."""
 
 import base64
 import itertools
@@ -32,7 +32,7 @@ def upgrade(
     target: Target, *more: tuple[str, str], path: str = PATH, origin: str | None = "", person: Person | None = None,
     key: str = KEY, version: str = "13",
 ) -> bytes:  # fmt: skip
-    """Return the bytes of a request for a socket, by default from the site's own origin."""
+    """Return the bytes of a WebSocket handshake with the headers `more`; origin="" is the site's own, None is none."""
     origin = target.site.url if origin == "" else origin
     headers: Headers = [
         ("Host", target.site.url[7:]), ("Upgrade", "websocket"), ("Connection", "Upgrade"),
@@ -45,7 +45,9 @@ def upgrade(
 
 
 def handshake(target: Target, *more: tuple[str, str], **options: Any) -> str:
-    """Return the answer's status, "101" if the socket was opened, or "" if the connection was cut."""
+    """Send a handshake made by `upgrade`; return the answer's status, "101" if accepted, or "" if the server hung
+    up.
+    """
     with socket.create_connection((HOST, target.site.server.port), timeout=PATIENCE) as line:
         line.sendall(upgrade(target, *more, **options))
         try:
@@ -56,7 +58,7 @@ def handshake(target: Target, *more: tuple[str, str], **options: Any) -> str:
 
 @contextmanager
 def page(target: Target, person: Person | None = None, after: int = 0) -> Iterator[ClientConnection]:
-    """Yield an open socket after its greeting."""
+    """Open a socket of `person` (default: the target's patient) and yield it after the server's greeting."""
     with open_socket(target.site, person or target.patient, after, compression=None, max_size=None) as connection:
         while told(connection).get("t") != "hello":
             pass
@@ -70,7 +72,7 @@ def open_at(target: Target, query: str) -> ClientConnection:
 
 
 def close_code(connection: ClientConnection, seconds: float = PATIENCE) -> int:
-    """Return the close code, or 1006 if the connection was cut without a close frame."""
+    """Wait until the server closes the socket; return the close code, or 1006 if there was no close frame."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -169,7 +171,7 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "code"), QUERIES, ids=lambda value: str(value)[:24])
 def test_a_wrong_question_is_closed_with_its_code(target: Target, query: str, code: int) -> None:
-    """Another patient's feed gets the answer of a feed that doesn't exist."""
+    """The close code for another patient's feed is that of a feed that doesn't exist, so the code betrays nothing."""
     with open_at(target, query.replace("OTHER", str(target.other.id))) as connection:
         assert close_code(connection) == code
 
@@ -265,7 +267,7 @@ def test_a_broken_frame_ends_the_connection(target: Target, violation: str) -> N
 
 
 def test_compression_is_not_negotiated(target: Target) -> None:
-    """With compression, a few kilobytes could unpack to gigabytes."""
+    """With compression, a message of a few kilobytes could unpack to gigabytes."""
     with open_socket(target.site, target.patient, compression="deflate") as connection:
         assert connection.protocol.extensions == []
 
@@ -286,7 +288,7 @@ def test_a_flood_is_closed_at_once_and_delays_nobody(target: Target) -> None:
         worked = cpu_seconds(target)
         bystander.send("ping")
         assert told(bystander)["t"] == "hb"
-        assert cpu_seconds(target) - worked < 2  # of its own work, which other processes don't lengthen
+        assert cpu_seconds(target) - worked < 2  # processor time, which other processes don't lengthen
         assert close_code(connection) in (4429, 1006)
 
 
@@ -306,30 +308,32 @@ ENDINGS = {
 
 
 def test_sockets_close_within_five_seconds_of_the_end_of_their_right(target: Target) -> None:
-    """The right is ended in the database, without the site, because any process may end it."""
+    """Access is revoked directly in the database, as if by another process, so that the site itself has to notice."""
     with ExitStack() as stack:
         leavers = [target.clinic.staff[2 + number] for number in range(len(ENDINGS))]
         pages = [stack.enter_context(page(target, person)) for person in leavers]
         for (statement, _), person in zip(ENDINGS.values(), leavers, strict=True):
             target.database.execute(statement, {"id": person.id, "session": person.session})
         assert [close_code(each) for each in pages] == [code for _, code in ENDINGS.values()]
-    assert hub.RECHECK < 5  # how often the server looks; how long a look takes is the machine's affair
+    assert hub.RECHECK < 5  # seconds between checks; how long a check takes depends on the machine
 
 
 def cpu_seconds(target: Target) -> float:
-    """How long the server has computed until now."""
+    """Return the processor time that the server has used so far, in seconds."""
     fields = Path(f"/proc/{target.site.server.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(target: Target) -> int:
-    """Return the server's memory in kilobytes."""
+    """Return the server's resident memory in kibibytes."""
     status = Path(f"/proc/{target.site.server.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def random_frames(seed: int, count: int) -> Iterator[bytes]:
-    """Yield `count` random frames: some with a valid header and random bytes, some of random bytes only."""
+    """Yield `count` random frames: about half have a valid header and random contents, the others are random bytes
+    only.
+    """
     chance = random.Random(seed)
     for _ in range(count):
         body = chance.randbytes(chance.choice((0, 1, 4, 60, 125)))
@@ -356,7 +360,7 @@ def send_random_frames(target: Target, seed: int, count: int) -> None:
 
 def test_five_thousand_random_frames_break_nothing(target: Target) -> None:
     with target.unmoved():
-        send_random_frames(target, 1, 500)  # what is only loaded once is no leak
+        send_random_frames(target, 1, 500)  # first load what is loaded only once, which is no leak
         memory = resident(target)
         send_random_frames(target, 20_261_122, 5000)
     wait_until(lambda: resident(target) - memory < 20 * 1024, "20 MiB at most are held in the end")

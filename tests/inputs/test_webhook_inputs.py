@@ -1,4 +1,4 @@
-"""Tests of the webhook with hostile and broken deliveries, which get the right answer and leave no row."""
+"""Tests of the webhook with hostile and broken deliveries: each gets the right answer and harms no payment."""
 
 import gzip
 import json
@@ -69,7 +69,7 @@ def test_a_body_changed_after_signing_is_refused(target: Target, body: str, agai
         assert target.webhook(again(body).encode(), target.signature(body)).status == 400
 
 
-@pytest.mark.parametrize("age", [301, YEAR, -400, -YEAR])  # the exact bound: test_sequences, with a clock that stands
+@pytest.mark.parametrize("age", [301, YEAR, -400, -YEAR])  # test_sequences has the exact bound, with a stopped clock
 def test_a_signature_of_another_time_is_refused_whether_old_or_ahead(target: Target, body: str, age: int) -> None:
     with target.unmoved():
         answer = target.signed(body, at=time.time() - age)
@@ -96,7 +96,7 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
 
 
 def test_two_signature_headers_are_one_with_both(target: Target, body: str) -> None:
-    """HTTP joins the headers with a comma, so the second one's time counts."""
+    """HTTP joins the two headers with a comma, so the time in the second header is the one that is checked."""
     with target.unmoved():
         wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
         assert target.webhook(body.encode(), wrong, wrong).status == 400
@@ -188,7 +188,7 @@ def test_a_nonsensical_length_is_refused(target: Target, body: str, length: str)
 
 
 def quarantined(target: Target, answer: Answer, event: dict[str, Any], outcome: str, before: dict[str, Any]) -> None:
-    """Check that the event was set aside for a person to look at, and that no payment changed."""
+    """Check that the answer and the event's receipt have this outcome, and that no payment changed since `before`."""
     assert (answer.status, answer.text) == (200, outcome)
     row = "SELECT outcome FROM clinic_payments_eventreceipt WHERE stripe_event_id = %s"
     assert target.database.execute(row, [event["id"]]).fetchall() == [(outcome,)]

@@ -1,4 +1,6 @@
-"""Runs the tests of the JavaScript modules in Node.js, and compares the guide's example with its files."""
+"""Runs the JavaScript modules' tests in Node.js, and checks that docs/components.md quotes its example's files
+exactly.
+"""
 
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ NODE = shutil.which("node")
 
 
 def has_test_runner() -> bool:
-    """Return whether Node.js is 20 or newer, the first with mock timers in `node --test`."""
+    """Return whether Node.js is 20 or newer; older versions have no mock timers in `node --test`."""
     if NODE is None:
         return False
     version = subprocess.run([NODE, "--version"], check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""Signed-in clients, the pages they ask for, and the words they read there."""
+"""Makes signed-in test clients, and returns the text of their responses and the paths of a payment's pages."""
 
 import re
 from html import unescape
@@ -12,7 +12,7 @@ from payments.models import Payment
 
 
 def client_of(user: User, group: str = "") -> Client:
-    """Signed in as this user, who joins the group first."""
+    """Return a test client signed in as `user`, who is first added to `group` if it is given."""
     if group:
         user.groups.add(Group.objects.get(name=group))
     client = Client()
@@ -21,12 +21,12 @@ def client_of(user: User, group: str = "") -> Client:
 
 
 def signed_in(name: str, group: str = "") -> Client:
-    """A new member of staff."""
+    """Return a test client signed in as a new member of staff, in `group` if it is given."""
     return client_of(User.objects.create_user(name, is_staff=True), group)
 
 
 def text_of(response: Any) -> str:
-    """The page's words, without tags, in one line."""
+    """Return the text of an HTML response on one line, without tags."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", response.content.decode())))
 
 

@@ -1,4 +1,4 @@
 """`./run chaos` breaks real processes, sockets and pages while events arrive, and checks that everything recovers.
 
-It follows https://jepsen.io: a generator of signed events, one or several faults, recovery, and checks.
+It works like https://jepsen.io: it posts generated events, injects faults, waits for recovery, and checks the result.
 """

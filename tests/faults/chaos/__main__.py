@@ -1,4 +1,4 @@
-"""`./run chaos` makes random faults in a private site, PostgreSQL, Redis and Chromium, and prints the results."""
+"""`./run chaos` starts its own site, PostgreSQL, Redis and Chromium, injects random faults, and prints the results."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ from tests.faults.chaos.usage import Usage, calm, kept, usage
 from tests.faults.chaos.world import open_world
 
 PER_SECOND = 5.0  # events
-TABS = 4  # for each person, besides the three pages in Chromium
+TABS = 4  # simulated pages of each person, besides the three pages in Chromium
 CALM = 15.0  # seconds without a fault at the beginning and at the end
 
 
@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
 
 
 def say(line: str) -> None:
-    """Print the line of progress."""
+    """Print a line of progress; on a terminal, it overwrites the line that the cursor is on."""
     sys.stdout.write(f"\r\033[K{line}" if sys.stdout.isatty() else f"{line}\n")
     sys.stdout.flush()
 

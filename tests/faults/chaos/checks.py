@@ -1,4 +1,4 @@
-"""Checks of a world whose faults are over; each returns a sentence for each thing that is wrong."""
+"""Checks of a chaos run's world after its faults; a check yields a sentence for each thing that is wrong."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from tests.faults.chaos.world import Watcher, World, name_of
 
 
 def problems(world: World) -> list[str]:
-    """Run all checks; call it when every event was sent and the pages had time to receive them."""
+    """Run all checks and return what is wrong; call it after all events were sent and had time to reach the pages."""
     return [
         *nothing_lost(world),
         *payment_differences(world),
@@ -22,7 +22,7 @@ def problems(world: World) -> list[str]:
 
 
 def lost_events(world: World) -> set[str]:
-    """Return the events that were acknowledged but have no receipt that says that they were applied."""
+    """Return the ids of events that were acknowledged, but have no event receipt with the outcome "applied"."""
     applied = {
         row[0]
         for row in world.rows("SELECT stripe_event_id FROM clinic_payments_eventreceipt WHERE outcome = 'applied'")
@@ -35,7 +35,7 @@ def nothing_lost(world: World) -> Iterator[str]:
 
 
 def payment_differences(world: World) -> Iterator[str]:
-    """Check that each payment's status, and the number of its changes, follow from its events."""
+    """Yield a sentence for each payment whose status, refunds or number of changes don't follow from its events."""
     query = """SELECT p.public_id::text, p.status, p.amount_refunded, count(c.id) FROM clinic_payments_payment p
                LEFT JOIN clinic_payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
     found = {row[0]: row[1:] for row in world.rows(query)}
@@ -46,7 +46,7 @@ def payment_differences(world: World) -> Iterator[str]:
 
 
 def wrong_pages(world: World) -> list[Watcher]:
-    """Return the pages that show another status or version of a payment than the database has."""
+    """Return the pages that show a payment whose status or version differs from the database."""
     truth = world.statuses().items()
     return [watcher for watcher in world.watchers if not watcher.statuses.items() <= truth]
 
@@ -77,7 +77,7 @@ def nothing_twice(world: World) -> Iterator[str]:
 
 
 def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
-    """Check that the page of one payment lists each of its changes."""
+    """Yield a sentence if `shown`, the change ids on a single payment's page, differ from those in the database."""
     query = """SELECT 'change-' || c.id FROM clinic_payments_statuschange c
                JOIN clinic_payments_payment p ON p.id = c.payment_id
                JOIN clinic_appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.id"""
@@ -90,7 +90,7 @@ def repeated(items: Iterable[object], what: str) -> Iterator[str]:
 
 
 def foreign_entries(world: World) -> Iterator[str]:
-    """Check that no patient's page received anything about another patient's payments."""
+    """Yield a sentence for each simulated patient's page that received a name or id of another patient."""
     for patient in world.clinic.patients:
         others = [other for other in world.clinic.patients if other is not patient]
         secrets = {str(payment.public_id) for other in others for payment in other.payments}
@@ -101,7 +101,9 @@ def foreign_entries(world: World) -> Iterator[str]:
 
 
 def leaked_sockets(world: World, within: float = 60) -> Iterator[str]:
-    """Check that no process keeps sockets that their pages have closed."""
+    """Yield a sentence if, after `within` seconds, the web processes still hold more or fewer sockets than pages are
+    open.
+    """
     deadline = time.monotonic() + within
     while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):
         if time.monotonic() > deadline:

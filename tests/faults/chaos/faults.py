@@ -1,4 +1,4 @@
-"""The faults: each breaks something and repairs it."""
+"""The faults of a chaos run: each breaks something, such as a process or a connection, and repairs it."""
 
 import os
 import signal
@@ -35,7 +35,10 @@ FAULTS: list[Fault] = []
 def fault(
     name: str, shortest: float = 0.5, longest: float = 2.5
 ) -> Callable[[Callable[[World], Iterator[None]]], Fault]:
-    """Decorate a generator function that breaks something before its yield and repairs it afterwards."""
+    """Return a decorator that registers a generator function as a fault of `shortest` to `longest` seconds.
+
+    The generator function breaks something, yields, and repairs it.
+    """
 
     def register(breaks: Callable[[World], Iterator[None]]) -> Fault:
         FAULTS.append(Fault(name, contextmanager(breaks), (shortest, longest)))
@@ -90,7 +93,7 @@ def redis_reset(world: World) -> Iterator[None]:
 
 @fault("Redis: fails over to another")
 def redis_failed_over(world: World) -> Iterator[None]:
-    """Replace Redis by another server at the same address, which knows no subscriptions, as a failover does."""
+    """Put another Redis, which knows no subscriptions, behind the site's Redis address, as a failover does."""
     with services.redis() as other:
         world.wire.backends = [int(other.url.rsplit(":", 1)[1].split("/")[0])]
         world.redis.kill()
@@ -103,7 +106,7 @@ def redis_failed_over(world: World) -> Iterator[None]:
 
 @fault("Redis: refuses everybody", 1, 4)
 def redis_refuses(world: World) -> Iterator[None]:
-    """Change Redis's password and close its connections."""
+    """Give Redis a password that the site doesn't know, and close the site's connections."""
     refuse(world.redis.port)
     yield
     admit(world.redis.port)
@@ -114,7 +117,7 @@ def messages_lost(world: World) -> Iterator[None]:
     world.wire.swallowing = True
     yield
     world.wire.swallowing = False
-    world.wire.reset()  # half a message may have been sent
+    world.wire.reset()  # the stream may have been cut inside a message
 
 
 @fault("sockets: cut without FIN")
@@ -172,7 +175,7 @@ def row_locked(world: World) -> Iterator[None]:
 
 @fault("webhooks: flood of false signatures", 2, 5)
 def flood(world: World) -> Iterator[None]:
-    """Send forged events from two threads, as fast as they are refused."""
+    """Post forged events from two threads; each thread posts the next one as soon as the last was refused."""
     over = threading.Event()
 
     def send() -> None:

@@ -1,4 +1,4 @@
-"""A TCP proxy that can reset, stall or swallow connections, and the thread in which proxies and tabs run."""
+"""A TCP proxy that can break connections in several ways, and the thread in which proxies and simulated pages run."""
 
 import asyncio
 import random
@@ -17,7 +17,9 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
 class Background:
-    """An event loop in its own thread; other threads may call `run` and `start`."""
+    """An event loop in its own thread; from other threads, `start` schedules a coroutine and `run` waits for its
+    result.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -44,7 +46,7 @@ class Background:
 
 
 class Connection:
-    """A proxied connection. When `forgotten`, it stays open and carries nothing, as after a laptop changes networks."""
+    """A proxied connection; once `forgotten`, it stays open but carries no data, as after a laptop changes networks."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = (client, server)
@@ -68,7 +70,7 @@ class Connection:
 
 
 class Proxy:
-    """Forwards each connection to one of the ports `backends`, or to another one if that refuses."""
+    """Forwards each connection to a random port of `backends`, or to another of these ports if that one refuses."""
 
     def __init__(self, background: Background, *backends: int) -> None:
         self.backends = list(backends)
@@ -86,7 +88,7 @@ class Proxy:
         self._background.run(self._on_all(Connection.reset))
 
     def forget(self) -> None:
-        """Stop forwarding on all open connections without closing them; new connections work."""
+        """Stop forwarding data on all open connections without closing them; later connections work normally."""
 
         def forget(connection: Connection) -> None:
             connection.forgotten = True

@@ -1,4 +1,4 @@
-"""Rounds of faults: something breaks and is repaired, then every page has to become right again."""
+"""Rounds of a chaos run: each injects and repairs one or two faults, then waits until every page is up to date."""
 
 import statistics
 import time
@@ -11,22 +11,22 @@ from tests.faults.chaos.faults import CLASSIC, FAULTS, Fault
 from tests.faults.chaos.world import Truth, World
 
 SEVERAL = "several at once"
-LONGEST = 60.0  # seconds after which a page that is not right counts as wrong
-SLOW = 15.0  # seconds that are reported
+LONGEST = 60.0  # seconds after which a page that is not up to date counts as wrong
+SLOW = 15.0  # seconds; a slower recovery is reported
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class Row:
-    """A fault's row of the table."""
+    """A row of the printed table: what happened during one fault's rounds."""
 
     name: str
     injected: int = 0
     acknowledged: set[str] = field(default_factory=set)
     lost: int = 0
     wrong_pages: int = 0
-    seconds: list[float] = field(default_factory=list)  # from each repair until all pages were right
+    seconds: list[float] = field(default_factory=list)  # from each repair until all pages were up to date
 
     def line(self) -> str:
         median, longest = (statistics.median(self.seconds), max(self.seconds)) if self.seconds else (0.0, 0.0)
@@ -48,7 +48,10 @@ def table(rows: list[Row]) -> str:
 
 
 def draws(world: World, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
-    """Yield the faults of each round: all in random order, then again; a quarter of the rounds have two at once."""
+    """Yield one fault for each round, or in about a quarter of the rounds two, without end.
+
+    Every fault is drawn once, in random order, before any is drawn a second time.
+    """
     while True:
         deck = world.chance.sample(faults, len(faults))
         while deck:
@@ -67,9 +70,9 @@ def break_and_mend(world: World, faults: list[Fault]) -> None:
 
 
 def storm(world: World) -> tuple[list[Fault], float]:
-    """Make one fault after the other until all events are sent.
+    """Inject one fault after the other until all events are sent, then wait until every page is up to date.
 
-    Returns the faults, and the seconds from the last repair until every page was right.
+    Return the injected faults and the seconds of that wait, which follows the last repair within a second.
     """
     happened: list[Fault] = []
     for faults in draws(world, CLASSIC):
@@ -84,7 +87,10 @@ def storm(world: World) -> tuple[list[Fault], float]:
 
 
 def rounds(world: World, minutes: float, say: Say) -> list[Row]:
-    """Run rounds for this many minutes; each waits until all pages are right, so that a figure belongs to its fault."""
+    """Run rounds of faults for `minutes` and return the rows of the table.
+
+    Each round ends when all pages are up to date, so that a slow recovery is counted for the fault that caused it.
+    """
     rows = {name: Row(name) for name in [*(fault.name for fault in FAULTS), SEVERAL]}
     began, draw = time.monotonic(), draws(world, FAULTS)
     while (left := began + minutes * 60 - time.monotonic()) > 0:

@@ -35,14 +35,19 @@ LOOK = """() => ({
 
 
 class Screen:
-    """A page in Chromium; `look()` returns its cursor, state, statuses, changes, seqs, toasts and nap (ms)."""
+    """A page in Chromium that records what it receives and shows.
+
+    `look()` returns a dict: the feed `cursor`, the connection's `state`, and the `statuses` and `changes` shown now;
+    the
+    `seqs` (entry numbers) and `toasts` since the page was loaded; its longest `nap` without timers (ms), and `loads`.
+    """
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:
         self.feed, self.path, self.reference = (
             feed,
             path,
             reference,
-        )  # reference: of its only appointment
+        )  # reference: the appointment's, if the page shows only one
         self.context = context
         self.page = context.new_page()
         self.page.add_init_script(OBSERVE)
@@ -65,7 +70,7 @@ class Screen:
     def sleep(self) -> None:
         """Hide and freeze the page like a background tab: no timer runs and no frame is handled.
 
-        Headless Chromium does neither, so the page's scripts are told that it is hidden and the debugger pauses them.
+        Headless Chromium does neither: document.hidden is overridden, and the debugger pauses the page's scripts.
         """
         self.page.evaluate(HIDE)
         self._devtools.send("Debugger.enable")

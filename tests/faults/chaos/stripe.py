@@ -1,4 +1,4 @@
-"""Sends the events of many payments at once, as Stripe does, each until it is answered with 2xx."""
+"""Posts the events of many payments concurrently and, as Stripe does, repeats each until it is acknowledged."""
 
 import itertools
 import random
@@ -36,16 +36,19 @@ def disputed(story: Story) -> Iterator[Event]:
 
 
 def refunds(story: Story, attempt: str) -> Iterator[Event]:
-    """Yield the events of refunds of one cent each: pending, then succeeded."""
+    """Yield without end the events of one-cent refunds: for each refund one that it is pending, one that it
+    succeeded.
+    """
     for number in itertools.count(1):
         yield story.refund(1, "pending", attempt=attempt, name=str(number))
         yield story.refund(1, "succeeded", attempt=attempt, name=str(number))
 
 
 class Life:
-    """One payment's events in their order; each of them changes the payment.
+    """The events of one payment, in order; each event changes the payment.
 
-    `standing` and `changes`, derived without a database, are what every page must show in the end.
+    `standing`, the payment's state, and `changes`, the number of visible changes, are computed without a database from
+    the events so far. The site must arrive at both of them.
     """
 
     def __init__(self, story: Story, kind: int) -> None:
@@ -68,7 +71,7 @@ class Life:
 
 
 def visible(standing: Standing) -> Standing:
-    """Return the standing without the payment method, whose change makes no entry."""
+    """Return `standing` without the payment method, because a new method alone makes no entry in a feed."""
     return replace(standing, method="")
 
 
@@ -79,7 +82,9 @@ class Acknowledged:
 
 
 class Stripe:
-    """Sends `each` events of every life, about `per_second` altogether, to a random one of `urls`."""
+    """Posts `each` events of every payment in `lives`, in all about `per_second`; each goes to a random URL of
+    `urls`.
+    """
 
     def __init__(
         self, clinic: Clinic, lives: Sequence[Life], urls: Sequence[str], per_second: float, each: int
@@ -119,14 +124,14 @@ class Stripe:
 
     @property
     def running(self) -> bool:
-        """Return whether there are events left to send."""
+        """Whether any events are left to send."""
         return any(thread.is_alive() for thread in self._threads)
 
     def go_on(self) -> None:
         self._going.set()
 
     def pause(self) -> None:
-        """Stop sending until `go_on`, and wait until every event that was sent is acknowledged."""
+        """Stop sending until `go_on` is called, and wait until every event that was sent is acknowledged."""
         self._going.clear()
         for turn in self._turns:
             with turn:

@@ -1,4 +1,4 @@
-"""Compares the memory, files, threads and connections of the web processes before and after all faults."""
+"""Compares the web processes' memory, open files, threads and PostgreSQL connections before and after all faults."""
 
 import time
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from payments_site.demo.process import Process
 from tests.faults.chaos.world import World
 
 MORE = 1.1  # the factor by which usage may grow
-SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # further growth, of caches and pools that were not full
+SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # allowed growth, for caches and pools that were not full
 POOL = 12  # DATABASE_POOL's default
 
 
 class Usage(NamedTuple):
-    """The usage of one web process; `connections` counts all processes' connections to PostgreSQL."""
+    """What one web process uses; only `connections`, those to PostgreSQL, is the sum of all web processes."""
 
     mebibytes: float
     files: int
@@ -35,7 +35,7 @@ def usage(world: World) -> list[Usage]:
 
 
 def calm(world: World, seconds: float) -> Iterator[str]:
-    """Let events arrive for `seconds` without a fault; yield a sentence for each thing that failed."""
+    """Let events arrive for `seconds` without a fault; yield a sentence for each web process that logs a traceback."""
     logged = [web.log_path.stat().st_size for web in world.webs]
     world.stripe.go_on()
     time.sleep(seconds)
@@ -46,8 +46,8 @@ def calm(world: World, seconds: float) -> Iterator[str]:
 
 
 def kept(before: list[Usage], after: list[Usage]) -> Iterator[str]:
-    """Yield a sentence for each resource that was not released; a pool may have grown up to its size."""
-    if after[0].connections > POOL * len(after) + 1:  # one more, which counted them
+    """Yield a sentence for each resource of which a process holds too much more than before; full pools are allowed."""
+    if after[0].connections > POOL * len(after) + 1:  # 1: the connection that counted the others
         yield f"the web processes hold {after[0].connections} connections to PostgreSQL"
     for number, (first, last) in enumerate(zip(before, after, strict=True), 1):
         for name, spare in SPARE.items():

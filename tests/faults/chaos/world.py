@@ -28,7 +28,9 @@ EACH = 10  # payments of each of the two patients
 
 @dataclass
 class Truth:
-    """The seconds until every page was up to date, the pages that `never` were, and the name of the `last` one."""
+    """How many `seconds` it took until all pages were up to date, the pages that `never` were, the `last` page's
+    name.
+    """
 
     seconds: float
     never: list[Watcher]
@@ -36,7 +38,11 @@ class Truth:
 
 
 class World:
-    """Pages connect through the proxy `front`, web processes to Redis through `wire`, Stripe to any web process."""
+    """The servers, proxies, people and pages of a chaos run.
+
+    Pages connect to the web processes through the proxy `front`, and web processes to Redis through the proxy `wire`.
+    Stripe's events go directly to a random web process.
+    """
 
     def __init__(
         self, folder: Path, database_url: str, postgres: Process, redis: Process, background: Background, seed: int
@@ -80,7 +86,7 @@ class World:
         return self.stripe
 
     def open_tabs(self, of_each_person: int) -> None:
-        """Open pages without a browser, `of_each_person` for everybody."""
+        """Open `of_each_person` simulated pages for each person and wait until the server has greeted their sockets."""
         heads = self.heads()
         people = [*self.clinic.staff, *self.clinic.patients] * of_each_person
         self.tabs = [Tab(self.site.url, person, heads.get(person.feed, 0)) for person in people]
@@ -89,7 +95,7 @@ class World:
         wait_until(lambda: all(tab.greeted_at for tab in self.tabs), "every tab is greeted")
 
     def open_screens(self, new_context: NewContext) -> None:
-        """Open the front desk's and both patients' pages in Chromium."""
+        """Open three pages in Chromium: the front desk's list, one patient's list, the other patient's appointment."""
         clerk, (first, second) = self.clinic.staff[0], self.clinic.patients
         one = second.references[0]
         pages = [(clerk, "/desk/", ""), (first, "/appointments/", ""), (second, f"/appointments/{one}/", one)]
@@ -110,12 +116,14 @@ class World:
         return dict(self.rows("SELECT audience, head FROM clinic_payments_feed"))
 
     def statuses(self) -> Statuses:
-        """Return the statuses in the database."""
+        """Return (status, version) of every payment in the database, by public id."""
         rows = self.rows("SELECT public_id::text, status, version FROM clinic_payments_payment")
         return {public_id: (status, version) for public_id, status, version in rows}
 
     def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
-        """Return the query's rows, as soon as the database answers."""
+        """Return the query's rows; while the database can't be reached, try again for a minute, then raise
+        OperationalError.
+        """
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -127,7 +135,7 @@ class World:
                 time.sleep(0.1)
 
     def wait_for_truth(self, within: float = 60) -> "Truth":
-        """Wait until every page has what is committed now, at most `within` seconds."""
+        """Wait at most `within` seconds until every page has received all that is committed at the time of the call."""
         began, heads = time.monotonic(), self.heads()
         behind = last = self.watchers
         while behind and time.monotonic() - began < within:
@@ -146,9 +154,9 @@ def name_of(watcher: Watcher) -> str:
 
 @contextmanager
 def open_world(folder: Path, database_url: str, postgres: Process, redis: Process, seed: int) -> Iterator[World]:
-    """Yield a started world without pages."""
+    """Start a world in which no page is open yet, yield it, and stop it after the block."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        # The tests' PostgreSQL does not flush commits, to be fast; here they must survive its crash.
+        # For speed, the tests' PostgreSQL does not flush commits to disk; here, commits must survive its crash.
         connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(
             sql.Identifier(database_url.rsplit("/", 1)[1])))  # fmt: skip
     with ExitStack() as stack:
