@@ -103,7 +103,8 @@ def test_package_registry_hosts_are_recognised(host: str) -> None:
 
 
 def test_windows_is_told_to_use_wsl_before_anything_else() -> None:
-    pretend = "import runpy, sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; sys.argv = ['run', 'demo']"
+    loaded = "import runpy, shutil, subprocess, sys"  # on Linux, where these find no Windows modules to import
+    pretend = f"{loaded}; sys.platform = 'win32'; sys.modules['fcntl'] = None; sys.argv = ['run', 'demo']"
     start = f"{pretend}; runpy.run_path({str(ROOT / 'run')!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
