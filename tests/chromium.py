@@ -25,7 +25,7 @@ PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-she
 
 
 def executable() -> str | None:
-    """Return $CHROMIUM or the path of an installed Chromium; None if Playwright has to use the one it downloads."""
+    """Return $CHROMIUM or the path of an installed Chromium; None means that Playwright uses its own download."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -67,9 +67,7 @@ def lacking() -> dict[str, str]:
 
 
 def is_debian() -> bool:
-    """Return whether this is Debian or a derivative, except Ubuntu, whose Chromium is a snap that Playwright can't
-    start.
-    """
+    """Return whether this is Debian or a derivative; False on Ubuntu, whose Chromium snap Playwright can't start."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:  # not Linux

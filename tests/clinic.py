@@ -1,6 +1,4 @@
-"""Makes users with sessions and appointments on a running site, and posts Stripe's events about their payments to
-it.
-"""
+"""Makes users with sessions and appointments on a running site, and posts it Stripe's events about their payments."""
 
 import json
 import urllib.error
@@ -42,17 +40,14 @@ class Person:
 class Clinic:
     """A live site with staff and patients: `clinic.patients[0].payments[0]` is the first patient's first payment.
 
-    `clinic.tell(clinic.story().completed())` posts the event that this payment's checkout was completed, as Stripe
-    does.
+    `clinic.tell(clinic.story().completed())` posts, as Stripe does, the event that the checkout is completed.
     """
 
     def __init__(
         self, site: LiveSite, made: list[Made] | None = None, *, staff: int = 1, patients: int = 1, each: int = 1,
         password: str | None = None,
     ) -> None:  # fmt: skip
-        """Use the people that `people.make` returned as `made`, or make people: `each` is the appointments of a
-        patient.
-        """
+        """Use `made`, returned by `people.make`, or make people: `each` is the number of a patient's appointments."""
         self.site = site
         folk = [Person.of(one) for one in made or self._make(f"{staff}, {patients}, {each}, {password!r}")]
         self.staff = [person for person in folk if person.feed == "staff"]
@@ -67,9 +62,7 @@ class Clinic:
         return Story(self.patients[patient].payments[payment])
 
     def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = PATIENCE) -> int:
-        """Post the signed event to the webhook; return the answer's HTTP status, or 0 if the server can't be
-        reached.
-        """
+        """Sign the event and post it to the webhook; return the HTTP status, or 0 if the server can't be reached."""
         body = json.dumps(event)
         headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
         request = urllib.request.Request(
@@ -95,9 +88,7 @@ class Clinic:
         return answer
 
     def head(self, person: Person, url: str = "") -> int:
-        """Return the number of the newest entry in the person's feed, which has entries for bookings and for
-        payments.
-        """
+        """Return the number of the newest entry in the person's feed, which has bookings as well as payments."""
         return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 

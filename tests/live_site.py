@@ -26,9 +26,7 @@ class LiveSite(Site):
         return [self.sandbox, self.server, *self.others]
 
     def start_another_server(self) -> str:
-        """Start one more daphne on the site's database and return its URL; works only if the site has PostgreSQL and
-        Redis.
-        """
+        """Start another daphne for this site and return its URL; works only on a site with PostgreSQL and Redis."""
         port = free_port()
         server = self.new_server(f"web-{len(self.others) + 2}", port)
         self.others.append(server)
@@ -36,9 +34,7 @@ class LiveSite(Site):
         return f"http://127.0.0.1:{port}"
 
     def at_stripe(self, action: str, **body: Any) -> dict[str, Any]:
-        """Make something happen at the sandbox, as at Stripe: post `body` to /_sandbox/<action> and return the
-        answer.
-        """
+        """Make something happen at the sandbox, as at Stripe: post `body` to /_sandbox/<action>; return the answer."""
         return self._ask_sandbox(action, json.dumps(body).encode())
 
     def deliveries(self) -> list[dict[str, Any]]:

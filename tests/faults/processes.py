@@ -4,9 +4,7 @@ from pathlib import Path
 
 
 def family(pid: int) -> list[int]:
-    """Return `pid` and the ids of its child processes; PostgreSQL's server, for example, has one for each
-    connection.
-    """
+    """Return `pid` and the ids of its child processes; PostgreSQL's server has one for each connection."""
     return [pid, *(child for child, parent in parents() if parent == pid)]
 
 

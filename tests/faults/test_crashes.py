@@ -61,9 +61,7 @@ class Database:
 
     @contextmanager
     def commits_unanswered(self) -> Iterator[None]:
-        """Let commits reach the disk but not return during the block: they wait for a standby server that doesn't
-        exist.
-        """
+        """Make commits hang during the block: once on disk, they wait for a standby server that doesn't exist."""
         self.order("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         try:
             self.order("SELECT pg_reload_conf()")
@@ -88,9 +86,7 @@ def next_entry(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, A
 
 
 def expect_no_entry(page: ClientConnection) -> None:
-    """Check that the page gets no entry before its next heartbeat, which the server sends after querying the
-    database.
-    """
+    """Check that the page gets no entry up to its next heartbeat; the server queries the database before that."""
     page.send("ping")
     assert [told(page)["t"], told(page)["t"]] == ["hb", "hb"]
 
@@ -134,9 +130,7 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
 
 
 def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENCE) -> int:
-    """GET `path` and return the HTTP status; `session` is a person's session key, empty for a load balancer's
-    request.
-    """
+    """GET `path` and return the HTTP status; `session` is a person's session key, or empty as for a load balancer."""
     request = urllib.request.Request(f"{site.url}/{path}", headers={"Cookie": f"sessionid={session}"})
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:

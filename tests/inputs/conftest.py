@@ -1,6 +1,4 @@
-"""Fixtures for tests with hostile input: one live site on PostgreSQL, whose log every test must leave free of
-errors.
-"""
+"""Fixtures for tests with hostile input: one live site on PostgreSQL, whose log has to stay free of errors."""
 
 import json
 import uuid

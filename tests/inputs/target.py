@@ -34,9 +34,7 @@ class Answer(NamedTuple):
 
 
 class Target:
-    """The attacked site, its people, and a direct connection to its database; `foreign` has stories in other
-    currencies.
-    """
+    """The attacked site, its people, a direct connection to its database, and stories in `foreign` currencies."""
 
     def __init__(self, site: LiveSite, clinic: Clinic, foreign: dict[str, tuple[Story, str]]) -> None:
         self.site, self.clinic, self.foreign = site, clinic, foreign
@@ -56,9 +54,7 @@ class Target:
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
-        """Return the number of rows by table name, and under "standing" the status, version and amounts of all
-        payments.
-        """
+        """Return the number of rows by table name and, under "standing", each payment's status, version and amounts."""
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
         standing = (
             "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
@@ -77,9 +73,7 @@ class Target:
         assert self.rows() == before
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = (), *, host: str = "") -> Answer:
-        """Send a request and return the answer; `headers` may repeat a name, and only Host and Content-Length are
-        added.
-        """
+        """Send a request and return the answer. `headers` may repeat a name; Host and Content-Length are added."""
         connection = http.client.HTTPConnection(HOST, self.site.server.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -113,9 +107,7 @@ class Target:
         return self.ask("POST", path, body, [("Content-Type", "application/json"), *headers])
 
     def signed(self, event: Any, *headers: tuple[str, str], secret: str = "", at: float | None = None) -> Answer:
-        """Post `event`, or any text, signed as by Stripe with `secret` (default: the site's) at the Unix time `at`
-        (now).
-        """
+        """Post `event`, or any text, signed with `secret` (default: the site's) at Unix time `at` (default: now)."""
         text = event if isinstance(event, str) else json.dumps(event)
         return self.webhook(text.encode(), self.signature(text, secret, at), *headers)
 

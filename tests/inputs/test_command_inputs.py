@@ -1,4 +1,4 @@
-"""Tests of manage.py's commands with wrong arguments, corrupt rows, a read-only database or a reader that leaves."""
+"""Tests of manage.py's commands: wrong arguments, corrupt rows, a read-only database, a reader that goes away."""
 
 import os
 import re
@@ -113,7 +113,7 @@ class Shell:
         return subprocess.Popen(
             [sys.executable, "-u", "manage.py", *words], cwd=ROOT, env={**os.environ, **self.site.settings, **env},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in background jobs
         )  # fmt: skip
 
     def status(self) -> tuple[str, int]:

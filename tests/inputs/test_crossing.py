@@ -23,9 +23,7 @@ STEPS = int(os.environ.get("CROSSINGS", "300"))  # requests and frames read in a
 
 
 class Visitor:
-    """A patient whose name, references, amounts and ids are unique, so that they are found in another patient's
-    answers.
-    """
+    """A patient whose name, references, amounts and ids are unique, so that a leak to another patient is seen."""
 
     def __init__(self, number: int, book: Any) -> None:
         name = f"Canary{number:02}x"
@@ -49,9 +47,7 @@ class Visitor:
         return found
 
     def step(self, chance: random.Random, others: "list[Visitor]") -> str:
-        """Make a random request as this patient, or read frames of the patient's feed, and return all that is
-        answered.
-        """
+        """Make a random request as this patient, or read frames of the patient's feed; return everything received."""
         payment = chance.choice(self.payments)
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]

@@ -165,7 +165,7 @@ LIVES |= {"partly refunded": refunded, "disputed": disputed, "declined, then pai
 
 
 def store(events: list[Event]) -> None:
-    """Store each event as a webhook delivery that failed before any of it was applied, for replay_events."""
+    """Store each event as a failed webhook delivery, of which nothing is applied until replay_events runs."""
     for event in events:
         djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
 

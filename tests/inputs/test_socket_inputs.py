@@ -45,9 +45,7 @@ def upgrade(
 
 
 def handshake(target: Target, *more: tuple[str, str], **options: Any) -> str:
-    """Send a handshake made by `upgrade`; return the answer's status, "101" if accepted, or "" if the server hung
-    up.
-    """
+    """Send a handshake made by `upgrade`; return the status, "101" if accepted, or "" if the server hung up."""
     with socket.create_connection((HOST, target.site.server.port), timeout=PATIENCE) as line:
         line.sendall(upgrade(target, *more, **options))
         try:
@@ -331,9 +329,7 @@ def resident(target: Target) -> int:
 
 
 def random_frames(seed: int, count: int) -> Iterator[bytes]:
-    """Yield `count` random frames: about half have a valid header and random contents, the others are random bytes
-    only.
-    """
+    """Yield `count` random frames: about half have a valid header and random contents, the others random bytes."""
     chance = random.Random(seed)
     for _ in range(count):
         body = chance.randbytes(chance.choice((0, 1, 4, 60, 125)))

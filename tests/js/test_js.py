@@ -1,6 +1,4 @@
-"""Runs the JavaScript modules' tests in Node.js, and checks that docs/components.md quotes its example's files
-exactly.
-"""
+"""Runs the JavaScript modules' tests in Node.js, and checks that docs/components.md quotes its example exactly."""
 
 import shutil
 import subprocess

@@ -101,9 +101,7 @@ def foreign_entries(world: World) -> Iterator[str]:
 
 
 def leaked_sockets(world: World, within: float = 60) -> Iterator[str]:
-    """Yield a sentence if, after `within` seconds, the web processes still hold more or fewer sockets than pages are
-    open.
-    """
+    """Yield a sentence if, after `within` seconds, the web processes don't hold exactly one socket for each page."""
     deadline = time.monotonic() + within
     while (held := sum(map(sockets_of, world.web_urls))) != len(world.watchers):
         if time.monotonic() > deadline:

@@ -17,9 +17,7 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
 class Background:
-    """An event loop in its own thread; from other threads, `start` schedules a coroutine and `run` waits for its
-    result.
-    """
+    """An event loop in its own thread; other threads `start` coroutines in it, or `run` one and await its result."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()

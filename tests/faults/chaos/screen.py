@@ -38,8 +38,7 @@ class Screen:
     """A page in Chromium that records what it receives and shows.
 
     `look()` returns a dict: the feed `cursor`, the connection's `state`, and the `statuses` and `changes` shown now;
-    the
-    `seqs` (entry numbers) and `toasts` since the page was loaded; its longest `nap` without timers (ms), and `loads`.
+    the `seqs` (entry numbers) and `toasts` since the page was loaded, its longest `nap` without timers in ms, `loads`.
     """
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:

@@ -36,9 +36,7 @@ def disputed(story: Story) -> Iterator[Event]:
 
 
 def refunds(story: Story, attempt: str) -> Iterator[Event]:
-    """Yield without end the events of one-cent refunds: for each refund one that it is pending, one that it
-    succeeded.
-    """
+    """Yield the events of one-cent refunds of `attempt`, without end: each refund is pending, then succeeded."""
     for number in itertools.count(1):
         yield story.refund(1, "pending", attempt=attempt, name=str(number))
         yield story.refund(1, "succeeded", attempt=attempt, name=str(number))
@@ -82,9 +80,7 @@ class Acknowledged:
 
 
 class Stripe:
-    """Posts `each` events of every payment in `lives`, in all about `per_second`; each goes to a random URL of
-    `urls`.
-    """
+    """Posts `each` events of every payment in `lives`, in all about `per_second`, to randomly chosen `urls`."""
 
     def __init__(
         self, clinic: Clinic, lives: Sequence[Life], urls: Sequence[str], per_second: float, each: int

@@ -9,7 +9,7 @@ from payments_site.demo.process import Process
 from tests.faults.chaos.world import World
 
 MORE = 1.1  # the factor by which usage may grow
-SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # allowed growth, for caches and pools that were not full
+SPARE = {"mebibytes": 12, "files": 8, "threads": 4}  # growth allowed on top: caches and pools fill up
 POOL = 12  # DATABASE_POOL's default
 
 

@@ -28,9 +28,7 @@ EACH = 10  # payments of each of the two patients
 
 @dataclass
 class Truth:
-    """How many `seconds` it took until all pages were up to date, the pages that `never` were, the `last` page's
-    name.
-    """
+    """The `seconds` until all pages were up to date, the pages that `never` were, and the name of the `last` page."""
 
     seconds: float
     never: list[Watcher]
@@ -121,9 +119,7 @@ class World:
         return {public_id: (status, version) for public_id, status, version in rows}
 
     def rows(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
-        """Return the query's rows; while the database can't be reached, try again for a minute, then raise
-        OperationalError.
-        """
+        """Return the query's rows; if the database can't be reached, retry for a minute, then raise the error."""
         deadline = time.monotonic() + 60
         while True:
             try:
