@@ -33,9 +33,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A measured row. `ratio`, `low` and `high` are the median, least and greatest of the rounds' ratios to the peer.
+    """One row of results. A round measures the site and, if the row has one, a peer such as the Node server.
 
-    Without a peer, they are the median, least and greatest of the rounds' values.
+    `ratio`, `low` and `high` are the median, least and greatest of the rounds' ratios of site to peer, or of the site's
+    values if there is no peer.
     """
 
     block: str

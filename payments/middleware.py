@@ -103,7 +103,10 @@ def live_cursor(get_response: Handler) -> Middleware:
 
 
 def _may_show_payments(request: HttpRequest) -> bool:
-    """Return whether the request has a session cookie and isn't a poll, whose view reads the number itself."""
+    """Return whether the page may show payments, so that the feed's newest number must be read before its view runs.
+
+    That is so if the request has a session cookie. It isn't for a poll, because the poll's view reads the number.
+    """
     return _has_session(request) and request.path != reverse("clinic:payments_live")
 
 

@@ -14,7 +14,7 @@ from payments_site.demo.site import ROOT
 
 
 def site_database(url: str) -> dict[str, Any]:
-    """Return the settings of the default database that settings.py makes if DATABASE_URL is `url`, options included."""
+    """Return DATABASES["default"], with its OPTIONS, as settings.py makes it for the DATABASE_URL `url`."""
     with patch.dict(os.environ, DATABASE_URL=url):
         databases = runpy.run_path(str(ROOT / "payments_site" / "settings.py"))["DATABASES"]
     configured: dict[str, Any] = connections.configure_settings(databases)["default"]

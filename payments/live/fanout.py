@@ -29,7 +29,7 @@ class RecentEntries:
         self._entries |= {entry.seq: entry for entry in entries}
 
     def trim(self, newest: int) -> None:
-        """Drop entries that are BATCH or more numbers behind `newest`; a socket gets at most BATCH entries at once."""
+        """Drop entries numbered `newest` - BATCH or less, because a socket gets at most BATCH entries at once."""
         self._entries = {seq: entry for seq, entry in self._entries.items() if seq > newest - BATCH}
 
     def clear(self) -> None:

@@ -65,8 +65,8 @@ def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None
 def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
     """Return the sessions whose sockets must be closed, each with the close code to send. Makes two queries.
 
-    Queries show a sign-out, expiry, deactivation or lost right even if another process caused it while the channel
-    layer is down.
+    It queries the database instead of relying on messages, so it notices a sign-out, expiry, deactivation or lost
+    right of another process even while the channel layer is down.
     """
     sessions = set(sessions)
     unexpired = set(_unexpired({session.session_key for session in sessions}).values_list("session_key", flat=True))

@@ -45,7 +45,7 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
         return self if getattr(user, "is_staff", False) else self.filter(appointment__patient=user.pk)
 
     def in_progress(self) -> Self:
-        """Return payments with an open Checkout, a payment in process or a pending refund: Stripe may know more."""
+        """Return payments that may change at Stripe: an open Checkout, a debit on its way, or a pending refund."""
         return self.filter(status__in=IN_PROGRESS)
 
     def to_review(self) -> Self:

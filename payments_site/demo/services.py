@@ -103,7 +103,7 @@ class PostgresServer(Process):
                 time.sleep(0.02)
 
     def stop(self, seconds: float = 5, sent: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server with SIGINT, because SIGTERM makes PostgreSQL wait until its clients disconnect."""
+        """Stop the server. The default is SIGINT, because after SIGTERM PostgreSQL waits for clients to leave."""
         super().stop(seconds, sent)
 
 

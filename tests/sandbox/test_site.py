@@ -1,4 +1,4 @@
-"""Tests of the sandbox with a whole site: the site and dj-stripe accept all events of Stripe's own CLI and SDK."""
+"""Tests of a site beside the sandbox: the site and dj-stripe accept every event that Stripe's CLI and SDK cause."""
 
 import ast
 from collections.abc import Callable, Iterator

@@ -48,7 +48,7 @@ class Command(OperatorCommand):
         )
 
     def last_event(self) -> float:
-        """Return the newest time at which Stripe created a received event, in Unix seconds; 0 if there is no event."""
+        """Return when Stripe created the newest event that we received, in Unix seconds; 0 if we received none."""
         newest = EventReceipt.objects.aggregate(newest=Max("stripe_created"))["newest"]
         return float(newest or 0)
 
