@@ -1,4 +1,4 @@
-"""Signals that other apps can connect to. Sent after the commit; if a receiver raises, the other receivers still run.
+"""Signals that other apps can connect to. They are sent after the commit; if a receiver raises, the others still run.
 
 Receivers get `payment` (Payment), `change` (StatusChange) and `entries` (list of FeedEntry).
 """

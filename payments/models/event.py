@@ -34,7 +34,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:
-        """Return receipts of events about the Stripe object `object_id` that wait until its payment is known."""
+        """Return deferred receipts for the Stripe object `object_id`: the payment of their events isn't known yet."""
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:

@@ -10,7 +10,7 @@ from .payment import Payment
 
 
 class Note(models.Model):
-    """A note about a payment. Never updated or deleted, and never shown to patients, sent to Stripe or logged."""
+    """A note about a payment. It is never updated or deleted, never shown to patients, sent to Stripe or logged."""
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="notes")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")

@@ -138,7 +138,7 @@ class Payment(models.Model):
 
     @property
     def refundable(self) -> int:
-        """Return what may still be refunded, in minor units; 0 after a dispute or chargeback."""
+        """Return what may still be refunded, in minor units; 0 while disputed or after a chargeback."""
         if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):
             return 0
         return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending - self.amount_lost)

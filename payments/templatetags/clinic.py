@@ -38,7 +38,7 @@ def icon(name: str) -> SafeString:
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
 def payment_notification_provider(context: Context) -> dict[str, Any]:
-    """Render the element and scripts that keep a page up to date. Used once, in base.html.
+    """Render the element and scripts that keep a page up to date. The tag stands once, in base.html.
 
     Renders nothing if nobody is signed in.
     """
@@ -60,7 +60,7 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
 
 @register.inclusion_tag("payments/_payment_status_notifier.html")
 def payment_status_notifier() -> dict[str, Any]:
-    """Render the region in which toasts appear. Used once, in base.html."""
+    """Render the region in which toasts appear. The tag stands once, in base.html."""
     return {}
 
 

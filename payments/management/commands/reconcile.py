@@ -39,7 +39,7 @@ class Command(OperatorCommand):
             raise CommandError("There are differences. --fix applies what Stripe says.")
 
     def existing(self, payments: list[str]) -> list[uuid.UUID]:
-        """Convert public ids of payments from text. Raises CommandError if an id belongs to no payment."""
+        """Convert public ids of payments to UUIDs. Raises CommandError if an id belongs to no payment."""
         asked = {text: _uuid(text) for text in payments}
         found = set(
             Payment.objects.filter(public_id__in=filter(None, asked.values())).values_list("public_id", flat=True)

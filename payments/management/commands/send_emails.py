@@ -39,7 +39,7 @@ class Command(OperatorCommand):
             raise CommandError(f"{missed} e-mails could not be sent and stay waiting; payments_doctor says why.")
 
     def send_all_due(self) -> tuple[int, int]:
-        """Queue e-mails about new changes, and send until none is due. Return the numbers of sent and failed ones."""
+        """Queue e-mails about new changes, and send until none is due. Return (e-mails sent, failed attempts)."""
         outbox.queue()
         sent = missed = 0
         while any(counts := outbox.send_due()):
