@@ -1,4 +1,4 @@
-"""Erase a person's data but keep the money record: amounts, statuses, times and Stripe's ids."""
+"""Erases a person's data but keeps the money record: amounts, statuses, times and Stripe's ids."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from appointments.models import Appointment
 from .gateway import payers
 from .models import Correspondent, EventReceipt, Fact, Note, Payment
 
-PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  # fields of an account
+PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  # fields of the user model
 
 
 class NotErasableError(Exception):
@@ -64,9 +64,7 @@ def _payments(user: AbstractUser) -> Any:
 
 
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
-    """Return all ids that rows about these payments may contain: Stripe's ids of objects and events, and our public
-    ids.
-    """
+    """Return all ids that rows about these payments may contain: of Stripe's objects and events, and our public ids."""
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
@@ -75,7 +73,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
 
 
 def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
-    """Blank the user's name in the admin's log entries about them and their appointments; return how many entries."""
+    """Blank the user's name in the admin's log entries about them and their appointments; return the entries' count."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]
@@ -84,7 +82,7 @@ def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]")
 
 
 def _sign_out(user: AbstractUser) -> int:
-    """Delete the user's sessions and return how many they had."""
+    """Delete the user's sessions and return how many there were."""
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)

@@ -18,9 +18,7 @@ class Gauges(Collector):
     """Prometheus collector of all gauges. AppConfig.ready registers it."""
 
     def describe(self) -> Iterator[Metric]:
-        """Return nothing; without this method, registering the collector would call `collect` and so query the
-        database.
-        """
+        """Return nothing. Without this method, registering the collector would call `collect` and so run queries."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -54,7 +52,7 @@ def delays_here() -> Iterator[Metric]:
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)
-    pool = getattr(connection, "pool", None)  # PostgreSQL's alone
+    pool = getattr(connection, "pool", None)  # only PostgreSQL's connections have one
     queue = pool.get_stats()["requests_waiting"] if pool else 0
     yield GaugeMetricFamily("payments_probe_age_seconds", "Since the last probe came back", value=probe)
     yield GaugeMetricFamily("payments_live_loop_lag_seconds", "How late the event loop woke last", value=lag)

@@ -29,9 +29,7 @@ MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What made a payment change: the source, Stripe's event, the person and the time. Audit log and timeline show
-    it.
-    """
+    """What made a payment change: source, Stripe's event, person and time. Audit log and timeline show it."""
 
     source: StatusChange.Source
     stripe_event_id: str = ""
@@ -52,7 +50,7 @@ class Recorded:
 
 
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
-    """Merge facts about one payment into its stored facts, derive its status, and store the change, if there is one.
+    """Merge facts about one payment into its stored facts, derive the payment's status, and store the change, if any.
 
     Facts whose payment isn't known yet are stored without a payment (outcome DEFERRED). Facts that can't be about a
     payment of ours are dropped (outcome IGNORED_FOREIGN).
@@ -100,8 +98,8 @@ def _booking(appointment: Appointment) -> dict[str, object]:
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
     """Return the user who requested the refund that Stripe reports in `facts`, or None.
 
-    Nobody is returned for a refund that failed or was cancelled, because no user requested that. `rows` are all facts
-    of the payment.
+    A refund that failed or was cancelled gives None, because its requester didn't cause that. `rows` are all of the
+    payment's facts.
     """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
@@ -110,14 +108,13 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
 def _update(
     payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
-    """Derive the payment's standing (status and amounts) from `facts`, all that it has. Store and return a change, or
-    None.
+    """Derive the payment's standing (status and amounts) from all its facts; store and return the change, if any.
 
     `booking` is what changed about the appointment; if it isn't empty, a change is stored even if the standing stays.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:
-        if standing.method != payment.method:  # worth storing, but no reason for an entry and a toast
+        if standing.method != payment.method:  # is stored, but pages need no entry for it
             payment.method = standing.method
             update(payment, ["method", "updated_at"])
         return None

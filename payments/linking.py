@@ -15,7 +15,8 @@ from .models.fact import COLUMNS
 Outcome = EventReceipt.Outcome
 Found = tuple[Payment, list[Fact]]
 
-# Disputes, and refunds made at Stripe, carry no metadata of ours, so an unknown one may still turn out to be ours.
+# Disputes, and refunds made in Stripe's Dashboard, lack our metadata. Until one is linked to a payment, it may be
+# about one of ours.
 MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
@@ -28,9 +29,7 @@ def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]
 
 
 def _find_named(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock and return the payment whose public id is in the metadata of `facts`, with its stored facts; None if
-    unknown.
-    """
+    """Lock and return the payment whose public id is in the metadata of `facts`, with its stored facts; or None."""
     named = next((fact.payment_id for fact in facts if fact.payment_id), "")
     if not named:
         return None
@@ -49,7 +48,7 @@ def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
     key = _linked_key(facts)
     if key is None:
         _lock_links(facts)
-        key = _linked_key(facts)  # another transaction may have linked them while this one waited for its lock
+        key = _linked_key(facts)  # while this transaction waited, another may have linked the facts' objects
     if key is None:
         return None
     payment = Payment.objects.locked().get(pk=key)
@@ -61,8 +60,7 @@ def _linked_key(facts: Sequence[StripeFact]) -> int | None:
 
 
 def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Lock the PaymentIntents (or charges) of `facts` until the transaction ends, so that only one transaction links
-    them.
+    """Lock the PaymentIntents (or charges) of `facts`, so that transactions about one of them run one after another.
 
     Otherwise a refund that finds no payment and the charge that would link it could miss each other. Call this before
     locking the payment, because transactions that lock in opposite orders can deadlock. On SQLite nothing is done,
@@ -77,7 +75,7 @@ def _lock_links(facts: Sequence[StripeFact]) -> None:
 def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
     """Store facts whose payment isn't known yet, and return DEFERRED.
 
-    If they can't be about a payment of ours, store nothing and return IGNORED_FOREIGN.
+    If these facts can't be about a payment of ours, store nothing and return IGNORED_FOREIGN.
     """
     if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
         return Outcome.IGNORED_FOREIGN
@@ -92,7 +90,7 @@ def absorb(
 ) -> list[Fact]:
     """Merge new facts into the stored facts `kept`, and return all facts of the payment.
 
-    Kept facts that had no payment are given this one, and the receipts of events that waited for it become APPLIED.
+    Kept facts that had no payment get `payment`, and the receipts of the events that brought them become APPLIED.
     """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():
@@ -106,9 +104,7 @@ def absorb(
 
 
 def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Merge `fact` into the row in `kept` that has its Stripe id; insert a row, and add it to `kept`, if there is
-    none.
-    """
+    """Merge `fact` into the row that `kept` holds for its Stripe id, or insert a row and put it in `kept`."""
     row = kept.get(fact.stripe_id)
     if row is None:
         row = kept[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]

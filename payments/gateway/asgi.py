@@ -22,7 +22,7 @@ from .webhooks import answer, refusal
 
 PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
 THREADS = 4
-LOCAL = "127.0.0.1"  # behind a Unix socket
+LOCAL = "127.0.0.1"  # the client's address if the server listens on a Unix socket
 IDLE = 1.0  # seconds without use after which a connection is tested before it is used again
 
 Scope = dict[str, Any]
@@ -35,9 +35,7 @@ _last = threading.local()
 
 
 def webhook_app(pages: App) -> App:
-    """Return an ASGI application that answers POSTs to the webhook itself and passes all other requests on to
-    `pages`.
-    """
+    """Return an ASGI application that answers POSTs to the webhook and passes all other requests on to `pages`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
@@ -76,7 +74,7 @@ def signature_of(scope: Scope) -> str:
 def answered(delivery: Delivery, as_request: str) -> HttpResponse:
     """Answer a delivery in a worker thread. If that fails, return a 5xx response, so that Stripe sends it again.
 
-    `as_request` is the request's id, which log lines show.
+    `as_request` is the request's id, for the log lines.
     """
     request_id.set(as_request)
     if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():

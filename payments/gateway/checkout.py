@@ -27,7 +27,7 @@ class NotPayableError(Exception):
 def open_checkout(
     payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
 ) -> str:
-    """Expire the payment's open Checkout Sessions, open one for the amount due, and return the URL of its page.
+    """Expire the payment's open Checkout Sessions, open a new one for the amount due, and return its page's URL.
 
     Stripe replaces {CHECKOUT_SESSION_ID} in `return_url` with the session's id. Raises NotPayableError,
     StripeRefusedError and StripeUnavailableError. https://docs.stripe.com/api/checkout/sessions/create
@@ -76,8 +76,7 @@ def _next_attempt(payment: Payment) -> int:
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Return the page's URL of the newest open session, and expire the other sessions, so that two clicks open one
-    page.
+    """Return the URL of the newest open session and expire the others, so that two clicks lead to one page.
 
     `session` is Stripe's newest answer; its URL is returned if no session is open.
     """
@@ -111,7 +110,7 @@ def _expire(session_id: str) -> list[StripeFact]:
 
 
 def expire_superfluous(payment: Payment) -> None:
-    """Expire the payment's open sessions if nothing is due any more, or if one is for an amount that isn't due.
+    """Expire the payment's open sessions if nothing is due any more, or if a session's amount isn't the amount due.
 
     Errors are only logged, because `manage.py sweep` tries again.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-HTTP = stripe.RequestsClient(timeout=(2, 5))  # seconds to connect and to wait; the SDK's own default is 80
+HTTP = stripe.RequestsClient(timeout=(2, 5))  # seconds to connect, and to wait for an answer; the SDK waits 80
 RETRIES = 1
 
 
@@ -19,7 +19,7 @@ class StripeUnavailableError(Exception):
 
 
 class StripeRefusedError(Exception):
-    """Raised when Stripe refuses a request and does nothing. `code` is Stripe's, such as "charge_already_refunded"."""
+    """Raised when Stripe refuses a request and does nothing. `code` says why, such as "charge_already_refunded"."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -52,7 +52,7 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
         raise StripeRefusedError(error.code or "invalid_request") from error
     except stripe.StripeError as error:
         raise StripeUnavailableError(type(error).__name__) from error
-    if not isinstance(answer, stripe.StripeObject):  # a proxy on the way has answered
+    if not isinstance(answer, stripe.StripeObject):  # a proxy has answered instead of Stripe
         raise StripeUnavailableError("not an object")
     return answer.to_dict(), _answered_at(answer)
 
@@ -60,7 +60,7 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
 def _answered_at(answer: stripe.StripeObject) -> int:
     """Return the time in the answer's Date header, or our own time if there is none, in Unix seconds.
 
-    Stripe's clock is preferred because Stripe's events, which are ordered with answers, have its times too.
+    Stripe's clock is preferred because Stripe dates its events by it, and facts from both are ordered by time.
     """
     headers = getattr(answer.last_response, "headers", {})
     try:

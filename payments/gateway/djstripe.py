@@ -43,9 +43,7 @@ def disconnect_receivers() -> list[str]:
 
 
 def bootstrap() -> WebhookEndpoint:
-    """Create dj-stripe's account, API key and webhook endpoint from settings, without calling Stripe; return the
-    endpoint.
-    """
+    """Create or update dj-stripe's account, API key and webhook endpoint from settings; return the endpoint."""
     account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
     APIKey.objects.update_or_create(
         secret=settings.STRIPE_SECRET_KEY,
@@ -76,7 +74,8 @@ def default_endpoint() -> WebhookEndpoint:
     return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
 
 
-# Queried once in a process. Call it outside transactions: a row that is rolled back must not stay in the cache.
+# Runs its query once in a process. Call it outside transactions, because an endpoint that it creates inside one may be
+# rolled back, but would stay in the cache.
 known_endpoint = cache(default_endpoint)
 
 
@@ -145,9 +144,8 @@ def stored_events(
     """Return the events in dj-stripe's tables whose types this site applies, oldest first.
 
     They come from Event rows, and from the bodies of deliveries without such a row. `ids`, `since` and `until` (both
-    times
-    of creation at Stripe, `until` excluded) narrow the choice. Events that a replay can't change are left out, unless
-    `settled_too` is true and `failed` is false.
+    times of creation at Stripe, `until` excluded) narrow the choice. Events that a replay can't change are left out,
+    unless `settled_too` is true and `failed` is false.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored

@@ -1,6 +1,4 @@
-"""Updates dj-stripe's copies of Stripe's objects, in a separate process so that webhooks don't wait for Stripe's
-API.
-"""
+"""Updates dj-stripe's copies of Stripe's objects, in a separate process so that webhooks don't wait for Stripe."""
 
 import contextlib
 import logging
@@ -18,7 +16,7 @@ from ..models import EventReceipt
 logger = logging.getLogger(__name__)
 BATCH = 100
 
-MODELS = {  # by the prefix of the Stripe id
+MODELS = {  # dj-stripe's model, by the prefix of the Stripe id
     "cs": Session,
     "pi": PaymentIntent,
     "ch": Charge,

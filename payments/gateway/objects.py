@@ -1,4 +1,4 @@
-"""Converts Stripe's JSON objects to facts. No other module does, so a changed field of Stripe's is handled here."""
+"""Converts Stripe's JSON objects to facts. No other module does, so a change of Stripe's fields is handled here."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,9 +14,7 @@ class MalformedObjectError(ValueError):
 
 
 def _text(obj: Json, name: str) -> str:
-    """Return a text field. For null return "", and for an object that Stripe expanded its id. Raises
-    MalformedObjectError.
-    """
+    """Return a text field: "" for null, and the id if Stripe expanded it to an object. Raises MalformedObjectError."""
     value = obj.get(name)
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
@@ -37,7 +35,7 @@ def read_amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
-    """Return the fields of a fact that are read from every kind of Stripe object. Raises MalformedObjectError."""
+    """Return the fields of a fact that are read alike from every kind of Stripe object. Raises MalformedObjectError."""
     if status not in RANK_OF[kind]:
         raise MalformedObjectError(f"{kind} status {status!r} is unknown")
     if not (stripe_id := _text(obj, "id")):
@@ -70,7 +68,7 @@ def our_payment_id(metadata: Json) -> str:
 def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
     """Convert a Checkout Session to a fact. `as_of` is when Stripe's object had this state (Unix seconds).
 
-    `failed` is true if Stripe's event says that a delayed payment failed, which the session itself doesn't say.
+    `failed` is true if Stripe's event says that the session's delayed payment failed: the object alone doesn't say so.
     https://docs.stripe.com/api/checkout/sessions/object
     """
     status, paid = _text(obj, "status"), _text(obj, "payment_status")

@@ -31,7 +31,7 @@ def forget_payers(known_ids: Collection[str]) -> int:
     """Erase personal data from dj-stripe's rows about these ids, and return how many rows were changed or deleted.
 
     Fields in PERSONAL become null, also in the payers' Customer and PaymentMethod rows and in the bodies of deliveries
-    that have no Event row. Deliveries that have one are deleted.
+    that have no Event row. Deliveries with an Event row are deleted.
     """
     ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
@@ -69,9 +69,7 @@ def _mentions(value: Any, ids: Set[str]) -> bool:
 
 
 def without_person(value: Any) -> Any:
-    """Return a copy of Stripe's JSON in which PERSONAL fields are null. An event can still be replayed from the
-    copy.
-    """
+    """Return a copy of Stripe's JSON in which PERSONAL fields are null. The copy of an event can still be replayed."""
     if isinstance(value, dict):
         return {key: None if key in PERSONAL else without_person(inner) for key, inner in value.items()}
     return [without_person(inner) for inner in value] if isinstance(value, list) else value

@@ -25,9 +25,9 @@ def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = No
 
 
 def confirm_return(payment: Payment, session_id: str) -> bool:
-    """Return whether `session_id`, from the URL to which Stripe sends the patient back, is a session of this payment.
+    """Return whether the Checkout Session `session_id` was opened for this payment, without asking Stripe.
 
-    Only the database is queried, not Stripe.
+    The id comes from the URL to which Stripe sends the patient back.
     """
     return session_id.isprintable() and payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id).exists()
 
@@ -47,5 +47,5 @@ def facts_at_stripe(payment: Payment) -> list[StripeFact]:
 
 def _sessions(payment: Payment) -> Iterator[StripeFact]:
     for session_id in payment.facts.filter(kind=Kind.SESSION).values_list("stripe_id", flat=True):
-        with contextlib.suppress(StripeRefusedError):  # Stripe forgets test data
+        with contextlib.suppress(StripeRefusedError):  # Stripe may have deleted a test session
             yield from read_session(session_id)

@@ -56,9 +56,8 @@ def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | N
 def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
     """Record a refund as pending in the ledger and return its requests, one for each attempt to pay that it takes from.
 
-    The caller has locked `row`, so that two clicks never refund the same money, and passes each request to `send`
-    after the
-    commit. Returns no requests if `key` was used before. Raises NotRefundableError when less than `amount` is left.
+    The caller has locked `row`, so that two clicks never refund the same money, and passes each request to `send` after
+    the commit. Returns no requests if `key` was used before. Raises NotRefundableError when less than `amount` is left.
     """
     if was_requested(row, key):
         return []
@@ -118,7 +117,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
         answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
     except StripeRefusedError as error:
         _withdraw(payment, request, actor)
-        if error.code != "charge_already_refunded":  # else the money has gone back already
+        if error.code != "charge_already_refunded":  # with this code, the money has been returned already
             payment.refresh_from_db()
             raise NotRefundableError(payment.refundable, error.code) from error
         return
@@ -131,6 +130,6 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record that a request which Stripe refused is cancelled, and what Stripe says about the PaymentIntent now."""
+    """Record a request that Stripe refused as cancelled, with the present state of its PaymentIntent at Stripe."""
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

@@ -7,7 +7,7 @@ from .client import StripeRefusedError, call
 from .event_types import EVENT_READERS
 from .objects import from_object
 
-PAGE = 100  # the most that Stripe lists at once
+PAGE = 100  # objects in one answer, the most that Stripe allows
 
 
 def read_session(session_id: str) -> list[StripeFact]:

@@ -1,6 +1,4 @@
-"""Checks a webhook delivery before anything of it is stored: Stripe's signature of the body, and the event in the
-body.
-"""
+"""Checks a webhook delivery before any of it is stored: Stripe's signature of the body, and the event in the body."""
 
 import json
 import time
@@ -11,12 +9,12 @@ from typing import Any
 
 import stripe
 
-TOLERANCE = 300  # seconds between the signature's time and ours, either way
+TOLERANCE = 300  # seconds that the signature's time may differ from ours, either way
 LARGEST_BODY = 256 * 1024  # bytes; Stripe's events are far smaller
-LONGEST = {"id": 255, "type": 250}  # characters
+LONGEST = {"id": 255, "type": 250}  # characters, by the event's field
 LAST_SECOND = 2**36  # Unix time in the year 4147; Python's dates end in 9999
 DEEPEST = 64  # levels of nesting; Stripe's events have about ten
-THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events: names an object, doesn't contain it
+THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events
 
 
 class UnknownEndpointError(LookupError):
@@ -68,7 +66,7 @@ def parse_event(body: str) -> dict[str, Any]:
     """
     try:
         event = json.loads(body)
-        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # no database stores NaN or half a character
+        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()  # databases refuse NaN and lone surrogates too
     except (ValueError, RecursionError):
         raise NotAnEventError("not JSON") from None
     if isinstance(event, dict) and event.get("object") == THIN:
@@ -91,8 +89,6 @@ def _is_envelope(event: Mapping[str, Any]) -> bool:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a JSON value nests deeper than `levels`. Databases parse JSON recursively and fail at some
-    depth.
-    """
+    """Return whether a value nests deeper than `levels`; databases parse JSON recursively and fail at some depth."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

@@ -1,6 +1,4 @@
-"""The jobs of `manage.py sweep`: update payments that stand still from Stripe, and finish what an outage
-interrupted.
-"""
+"""The jobs of `manage.py sweep`: ask Stripe about payments that stand still, and finish what an outage interrupted."""
 
 import datetime
 
@@ -18,7 +16,7 @@ from .reconcile import ask_stripe
 from .refunds import NotRefundableError
 from .retrieve import everything_about
 
-STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits take about a week, 14 working days at most
+STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits usually take a week, at most 14 working days
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an event after three days
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
 
@@ -46,7 +44,7 @@ def refresh(payment: Payment) -> None:
 
 
 def superfluous() -> QuerySet[Payment]:
-    """Return payments that have an open Checkout Session although nothing is due or another amount is due."""
+    """Return payments that have an open Checkout Session although nothing is due or the amount due has changed."""
     not_due = ~Q(payment__status__in=PAYABLE) | ~Q(amount=F("payment__amount_due"))
     sessions = Fact.objects.filter(not_due, kind=Kind.SESSION, status="open").exclude(payment=None)
     return Payment.objects.filter(pk__in=sessions.values("payment"))
@@ -63,7 +61,7 @@ def unanswered_refunds() -> list[Fact]:
 def resend(request: Fact) -> None:
     """Update the request's payment from Stripe, then send the refund request to Stripe again.
 
-    The request's idempotency key keeps it one refund. Raises StripeUnavailableError.
+    The request's idempotency key prevents a second refund. Raises StripeUnavailableError.
     """
     if request.payment is None:
         return
@@ -71,7 +69,7 @@ def resend(request: Fact) -> None:
     try:
         refunds.send(request.payment, request.value, request.actor)
     except NotRefundableError:
-        return  # refused and withdrawn: the payment's timeline says so
+        return  # Stripe refused it: `send` has recorded that, and the payment's timeline shows it
 
 
 def waiting_links() -> list[str]:
@@ -80,11 +78,11 @@ def waiting_links() -> list[str]:
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe which payment a PaymentIntent belongs to, and record the answer for the facts that wait for that
-    payment.
+    """Ask Stripe which payment a PaymentIntent belongs to, and link the waiting facts about it, or give them up.
 
-    If nothing names a payment of ours, the waiting facts are deleted as foreign. If the payment they name isn't here,
-    their events are given up GIVE_UP_AFTER their arrival. Raises StripeUnavailableError.
+    If nothing names a payment of ours, the facts are deleted and their events ignored as foreign. If the payment that
+    is named isn't in the database, their events are given up once they are older than GIVE_UP_AFTER. Raises
+    StripeUnavailableError.
     """
     facts = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)

@@ -62,8 +62,8 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
 def answer(delivery: Delivery) -> HttpResponse:
     """Verify a delivery, apply its event once, and return the response, which is 2xx only when everything is committed.
 
-    Each delivery is logged once and counted once in the metrics. An error while the event is applied is raised, so
-    that the response becomes 5xx and Stripe sends the event again.
+    Each delivery is logged once and counted once in the metrics. An error while the event is applied is raised, so that
+    the response becomes 5xx and Stripe sends the event again.
     """
     event: dict[str, Any] | None = None
     try:
@@ -103,9 +103,7 @@ def refusal(status: int, reason: str = "") -> HttpResponse:
 
 
 def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int = 1) -> HttpResponse:
-    """Log and count an accepted delivery, and return 200. `deliveries` is how often this event has been delivered so
-    far.
-    """
+    """Log and count an accepted delivery, and return 200. `deliveries` is how often Stripe has delivered this event."""
     fields = {"stripe_event_id": event["id"], "type": event["type"], "outcome": outcome, "deliveries": deliveries}
     logger.info("stripe_event_received", extra=fields)
     metrics.count_delivery(outcome if deliveries == 1 else f"{outcome}_again")
@@ -142,7 +140,7 @@ def _store_and_apply(
                 djstripe.store_trigger(endpoint, body, delivery.remote_ip, event_id=event_id)
     except Exception as error:
         _store_failure(event, error)
-        djstripe.known_endpoint.cache_clear()  # its row may have been deleted
+        djstripe.known_endpoint.cache_clear()  # the cached endpoint's row may have been deleted
         endpoint = named or djstripe.known_endpoint()
         djstripe.store_trigger(endpoint, body, delivery.remote_ip, error=type(error).__name__)
         raise
@@ -169,9 +167,10 @@ def _apply_once(
     again: bool = False,
     actor: AbstractUser | None = None,
 ) -> EventReceipt:
-    """Claim the event's receipt, apply the event unless it was applied before, and store its outcome in the receipt.
+    """Claim the event's receipt, apply the event unless the receipt is done, store the outcome, and return the receipt.
 
-    `again` applies it in any case. `account_id` is the Stripe account that owns dj-stripe's rows.
+    If `again` is true, an event whose receipt is done is applied too. `account_id` is the id of the
+    Stripe account that owns dj-stripe's rows.
     """
     receipt = EventReceipt.objects.claim(event)
     if receipt.done and not again:
@@ -193,8 +192,8 @@ def _apply_once(
 def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
     """Return an event's outcome, facts and detail.
 
-    For an event to apply these are RECEIVED, its facts and ""; for another its final outcome, no facts, and an error
-    or "".
+    For an event that is to be applied, these are RECEIVED, its facts and "". For any other, these are its final
+    outcome, no facts, and the error text or "".
     """
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         return Outcome.REJECTED_LIVEMODE, [], ""
@@ -209,9 +208,7 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
 
 
 def _store_failure(event: Mapping[str, Any], error: Exception) -> None:
-    """Store the failure in the event's receipt, in a transaction of its own; the next delivery applies the event
-    again.
-    """
+    """Store the failure in the event's receipt, in its own transaction; the next delivery applies the event again."""
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:

@@ -15,7 +15,7 @@ from .timing import BEAT
 from .traces import mark_pushed
 
 YIELD_EVERY = 200  # sockets written to before other tasks of the event loop get a turn
-PORTION = 10  # entries written to a socket at once: a system call costs more than the bytes that it carries
+PORTION = 10  # entries written to a socket at once, because a system call costs more than its bytes
 
 
 class RecentEntries:
@@ -37,9 +37,7 @@ class RecentEntries:
         self._entries.clear()
 
     def between(self, after: int, last: int) -> list[FeedEntry] | None:
-        """Return the entries after number `after` up to `last`, at most BATCH, or None if one of them isn't in the
-        buffer.
-        """
+        """Return the entries after number `after` up to `last`, at most BATCH, or None if one isn't in the buffer."""
         numbers = range(after + 1, min(last, after + BATCH) + 1)
         if after > last or any(seq not in self._entries for seq in numbers):
             return None
@@ -56,7 +54,7 @@ class Fanout:
     def __init__(self, audience: str) -> None:
         self.audience = audience
         self.sockets: set[Socket] = set()
-        self.languages = frozenset[str]()  # of all sockets so far
+        self.languages = frozenset[str]()  # of all sockets added so far
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
         self._pumping, self._querying = asyncio.Lock(), asyncio.Lock()
@@ -68,10 +66,10 @@ class Fanout:
         return self.sent is not None and self.head > self.sent
 
     def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
-        """Note that the feed has reached number `seq`, and return whether this process didn't know that yet.
+        """Note that the feed has reached number `seq`, and return whether that is new to this process.
 
-        `path` says how it learned of the number: by a hint or by the tail. `entry` is the entry with this number,
-        given if this process committed it.
+        `path` says how the number became known: by a hint or by the tail. `entry` is the entry with this number, given
+        if this process committed it.
         """
         if entry and seq > (self.sent or 0):
             self._recent.add([entry])
@@ -122,13 +120,13 @@ class Fanout:
         self._keep(batch.entries)
 
     async def pump(self) -> None:
-        """Write to all live sockets the feed's new entries, until they have all of them."""
+        """Write the feed's new entries to all live sockets, until none is left to write."""
         async with self._pumping:
             while self.sockets and self.sent is not None and self.head > self.sent:
                 languages = self.languages
                 batch, frames = await self._load_after(self.sent, languages)
                 if self.languages != languages:
-                    continue  # a socket with another language joined meanwhile
+                    continue  # a socket with another language was added meanwhile, so load again
                 self.sent, self.head = batch.last, max(batch.head, batch.last)
                 self._keep(batch.entries)
                 started = time.monotonic()
@@ -136,7 +134,7 @@ class Fanout:
                 took = time.monotonic() - started
                 metrics.pushed(batch.entries, self.path)
                 await self._mark_pushed(batch.entries)
-                if self.behind:  # a burst: let entries gather, so that few writes carry them and webhooks get a turn
+                if self.behind:  # in a burst, wait: fewer writes carry more entries, and webhooks get a turn
                     await asyncio.sleep(took)
 
     def _keep(self, entries: Iterable[FeedEntry]) -> None:
@@ -149,9 +147,7 @@ class Fanout:
         return None if self.sent is None else self._recent.between(seq, self.sent)
 
     async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        """Return the entries after `seq`, and their messages in `languages`, from the buffer or else from the
-        database.
-        """
+        """Return the entries after `seq` and their messages in `languages`, from the buffer or else the database."""
         if (recent := self._recent.between(seq, self.head)) is None:
             return await in_thread(load_frames, self.audience, seq, languages)
         return Batch(self.head, recent), await self._render(recent, languages)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from ..models import Feed, FeedEntry, patient_audience
 from ..models.feed import STAFF
 
-BATCH = 100  # entries in one answer; a page further behind requests more
+BATCH = 100  # entries loaded at once; a page that is further behind requests more
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
 
 
 def feed_of(user_id: int, *, is_staff: bool) -> str:
-    """Return the audience that an active user belongs to: "staff", or "patient.<id>" for all others."""
+    """Return the audience that an active user belongs to: "staff", or "patient.<id>" for a patient."""
     return STAFF if is_staff else patient_audience(user_id)
 
 
@@ -61,7 +61,8 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
-    """Load the newest number of each audience's feed in one query, by audience. Audiences without a feed are left
-    out.
+    """Load the newest entry number of each audience's feed in one query, as a dict by audience.
+
+    Audiences that have no feed yet are left out.
     """
     return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))

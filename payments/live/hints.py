@@ -20,15 +20,13 @@ logger = logging.getLogger(__name__)
 
 BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
-DEAF = 3 * CHECK + BOUND  # seconds without any message, after which the subscription is made again
+DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
 
-local_hubs: set[Callable[..., None]] = set()  # called with audience, number and, if at hand, the entry
+local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, number and maybe the entry
 
 
 def group_name(audience: str) -> str:
-    """Return the name of the channel-layer group for an audience's feed. Take `audience` from a session, never from a
-    URL.
-    """
+    """Return the name of a feed's channel-layer group. Audiences come from sessions, never from URLs."""
     return f"payments.feed.{audience}"
 
 
@@ -42,8 +40,7 @@ def shared_layer() -> Any | None:
 
 
 def publish(entries: Iterable[FeedEntry]) -> None:
-    """Send hints of these committed entries: to this process's hub directly, to other processes by the publisher's
-    thread.
+    """Send hints of committed entries: to this process's hub directly, to other processes from the publisher's thread.
 
     Never waits for the channel layer, and never raises.
     """
@@ -79,7 +76,7 @@ class Publisher:
             self._changed.notify_all()
 
     def flush(self, seconds: float = BOUND) -> None:
-        """Wait until all hints are sent, at most `seconds`, so that a command's last hints go out before it ends."""
+        """Wait at most `seconds` until all hints are sent, so that a command's last hints go out before it ends."""
         with self._changed:
             self._changed.wait_for(lambda: not self._newest and not self._working, seconds)
 
@@ -109,8 +106,7 @@ publisher = Publisher()
 
 
 class Subscriber:
-    """Receives other processes' hints on one channel, which is subscribed to the group of each feed that is wanted
-    here.
+    """Receives other processes' hints on one channel, which is subscribed to the group of each wanted feed.
 
     It calls `on_hint` with the audience and number of each hint, and subscribes again after any failure. `audiences`
     returns the audiences whose feeds are wanted now; set `changed` when they change.
@@ -156,8 +152,7 @@ class Subscriber:
         self.changed.set()
 
     async def _keep_subscribed(self) -> None:
-        """Start to receive unless that runs, subscribe to the groups of wanted feeds, and send a check to our own
-        channel.
+        """Start receiving if need be, subscribe to the groups of wanted feeds, and send a check to our own channel.
 
         A layer may stop delivering without an error; the only sign is that our own check doesn't come back.
         """
