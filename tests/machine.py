@@ -49,9 +49,8 @@ def main(*arguments: str) -> None:
     browser, root = "--without-browser" not in arguments and chromium.possible(), os.geteuid() == 0
     if root and chromium.is_debian() and (packages := missing_packages(browser=browser)):
         apt_get_install(packages)
-    driver_works = list(chromium.lacking()) == [chromium.PACKAGE]  # only the browser itself is missing
-    if browser and not chromium.executable() and driver_works:
-        playwright_install(*["--with-deps"] * root)
+    if browser and not chromium.executable() and list(chromium.lacking()) == [chromium.PACKAGE]:
+        playwright_install(*["--with-deps"] * root)  # only the browser is missing: Playwright's driver starts
 
 
 if __name__ == "__main__":

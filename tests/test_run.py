@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from payments_site.demo.site import ROOT
-from tests import chromium
+from tests import chromium, machine
 from tests import left_out as left_out_plugin
 
 
@@ -151,6 +151,16 @@ def test_words_after_test_become_arguments_of_pytest(
     run["pytest"].__globals__["call"] = lambda *command: calls.append([str(part) for part in command])
     assert run["pytest"](words.split()) == started
     assert calls == ([] if prepared is None else [[str(run["PYTHON"]), "-m", "tests.machine", *prepared]])
+
+
+@pytest.mark.parametrize(("words", "possible"), [(["--without-browser"], True), ([], False)])
+def test_playwright_is_not_started_where_no_browser_is_wanted_or_possible(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], possible: bool
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(chromium, "possible", lambda: possible)  # False: a machine for which Playwright has no wheel
+    monkeypatch.setattr(chromium, "lacking", lambda: pytest.fail("it imports and starts Playwright"))
+    machine.main(*words)
 
 
 NO_CHROMIUM = "browser tests: no Chromium"
