@@ -13,14 +13,8 @@ from django.utils.translation import gettext as _
 
 from .proof import SECOND_FACTOR, lacks_second_factor
 
-OPEN = (
-    "account_",
-    "mfa_",
-    "set_language",
-    "clinic:livez",
-    "clinic:readyz",
-    "clinic:metrics",
-)  # views that need no second factor
+# The beginnings of the names of views that need no second factor.
+OPEN = ("account_", "mfa_", "set_language", "clinic:livez", "clinic:readyz", "clinic:metrics")
 
 
 def used(sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:

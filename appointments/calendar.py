@@ -10,8 +10,8 @@ LINE_OCTETS = 75
 def to_ics(appointment: Appointment, *, title: str, where: str, host: str) -> str:
     """Return the text of an iCalendar file whose only event is the appointment.
 
-    `title` is the event's only description, because calendars are shared and synchronised. `where` is the clinic's
-    name and `host` the site's domain, which makes the event's UID unique.
+    `title` is all that the event says about the visit, because other people may see the patient's calendar. `where` is
+    the clinic's name. `host` is the site's domain, which makes the event's UID unique.
     """
     lines = [
         "BEGIN:VCALENDAR",

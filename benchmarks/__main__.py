@@ -124,9 +124,8 @@ def main() -> int:
         "--payments", type=int, nargs="+", default=[1000, 100_000], help="the sizes that `scale` compares"
     )
     given = parser.parse_args()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("bench: told to end")
-    )  # exits in the normal way, so that servers are stopped
+    # SIGTERM exits in the normal way, so that the servers are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
     size = QUICK if given.quick else FULL
     if given.rounds:
         size = blocks.Size(**{field: getattr(size, field) for field in size.__slots__} | {"rounds": given.rounds})

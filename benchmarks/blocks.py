@@ -154,10 +154,7 @@ def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
     This is done twice: pages return after the pause RETURN ("seconds") or almost none ("at_once").
     """
     target = stack.target(name)
-    at_once = {
-        "delay_least": 0.05,
-        "delay_most": 0.1,
-    }  # almost no pause before pages return, which is harder for the server
+    at_once = {"delay_least": 0.05, "delay_most": 0.1}  # seconds; harder for the server than RETURN
     found = {}
     for metric, delays in (("seconds", RETURN), ("at_once", at_once)):
         pages, posts = target.staff_pages(size.sockets), target.posts(1)

@@ -24,13 +24,8 @@ FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # so that no test fails because the machine is busy
-SERVERS = {
-    "make_site",
-    "attacked_site",
-    "shell",
-    "postgres_server",
-    "cli_binary",
-}  # `./run test fast` skips the tests that use these fixtures
+# `./run test fast` skips the tests that use these fixtures.
+SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

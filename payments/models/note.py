@@ -15,9 +15,8 @@ class Note(models.Model):
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="notes")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     text = models.CharField(_("note"), max_length=1000)
-    key = models.UUIDField(
-        unique=True, default=uuid.uuid4, editable=False
-    )  # made when the form is shown, so that a form sent twice stores one note
+    # Made when the form is shown, so that a form sent twice stores one note.
+    key = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

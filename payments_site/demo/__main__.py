@@ -186,11 +186,8 @@ def main() -> int:
     folder = (options.folder or ROOT / (".demo" if options.workers == 1 else ".demo-workers")).resolve()
     if options.command:
         return manage(folder, options.command[1:])
-    for stop in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # SIGINT too, because a shell's background jobs ignore it
+    # SIGINT too, because a shell's background jobs ignore it.
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, end)
     try:
         serve_in(folder, options.port, options.reset, options.workers, options.watch)

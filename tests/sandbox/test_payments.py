@@ -155,9 +155,8 @@ def test_every_answer_is_dated_by_stripes_clock(account: StripeAccount, offset: 
         intents.retrieve("pi_none")
     for headers in (made.last_response.headers, refused.value.headers):
         assert headers
-        assert (
-            0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 600
-        )  # seconds; the parameters move the clock by an hour or more
+        # 600 seconds, because the parameters move the clock by an hour or more.
+        assert 0 <= parsedate_to_datetime(headers["Date"]).timestamp() - now < 600
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5000), ("kwd", 12_340), ("xof", 12_000)])

@@ -35,18 +35,14 @@ LOOK = """() => ({
 
 
 class Screen:
-    """A page in Chromium that records what it receives and shows.
+    """A page in Chromium that records what it receives and shows. `reference` names its only appointment, if any.
 
     `look()` returns a dict: the feed `cursor`, the connection's `state`, and the `statuses` and `changes` shown now;
     the `seqs` (entry numbers) and `toasts` since the page was loaded, its longest `nap` without timers in ms, `loads`.
     """
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:
-        self.feed, self.path, self.reference = (
-            feed,
-            path,
-            reference,
-        )  # reference: the appointment's, if the page shows only one
+        self.feed, self.path, self.reference = feed, path, reference
         self.context = context
         self.page = context.new_page()
         self.page.add_init_script(OBSERVE)
