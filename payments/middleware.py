@@ -1,9 +1,5 @@
 """Middleware: security headers, no caching of signed-in pages, sign-in for htmx, and the live feed's newest number."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +9,7 @@ from django.urls import reverse
 from django.utils.decorators import sync_and_async_middleware
 
 from accounts.proof import lacks_second_factor
+from accounts.view_hooks import Handler, after_view, before_view, has_session
 
 from .live.feeds import audience_of
 from .models import Feed
@@ -22,31 +19,8 @@ HEADERS = {  # in addition to the headers that Django's SecurityMiddleware sets
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-Handler = Callable[[HttpRequest], Any]  # what Django calls get_response, sync or async
-Middleware = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
-Change = Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]
 
-
-def response_middleware(change: Change) -> Callable[[Handler], Middleware]:
-    """Return a sync and async middleware that sends what `change(request, response)` returns."""
-
-    def factory(get_response: Handler) -> Middleware:
-        if not iscoroutinefunction(get_response):
-
-            def middleware(request: HttpRequest) -> HttpResponseBase:
-                return change(request, get_response(request))
-
-            return middleware
-
-        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-            return change(request, await get_response(request))
-
-        return async_middleware
-
-    return sync_and_async_middleware(factory)
-
-
-@response_middleware
+@after_view
 def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Set each header in HEADERS, unless the response has set that header itself."""
     for name, value in HEADERS.items():
@@ -54,15 +28,15 @@ def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpRe
     return response
 
 
-@response_middleware
+@after_view
 def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Forbid caching if the request has a session cookie, so that the computer's next user can't see the response."""
-    if _has_session(request):
+    if has_session(request):
         response.headers.setdefault("Cache-Control", "no-store, private")
     return response
 
 
-@response_middleware
+@after_view
 def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Replace a redirect to the sign-in page by a 401 with an HX-Redirect header if htmx made the request.
 
@@ -78,40 +52,12 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     return signed_out
 
 
-@sync_and_async_middleware
-def live_cursor(get_response: Handler) -> Middleware:
-    """Store the number of the newest entry in the user's feed as `request.live_cursor`, and the feed as `live_feed`.
-
-    The page later requests the entries after this number. The number is read before the view reads any payment;
-    otherwise it could count a change that the page doesn't show. Responses to htmx have the number as X-Live-Seq.
-    """
-    if not iscoroutinefunction(get_response):
-
-        def middleware(request: HttpRequest) -> HttpResponseBase:
-            if _may_show_payments(request):
-                _read_cursor(request)
-            return _number_fragment(request, get_response(request))
-
-        return middleware
-
-    async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-        if _may_show_payments(request):
-            await sync_to_async(_read_cursor)(request)
-        return _number_fragment(request, await get_response(request))
-
-    return async_middleware
-
-
 def _may_show_payments(request: HttpRequest) -> bool:
     """Return whether the page may show payments, so that the feed's newest number must be read before its view runs.
 
     That is so if the request has a session cookie. It isn't for a poll, because the poll's view reads the number.
     """
-    return _has_session(request) and request.path != reverse("clinic:payments_live")
-
-
-def _has_session(request: HttpRequest) -> bool:
-    return settings.SESSION_COOKIE_NAME in request.COOKIES
+    return has_session(request) and request.path != reverse("clinic:payments_live")
 
 
 def _read_cursor(request: HttpRequest) -> None:
@@ -125,3 +71,13 @@ def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpRe
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):
         response.headers.setdefault("X-Live-Seq", str(request.live_cursor))
     return response
+
+
+@sync_and_async_middleware
+def live_cursor(get_response: Handler) -> Handler:
+    """Store the number of the newest entry in the user's feed as `request.live_cursor`, and the feed as `live_feed`.
+
+    The page later requests the entries after this number. The number is read before the view reads any payment;
+    otherwise it could count a change that the page doesn't show. Responses to htmx have the number as X-Live-Seq.
+    """
+    return before_view(_read_cursor, when=_may_show_payments)(after_view(_number_fragment)(get_response))

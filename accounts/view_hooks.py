@@ -1,0 +1,57 @@
+"""Turns functions that run before or after the view into middleware for both sync and async sites."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+Handler = Callable[[HttpRequest], Any]  # what Django calls get_response, sync or async
+Middleware = Callable[[Handler], Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]]
+
+
+def has_session(request: HttpRequest) -> bool:
+    """Return whether the request has a session cookie, valid or not."""
+    return settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
+def before_view(
+    look: Callable[[HttpRequest], HttpResponseBase | None], when: Callable[[HttpRequest], bool] = has_session
+) -> Middleware:
+    """Return a middleware that calls `look` with each request for which `when` is true, before the view.
+
+    If `look` returns a response, that is sent and the view isn't called. `look` may query the database; `when` may not,
+    because an async site calls it in the event loop.
+    """
+
+    @sync_and_async_middleware
+    def middleware(get_response: Handler) -> Handler:
+        if not iscoroutinefunction(get_response):
+            return lambda request: (when(request) and look(request)) or get_response(request)
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            response = await sync_to_async(look)(request) if when(request) else None
+            return response or await get_response(request)
+
+        return asynchronous
+
+    return middleware
+
+
+def after_view(change: Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]) -> Middleware:
+    """Return a middleware that sends what `change(request, response)` returns. An async site calls it in its loop."""
+
+    @sync_and_async_middleware
+    def middleware(get_response: Handler) -> Handler:
+        if not iscoroutinefunction(get_response):
+            return lambda request: change(request, get_response(request))
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            return change(request, await get_response(request))
+
+        return asynchronous
+
+    return middleware
