@@ -103,9 +103,8 @@ else:
     bounds = postgres.options(env.number("DATABASE_POOL", 12), bounded=env.switch("DATABASE_TIMEOUTS", True))
     DATABASES["default"]["OPTIONS"] = given | bounds
 if env.switch("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from the models, in seconds
-    OURS = ("clinic_accounts", "clinic_appointments", "clinic_payments")
-    OTHERS = ("admin", "auth", "contenttypes", "sessions", "account", "mfa", "djstripe")
-    MIGRATION_MODULES = dict.fromkeys((*OURS, *OTHERS))
+    names = [app.rpartition(".")[2] for app in INSTALLED_APPS]
+    MIGRATION_MODULES = dict.fromkeys([*names, *(f"clinic_{name}" for name in names)])  # our labels begin with clinic_
 
 WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many you start, for `manage.py check` alone
 PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live delivery in a process; 0: none
