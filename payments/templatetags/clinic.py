@@ -1,6 +1,5 @@
 """Template tags of the live components (docs/components.md), available in every template without {% load %}."""
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -89,7 +88,7 @@ def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
 
 
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
-def payment_timeline(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
+def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
     """Render all changes of a payment, oldest first. Staff also see their notes in between, and each change's trace."""
     changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)
@@ -123,7 +122,7 @@ def auto_refresh_appointments(
     return render_to_string("payments/_auto_refresh_appointments.html", component)
 
 
-def about(context: Mapping[str, Any] | Context, payment: Payment) -> dict[str, Any]:
+def about(context: Context, payment: Payment) -> dict[str, Any]:
     """Return the template context for fragments of a payment, with the names that live/rendering.py uses for pushes."""
     request = context.get("request")
     to_staff = request is not None and audience_of(request.user) == STAFF

@@ -14,7 +14,6 @@ from ..desk.filters import DayFilter
 from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab
-from ..templatetags.clinic import payment_timeline
 from .access import Request, open_payment_or_404, staff_required
 from .events import events_of
 
@@ -64,8 +63,7 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 def timeline(request: Request, reference: str) -> HttpResponse:
     """Render only the payment's timeline, for open pages to fetch when the payment has changed."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    context = payment_timeline({"request": request}, payment)
-    return render(request, "payments/_payment_timeline.html", context)
+    return render(request, "payments/timeline.html", {"payment": payment})
 
 
 @require_POST
