@@ -44,7 +44,7 @@ class Skipped(Exception):
 
 
 def command(*arguments: str, **environment: str) -> Check:
-    """Return a check that runs Python with these arguments; its problems are the output of a run that fails."""
+    """Return a check that runs Python with `arguments`; if the run fails, what it printed is the check's result."""
 
     def check() -> Problems:
         done = subprocess.run(
@@ -110,7 +110,8 @@ def audit() -> Problems:
 def found_by_audit(report: str, errors: str) -> Problems:
     """Return the vulnerabilities in pip-audit's JSON report; raise Skipped if the service couldn't be reached.
 
-    A mirror of the package index without vulnerability data makes pip-audit report every package as unknown.
+    Skipped is also raised if pip-audit knows none of the packages, because the package index may be a mirror that has
+    no data about vulnerabilities.
     """
     if not report:
         last = errors.strip().rpartition("\n")[2]
@@ -130,9 +131,9 @@ def found_by_audit(report: str, errors: str) -> Problems:
 
 
 def registries() -> Problems:
-    """Return the files that name a package registry's host, and the lock files that name any host.
+    """Return the files that wrongly name the host of a package registry, and lock files that wrongly name any host.
 
-    The machine's settings choose the registry, so that a mirror or a folder of wheels can replace it.
+    No file may name one, because the machine's settings choose the registry, such as a mirror or a folder of wheels.
     """
     found = []
     for path in tree():

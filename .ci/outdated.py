@@ -27,7 +27,8 @@ def pins(lock: str) -> Pins:
 def newest(uv: str, names: str) -> Pins:
     """Return the newest releases of the packages in `names`, which has one name on each line.
 
-    A package that dropped an older Python has several releases, each with the marker of the Pythons it is for.
+    A package has several newest releases if its newest one doesn't support all Python versions. Each then comes with an
+    environment marker, such as "python_full_version >= '3.12'".
     """
     options = ["-q", "--universal", "--no-deps", "--no-header", "--python-version", "3.11"]
     done = subprocess.run(
@@ -45,7 +46,7 @@ def asked_for() -> dict[str, Requirement]:
 
 
 def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tuple[str, str, str, str]]:
-    """Return (name, pinned versions, newer version, what holds it back) for each release that isn't pinned."""
+    """Return (name, pinned versions, newer version, why it isn't pinned) for each release in `latest` but not in `locked`."""
     found = []
     for name, versions in latest.items():
         for version, marker in versions.items():
@@ -59,9 +60,9 @@ def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tupl
 
 
 def vendored(versions: str) -> list[tuple[str, str, str, str]]:
-    """Return rows as rows() does, for files copied from npm packages; `versions` is the text of static/vendor/VERSIONS.
+    """List outdated copies of npm packages' files; `versions` is the text of static/vendor/VERSIONS.
 
-    The last item of a row names that file, where the copied version is recorded.
+    Each is (title, copied version, newest version, "static/vendor/VERSIONS"), because that file names the copied version.
     """
     found = []
     for title, version, package in VENDORED.findall(versions):

@@ -1,6 +1,6 @@
 """Adapt django-allauth (https://docs.allauth.org) to a clinic.
 
-Nobody can sign up, people are warned when wrong passwords lock their name, and e-mails are sent in the background.
+Nobody can sign up. If wrong passwords lock a user name, its owner is warned. E-mails are sent in the background.
 """
 
 import functools
@@ -30,7 +30,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Return a cache key that includes the client's IP address.
+        """Return the cache key under which allauth counts wrong passwords; it includes the client's IP address.
 
         Wrong passwords thus lock a user name for that address only, and its owner can sign in from elsewhere.
         """
@@ -51,7 +51,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                 self.send_mail("account/email/locked", user.email, context)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Return whether the person has to prove their identity again; unlike in allauth, a recent sign-in suffices."""
+        """Return whether the person has to prove their identity again, because they haven't done so recently.
+
+        A recent sign-in suffices as proof, unlike in allauth's own method.
+        """
         return not proved_recently(context.request)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Send e-mails about accounts in the background.
+"""Send e-mails about accounts in the background, so that a form's response time doesn't tell who has an account.
 
-A form is then answered equally fast for known and unknown addresses, so its duration doesn't tell who has an account.
+A form is answered equally fast whether or not an e-mail is sent, that is for known and unknown addresses.
 """
 
 import contextvars
@@ -21,7 +21,10 @@ _places = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 
 def send_soon(send: Callable[[], object]) -> None:
-    """Call `send` in another thread, with the caller's context variables; drop the call if the queue is full."""
+    """Call `send` in another thread, with a copy of the caller's context variables.
+
+    If too many calls wait already, `send` isn't called, and an error is logged.
+    """
     if not _places.acquire(blocking=False):
         logger.error("account_email_dropped", extra={"waiting": LONGEST_QUEUE})
         return

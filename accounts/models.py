@@ -10,7 +10,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 def languages() -> list[tuple[str, Any]]:
-    """Return settings.LANGUAGES. Choices given as a function are not in migrations, so a new language needs none."""
+    """Return settings.LANGUAGES, as the choices of a model field.
+
+    The field gets this function instead of a list, so that adding a language to the settings needs no migration.
+    """
     return list(settings.LANGUAGES)
 
 

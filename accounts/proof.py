@@ -20,7 +20,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]) -> bool:
-    """Return whether `user` must show a second factor and hasn't done so in this session. Queries no table itself."""
+    """Return whether `user` must still show a second factor in this session. Makes no database query of its own."""
     if not settings.REQUIRE_MFA or not (getattr(user, "is_staff", False) or getattr(user, "is_superuser", False)):
         return False
     return bool(session.get(SECOND_FACTOR) != user.pk)

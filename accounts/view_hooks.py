@@ -21,10 +21,10 @@ def has_session(request: HttpRequest) -> bool:
 def before_view(
     look: Callable[[HttpRequest], HttpResponseBase | None], when: Callable[[HttpRequest], bool] = has_session
 ) -> Middleware:
-    """Return a middleware that calls `look` with each request for which `when` is true, before the view.
+    """Return a middleware that calls `look(request)` before the view, if `when(request)` is true.
 
-    If `look` returns a response, that is sent and the view isn't called. `look` may query the database; `when` may not,
-    because an async site calls it in the event loop.
+    If `look` returns a response, it is sent and the view isn't called. `look` may query the database. `when` may not,
+    because under ASGI it is called in the event loop.
     """
 
     @sync_and_async_middleware
@@ -42,7 +42,10 @@ def before_view(
 
 
 def after_view(change: Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]) -> Middleware:
-    """Return a middleware that sends what `change(request, response)` returns. An async site calls it in its loop."""
+    """Return a middleware that replaces each response by the result of `change(request, response)`.
+
+    `change` may not query the database, because under ASGI it is called in the event loop.
+    """
 
     @sync_and_async_middleware
     def middleware(get_response: Handler) -> Handler:

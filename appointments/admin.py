@@ -43,7 +43,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [path("week/", view, name="clinic_appointments_appointment_week"), *super().get_urls()]
 
     def book_week(self, request: HttpRequest) -> HttpResponseBase:
-        """Show the form for a week; its buttons propose free times, preview the typed appointments, or book them."""
+        """Show the form that books a week; its buttons propose free times, preview the typed appointments, or book them."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = WeekForm(request.POST or None)
@@ -82,7 +82,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _with_free_times(form: WeekForm) -> WeekForm:
-    """Return a copy of the form with a new line for each free time that none of its lines names."""
+    """Return a copy of the form whose `lines` have a new line for each free time that isn't in them yet."""
     chosen = form.cleaned_data
     times = week.free_times(form.terms, form.days, chosen["first"], chosen["last"])
     listed = week.times_in(chosen["lines"])

@@ -23,7 +23,7 @@ def next_monday() -> datetime.date:
 
 
 def clock(hour: int) -> dict[str, Any]:
-    """Return keyword arguments for a TimeField whose initial value is `hour` o'clock."""
+    """Return keyword arguments for a TimeField, so that it shows only hours and minutes and starts with `hour` o'clock."""
     return {
         "initial": datetime.time(hour),
         "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
@@ -31,7 +31,10 @@ def clock(hour: int) -> dict[str, Any]:
 
 
 class WeekForm(forms.Form):
-    """The form's `lines` name the week's appointments; its other fields hold what they have in common."""
+    """A form for a practitioner's appointments in one week.
+
+    Each of the `lines` is one appointment: its date, time and patient. The other fields, such as the price, hold for all.
+    """
 
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
     service = forms.CharField(label=_("service"), max_length=120)
@@ -74,7 +77,7 @@ class WeekForm(forms.Form):
 
     @property
     def terms(self) -> Terms:
-        """Return what the week's appointments have in common. The form must be valid."""
+        """Return the practitioner, service, length and price of all the week's appointments. The form must be valid."""
         return Terms(**{name: self.cleaned_data[name] for name in Terms.__dataclass_fields__})
 
     @property

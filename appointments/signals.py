@@ -1,4 +1,7 @@
-"""The signal that Appointment.save sends inside its transaction, so that the payment is saved with it or not at all."""
+"""The signal that Appointment.save sends, so that the payments app can create or update the appointment's payment.
+
+It is sent inside the transaction that saves the appointment, so that either both are saved or neither is.
+"""
 
 from django.dispatch import Signal
 

@@ -20,7 +20,7 @@ DATES = ("%Y-%m-%d", "%d/%m/%Y")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the appointments of one booked week have in common. `price` is in minor units of `currency`."""
+    """What all appointments of one booked week share. `price` is in minor units of `currency`."""
 
     practitioner: Practitioner
     service: str
@@ -35,7 +35,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A parsed line. `problem` says why it can't be booked; `existing` is set if its appointment exists already."""
+    """One line of the form that books a week, after parsing.
+
+    `problem` says why the line can't be booked. `existing` is the reference of its appointment if that exists already.
+    """
 
     number: int
     text: str
@@ -67,7 +70,7 @@ def free_times(
 
 
 def read(text: str, terms: Terms) -> list[Line]:
-    """Return the parsed and checked lines of `text`, except lines that are empty or name no patient.
+    """Return the lines of `text`, parsed and checked, except lines that are empty or name no patient.
 
     Each line is checked against existing appointments and the lines before it.
     """
@@ -87,7 +90,10 @@ def times_in(text: str) -> set[datetime.datetime]:
 
 
 def _parsed(line: Line) -> Line:
-    """Return the line with its start and, if it names one, patient; or with `problem` set if either isn't valid."""
+    """Return a copy of `line` with its start and its patient, as read from its text; the patient is optional.
+
+    If the start or the patient isn't valid, `problem` says so.
+    """
     match = LINE.fullmatch(line.text)
     day = _day(match[1]) if match else None
     if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
@@ -115,7 +121,10 @@ def _day(text: str) -> datetime.date | None:
 
 
 def patients_called(name: str) -> QuerySet[AbstractUser]:
-    """Return the active users whose user name, e-mail address or full name, in either order, is `name` in any case."""
+    """Return the active users who are called `name`: their user name, e-mail address or full name, in upper or lower case.
+
+    A full name may be the first name and then the last name, or the other way round.
+    """
     words = name.split()
     wanted = Q(username__iexact=name) | Q(email__iexact=name)
     for cut in range(1, len(words)):
@@ -126,7 +135,10 @@ def patients_called(name: str) -> QuerySet[AbstractUser]:
 
 
 def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
-    """Return the line with `problem` set if it overlaps a line of `before`, or else as `_compared` returns it."""
+    """Return the line with `problem` set if it overlaps a line of `before`, or can't be booked for another reason.
+
+    If the line's appointment exists already, `existing` is set instead.
+    """
     if line.problem or line.start is None or line.patient is None:
         return line
     clashing = [other for other in before if other.start and abs(other.start - line.start) < terms.length]
@@ -136,9 +148,10 @@ def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
 
 
 def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
-    """Return the line after comparing it with existing appointments and the clock.
+    """Return the line after checking it against existing appointments and the present time.
 
-    `existing` is set if its appointment exists already, `problem` if its time has passed or is taken.
+    `existing` is set if its appointment exists already. `problem` is set if its start has passed, or if the practitioner
+    or the patient has another appointment then.
     """
     meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
     near = Appointment.objects.overlapping(start, start + terms.length)
@@ -159,9 +172,9 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
 
 
 def book(line: Line, terms: Terms, actor: AbstractUser) -> Appointment | None:
-    """Book the line and return its appointment, or None if its time was taken meanwhile.
+    """Book the line and return its appointment, or None if its time has been taken since it was checked.
 
-    Each line is booked in its own transaction, because a booking locks the feeds from which open pages are updated.
+    Each line needs its own short transaction, because a booking locks the feeds (lists of changes) that open pages read.
     """
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)
