@@ -46,7 +46,10 @@ def asked_for() -> dict[str, Requirement]:
 
 
 def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tuple[str, str, str, str]]:
-    """Return (name, pinned versions, newer version, why it isn't pinned) for each release in `latest` but not in `locked`."""
+    """Return (name, pinned versions, newer version, reason) for each version that is in `latest` but not in `locked`.
+
+    The reason says why the newer version isn't pinned, such as "pyproject.toml has django<6".
+    """
     found = []
     for name, versions in latest.items():
         for version, marker in versions.items():
@@ -62,7 +65,7 @@ def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tupl
 def vendored(versions: str) -> list[tuple[str, str, str, str]]:
     """List outdated copies of npm packages' files; `versions` is the text of static/vendor/VERSIONS.
 
-    Each is (title, copied version, newest version, "static/vendor/VERSIONS"), because that file names the copied version.
+    Each is (title, copied version, newest version, "static/vendor/VERSIONS"); that file records the copied version.
     """
     found = []
     for title, version, package in VENDORED.findall(versions):

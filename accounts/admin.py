@@ -13,7 +13,7 @@ CONTACT = ("phone", "preferred_language")
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Let only superusers change a superuser's account, make somebody a superuser, or grant somebody single permissions.
+    """Let only superusers change a superuser's account, make somebody a superuser, or grant permissions to one person.
 
     Django's UserAdmin lets everybody who may change users do all of this.
     """

@@ -43,7 +43,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [path("week/", view, name="clinic_appointments_appointment_week"), *super().get_urls()]
 
     def book_week(self, request: HttpRequest) -> HttpResponseBase:
-        """Show the form that books a week; its buttons propose free times, preview the typed appointments, or book them."""
+        """Show the form that books a week; its buttons propose free times, preview the appointments, or book them."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = WeekForm(request.POST or None)

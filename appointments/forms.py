@@ -23,7 +23,7 @@ def next_monday() -> datetime.date:
 
 
 def clock(hour: int) -> dict[str, Any]:
-    """Return keyword arguments for a TimeField, so that it shows only hours and minutes and starts with `hour` o'clock."""
+    """Return keyword arguments for a TimeField that shows only hours and minutes and starts with `hour` o'clock."""
     return {
         "initial": datetime.time(hour),
         "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
@@ -33,7 +33,7 @@ def clock(hour: int) -> dict[str, Any]:
 class WeekForm(forms.Form):
     """A form for a practitioner's appointments in one week.
 
-    Each of the `lines` is one appointment: its date, time and patient. The other fields, such as the price, hold for all.
+    Each line of `lines` is one appointment: date, time and patient. The other fields, such as the price, hold for all.
     """
 
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))

@@ -121,7 +121,7 @@ def _day(text: str) -> datetime.date | None:
 
 
 def patients_called(name: str) -> QuerySet[AbstractUser]:
-    """Return the active users who are called `name`: their user name, e-mail address or full name, in upper or lower case.
+    """Return the active users whose user name, e-mail address or full name is `name`, ignoring upper and lower case.
 
     A full name may be the first name and then the last name, or the other way round.
     """
@@ -150,8 +150,8 @@ def _checked(line: Line, terms: Terms, before: Iterable[Line]) -> Line:
 def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
     """Return the line after checking it against existing appointments and the present time.
 
-    `existing` is set if its appointment exists already. `problem` is set if its start has passed, or if the practitioner
-    or the patient has another appointment then.
+    `existing` is set if its appointment exists already. `problem` is set if its start has passed, or if the
+    practitioner or the patient has another appointment then.
     """
     meant = Q(practitioner=terms.practitioner, patient=line.patient, start=start)
     near = Appointment.objects.overlapping(start, start + terms.length)
@@ -174,7 +174,7 @@ def _compared(line: Line, start: datetime.datetime, terms: Terms) -> Line:
 def book(line: Line, terms: Terms, actor: AbstractUser) -> Appointment | None:
     """Book the line and return its appointment, or None if its time has been taken since it was checked.
 
-    Each line needs its own short transaction, because a booking locks the feeds (lists of changes) that open pages read.
+    Each line needs its own short transaction, because a booking locks the lists of changes that open pages read.
     """
     with transaction.atomic():
         Practitioner.objects.select_for_update().get(pk=terms.practitioner.pk)

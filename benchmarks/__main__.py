@@ -1,4 +1,4 @@
-"""`./run bench` compares the site's speed with other servers' on this machine. See benchmarks/README.md."""
+"""`./run bench` compares the speed of this site and of other servers on this machine. See benchmarks/README.md."""
 
 import argparse
 import math
@@ -35,7 +35,10 @@ BLOCKS = (
 
 
 class Bench:
-    """Runs blocks; `measured` maps (block, target, metric) to the values by round, without rounds that failed."""
+    """Runs the measurements ("blocks") of a benchmark and collects their results.
+
+    `measured` maps (block, server, metric) to a dict from round number to value; it has no entries for failed rounds.
+    """
 
     def __init__(self, stack: Stack, size: Size, folder: Path) -> None:
         self.stack, self.size, self.folder = stack, size, folder
@@ -44,7 +47,10 @@ class Bench:
         self.began = report.processor_times()
 
     def run(self, block: Block) -> None:
-        """Measure all targets in each round and write the results. Rounds begin with different targets, to be fair."""
+        """Measure all servers in each round and write the results.
+
+        Each round begins with another server, so that none has the advantage of always being first.
+        """
         for number in range(min(self.size.rounds, block.rounds)):
             turn = number % len(block.targets)
             for name in (*block.targets[turn:], *block.targets[:turn]):
@@ -74,9 +80,9 @@ class Bench:
         return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
-        """Return a table of the CPU that the load client used, which shows whether the client was the bottleneck.
+        """Return a table of the load client's CPU use, which shows whether the client was the bottleneck.
 
-        Blocks that were not measured this time keep their rows of the last run.
+        Blocks (measurements) that did not run this time keep their rows from the last run.
         """
         shares = {
             (block, target): f"{100 * max(values.values()):.0f} % of a core"

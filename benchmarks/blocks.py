@@ -1,6 +1,7 @@
-"""The blocks of the benchmark: each function measures a server in one situation and returns values by metric.
+"""The benchmark's measurements ("blocks"): each function measures one server and returns values by metric.
 
-`name` is the server's name in `stack`, and `_round` the round's number, which these functions don't need.
+`stack` has the compared servers, and `name` says which of them to measure. `_round` is the round's number, which the
+functions of this module ignore.
 """
 
 import time
@@ -41,7 +42,7 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A measurement, with the names of the servers to measure (`targets`) and its greatest number of `rounds`.
+    """A measurement: its function `measure`, the names of the servers to measure (`targets`), and its most `rounds`.
 
     `measure` receives the round's number, so that each round can use other payments.
     """
@@ -63,7 +64,7 @@ def resident_kilobytes(process: Process) -> float:
 
 
 def accepted(run: Run) -> Run:
-    """Return the run, or raise LoadError if the server answered an event with another status than 200."""
+    """Return `run`, or raise LoadError if the server answered any event with a status other than 200."""
     if run.refused:
         statuses = {event.status for event in run.events}
         raise LoadError(f"{run.refused} of {len(run.events)} events were not taken: {sorted(statuses)}")
@@ -75,7 +76,7 @@ def client_share(run: Run) -> Values:
 
 
 def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the milliseconds from an event's POST to its frame at one socket, event after event."""
+    """Measure the milliseconds from posting an event until one socket receives its frame. Posts one event at a time."""
     target = stack.target(name)
     with target.client(target.staff_pages(1), target.posts(WARM + size.latency_events), wait=1) as client:
         run = accepted(client.go())
@@ -84,7 +85,7 @@ def latency(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def fan(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the milliseconds from an event's POST until the last of many staff sockets has received its frame."""
+    """Measure the milliseconds from posting an event until the last of many staff sockets has received its frame."""
     target = stack.target(name)
     with target.client(target.staff_pages(size.sockets), target.posts(3 + size.fan_events), wait=1) as client:
         run = accepted(client.go())
@@ -101,7 +102,10 @@ def burst(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def clinic_day(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Measure the milliseconds from POST to frame at 50 staff pages, with 20 events a second and idle patients."""
+    """Measure the milliseconds from posting an event until all of 50 staff pages receive its frame, as on a busy day.
+
+    20 events arrive each second, while many patients' pages are connected and receive nothing.
+    """
     target = stack.target(name)
     pages = [*target.patient_pages(size.idle_sockets), *target.staff_pages(50)]
     posts = target.posts(20 * size.day_seconds)
@@ -149,9 +153,9 @@ def memory(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def cut(stack: Stack, name: str, size: Size, _round: int) -> Values:
-    """Cut all sockets and post an event; measure the seconds until all are open again and up to date.
+    """Close all sockets, post an event, and measure the seconds until all sockets are open again and have the event.
 
-    This is done twice: pages return after the pause RETURN ("seconds") or almost none ("at_once").
+    This is done twice: pages reconnect after the pause RETURN (metric "seconds") or almost at once (metric "at_once").
     """
     target = stack.target(name)
     at_once = {"delay_least": 0.05, "delay_most": 0.1}  # seconds; harder for the server than RETURN
@@ -179,6 +183,6 @@ def idle(stack: Stack, name: str, size: Size, _round: int) -> Values:
 
 
 def idle_pages(target: Target, size: Size) -> list[Page]:
-    """Return `size.idle_sockets` pages: half of them of staff, but at most 1,000, and the others of patients."""
+    """Return `size.idle_sockets` pages: half of them staff pages (but at most 1,000), and the rest patients' pages."""
     staff = min(size.idle_sockets // 2, 1000)
     return [*target.staff_pages(staff), *target.patient_pages(size.idle_sockets - staff)]

@@ -1,4 +1,4 @@
-"""Measures the milliseconds from an event's POST until the page in Chromium shows the change.
+"""Measures the milliseconds from posting an event until the page in Chromium shows the change.
 
 This module runs as `python -m benchmarks.browser` in its own process, because Playwright leaves an event loop running.
 """
@@ -70,9 +70,9 @@ def send(connection: http.client.HTTPConnection, sent: Post) -> float:
 
 
 def measure(url: str, posts: list[Post]) -> list[float]:
-    """Post the events one after the other, while a browser shows `url`.
+    """Show the page `url` in a browser, and post the events one after the other.
 
-    Return for each the milliseconds from its POST until the page changed, or 5000 if it didn't change in that time.
+    Return for each event the milliseconds until the page changed, or 5000 if it didn't change in that time.
     """
     from playwright.sync_api import sync_playwright
 
@@ -100,7 +100,10 @@ def measure(url: str, posts: list[Post]) -> list[float]:
 
 
 def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
-    """Measure one round. Each round and server uses another day's appointments, whose payments no event has changed."""
+    """Measure the median milliseconds until Chromium shows an event's change, in the round `number`.
+
+    Each round of each server uses another day's appointments, so that no earlier event has changed their payments.
+    """
     target = stack.target(name)
     day = 1 + 2 * number + (name == SITE[1])
     if name == NODE:

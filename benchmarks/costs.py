@@ -76,9 +76,9 @@ def delivery(number: int) -> Any:
 
 
 def functions(profile: cProfile.Profile) -> list[tuple[str, float, float]]:
-    """Return (name, milliseconds per event, share of the whole time) of the slowest functions, the slowest first.
+    """Return (name, milliseconds per event, share of the whole time) of each of the slowest functions, slowest first.
 
-    The site's own functions and those of the libraries that speak with Stripe and PostgreSQL are included.
+    Only functions of this site, and of the libraries that talk to Stripe and PostgreSQL, are listed.
     """
     stats: Any = pstats.Stats(profile)
     slowest = sorted(stats.stats.items(), key=lambda item: -item[1][3])

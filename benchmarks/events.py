@@ -1,4 +1,4 @@
-"""Makes signed webhook requests, as bytes, such as Stripe would send about the payment with a given number."""
+"""Makes signed webhook requests, as bytes, such as Stripe would send about a payment."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook request, and the payment's id `key`, which is in the frame that pages receive for its event."""
+    """The bytes of a webhook request, and the id of its payment (`key`), which pages receive in the event's frame."""
 
     key: str
     request: bytes
@@ -60,7 +60,10 @@ def signature(body: bytes) -> str:
 
 
 def post(number: int, path: str, port: int) -> Post:
-    """Return a signed event `checkout.session.completed` for payment `number`; sites accept it for five minutes."""
+    """Return a signed request with an event `checkout.session.completed` for payment `number`.
+
+    Sites accept it for five minutes, the age limit of Stripe's signatures.
+    """
     key = payment_id(number)
     body = json.dumps(completed(key)).encode()
     head = (

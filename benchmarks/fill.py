@@ -1,7 +1,7 @@
 """Fills a site's PostgreSQL with people, payments and feed entries, most of them made by INSERT ... SELECT.
 
 Run `python -m benchmarks.fill --payments 1000000 --changes 5` with the site's settings in the environment.
-Payment number N has the id benchmarks.events.payment_id(N), and person number N the session session_key(N).
+Payment N has the id benchmarks.events.payment_id(N). Person N has a session with the key session_key(N).
 """
 
 import argparse
@@ -36,9 +36,10 @@ def constant(field: Any) -> tuple[str, list[Any]]:
 
 
 def insert(model: type[models.Model], source: str, first: int, last: int, /, **columns: str) -> None:
-    """Insert a row of `model` for each row of `source`, an SQL FROM clause with `first` and `last` for FIRST and LAST.
+    """Insert a row of `model` for each row of `source`, an SQL FROM clause such as "generate_series(FIRST, LAST) AS i".
 
-    `columns` maps columns to SQL expressions; each other column gets its field's default.
+    FIRST and LAST in it are replaced by `first` and `last`. `columns` maps column names to SQL expressions; each other
+    column gets its field's default.
     """
     names, values, constants = [], [], []
     for field in model._meta.concrete_fields:
@@ -55,7 +56,7 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 
 
 def make_people(staff: int, patients: int) -> None:
-    """Make `staff` and then `patients` users, and sessions for the staff and for the first 4,000 patients."""
+    """Create `staff` users of the staff and `patients` patients, with sessions for all staff and 4,000 patients."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
@@ -104,7 +105,10 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
 
 
 def make_history(first: int, last: int, changes: int, patients: int) -> None:
-    """Mark the payments as paid, and give each a fact, `changes` status changes and twice as many feed entries."""
+    """Mark the payments with the numbers `first` to `last` as paid, and give them a history.
+
+    Each gets one fact (the state of a Checkout Session), `changes` status changes, and two feed entries per change.
+    """
     from payments.models import Fact, FeedEntry, Payment, StatusChange
 
     numbers = "generate_series(FIRST, LAST) AS i"
@@ -142,7 +146,7 @@ def make_feeds(history: int, changes: int, staff: int, patients: int) -> None:
 
 
 def speed_up_writes() -> None:
-    """Switch off time limits, foreign key checks and waiting for the disk: this database is thrown away."""
+    """Switch off time limits, foreign key checks and waiting for the disk. The database is only for the benchmark."""
     with connection.cursor() as cursor:
         for setting in ("statement_timeout = 0", "session_replication_role = replica", "synchronous_commit = off"):
             cursor.execute(f"SET {setting}")

@@ -1,6 +1,6 @@
-"""The lower bound of the comparison: a server that does only what any solution must do.
+"""A minimal server for comparison, which does only what any solution must do, so that no site can be faster.
 
-`python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES` publishes each POST's payment id through Redis, and writes each
+`python -m benchmarks.floor PORT REDIS_URL FRAME_BYTES` publishes each POST's payment id through Redis. It sends each
 message from Redis to every socket, as a frame that is built once. The server stores, verifies and renders nothing. It
 uses asyncio protocols on uvloop.
 """

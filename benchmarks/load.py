@@ -25,7 +25,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A socket to open with the bytes `handshake`. If `counts` is false, its frames are read but not measured."""
+    """A WebSocket to open by sending `handshake` to `port`. If `counts` is false, its frames are not measured."""
 
     port: int
     handshake: bytes
@@ -34,7 +34,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event's times in seconds since the client began (0: never), how many sockets got it, and its HTTP status."""
+    """What happened to one posted event. Times are seconds since the client began, or 0 if it didn't happen.
+
+    `first` and `last` are when the first and the last socket got its frame, and `received` is how many sockets did.
+    `status` is the HTTP status of the server's answer.
+    """
 
     due: float
     posted: float
@@ -66,7 +70,7 @@ class Run:
         return sum(event.status != 200 for event in self.events)
 
     def delays(self, *, skip: int = 0) -> list[float]:
-        """Return each event's milliseconds from the time it was due until the last socket received its frame.
+        """Return for each event the milliseconds from the time it was due until the last socket received its frame.
 
         The first `skip` events, and events that some socket did not receive, are left out.
         """
@@ -79,7 +83,7 @@ class Run:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share (0 to 1) of the values lies, or NaN if there are no values."""
+    """Return the value below which the fraction `share` (0 to 1) of `values` lies, or NaN if `values` is empty."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
 
@@ -140,9 +144,10 @@ def client(
 ) -> Iterator[Client]:
     """Yield a load client whose sockets are open, and stop it after the `with` block.
 
-    A server's first frame contains `hello`, and an event's frame `marker` followed by the payment's id. Options:
+    `hello` is a text in the first frame that a server sends. `marker` is the text before the payment's id in an event's
+    frame. The options are:
     - conns: the number of connections that post events, to each of `ports` in turn
-    - wait=1: post an event only after the previous event's frames came
+    - wait=1: post an event only after all sockets received the previous event's frame
     - rate: events per second
     - idle: seconds without a frame after which the run ends
     - patience: the run's longest duration in seconds

@@ -1,4 +1,4 @@
-"""Measures the front desk's page, and a poll that finds nothing new, in milliseconds over HTTP and in queries."""
+"""Measures how long the front desk's page takes, and a poll that finds nothing new, and how many queries each makes."""
 
 import http.client
 import json
@@ -47,7 +47,7 @@ def milliseconds(target: Target, path: str, times: int) -> float:
 
 
 def queries(stack: Stack, *paths: str, database: str = "site") -> list[int]:
-    """Return the number of queries for each path, without queries that read the session or the user."""
+    """Return how many database queries a GET of each path makes, without those that read the session or the user."""
     site = stack.site(f"count-{database}", database)
     answer = site.python("-c", COUNT, HOST, session_key(1), *paths).splitlines()[-1]
     return [

@@ -34,7 +34,10 @@ def machine() -> dict[str, str]:
 
 
 def processor_times() -> tuple[int, int]:
-    """Return the processors' ticks since the machine started: all ticks, and ticks stolen by other machines."""
+    """Return the processors' clock ticks since the machine started: all of them, and those that other machines took.
+
+    A virtual machine shares its host's processors with other machines, which makes measurements less exact.
+    """
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(ticks), ticks[7]
 
@@ -81,9 +84,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def write_results(folder: Path, rows: Sequence[Result], **parts: Any) -> None:
-    """Write RESULTS.md and results.json, and keep earlier rows of blocks that were not measured this time.
+    """Write RESULTS.md and results.json with `rows`, and keep earlier rows of measurements that did not run this time.
 
-    `parts` are further sections by their name in SECTIONS, and `stolen`, a percentage of processor time.
+    `parts` may have further tables, by their names in SECTIONS, and `stolen`, the percentage of processor time that the
+    host gave to other machines.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_results(folder)

@@ -16,10 +16,10 @@ INGEST = "Durable events/s, 32 connections"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A metric to show, compared with the value of the server `peer` if there is one.
+    """A row of the results table: a metric of this site and, if there is a `peer`, its ratio to that server's value.
 
-    `limits` maps each of the site's servers to a target for the ratio to the peer's value or, without a peer, for
-    the value itself. None means no target.
+    `limits` maps each of the site's servers ("uvicorn", "daphne") to a limit for the ratio or, without a peer, for the
+    value itself; None means no limit.
     """
 
     block: str
@@ -33,10 +33,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One row of results. A round measures the site and, if the row has one, a peer such as the Node server.
+    """A measured row of the results table.
 
-    `ratio`, `low` and `high` are the median, least and greatest of the rounds' ratios of site to peer, or of the site's
-    values if there is no peer.
+    `value` and `peer_value` are medians over the rounds. `ratio`, `low` and `high` are the median, least and greatest
+    of the rounds' ratios of site to peer or, if there is no peer, of the site's values.
     """
 
     block: str
@@ -90,7 +90,7 @@ ROWS = (
 
 
 def result(row: Row, server: str, measured: Measured, at: str) -> Result | None:
-    """Return the row's result for `server`, dated `at`, or None if the row was not measured."""
+    """Return the result of `row` for the site on `server`, with the date `at`; None if the row was not measured."""
     ours = _values(measured, row.block, server, row.metric)
     theirs = _values(measured, row.block, row.peer, row.metric)
     ratios = list(ours.values())

@@ -30,7 +30,7 @@ ABOUT = "One uvicorn process, one socket; each event is the first of its payment
 
 
 def fresh(payments: int) -> int:
-    """Return how many of `payments` payments are made without status changes; the measured events are about these."""
+    """Return how many payments in a database of `payments` get no status changes; events are posted about these."""
     return min(5000, payments // 2)
 
 
@@ -39,7 +39,7 @@ def entries(payments: int) -> int:
 
 
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
-    """Measure databases with each number of payments in `sizes`, write the results, and return the exit status."""
+    """Measure a database for each number of payments in `sizes`, write the results, and return the exit status."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
     seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:

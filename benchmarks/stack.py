@@ -1,4 +1,4 @@
-"""Starts and stops the compared servers, and a PostgreSQL and a Redis for them alone."""
+"""Starts and stops the compared servers, with a PostgreSQL and a Redis that nothing else uses."""
 
 import os
 import resource
@@ -34,7 +34,7 @@ NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
 
 class Stack:
-    """The compared servers, which keep their files in `folder`; `target(name)` starts a server and returns it."""
+    """The compared servers, whose files are in `folder`. `target(name)` starts one of them and returns it."""
 
     def __init__(self, folder: Path, payments: int = 100_000, peers_payments: int = 45_000) -> None:
         self.folder, self.payments, self.peers_payments = folder, payments, peers_payments
@@ -58,7 +58,7 @@ class Stack:
         self._exit.close()
 
     def prepare(self, *names: str) -> list[str]:
-        """Make these servers' databases in parallel, filled; return a line for each server that couldn't be set up."""
+        """Create and fill the databases of these servers in parallel; return a line for each server that failed."""
         makers = {"uvicorn": self._make_site, "daphne": self._make_site, "node": self._make_node}
         makers |= {"usual": self._make_usual, "floor": self._make_floor}
         with ThreadPoolExecutor(2) as pool:
@@ -87,7 +87,10 @@ class Stack:
         }  # fmt: skip
 
     def site(self, name: str, database: str = "site") -> Site:
-        """Return a Site with its own folder and port; sites on one database share its people, sessions and payments."""
+        """Return a Site with its own folder and port, on the given database.
+
+        Sites on one database share its people, sessions and payments.
+        """
         return Site(self.folder / name, free_port(), 0, **self.settings(database))
 
     def make_database(self, name: str) -> str:
@@ -95,9 +98,9 @@ class Stack:
         return self.postgres.database_url(name)
 
     def site_target(self, name: str, server: str, numbers: Numbers, database: str = "site", workers: int = 1) -> Target:
-        """Add a site to the compared servers and return it.
+        """Add this site to the compared servers under `name`, and return it. Events are posted about the payments `numbers`.
 
-        `server` is "uvicorn" or "daphne"; uvicorn runs `workers` processes on one database and Redis.
+        `server` is "uvicorn" or "daphne"; uvicorn runs `workers` processes, which share one database and Redis.
         """
         site = self.site(name, database)
         processes = [site.server]

@@ -1,4 +1,4 @@
-"""A server to measure: its processes, the sockets of its pages, and requests with Stripe's events."""
+"""The servers that the benchmark measures: starts their processes, and makes their sockets and webhook requests."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ HANDSHAKE = (
 
 
 class Numbers:
-    """Hands out the numbers, each once, of payments that no event has been about."""
+    """Hands out payment numbers up to `last`, each only once, so that each event is the first about its payment."""
 
     def __init__(self, last: int, first: int = FIRST_FRESH) -> None:
         self._next, self._last = itertools.count(first), last
@@ -34,7 +34,10 @@ class Numbers:
 
 @dataclass
 class Target:
-    """A server with one or more processes; `heads()` maps each audience to the newest number in its feed."""
+    """A server to measure, with one or more processes.
+
+    `heads()` maps each audience, such as "staff", to the number of the newest entry in its feed (its list of changes).
+    """
 
     name: str
     processes: list[Process]

@@ -1,4 +1,4 @@
-"""Measures the site with one, two and four uvicorn processes, which share a database and a Redis."""
+"""Measures the speed of the site with one, two and four uvicorn processes, which share a database and a Redis."""
 
 import os
 import statistics

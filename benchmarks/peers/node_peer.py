@@ -1,4 +1,4 @@
-"""Installs the packages, and fills the database, of the Node server that the site is compared with."""
+"""Sets up the Node server that the site is compared with: installs its npm packages and fills its database."""
 
 import shutil
 import subprocess

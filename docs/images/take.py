@@ -1,6 +1,7 @@
-"""Takes the screenshots in this folder: run `.venv/bin/python docs/images/take.py URL` beside `./run demo --reset`.
+"""Takes the screenshots in this folder, from a demo that was started with `./run demo --reset`.
 
-The sample patient Camille pays one appointment meanwhile, so each set of screenshots needs fresh sample data.
+Run `.venv/bin/python docs/images/take.py URL` with the demo's URL. The sample patient Camille pays an appointment
+meanwhile, so each run needs fresh sample data.
 """
 
 import datetime
@@ -55,7 +56,7 @@ def open_and_shoot(context: BrowserContext, path: str, name: str) -> Page:
 
 
 def todays_unpaid(page: Page) -> str:
-    """Return the path of today's first appointment that Camille can still pay, or "" if it has no link."""
+    """Return the path of the first of today's appointments that Camille can still pay; "" if its entry has no link."""
     today = page.locator("li", has=page.locator(f"time[datetime^='{datetime.datetime.now().astimezone():%Y-%m-%d}']"))
     unpaid = today.filter(has=page.get_by_role("button", name=re.compile("Payer")))
     return unpaid.get_by_role("link").first.get_attribute("href") or ""

@@ -1,4 +1,4 @@
-"""Settings of a Django project as tutorials build it: dj-stripe's own webhook view and Channels' own Redis layer."""
+"""Settings of a Django project as tutorials build it, with dj-stripe's webhook view and Channels' Redis layer."""
 
 import os
 

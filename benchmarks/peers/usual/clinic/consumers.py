@@ -6,7 +6,7 @@ from django.template.loader import render_to_string
 
 
 class PaymentConsumer(AsyncWebsocketConsumer):
-    """A page's socket. Each socket renders the template for every message of its group."""
+    """A page's WebSocket. Each one renders the template for every message of its group, as tutorials do."""
 
     group = ""
 
