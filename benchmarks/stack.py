@@ -98,7 +98,7 @@ class Stack:
         return self.postgres.database_url(name)
 
     def site_target(self, name: str, server: str, numbers: Numbers, database: str = "site", workers: int = 1) -> Target:
-        """Add this site to the compared servers under `name`, and return it. Events are posted about the payments `numbers`.
+        """Add this site to the compared servers under `name`, and return it; events are about payments `numbers`.
 
         `server` is "uvicorn" or "daphne"; uvicorn runs `workers` processes, which share one database and Redis.
         """

@@ -1,4 +1,7 @@
-"""Read-only admin pages of payments, facts, events, feeds, e-mails and notes; only the ledger changes a payment."""
+"""Read-only admin pages of payments, facts, events, feeds, e-mails and notes.
+
+They can't change a payment, because only the module `ledger` may do so.
+"""
 
 from typing import Any, TypeVar
 

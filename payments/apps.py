@@ -41,9 +41,9 @@ class PaymentsConfig(AppConfig):
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
-    """Receive `appointment_saved`, and create or update the appointment's payment in the sender's transaction.
+    """Receive `appointment_saved`: create or update the appointment's payment in the transaction of the sender.
 
-    After its commit, Checkout Sessions that are no longer needed are expired at Stripe.
+    After its commit, expire at Stripe the Checkout Sessions that are no longer needed.
     """
     from . import ledger
     from .gateway import checkout
@@ -53,7 +53,7 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    """Receive `payment_status_changed`, sent after the commit, and announce the new feed entries to all processes."""
+    """Receive `payment_status_changed` after the commit, and tell all processes which pages have to be updated."""
     from .live import hints
 
     hints.publish(entries)

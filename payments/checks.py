@@ -20,7 +20,10 @@ Check = Callable[..., list[CheckMessage]]
 
 
 def register(tag: str = TAG, *, deploy: bool = False) -> Callable[[Check], Check]:
-    """Return a decorator that registers a check under TAG and `tag`; with `deploy`, only `check --deploy` runs it."""
+    """Return a decorator that registers a Django system check under the tags TAG and `tag`.
+
+    If `deploy` is true, the check runs only with `check --deploy`.
+    """
     return checks.register(TAG, tag, deploy=deploy)
 
 
@@ -131,9 +134,9 @@ def redis_timeouts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def timeout_of(host: object) -> float | None:
-    """Return how many seconds redis-py waits for an answer, or None if it waits for ever.
+    """Return how many seconds redis-py waits for Redis to answer, or None if it waits for ever.
 
-    `host` is one of the channel layer's "hosts": a URL, or a dict that may have a "socket_timeout".
+    `host` is one item of the channel layer's setting "hosts": a URL, or a dict that may have a "socket_timeout".
     """
     default = REDIS_BLOCKS if int(redis.__version__.split(".")[0]) >= 8 else None
     return host.get("socket_timeout", default) if isinstance(host, dict) else default

@@ -1,8 +1,7 @@
 """Serves the WebSocket of one open page: checks whether the page may connect, and reads the messages it sends.
 
-What is sent to the page comes from the hub (live/hub.py). This is a plain ASGI application instead of a Channels
-consumer, because Channels would run code in Django's shared thread for each message, where sockets would wait for slow
-views.
+The hub (live/hub.py) sends messages to the page. This is a plain ASGI application, because a Channels consumer would
+handle each message in Django's shared thread, where it would wait for slow views.
 """
 
 import logging
@@ -48,7 +47,10 @@ async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send
 
 
 class PaymentConsumer:
-    """The server's end of one page's WebSocket: adds it to the hub, and handles the messages that the page sends."""
+    """The server's end of one page's WebSocket: checks whether the page may connect, and reads its messages.
+
+    The hub, to which it adds the socket, sends the page its changes.
+    """
 
     def __init__(self, scope: Any, send: Send) -> None:
         self._scope, self._send = scope, send
@@ -57,10 +59,10 @@ class PaymentConsumer:
         self._allowance, self._allowed_at = float(PER_MINUTE), time.monotonic()
 
     async def connect(self) -> None:
-        """Accept the connection, then add it to the hub, or close it with a code that says why it may not join.
+        """Accept the connection, then close it with a code that says why, if the page may not connect.
 
-        The connection is accepted before the check, because a page can't tell a refused handshake from a dead network,
-        and because the check takes long when a thousand pages connect at once.
+        Otherwise add it to the hub, which sends changes to pages. The check comes after accepting, because a page can't
+        tell a refused handshake from a dead network, and because it takes long when a thousand pages connect at once.
         """
         await self._send({"type": "websocket.accept", "subprotocol": None})
         query = dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
@@ -102,12 +104,15 @@ class PaymentConsumer:
             self._socket.close(BAD_MESSAGE)
 
     def leave(self) -> None:
-        """Remove the socket from the hub when its connection has ended."""
+        """Remove the page's socket from the hub, which sends changes to pages, when the connection has ended."""
         if self._socket:
             self._hub.leave(self._socket)
 
     def _within_rate(self) -> bool:
-        """Count a message against the allowance of PER_MINUTE a minute; return False once the allowance is used up."""
+        """Count a message from the page, and return whether it may still be handled.
+
+        A page may send PER_MINUTE messages at once, and PER_MINUTE a minute on average.
+        """
         now = time.monotonic()
         self._allowance = min(PER_MINUTE, self._allowance + (now - self._allowed_at) * PER_MINUTE / 60) - 1
         self._allowed_at = now
@@ -115,7 +120,7 @@ class PaymentConsumer:
 
 
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:
-    """Return 0 if a socket with this query string and session may join, else the code to close it with."""
+    """Return 0 if a page with this query string and session may connect, or else the code to close its socket with."""
     if session is None:
         return SIGNED_OUT
     if query.get("feed", session.audience) != session.audience:
@@ -125,7 +130,7 @@ def refusal(query: dict[str, str], session: SocketSession | None) -> int:
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:
-    """If `query` says that this connection is a reconnection, log and count it with the reason that the page gives."""
+    """Log and count a reconnection, with the reason that the page gives in `query`. Ignore a first connection."""
     if not (attempt := query.get("try", "")).isdecimal():
         return
     why = query.get("why") if query.get("why") in REASONS else "unknown"

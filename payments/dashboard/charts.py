@@ -27,7 +27,10 @@ UNITS = ((1, "millisecond", 0.001), (60, "second", 1), (3600, "minute", 60), (17
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The part of one day's bar that stands for one series; `y` (its top) and `height` are in pixels."""
+    """A coloured part of a day's bar, which shows the count of one series, such as paid payments.
+
+    `y` (its top) and `height` are in pixels.
+    """
 
     name: str
     label: str
@@ -96,9 +99,9 @@ class Bars:
 
 
 class Ranges:
-    """A latency chart: one row for each leg of the way from Stripe to the patient's page.
+    """A chart of how long changes take: one row for each part of the way from Stripe to the patient's page.
 
-    A row shows the leg's median and 95th percentile as dots on a logarithmic scale that all rows share.
+    A row shows the median and the 95th percentile as dots on a logarithmic scale that all rows share.
     """
 
     def __init__(self, legs: Sequence[Leg]) -> None:
@@ -116,7 +119,7 @@ class Ranges:
 
 
 def round_step(highest: int) -> int:
-    """Return the smallest axis step of 1, 2 or 5 times a power of ten of which five steps reach `highest`."""
+    """Return the smallest step among 1, 2, 5, 10, 20, 50 ... such that five steps reach `highest`."""
     power = 1
     while True:
         for digit in ROUND:

@@ -1,7 +1,7 @@
 """Computes the figures of the operations board, such as payments by status, latencies, failed events and open pages.
 
-The board takes five queries, however many payments there are. The figures of `this_process` are about one web process;
-all others are about the whole site.
+The board takes five queries, however many payments there are. Only the figures of `this_process` are about the one
+web process that renders the board; all others are about the whole site.
 """
 
 import datetime
@@ -35,7 +35,7 @@ STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUND
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A labelled row of numbers, such as "Paid"; `counts` has one number for each day of the board."""
+    """A chart's numbers for one group, such as "Paid": `counts` has one number for each day of the board."""
 
     name: str
     label: str
@@ -50,8 +50,8 @@ class Series:
 class Process:
     """The web process that renders the board: its open sockets now, and what it has counted since it started.
 
-    `cut` counts sockets closed because their page read too slowly. `deaf` tells that no hints of changes arrive from
-    other processes.
+    `cut` is how many sockets it closed because their page read too slowly. `deaf` is whether it receives no messages
+    from other processes about their changes.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Board:
 
     @property
     def screen(self) -> Leg | None:
-        """Return the leg for the whole way from Stripe to the patient's page, or None if no change was measured."""
+        """Return how long changes took from Stripe to the patient's page in total, or None if none was measured."""
         return next((leg for leg in self.legs if leg.name == "screen"), None)
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of all figures, by which a page finds out whether the board that it shows is still current."""
+        """Return a hash of all figures, with which a page finds out whether the board it shows is out of date."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
@@ -108,7 +108,7 @@ def board(days: int) -> Board:
 
 
 def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Return the midnight at which each of the consecutive `dates` begins, and the one at which the last date ends.
+    """Return the midnights at which the consecutive `dates` begin, and last the one at which the last date ends.
 
     All are datetimes in the clinic's time zone.
     """
@@ -117,7 +117,7 @@ def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
 
 
 def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
-    """Return an SQL expression that gives the number of the day, from 0, on which the datetime field `name` falls.
+    """Return an SQL expression for the number of the day, counted from 0, on which the datetime field `name` falls.
 
     `edges` are the days' midnights, as `midnights` returns them. Django's TruncDate is not used because it is slow on
     SQLite.
@@ -127,9 +127,10 @@ def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
 
 
 def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Count payments by the day of their appointment and by their current status, leaving out void payments.
+    """Count payments by the day of their appointment and by their present status.
 
-    Return one series for each tab in STACKED.
+    Return one series (a count for each day) for each group of statuses in STACKED. Payments whose status is in none of
+    these groups, such as void, are left out.
     """
     edges = midnights(dates)
     found = Payment.objects.starting_between(dates[0], dates[-1]).order_by()
@@ -139,7 +140,10 @@ def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
-    """Count Stripe's events by the day on which they arrived; return one series for each group in OUTCOMES."""
+    """Count Stripe's events by the day on which they arrived, and by what became of them.
+
+    Return one series (a count for each day) for each group in OUTCOMES, such as "failed".
+    """
     edges = midnights(dates)
     # Naming every outcome lets the database use its index on (outcome, received_at).
     found = EventReceipt.objects.filter(
@@ -158,7 +162,7 @@ def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
 def series(
     name: str, label: str | Promise, members: Iterable[str], counts: Mapping[tuple[int, str], int], days: int
 ) -> Series:
-    """Return a series over `days` days, in which each number is the sum of the counts of `members` on that day.
+    """Return a series in which the number of each of the `days` days is the sum of that day's counts of `members`.
 
     `members` are statuses or outcomes; `counts` maps (day number, member) to a count.
     """

@@ -24,7 +24,7 @@ LEGS: Mapping[str, Promise] = {
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One leg of the way from Stripe to the patient: how many seconds it took, measured on `count` changes.
+    """How long one part of the way from Stripe to the patient took, such as "Recorded", measured on `count` changes.
 
     `median` and `p95` (the 95th percentile) are in seconds.
     """
@@ -37,9 +37,10 @@ class Leg:
 
 
 def legs() -> Iterator[Leg]:
-    """Measure the newest changes that a Stripe event caused and that were pushed to a patient's open page.
+    """Measure how long recent changes took on each part of the way from Stripe to the patient.
 
-    Yield each leg in LEGS that at least one of these changes went through. One query reads them all.
+    Yield a result for each part in LEGS, except parts that no change went through. Only changes that a Stripe event
+    caused and that were pushed to a patient's open page count. One query reads them all.
     """
     newest = FeedEntry.objects.order_by("-pk").values("pk")[:NEWEST]
     entries = FeedEntry.objects.filter(pk__in=newest, pushed_at__isnull=False).exclude(change__stripe_event_id="")
@@ -64,5 +65,5 @@ def legs() -> Iterator[Leg]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile by nearest rank: the smallest of `values` that at least 95 % of them don't exceed."""
+    """Return the 95th percentile of `values`: the smallest of them that is not exceeded by at least 95 % of them."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -11,9 +11,9 @@ from django.db.models.sql.compiler import SQLCompiler
 
 @Field.register_lookup
 class Among(Lookup):
-    """Match rows whose field has any of many values, as `in` does: `filter(session_key__among=keys)`.
+    """Match rows whose field equals one of many values, as `in` does: `filter(session_key__among=keys)`.
 
-    All values are one SQL parameter. Django's `in` compiles each value separately, which is slow for a thousand values.
+    All values are sent as one SQL parameter. Django's `in` makes one of each, which is slow for a thousand values.
     """
 
     lookup_name = "among"

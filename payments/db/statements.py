@@ -20,7 +20,7 @@ Plan = Sequence[tuple[type[models.Model], list[str], list[Convert | None]]]
 
 
 class Together:
-    """A batch of SQL statements that is sent to PostgreSQL in one message and runs in the order of its statements."""
+    """SQL statements that are sent to PostgreSQL as one message, and run in the order in which they were added."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, list[Any], Reader | None]] = []
@@ -42,14 +42,17 @@ class Together:
                     reader(cursor.fetchall())
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        """Send the batch, then run a statement of the ORM's; Django calls this as an execute wrapper."""
+        """Send the batch, then run the statement `sql` of Django's ORM, so that their order stays right.
+
+        Django calls this for each of the ORM's statements, because the batch is installed as an execute wrapper.
+        """
         self.send()
         return execute(sql, params, many, context)
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Batch the inserts and updates made inside this context, and send them with the next read or when it ends.
+    """Collect the inserts and updates made in the `with` block, and send them with the next read or at its end.
 
     Inserted instances get their primary keys when the batch is sent. On SQLite each statement runs at once, because the
     driver takes one statement at a time and there are no round trips to save.
@@ -69,9 +72,9 @@ def flush() -> None:
 
 
 def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[], list[Any]]:
-    """Add a query to the batch, and return a function that sends the batch and returns the query's instances.
+    """Add a query to the batch, and return a function that sends the batch and returns the instances found.
 
-    If there is no batch, the query runs at once. `{columns}` in `sql` is replaced by all columns of the models `of`.
+    If there is no batch, the query runs at once. In `sql`, `{columns}` stands for all columns of the models `of`.
     The function returns a list of instances or, for several models, a list of tuples with one instance of each model.
     """
     names, plan = _reading(of, connection.vendor)
@@ -87,12 +90,12 @@ def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[]
 
 
 def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
-    """Run a query at once, with the arguments of `ask`, and return its list of instances."""
+    """Run a query at once and return its list of instances; the arguments are those of `ask`."""
     return ask(sql, params, *of)()
 
 
 def insert(*rows: models.Model) -> None:
-    """Insert instances of one model with one statement; they have their primary keys once the batch is sent."""
+    """Insert instances of one model with one statement. They get their primary keys when the batch is sent."""
 
     def fill_in(keys: Iterable[tuple[Any]]) -> None:
         for row, (key,) in zip(rows, keys, strict=True):
@@ -104,7 +107,10 @@ def insert(*rows: models.Model) -> None:
 
 
 def update(row: models.Model, names: Iterable[str]) -> None:
-    """Write the fields `names` of `row` to the database, where the row must exist and be locked by this transaction."""
+    """Write the fields `names` of the instance `row` to the database.
+
+    Its database row must exist, and this transaction must have locked it.
+    """
     if row.pk is None:
         flush()
     fields = tuple(row._meta.get_field(name) for name in names)
@@ -128,7 +134,7 @@ def _waiting() -> Together | None:
 
 
 def _adapted(value: Any) -> Any:
-    """Return a query's parameter in the form in which this database stores such values."""
+    """Convert the parameter `value` of a query to what the database driver expects, such as a UUID to text."""
     if isinstance(value, datetime.datetime):
         return connection.ops.adapt_datetimefield_value(value)
     if isinstance(value, uuid.UUID) and not connection.features.has_native_uuid_field:
@@ -152,10 +158,10 @@ def _instances(plan: Plan, values: Iterator[Any]) -> tuple[Any, ...]:
 
 @functools.cache
 def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Plan]:
-    """Return the columns of the models `of` as SQL, and the plan by which `_instances` reads a row of these columns.
+    """Return an SQL list of all columns of the models `of`, and a plan that tells `_instances` how to read such a row.
 
-    The plan has, for each model, the names of its attributes and their converters. `_vendor` is only part of the cache
-    key.
+    The plan has, for each model, the names of its attributes and the converters of their values. `_vendor` is not used,
+    but makes the cache keep one result for each kind of database.
     """
     fields = {model: model._meta.concrete_fields for model in of}
     quoted = connection.ops.quote_name
@@ -165,7 +171,10 @@ def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Pla
 
 
 def _converter(field: Any) -> Convert | None:
-    """Return the function that converts the driver's value of `field` to the attribute's, or None if none is needed."""
+    """Return a function that turns what the driver returns for `field` into the attribute's value, or None.
+
+    None means that the driver's value needs no conversion.
+    """
     column = field.get_col(field.model._meta.db_table)
     steps = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
     if not steps:

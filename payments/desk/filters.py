@@ -33,8 +33,8 @@ amount_input = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
 class DayFilter(forms.Form):
     """The filters and sort order of the front desk's day list, read from its query string; invalid values are ignored.
 
-    People type the two amounts by hand, in major units such as euros, so an invalid amount is reported as well as
-    ignored.
+    `amount_min` and `amount_max` are in major units, such as euros. People type them by hand, so an invalid amount is
+    not only ignored but also reported on the page.
     """
 
     q = forms.CharField(label=_("Search"), max_length=80, required=False)
@@ -79,7 +79,10 @@ class DayFilter(forms.Form):
 
     @property
     def days(self) -> tuple[datetime.date, datetime.date] | None:
-        """Return the first and last day that the list covers, or None for all dates, as in every text search."""
+        """Return the first and the last day that the list covers, or None if it covers all dates.
+
+        A text search always covers all dates.
+        """
         one = datetime.timedelta(days=1)
         if self.span == "week":
             monday = self.date - self.date.weekday() * one
@@ -90,7 +93,10 @@ class DayFilter(forms.Form):
         return None if self.span == "all" else (self.date, self.date)
 
     def narrow(self, payments: PaymentQuerySet) -> PaymentQuerySet:
-        """Apply all filters but the tab, because each tab shows how many of these payments it contains."""
+        """Return `payments` after applying all filters except the chosen tab.
+
+        Each tab shows how many of these payments it contains.
+        """
         if self.days:
             payments = payments.starting_between(*self.days)
         if practitioner := self.cleaned_data.get("practitioner"):
@@ -106,7 +112,7 @@ class DayFilter(forms.Form):
         return payments.order_by(*SORTS[self.order])
 
     def query(self, **changes: object) -> str:
-        """Return the list's query string after setting the filters in `changes`; default values are left out."""
+        """Return the list's query string with the filters in `changes` set to new values. Defaults are left out."""
         current: dict[str, object] = {
             name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
         }
@@ -116,7 +122,7 @@ class DayFilter(forms.Form):
 
     @property
     def shift(self) -> dict[str, str]:
-        """Return the query strings for the period before ("back"), today ("today") and the period after ("on")."""
+        """Return the query strings of the period before ("back"), of today ("today") and of the next period ("on")."""
         days = self.days or (self.date, self.date)
         one = datetime.timedelta(days=1)
         steps = {"back": days[0] - one, "today": None, "on": days[1] + one}
@@ -124,7 +130,10 @@ class DayFilter(forms.Form):
 
     @property
     def columns(self) -> dict[str, tuple[str, str]]:
-        """Return, by name of sortable column, the query string that its heading links to and its aria-sort value."""
+        """Return, for each sortable column, the query string that its heading links to and its aria-sort value.
+
+        The link sorts by the column or, if the list is sorted by it already, the other way round.
+        """
         found = {}
         for name in ("time", "patient", "amount"):
             turned = f"-{name}" if self.order == name else name

@@ -28,9 +28,9 @@ def lines_of(payment: Payment) -> list[Line]:
 
 
 def _lines(payment: Payment) -> Iterator[Line]:
-    """Yield a line for each attempt's payment and for each of its succeeded refunds.
+    """Yield a line for each sum that the patient paid, and one for each refund that succeeded.
 
-    If only the charge shows that money was refunded, the refund's line gets the time of the charge's latest state.
+    If Stripe's charge says that money was refunded but no refund is known, the line has the time of the charge's state.
     """
     for attempt in attempts_of([row.value for row in payment.facts.all()]):
         if attempt.received and attempt.currency == payment.currency:

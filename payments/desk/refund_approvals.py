@@ -71,9 +71,9 @@ def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key
 def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
     """Approve the refund request `key` and send its refund to Stripe, only once even if several people approve it.
 
-    Raises OwnRefundError when `actor` made the request; NotRefundableError when too little money is left to refund (the
-    request then keeps waiting) or when Stripe refuses; StripeUnavailableError when Stripe does not answer (the refund
-    then stays pending).
+    Raises OwnRefundError when `actor` requested the refund. Raises NotRefundableError when too little money is left to
+    refund, in which case the request keeps waiting, or when Stripe refuses. Raises StripeUnavailableError when Stripe
+    does not answer, in which case the refund stays pending.
     """
     refund_facts: Sequence[StripeFact] = []
     with transaction.atomic():
@@ -97,7 +97,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
-    """Lock the payment and return it with its refund request `key`, or with None if no such request is waiting."""
+    """Lock the payment, and return it with its waiting refund request `key`, or with None if that isn't waiting."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((each for each in waiting(row) if each.key == key), None)
 

@@ -1,4 +1,4 @@
-"""The cases of the review queue: each says in words why a payment needs a person, and offers one safe action."""
+"""The cases of the review queue. A case says why a payment needs a person's attention, and offers one safe action."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ BUTTONS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One reason why a payment needs a person: an entry of the review queue."""
+    """A case of the review queue: one reason why a payment needs a person's attention."""
 
     payment: Payment
     review: Review
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def action(self) -> str:
-        """Return the name of the button to offer: "ask", "approve", "stripe", "take", "refund" or "look"."""
+        """Return which button the case offers: "ask", "approve", "stripe", "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
         if self.payment.owed:
@@ -82,7 +82,7 @@ class Case:
 
 
 def cases_of(payments: Iterable[Payment]) -> list[Case]:
-    """Return one case for each review of each payment, in the order in which to handle them.
+    """Return a case for each reason why one of these payments needs a person, in the order in which to handle them.
 
     Cases with a deadline come first, the nearest deadline leading; then come the payments that changed longest ago.
     """

@@ -21,7 +21,7 @@ GROUPS = {
 
 
 def make_groups(**kwargs: Any) -> None:
-    """Create the groups that are missing, after each migration; existing groups keep the permissions they have."""
+    """Create the groups that don't exist yet, after each migration. Existing groups keep their permissions."""
     for name, codenames in GROUPS.items():
         group, created = Group.objects.get_or_create(name=name)
         if created:

@@ -12,10 +12,11 @@ from ..models import Payment
 
 
 def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractUser, *, key: str) -> None:
-    """Record that `amount` minor units were paid at the desk, then expire Checkout Sessions for money no longer due.
+    """Record that `amount` minor units were paid at the desk.
 
-    A second call with the same `key`, as when a form is sent twice, records nothing. Raises NotPayableError when
-    `amount` isn't positive or is more than what is owed.
+    Then expire the payment's Checkout Sessions that are no longer needed, so that the patient can't pay twice. A second
+    call with the same `key`, as when a form is sent twice, records nothing. Raises NotPayableError when `amount` isn't
+    positive or is more than what is owed.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
