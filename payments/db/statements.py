@@ -1,6 +1,6 @@
-"""Runs the webhook's queries as cached SQL, because compiling them with the ORM took about half of its time.
+"""Runs the webhook's queries as cached SQL, because compiling them with Django's ORM took half of the webhook's time.
 
-Model instances are read and written as by the ORM, with the models' columns, defaults and conversions, but no signals
+Instances are read and written as the ORM does it, with the models' columns, defaults and conversions, but no signals
 are sent. On PostgreSQL, statements can be batched into one round trip.
 """
 

@@ -19,7 +19,7 @@ BYTE_ORDER_MARK = "\ufeff"  # without it Excel doesn't read the file as UTF-8
 
 
 class Echo:
-    """A file object for csv.writer whose `write` returns each line instead of storing it, so that lines can stream."""
+    """A file object whose `write` returns the text instead of storing it, so that csv.writer can stream lines."""
 
     def write(self, line: str) -> str:
         return line

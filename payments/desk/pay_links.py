@@ -1,4 +1,4 @@
-"""Signed links by which a visitor who isn't signed in can open one payment, from a QR code at the desk or a message."""
+"""Signed links that open one payment without signing in; patients get them as a QR code at the desk or in a message."""
 
 import base64
 import binascii
@@ -14,7 +14,10 @@ SIGNER = TimestampSigner(salt="payments.pay_link")
 
 
 def token_of(payment: Payment) -> str:
-    """Return the token for the payment's link: its public id and the current time, signed, in about 80 characters."""
+    """Return the token of a link to the payment: the payment's public id and the current time, signed.
+
+    It has about 80 characters.
+    """
     return SIGNER.sign(base64.urlsafe_b64encode(payment.public_id.bytes).decode().rstrip("="))
 
 

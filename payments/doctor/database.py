@@ -82,7 +82,10 @@ def migrations() -> Verdict:
 
 
 def standings() -> Verdict:
-    """Check that every payment's stored status and amounts match its facts, by deriving them from the facts again."""
+    """Check that every payment's stored status and amounts are those that follow from its facts.
+
+    Facts are the states of Stripe objects, and payments at the desk.
+    """
     payments = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
     shown = tqdm(payments.iterator(BATCH_SIZE), "standings", payments.count(), leave=False, disable=None)
     wrong = [
@@ -101,13 +104,16 @@ def standings() -> Verdict:
 
 
 def matches_facts(payment: Payment) -> bool:
-    """Return whether the payment's stored status and amounts equal those that `derive` returns for its facts."""
+    """Return whether the payment's stored status and amounts are those that `derive` computes from its facts."""
     derived = derive([fact.value for fact in payment.facts.all()], payment.terms)
     return replace(derived, method=payment.method) == payment.standing
 
 
 def reload_locked(payment: Payment) -> Payment:
-    """Reload the payment with its row locked, so that a concurrent change isn't reported as a mismatch."""
+    """Reload the payment and its facts while its row is locked.
+
+    Nobody can change them meanwhile, so a status that doesn't match the facts then is a real fault.
+    """
     with transaction.atomic():
         return (
             Payment.objects.select_for_update(of=("self",))
@@ -118,7 +124,7 @@ def reload_locked(payment: Payment) -> Payment:
 
 
 def history() -> Verdict:
-    """Check that each payment has as many status changes (timeline entries) as its `version` says."""
+    """Check that each payment's timeline is complete: it has as many status changes as the payment's `version` says."""
     torn = (
         Payment.objects.annotate(moves=Count("changes")).exclude(moves=F("version")).values_list("public_id", flat=True)
     )
@@ -132,7 +138,10 @@ def history() -> Verdict:
 
 
 def feeds() -> Verdict:
-    """Check that the numbers of each feed's entries have no gaps, because open pages wait for a missing number."""
+    """Check that the entries of each feed (list of changes) are numbered without gaps.
+
+    An open page would wait for a missing number.
+    """
     gapped = list(_audiences_with_gaps())
     if gapped:
         return error(

@@ -29,9 +29,10 @@ TAIL_LIMIT = 5 * hub.TAIL  # seconds since the database last answered the hub, a
 
 
 def live() -> Verdict:
-    """Check the hub of this process, which sends changes to open pages.
+    """Check this process's hub, which sends changes to open pages.
 
-    The hub has to get answers from the database, hints from other processes, and its own test messages.
+    The hub must get answers from the database, messages from other processes about their changes, and its own test
+    messages.
     """
     hubs = hub.running()
     pages = sum(len(each.sockets()) for each in hubs)
@@ -138,7 +139,7 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
 
 
 def socket() -> Verdict:
-    """Check that a WebSocket opens at SITE_URL as from a browser; pages have to poll if a proxy blocks it."""
+    """Check that a WebSocket opens at SITE_URL as from a browser. If a proxy blocks it, pages have to poll."""
     url = f"{settings.SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
     fix = _(
         "Make the proxy pass WebSocket upgrades for /ws/ with their Origin header unchanged; deploy/ has an example."

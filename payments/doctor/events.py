@@ -18,7 +18,10 @@ RECENT = datetime.timedelta(days=1)
 
 
 def failed() -> Verdict:
-    """Report events that failed, that a crash interrupted, or that were given up because their payment is unknown."""
+    """Report events that this site failed to process, and events that it gave up because their payment is unknown.
+
+    An event also counts as failed if a crash interrupted its processing.
+    """
     what, fix = [], []
     if seen := _count_and_age(EventReceipt.objects.filter(outcome__in=(Outcome.FAILED, Outcome.RECEIVED))):
         what.append(

@@ -1,4 +1,4 @@
-"""What a check returns: a level, a sentence on what the check saw, and a sentence on how to repair the fault."""
+"""The result types of health checks: a level, what the check saw, and how to repair the fault."""
 
 import datetime
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ..dashboard.charts import duration_text
 
 
 class Level(IntEnum):
-    """How bad a finding is. The exit code of `manage.py payments_doctor` is the highest level that it found."""
+    """How bad a check's result is. `manage.py payments_doctor` exits with the highest level among its results."""
 
     OK = 0
     WARNING = 1

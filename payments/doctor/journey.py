@@ -23,9 +23,9 @@ QUIET_LIMIT = datetime.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a journey, such as "Received".
+    """One step on the way from Stripe to the patient's page, such as "Received".
 
-    `at` is when it happened and `took` the seconds since the step before; if `at` is None, `reason` says why.
+    `at` is when it happened, and `took` how many seconds after the previous step. If `at` is None, `reason` says why.
     """
 
     name: str
@@ -36,14 +36,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One status change, with the steps that it takes from Stripe to the patient's page."""
+    """A status change of a payment, with the steps by which it gets from Stripe to the patient's page."""
 
     change: StatusChange
     steps: list[Step]
 
 
 def journeys(payment: Payment) -> list[Journey]:
-    """Return one journey for each status change of the payment, newest first."""
+    """Return a journey for each of the payment's status changes, newest first.
+
+    It has the steps by which the change got from Stripe to the patient's page.
+    """
     changes = list(payment.changes.select_related("payment", "actor").order_by("-version"))
     found = traces(changes)
     return [Journey(change, list(_steps(change, found[change.pk]))) for change in changes]
@@ -69,7 +72,7 @@ def _steps(change: StatusChange, trace: Trace) -> Iterator[Step]:
 
 
 def _origin(change: StatusChange) -> str:
-    """Return a sentence that says what caused the change, for a change that none of Stripe's events reported."""
+    """Return a sentence on what caused a status change that no Stripe event caused."""
     if change.source == Source.DESK:
         return _("Recorded at the front desk, without Stripe.")
     if change.source == Source.APPOINTMENT:

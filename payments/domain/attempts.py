@@ -1,4 +1,4 @@
-"""Groups a payment's facts (domain/facts.py) by attempt at paying.
+"""Groups a payment's facts, which are states of Stripe objects and desk payments, by attempt at paying.
 
 An attempt is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
 """
@@ -32,7 +32,7 @@ class Attempt:
     facts: list[StripeFact] = field(default_factory=list)
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
-        """Return the attempt's facts of this kind; if `states` are given, only facts whose status is one of them."""
+        """Return the attempt's facts of this kind; if `states` are given, only facts whose status is one of these."""
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
     @property
@@ -40,9 +40,10 @@ class Attempt:
         return next((fact.currency for fact in self.payments() if fact.currency), "")
 
     def payments(self) -> list[StripeFact]:
-        """Return the facts that best prove what was received: desk payments, else charges, PaymentIntent or session.
+        """Return the facts that tell best how much was received.
 
-        If there is none of these, return the refunds, which prove that at least their amount was received.
+        These are desk payments or else succeeded charges, a succeeded PaymentIntent, or a paid Checkout Session. If there
+        are none, these are the refunds, because at least their sum must have been received.
         """
         return (
             self.of(Kind.OFFLINE)
@@ -60,7 +61,7 @@ class Attempt:
     def refunded(self) -> int:
         """Return how much was refunded, in minor units: the sum of succeeded refunds, but at most what was received.
 
-        As long as no refund is known, the charges say how much was refunded.
+        If no refund is known, what the charges say is returned.
         """
         total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
         if not self.refunds:
@@ -69,7 +70,10 @@ class Attempt:
 
     @property
     def refunds(self) -> list[StripeFact]:
-        """Return the facts about Stripe's refunds, and about our refund requests that Stripe hasn't answered yet."""
+        """Return the facts about refunds.
+
+        These are Stripe's refunds, and this site's refund requests that Stripe hasn't answered yet.
+        """
         answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
 
@@ -86,13 +90,16 @@ class Attempt:
 
     @property
     def method(self) -> str:
-        """Return the desk `Method` or Stripe's payment method type; raises IndexError if nothing was received."""
+        """Return how the patient paid: a desk `Method` or Stripe's payment method type.
+
+        Raises IndexError if nothing was received.
+        """
         best = self.payments()[0]
         return best.status if best.kind == Kind.OFFLINE else str(best.details.get("method", ""))
 
     @property
     def failure_code(self) -> str:
-        """Return Stripe's code of the last failure, or "" if nothing failed or the PaymentIntent has moved on since."""
+        """Return Stripe's code of the last failure; "" if nothing failed, or if the patient has since tried again."""
         intents = self.of(Kind.INTENT)
         failing = intents if intents else self.of(Kind.CHARGE, "failed")
         return str(failing[-1].details.get("failure_code", "")) if failing else ""
@@ -124,7 +131,7 @@ SESSION_STATES = {
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group facts into attempts, oldest attempt first, leaving out disputes and observations."""
+    """Group facts into attempts, oldest attempt first. Disputes and what this site observed itself are left out."""
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}
@@ -141,7 +148,7 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
 def _started(attempt: Attempt) -> tuple[int, str, str]:
     """Return a sort key: the Unix time at which the attempt started, then its number.
 
-    The number decides between attempts that started within one second, because Stripe's clock has no fractions.
+    Stripe's times have no fractions of a second, so the number orders attempts that started in the same second.
     """
     first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
     return first.created or first.as_of, first.attempt.zfill(8), first.stripe_id

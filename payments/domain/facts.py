@@ -22,9 +22,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """The state of one Stripe object, desk payment or observation at `as_of`. Amounts are minor units of `currency`.
+    """What is known about one Stripe object or desk payment at the time `as_of`. Amounts are minor units of `currency`.
 
-    `as_of` and `created` are Unix seconds.
+    A fact can also be what this site observed itself, such as an overdue bank debit. `as_of` and `created` are Unix
+    seconds.
     """
 
     kind: Kind
@@ -44,5 +45,8 @@ class StripeFact:
 
     @property
     def link(self) -> str:
-        """Return the Stripe id that links an attempt's objects (PaymentIntent, else charge), or "" if unknown."""
+        """Return the id of the fact's PaymentIntent or else of its charge, or "" if neither is known.
+
+        All Stripe objects of one attempt at paying share this id.
+        """
         return self.payment_intent_id or self.charge_id

@@ -1,4 +1,4 @@
-"""Decides which of two facts about one Stripe object wins, so that an event that arrives late changes nothing.
+"""Decides which of two states of the same Stripe object is kept, so that an event that arrives late changes nothing.
 
 `merge` keeps the fact with the greater `precedence`. Merging is commutative, associative and idempotent, so the order
 in which events arrive never matters.
@@ -34,15 +34,16 @@ RANK_OF = {
 
 
 def precedence(fact: StripeFact) -> tuple[Any, ...]:
-    """Return a sort key for facts about one object; the fact with the greatest key wins."""
+    """Return a sort key for facts about the same Stripe object; the fact with the greatest key is kept."""
     rank, position = RANK_OF[fact.kind][fact.status]
     return rank, fact.as_of, position, fact.amount, fact.amount_refunded, repr(sorted(fact.details.items()))
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts about one object, whatever their order: return the fact with the greater precedence, completed.
+    """Merge two facts about the same Stripe object; their order doesn't matter.
 
-    The result has the earlier `created` of both facts, and also the links that only the other fact has.
+    Return the fact with the greater precedence. It gets the earlier `created` of both facts. If ids of
+    related objects, such as the charge, are only in the other fact, it gets these too.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")

@@ -1,7 +1,7 @@
 """Derives a payment's status from its facts. `derive` is a pure function: it reads no models, clock or files.
 
-`_status` holds the whole truth table: the first row whose condition holds gives the status. What a person has to look
-at is returned beside the status, as `reviews`, and never replaces the status.
+`_status` holds all rules: the first one whose condition holds gives the status. `reviews` says separately why a person
+must look at the payment; these reasons don't change the status.
 """
 
 from collections.abc import Iterable
@@ -45,9 +45,9 @@ class Review(TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a payment is due for: `amount` in minor units of `currency`, and its former prices as `earlier_amounts`.
+    """What should be paid: `amount` in minor units of `currency`; `earlier_amounts` are former prices.
 
-    `slot_lost` is whether the appointment was canceled and another patient has its time.
+    `slot_lost` is whether the appointment was canceled and its time given to another patient.
     """
 
     amount: int
@@ -59,7 +59,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """A payment's sums, in minor units of its currency. `lost` is what disputes took from the clinic."""
+    """A payment's sums, in minor units of its currency. `lost` is what the clinic lost in disputes."""
 
     received: int = 0
     refunded: int = 0
@@ -75,7 +75,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing(Amounts):
-    """Everything that `derive` finds out about a payment: its sums, its status and what a person has to look at."""
+    """The result of `derive`: a payment's sums, its status and the reasons why a person must look at it (`reviews`)."""
 
     status: PaymentStatus
     attempt: str = ""  # state of an open Checkout: "requires_action", "failed" (the patient may try again) or ""
@@ -91,7 +91,10 @@ DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return the standing of a payment with these facts and terms. The order of the facts doesn't matter."""
+    """Return the status, the sums and the review reasons of a payment, given its facts and its terms (price and so on).
+
+    The order of the facts doesn't matter.
+    """
     facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
     attempts = attempts_of(facts)
     counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]

@@ -30,14 +30,14 @@ WORDS = {
 
 
 def remember_language(user: AbstractUser, language: str) -> None:
-    """Store `language`, that of the page on which the user pays, for later e-mails to the user."""
+    """Store `language`, in which the user saw the page when paying, for later e-mails to the user."""
     Correspondent.objects.update_or_create(user_id=user.pk, defaults={"language": language})
 
 
 def language_of(user: AbstractUser) -> str:
-    """Return the language for e-mails to `user`: the preferred one, else that of the page on which they last paid.
+    """Return the language for e-mails to `user`: the one that they prefer, if they chose one in their account.
 
-    If neither is known, return the site's default language.
+    Otherwise it is the language of the page on which they last paid or, if that isn't known, the site's default.
     """
     if preferred := getattr(user, "preferred_language", ""):
         return str(preferred)
