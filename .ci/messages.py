@@ -80,7 +80,7 @@ def serialize(write: Callable[..., None], catalog: Catalog, **options: Any) -> b
 
 
 def files_of(po: Path, catalog: Catalog) -> dict[Path, bytes]:
-    """Return the bytes that the .po file and the .mo file beside it should contain, by path."""
+    """Return a dict from path to expected content (bytes), for the .po file `po` and the .mo file beside it."""
     layout = {"width": 116, "include_lineno": False, "sort_by_file": True}
     return {po: serialize(write_po, catalog, **layout), po.with_suffix(".mo"): serialize(write_mo, catalog)}
 

@@ -1,4 +1,4 @@
-"""`./run outdated` lists newer releases of pinned packages and vendored files, and what holds each one back."""
+"""`./run outdated` lists newer releases of pinned packages and vendored files, and why each isn't in use."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def newest(uv: str, names: str) -> Pins:
 
 
 def asked_for() -> dict[str, Requirement]:
-    """Return the requirements that pyproject.toml lists, by the package's canonical name."""
+    """Return a dict from a package's canonical name to the requirement that pyproject.toml has for it."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = [line for group in pyproject["dependency-groups"].values() for line in group if isinstance(line, str)]
     found = map(Requirement, [*pyproject["project"]["dependencies"], *groups])

@@ -1,6 +1,6 @@
 """Send e-mails about accounts in the background, so that a form's response time doesn't tell who has an account.
 
-A form is answered equally fast whether or not an e-mail is sent, that is for known and unknown addresses.
+A form is then answered equally fast for known and unknown addresses.
 """
 
 import contextvars

@@ -56,7 +56,10 @@ def insert(model: type[models.Model], source: str, first: int, last: int, /, **c
 
 
 def make_people(staff: int, patients: int) -> None:
-    """Create `staff` users of the staff and `patients` patients, with sessions for all staff and 4,000 patients."""
+    """Create `staff` members of staff and `patients` patients.
+
+    All staff and the first 4,000 patients get a session.
+    """
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session

@@ -1,4 +1,7 @@
-"""`python deploy/healthcheck.py [URL]` exits with 0 if the web process, asked without the proxy, answers with 200."""
+"""`python deploy/healthcheck.py [URL]` exits with 0 if the web process answers with 200.
+
+It asks the process directly, not through the proxy.
+"""
 
 import os
 import sys

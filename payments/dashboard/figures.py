@@ -108,7 +108,7 @@ def board(days: int) -> Board:
 
 
 def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Return the midnights at which the consecutive `dates` begin, and last the one at which the last date ends.
+    """Return the midnights at which the consecutive `dates` begin, followed by the one at which the last date ends.
 
     All are datetimes in the clinic's time zone.
     """
@@ -142,7 +142,7 @@ def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
     """Count Stripe's events by the day on which they arrived, and by what became of them.
 
-    Return one series (a count for each day) for each group in OUTCOMES, such as "failed".
+    Return one series (a count for each day) for each group in OUTCOMES, such as "Failed".
     """
     edges = midnights(dates)
     # Naming every outcome lets the database use its index on (outcome, received_at).

@@ -65,5 +65,5 @@ def legs() -> Iterator[Leg]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile of `values`: the smallest of them that is not exceeded by at least 95 % of them."""
+    """Return the 95th percentile of `values`: the smallest one that is at least as great as 95 % of them."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -1,4 +1,4 @@
-"""Runs the webhook's queries as cached SQL, because compiling them with Django's ORM took half of the webhook's time.
+"""Runs the webhook's queries as cached SQL, because compiling them with the ORM took about half of the webhook's time.
 
 Instances are read and written as the ORM does it, with the models' columns, defaults and conversions, but no signals
 are sent. On PostgreSQL, statements can be batched into one round trip.

@@ -97,7 +97,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
-    """Lock the payment, and return it with its waiting refund request `key`, or with None if that isn't waiting."""
+    """Lock the payment, and return it with its refund request `key`, or with None if no such request is waiting."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((each for each in waiting(row) if each.key == key), None)
 

@@ -122,6 +122,9 @@ def mirror_lag() -> Verdict:
 
 
 def _count_and_age(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
-    """Return the number of receipts as "count" and the age of the oldest, as text, as "age"; {} if there are none."""
+    """Return {"count": ..., "age": ...}: how many receipts there are and how old the oldest is, as text.
+
+    Return {} if there are none.
+    """
     oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
     return {"count": receipts.count(), "age": age(oldest)} if oldest else {}

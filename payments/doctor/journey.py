@@ -45,7 +45,7 @@ class Journey:
 def journeys(payment: Payment) -> list[Journey]:
     """Return a journey for each of the payment's status changes, newest first.
 
-    It has the steps by which the change got from Stripe to the patient's page.
+    Each has the steps by which the change got from Stripe to the patient's page.
     """
     changes = list(payment.changes.select_related("payment", "actor").order_by("-version"))
     found = traces(changes)

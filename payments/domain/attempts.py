@@ -42,8 +42,8 @@ class Attempt:
     def payments(self) -> list[StripeFact]:
         """Return the facts that tell best how much was received.
 
-        These are desk payments or else succeeded charges, a succeeded PaymentIntent, or a paid Checkout Session. If there
-        are none, these are the refunds, because at least their sum must have been received.
+        These are desk payments, or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If
+        none exists, these are the refunds, because at least their sum must have been received.
         """
         return (
             self.of(Kind.OFFLINE)

@@ -42,8 +42,8 @@ def precedence(fact: StripeFact) -> tuple[Any, ...]:
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
     """Merge two facts about the same Stripe object; their order doesn't matter.
 
-    Return the fact with the greater precedence. It gets the earlier `created` of both facts. If ids of
-    related objects, such as the charge, are only in the other fact, it gets these too.
+    Return the fact with the greater precedence. It gets the earlier `created` of both facts, and also any ids of
+    related objects, such as the charge, that only the other fact has.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")

@@ -91,7 +91,7 @@ DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return the status, the sums and the review reasons of a payment, given its facts and its terms (price and so on).
+    """Return a payment's status, sums and review reasons, given its facts and its terms, such as the price.
 
     The order of the facts doesn't matter.
     """
