@@ -13,9 +13,10 @@ CONTACT = ("phone", "preferred_language")
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Let only superusers change a superuser's account, make somebody a superuser, or grant permissions to one person.
+    """Let only superusers change a superuser's account, make somebody a superuser, or give a user single permissions.
 
-    Django's UserAdmin lets everybody who may change users do all of this.
+    Other staff can only give permissions through groups. Django's UserAdmin lets everybody who may change users do all
+    of this.
     """
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))

@@ -42,7 +42,7 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A measurement: its function `measure`, the names of the servers to measure (`targets`), and its most `rounds`.
+    """A measurement: its function `measure`, the servers to measure (`targets`), and how often at most (`rounds`).
 
     `measure` receives the round's number, so that each round can use other payments.
     """

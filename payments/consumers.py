@@ -49,7 +49,7 @@ async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send
 class PaymentConsumer:
     """The server's end of one page's WebSocket: checks whether the page may connect, and reads its messages.
 
-    The hub, to which it adds the socket, sends the page its changes.
+    It adds the socket to the hub, which sends the page its changes.
     """
 
     def __init__(self, scope: Any, send: Send) -> None:
