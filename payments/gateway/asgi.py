@@ -1,4 +1,4 @@
-"""An ASGI application for Stripe's webhook alone, without the middleware that only pages need.
+"""ASGI application that answers Stripe's webhooks without Django's middleware, which only pages need.
 
 Django's own handler starts a thread, opens a database connection and runs all middleware for each request. This
 application has a few threads, which keep their database connections open.
@@ -72,7 +72,7 @@ def signature_of(scope: Scope) -> str:
 
 
 def answered(delivery: Delivery, as_request: str) -> HttpResponse:
-    """Answer a delivery in a worker thread. If that fails, return a 5xx response, so that Stripe sends it again.
+    """Answer a webhook delivery in a worker thread; if that fails, return a 5xx response, so that Stripe retries.
 
     `as_request` is the request's id, for the log lines.
     """

@@ -61,9 +61,9 @@ def open_checkout(
 
 
 def _next_attempt(payment: Payment) -> int:
-    """Increment and return the payment's number of Checkout attempts. Raises NotPayableError.
+    """Count one more Checkout attempt of the payment, and return the attempt's number. Raises NotPayableError.
 
-    Also updates the payment's amount due and currency from the database.
+    Sets `amount_due` and `currency` of `payment` to their current values in the database.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -76,9 +76,10 @@ def _next_attempt(payment: Payment) -> int:
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Return the URL of the newest open session and expire the others, so that two clicks lead to one page.
+    """Return the URL of the payment's newest open session, and expire its other open sessions.
 
-    `session` is Stripe's newest answer; its URL is returned if no session is open.
+    Two quick clicks create two sessions, and so both lead to one page. `session` is the session that Stripe has just
+    created; its URL is returned if no session is open.
     """
     newest = max(_open_sessions(payment), key=lambda fact: int(fact.attempt or 0), default=None)
     expire_open(payment, keep=newest)

@@ -15,7 +15,7 @@ RETRIES = 1
 
 
 class StripeUnavailableError(Exception):
-    """Raised when Stripe doesn't answer or has an error of its own; the request may have taken effect or not."""
+    """Raised when Stripe doesn't answer or fails with an error of its own. The request may still have taken effect."""
 
 
 class StripeRefusedError(Exception):
@@ -58,9 +58,9 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
 
 
 def _answered_at(answer: stripe.StripeObject) -> int:
-    """Return the time in the answer's Date header, or our own time if there is none, in Unix seconds.
+    """Return when Stripe answered, in Unix seconds: the answer's Date header, or this machine's time if it is missing.
 
-    Stripe's clock is preferred because Stripe dates its events by it, and facts from both are ordered by time.
+    Stripe's clock is preferred because Stripe's events carry its times, and answers and events are ordered by time.
     """
     headers = getattr(answer.last_response, "headers", {})
     try:

@@ -29,9 +29,9 @@ ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid =
 
 
 def disconnect_receivers() -> list[str]:
-    """Disconnect dj-stripe's SYNCING_RECEIVERS from the event types that this site applies.
+    """Disconnect the dj-stripe receivers that would call Stripe's API while a webhook is answered.
 
-    Return the event types that had such a receiver, sorted.
+    Only receivers of event types that this site applies are disconnected. Return these event types, sorted.
     """
     disconnected = {
         event_type
@@ -82,8 +82,9 @@ known_endpoint = cache(default_endpoint)
 def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:
     """Insert dj-stripe's Event row and call the receivers registered for its type; do nothing if the row exists.
 
-    `first` is true if no earlier delivery can have stored the row. `Event.process` is not used, because it takes nine
-    statements and, after an API key was rotated, calls Stripe's API to learn whose key it is.
+    `first` is true for the event's first delivery; then the row can't exist, and the query for it is skipped.
+    dj-stripe's `Event.process` isn't used, because it runs nine statements and, after an API key was rotated, calls
+    Stripe's API to learn whose key it is.
     """
     if not first and Event.objects.filter(id=event["id"]).exists():
         return
@@ -110,7 +111,7 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
 def store_trigger(
     endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
 ) -> None:
-    """Insert dj-stripe's row of a verified delivery.
+    """Insert dj-stripe's WebhookEventTrigger row for a delivery whose signature was verified.
 
     `error` is the name of the exception that was raised while the event was applied, or "" if it was applied.
     """
@@ -129,7 +130,10 @@ def store_trigger(
 
 
 def as_event(row: Event) -> dict[str, Any]:
-    """Return the event in an Event row as Stripe sent it. From a damaged row at least its id and type are returned."""
+    """Return the event that an Event row stores, as Stripe sent it.
+
+    If the row's JSON is missing, return only the event's id and type.
+    """
     return {"id": row.id, "type": row.type, **(row.stripe_data or {})}
 
 
@@ -141,11 +145,11 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the events in dj-stripe's tables whose types this site applies, oldest first.
+    """Return events of the types that this site applies from dj-stripe's tables, oldest first.
 
-    They come from Event rows, and from the bodies of deliveries without such a row. `ids`, `since` and `until` (both
-    times of creation at Stripe, `until` excluded) narrow the choice. Events that a replay can't change are left out,
-    unless `settled_too` is true and `failed` is false.
+    They come from Event rows, and from stored webhook bodies without an Event row. If `ids` are given, only these
+    events are returned. `since` and `until` (excluded) limit when Stripe created them. Events that a replay can't
+    change are left out, unless `settled_too` is true and `failed` is false.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
@@ -166,14 +170,14 @@ def stored_events(
 
 
 def _created(event: Mapping[str, Any]) -> int:
-    """Return when Stripe created the event, in Unix seconds, or 0 if a damaged row doesn't say."""
+    """Return when Stripe created the event, in Unix seconds, or 0 if the stored event lacks a valid time."""
     return created if isinstance(created := event.get("created"), int) else 0
 
 
 def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
-    """Yield the events in the bodies of those deliveries that have no Event row, at most BATCH at a time.
+    """Yield dicts of the events in webhook bodies that have no Event row, by the delivery's primary key.
 
-    Each batch is a dict from the delivery's primary key to the event.
+    `triggers` are the deliveries to search. Each dict holds at most BATCH events.
     """
     keys = list(triggers.filter(event=None).values_list("pk", flat=True))
     for start in range(0, len(keys), BATCH):

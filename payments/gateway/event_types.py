@@ -1,4 +1,4 @@
-"""Stripe's event types that the site applies, and the facts in an event."""
+"""Lists the Stripe event types that this site applies, and converts events to facts (states of Stripe objects)."""
 
 from collections.abc import Mapping
 

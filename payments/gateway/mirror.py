@@ -34,7 +34,10 @@ def waiting() -> QuerySet[EventReceipt, str]:
 
 
 def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Copy up to `limit` objects that `waiting` returns. Return how many copies succeeded and how many failed."""
+    """Copy up to `limit` waiting objects from Stripe; return how many copies succeeded and how many failed.
+
+    `waiting` says which objects wait.
+    """
     done = failed = 0
     for object_id in list(waiting()[:limit]):
         try:
@@ -63,7 +66,7 @@ def copy(object_id: str) -> None:
 
 @contextlib.contextmanager
 def locked(object_id: str) -> Iterator[None]:
-    """Lock an object, so that only one worker at a time copies it.
+    """Lock the Stripe object with this id until the `with` block ends, so that only one worker at a time copies it.
 
     On SQLite there is no such lock, so run only one worker.
     """

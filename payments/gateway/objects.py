@@ -1,4 +1,7 @@
-"""Converts Stripe's JSON objects to facts. No other module does, so a change of Stripe's fields is handled here."""
+"""Converts Stripe's JSON objects to facts. A fact is the state of one object at one moment.
+
+All conversions are in this module, so that a change of Stripe's fields is handled in one place.
+"""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,7 +17,10 @@ class MalformedObjectError(ValueError):
 
 
 def _text(obj: Json, name: str) -> str:
-    """Return a text field: "" for null, and the id if Stripe expanded it to an object. Raises MalformedObjectError."""
+    """Return the text in field `name` of a Stripe object, or "" if the field is null. Raises MalformedObjectError.
+
+    If Stripe expanded the field to an object, return this object's id.
+    """
     value = obj.get(name)
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
@@ -25,7 +31,10 @@ def _text(obj: Json, name: str) -> str:
 
 
 def read_amount(obj: Json, name: str) -> int:
-    """Return a whole number, such as minor units or Unix seconds; 0 for null. Raises MalformedObjectError."""
+    """Return the whole number in field `name` of a Stripe object, or 0 if it is null. Raises MalformedObjectError.
+
+    The number is an amount in minor units or a time in Unix seconds.
+    """
     value = obj.get(name)
     if value is None:
         return 0
@@ -35,7 +44,10 @@ def read_amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
-    """Return the fields of a fact that are read alike from every kind of Stripe object. Raises MalformedObjectError."""
+    """Return those fields of a fact that every kind of Stripe object has. Raises MalformedObjectError.
+
+    `as_of` is when the object had this state (Unix seconds).
+    """
     if status not in RANK_OF[kind]:
         raise MalformedObjectError(f"{kind} status {status!r} is unknown")
     if not (stripe_id := _text(obj, "id")):
@@ -147,7 +159,7 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
 
 
 def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
-    """Convert a charge, and the refunds that older API versions put inside it, to facts."""
+    """Convert a charge to facts, together with the refunds that older API versions put inside it."""
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
     if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
@@ -159,7 +171,7 @@ Reader = Callable[[Json, int], list[StripeFact]]  # an object and the time it wa
 
 
 def one_fact(reader: Callable[[Json, int], StripeFact]) -> Reader:
-    """Return `reader` as a Reader, whose list has one fact."""
+    """Wrap `reader`, which returns one fact, in a function that returns a list with this fact."""
     return lambda obj, as_of: [reader(obj, as_of)]
 
 

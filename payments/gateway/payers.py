@@ -28,10 +28,11 @@ COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod,
 
 
 def forget_payers(known_ids: Collection[str]) -> int:
-    """Erase personal data from dj-stripe's rows about these ids, and return how many rows were changed or deleted.
+    """Erase payers' personal data from dj-stripe's tables, and return how many rows were changed or deleted.
 
-    Fields in PERSONAL become null, also in the payers' Customer and PaymentMethod rows and in the bodies of deliveries
-    that have no Event row. Deliveries with an Event row are deleted.
+    `known_ids` are ids of Stripe's objects and events and of payments. In the rows about them, and in the payers'
+    Customer and PaymentMethod rows, the fields named in PERSONAL become null. Webhook deliveries with an Event row are
+    deleted; in the bodies of other deliveries the fields become null.
     """
     ids = set(known_ids)
     for model in (Session, PaymentIntent, Charge):
@@ -48,9 +49,10 @@ def forget_payers(known_ids: Collection[str]) -> int:
 
 
 def _forget_in_bodies(ids: Set[str]) -> int:
-    """Set PERSONAL fields to null in the bodies of deliveries that mention one of `ids` and have no Event row.
+    """Set personal fields to null in webhook bodies that mention one of `ids` and have no Event row.
 
-    These deliveries are not deleted, because they may still be replayed. Return how many were changed.
+    The fields are named in PERSONAL. These deliveries are not deleted, because their events may still be replayed.
+    Return how many were changed.
     """
     forgotten = 0
     for events in bodies(WebhookEventTrigger.objects.all()):
@@ -69,7 +71,10 @@ def _mentions(value: Any, ids: Set[str]) -> bool:
 
 
 def without_person(value: Any) -> Any:
-    """Return a copy of Stripe's JSON in which PERSONAL fields are null. The copy of an event can still be replayed."""
+    """Return a copy of Stripe's JSON in which the fields named in PERSONAL are null.
+
+    A copy of an event can still be replayed.
+    """
     if isinstance(value, dict):
         return {key: None if key in PERSONAL else without_person(inner) for key, inner in value.items()}
     return [without_person(inner) for inner in value] if isinstance(value, list) else value

@@ -14,9 +14,9 @@ from .retrieve import everything_about, read_session
 
 
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
-    """Fetch the payment's objects from Stripe, record them in the ledger, and return what that led to.
+    """Fetch the payment's objects from Stripe, record them in the ledger, and return the ledger's result.
 
-    `actor` is the person who requested it, None for a job. Raises StripeUnavailableError.
+    `actor` is the person who requested this, or None for a job. Raises StripeUnavailableError.
     """
     facts = facts_at_stripe(payment)
     if not facts:
@@ -33,9 +33,9 @@ def confirm_return(payment: Payment, session_id: str) -> bool:
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """Fetch the payment's sessions and PaymentIntents from Stripe, with their charges, refunds and disputes, as facts.
+    """Fetch all Stripe objects of the payment, and return them as facts. Raises StripeUnavailableError.
 
-    Raises StripeUnavailableError.
+    The objects are Checkout Sessions, PaymentIntents, charges, refunds and disputes.
     """
     facts = list(_sessions(payment))
     known = {fact.payment_intent_id for fact in facts}

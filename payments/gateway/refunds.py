@@ -33,7 +33,7 @@ class NotRefundableError(Exception):
 
 
 def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str) -> None:
-    """Send `amount` minor units back to the cards or accounts that paid, from the newest attempt to pay first.
+    """Refund `amount` minor units to the cards or accounts that paid, starting with the newest attempt to pay.
 
     A second call with this `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when less
     than `amount` is left or Stripe refuses. Raises StripeUnavailableError when Stripe doesn't answer; the refund then
@@ -44,7 +44,7 @@ def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | Non
 
 
 def was_requested(payment: Payment, key: str) -> bool:
-    """Return whether a refund of this payment was recorded with this `key`."""
+    """Return whether a refund with this `key` is recorded for the payment."""
     return payment.facts.filter(stripe_id=f"request_{key}").exists()
 
 
@@ -54,10 +54,11 @@ def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | N
 
 
 def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    """Record a refund as pending in the ledger and return its requests, one for each attempt to pay that it takes from.
+    """Record a pending refund in the ledger; return one request to Stripe for each attempt to pay that is refunded.
 
-    The caller has locked `row`, so that two clicks never refund the same money, and passes each request to `send` after
-    the commit. Returns no requests if `key` was used before. Raises NotRefundableError when less than `amount` is left.
+    The caller must have locked the payment `row`, so that two clicks never refund the same money, and must pass each
+    request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if less
+    than `amount` minor units is left.
     """
     if was_requested(row, key):
         return []
@@ -77,7 +78,7 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
 
 
 def refundable(attempt: Attempt) -> int:
-    """Return how much of this attempt Stripe can still refund, in minor units; 0 for a payment at the desk."""
+    """Return how much of this attempt to pay Stripe can still refund, in minor units; 0 if it was paid at the desk."""
     if attempt.of(Kind.OFFLINE) or not any(fact.payment_intent_id for fact in attempt.facts):
         return 0
     return attempt.received - attempt.refunded - attempt.refund_pending
@@ -103,8 +104,8 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
     """Send a recorded refund request to Stripe, and record Stripe's answer.
 
-    Sent twice, it is still one refund, because its id is the idempotency key. Raises NotRefundableError when Stripe
-    refuses, and StripeUnavailableError when Stripe doesn't answer.
+    A request that is sent twice makes one refund, because its id is the idempotency key. Raises NotRefundableError when
+    Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
     """
     params: Any = {
         "payment_intent": request.payment_intent_id,
@@ -130,6 +131,6 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record a request that Stripe refused as cancelled, with the present state of its PaymentIntent at Stripe."""
+    """Record that a refund request is cancelled because Stripe refused it, and update its PaymentIntent from Stripe."""
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

@@ -1,4 +1,4 @@
-"""The jobs of `manage.py sweep`: ask Stripe about payments that stand still, and finish what an outage interrupted."""
+"""Jobs of `manage.py sweep`: ask Stripe about payments that have stopped changing, and finish interrupted work."""
 
 import datetime
 
@@ -22,7 +22,10 @@ UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund 
 
 
 def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
-    """Return payments that didn't change for `quiet_for` and about which Stripe may know more than this site does."""
+    """Return payments that haven't changed for `quiet_for` here but may have changed at Stripe.
+
+    These are payments in progress, and payments of which only refunds are recorded.
+    """
     evidence = Fact.objects.filter(kind__in=(Kind.SESSION, Kind.INTENT, Kind.CHARGE, Kind.OFFLINE))
     refunds_only = Q(facts__kind=Kind.REFUND) & ~Q(pk__in=evidence.exclude(payment=None).values("payment"))
     waiting = Payment.objects.in_progress() | Payment.objects.filter(refunds_only)
@@ -51,7 +54,7 @@ def superfluous() -> QuerySet[Payment]:
 
 
 def unanswered_refunds() -> list[Fact]:
-    """Return refund requests that are older than UNANSWERED_AFTER and for which no answer of Stripe's is recorded."""
+    """Return refund requests that are older than UNANSWERED_AFTER and to which Stripe's answer isn't recorded."""
     overdue = timezone.now() - UNANSWERED_AFTER
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
     answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))
@@ -73,15 +76,15 @@ def resend(request: Fact) -> None:
 
 
 def waiting_links() -> list[str]:
-    """Return the PaymentIntent ids in facts whose payment isn't known yet, sorted."""
+    """Return the PaymentIntent ids of stored facts whose payment isn't known yet, sorted."""
     return sorted(set(Fact.objects.waiting().exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe which payment a PaymentIntent belongs to, and link the waiting facts about it, or give them up.
+    """Ask Stripe which payment a PaymentIntent belongs to, and link the stored facts about it to this payment.
 
-    If nothing names a payment of ours, the facts are deleted and their events ignored as foreign. If the payment that
-    is named isn't in the database, their events are given up once they are older than GIVE_UP_AFTER. Raises
+    If neither Stripe nor the facts name a payment of this site, the facts are deleted and their events ignored. If the
+    named payment isn't in the database, their events are given up once they are older than GIVE_UP_AFTER. Raises
     StripeUnavailableError.
     """
     facts = everything_about(payment_intent_id)

@@ -92,9 +92,9 @@ def answer(delivery: Delivery) -> HttpResponse:
 
 
 def refusal(status: int, reason: str = "") -> HttpResponse:
-    """Log and count a refused delivery, and return the response with this status.
+    """Log and count a refused delivery, and return a response with this status and the text `reason`.
 
-    Its text is `reason`, or else REFUSALS[status]; Stripe's Dashboard shows it beside the delivery.
+    Without `reason`, the text is REFUSALS[status]. Stripe's Dashboard shows the text beside the delivery.
     """
     reason = reason or REFUSALS[status]
     logger.warning("stripe_webhook_refused", extra={"status": status, "reason": reason})
@@ -111,9 +111,9 @@ def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int
 
 
 def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, list[str]]":
-    """Return the endpoint that the delivery's URL names, or None for the default endpoint, and its signing secrets.
+    """Return the webhook endpoint in the delivery's URL, and its signing secrets. Raises UnknownEndpointError.
 
-    Raises UnknownEndpointError.
+    The endpoint is None if the URL contains no UUID; then the secrets are the default endpoint's.
     """
     if delivery.endpoint is None:
         return None, settings.STRIPE_WEBHOOK_SECRETS
@@ -126,9 +126,9 @@ def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, 
 def _store_and_apply(
     event: Mapping[str, Any], body: str, delivery: Delivery, named: "djstripe.WebhookEndpoint | None"
 ) -> EventReceipt:
-    """Apply a verified event and store dj-stripe's rows of it in one transaction; return the event's receipt.
+    """Apply a verified event and store it in dj-stripe's tables, in one transaction; return the event's receipt.
 
-    If that fails, store the failure in another transaction and raise the error. `named` is the endpoint that the URL
+    If this fails, store the failure in another transaction and raise the error. `named` is the endpoint that the URL
     names, or None for the default endpoint.
     """
     endpoint = named or djstripe.known_endpoint()
@@ -150,7 +150,7 @@ def _store_and_apply(
 def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
-    """Apply an event that needs no signature, such as one from dj-stripe's tables or Stripe's API; return its receipt.
+    """Apply an event that was stored before or fetched from Stripe's API, without a signature; return its receipt.
 
     An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it.
     """
@@ -167,10 +167,10 @@ def _apply_once(
     again: bool = False,
     actor: AbstractUser | None = None,
 ) -> EventReceipt:
-    """Claim the event's receipt, apply the event unless the receipt is done, store the outcome, and return the receipt.
+    """Apply the event unless an earlier delivery has settled it, store the outcome, and return the event's receipt.
 
-    If `again` is true, an event whose receipt is done is applied too. `account_id` is the id of the
-    Stripe account that owns dj-stripe's rows.
+    The receipt stays locked until the commit. If `again` is true, a settled event is applied too. `account_id` is the
+    id of the Stripe account that owns dj-stripe's rows.
     """
     receipt = EventReceipt.objects.claim(event)
     if receipt.done and not again:
@@ -190,10 +190,9 @@ def _apply_once(
 
 
 def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
-    """Return an event's outcome, facts and detail.
+    """Return the event's outcome, the facts to record from it, and an error text or "".
 
-    For an event that is to be applied, these are RECEIVED, its facts and "". For any other, these are its final
-    outcome, no facts, and the error text or "".
+    An event that is to be applied has the outcome RECEIVED. Any other event has its final outcome and no facts.
     """
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         return Outcome.REJECTED_LIVEMODE, [], ""
