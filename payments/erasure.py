@@ -23,7 +23,10 @@ class NotErasableError(Exception):
 
 
 def reason_against(user: AbstractUser) -> str:
-    """Return why this user can't be erased yet, as a phrase that follows their name; "" if nothing prevents it."""
+    """Return why this user can't be erased yet, such as "has 2 appointments to come", or "" if nothing prevents it.
+
+    The text continues a sentence that begins with the user's name.
+    """
     payments = _payments(user)
     if user.is_staff or user.is_superuser:
         return "is staff: their name stands for what they did. Deactivate the account instead."
@@ -64,7 +67,10 @@ def _payments(user: AbstractUser) -> Any:
 
 
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
-    """Return all ids that rows about these payments may contain: of Stripe's objects and events, and our public ids."""
+    """Return all ids by which other tables may refer to these payments.
+
+    These are the ids of the payments' Stripe objects and Stripe events, and the payments' public ids.
+    """
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
@@ -73,7 +79,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
 
 
 def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
-    """Blank the user's name in the admin's log entries about them and their appointments; return the entries' count."""
+    """Blank the name in the admin's log entries about the user or their appointments; return the number of entries."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]

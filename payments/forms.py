@@ -65,7 +65,7 @@ class TakePaymentForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """Asks for the reason of a refund and its amount: all that is left, what was overpaid, or an amount typed in."""
+    """Form for a refund's reason and amount. The amount is all that is left, the overpaid sum or a sum typed in."""
 
     reason = forms.ChoiceField(
         label=_("Reason"),
@@ -77,9 +77,9 @@ class RefundForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, payment: Payment, limit: int) -> None:
-        """Build the form. `limit` is the most that this user may refund of the payment, earlier refunds included.
+        """Build the form for a user who may refund at most `limit` minor units of the payment in total.
 
-        It is in minor units of the payment's currency.
+        Earlier refunds of the payment count towards `limit`.
         """
         self.currency = payment.currency
         self.allowed = limit - payment.amount_refunded - payment.amount_refund_pending

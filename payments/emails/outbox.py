@@ -1,7 +1,7 @@
-"""Queues receipts, refund notices and other e-mails about payments, and sends them in a process of its own.
+"""Creates e-mails about payments, such as receipts and refund notices, and sends them in a separate process.
 
-The worker reads the staff feed, to which every committed change of a payment is appended, so that no webhook waits for
-a mail server. Each e-mail is sent once. Only if the worker dies while sending, it sends the e-mail again, with an
+The process reads the staff feed, a numbered list of all committed changes of payments, so that no webhook waits for a
+mail server. Each e-mail is sent once, unless the process dies while sending. Then the e-mail is sent again with an
 unchanged Message-ID.
 """
 
@@ -35,7 +35,7 @@ def switched_on() -> bool:
 
 
 def unread() -> QuerySet[FeedEntry]:
-    """Return the staff feed's entries that the worker has not read yet, in commit order."""
+    """Return the staff feed's entries that the e-mail process has not read yet, in commit order."""
     seq = FeedReader.objects.filter(name=READER).values_list("seq", flat=True).first() or 0
     return FeedEntry.objects.filter(feed__audience=STAFF, seq__gt=seq).order_by("seq")
 
@@ -43,7 +43,7 @@ def unread() -> QuerySet[FeedEntry]:
 def queue() -> list[Email]:
     """Create an Email row for each unread change that needs an e-mail, and return these rows.
 
-    The rows are committed together with the worker's new position in the feed, so that no change gets two e-mails.
+    The process's new position in the feed is committed together with the rows, so that no change gets two e-mails.
     """
     emails: list[Email] = []
     while (batch := _queue_batch()) is not None:
@@ -52,7 +52,7 @@ def queue() -> list[Email]:
 
 
 def _queue_batch() -> list[Email] | None:
-    """Queue e-mails for the next BATCH entries of the feed and return them; return None when no entry is left."""
+    """Create Email rows for the next BATCH unread feed entries; return the rows, or None if no entry is unread."""
     with transaction.atomic():
         FeedReader.objects.get_or_create(name=READER)
         reader = FeedReader.objects.select_for_update().get(name=READER)
@@ -69,7 +69,7 @@ def _queue_batch() -> list[Email] | None:
 def email_about(change: StatusChange) -> Email | None:
     """Return an unsaved Email about the change, or None if the change needs none.
 
-    A change older than STALE gets no e-mail, and neither does a patient without an address.
+    A change needs none if it is older than STALE or if the patient has no e-mail address.
     """
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
@@ -106,7 +106,7 @@ def send_due() -> tuple[int, int]:
 def _try(email: Email, connection: object, down: str) -> bool:
     """Send one e-mail, store the result, and return whether the e-mail was sent.
 
-    `down` is the name of the error with which opening the connection failed, or "" if the connection is open.
+    `down` is the name of the exception that was raised when the connection was opened, or "" if the connection is open.
     """
     error, hopeless = down, False
     if not down:
