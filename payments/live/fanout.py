@@ -1,4 +1,7 @@
-"""Writes each feed entry to the feed's sockets in this process: in order, once, and without a query where possible."""
+"""Writes new feed entries (changes of payments) to all WebSockets of this process that read the feed.
+
+Each socket gets each entry once and in order. Queries are avoided where possible.
+"""
 
 import asyncio
 import time
@@ -37,7 +40,7 @@ class RecentEntries:
         self._entries.clear()
 
     def between(self, after: int, last: int) -> list[FeedEntry] | None:
-        """Return the entries after number `after` up to `last`, at most BATCH, or None if one isn't in the buffer."""
+        """Return the entries numbered `after` + 1 to `last`, at most BATCH, or None if the buffer lacks one of them."""
         numbers = range(after + 1, min(last, after + BATCH) + 1)
         if after > last or any(seq not in self._entries for seq in numbers):
             return None
@@ -45,10 +48,10 @@ class RecentEntries:
 
 
 class Fanout:
-    """The sockets that read one feed in this process, and how many of the feed's entries they have.
+    """The WebSockets of this process that read one feed, and the number of the last entry written to them.
 
-    `sent` is the number that all live sockets have reached, or None before the first query. `head` is the feed's newest
-    known number. `path` says how this process learned of `head`: by a hint, or by the hub's regular query (the tail).
+    `sent` is this number, or None before the first query. `head` is the number of the feed's newest known entry. `path`
+    says how this process learned of `head`: from a hint (a message sent at the commit) or from the hub's regular query.
     """
 
     def __init__(self, audience: str) -> None:
@@ -66,10 +69,10 @@ class Fanout:
         return self.sent is not None and self.head > self.sent
 
     def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
-        """Note that the feed has reached number `seq`, and return whether that is new to this process.
+        """Note that the feed's newest entry has number `seq`; return whether that is new to this process.
 
-        `path` says how the number became known: by a hint or by the tail. `entry` is the entry with this number, given
-        if this process committed it.
+        `path` says how the number became known: metrics.PUSH (by a hint) or metrics.TAIL (by the hub's regular query).
+        `entry` is the entry with this number, given if this process committed it.
         """
         if entry and seq > (self.sent or 0):
             self._recent.add([entry])
@@ -88,9 +91,9 @@ class Fanout:
         return [socket for socket in self.sockets if socket.live]
 
     async def catch_up(self, socket: Socket) -> None:
-        """Write to an added socket all entries after its number, then the message "hello", and make it live.
+        """Write to a newly added socket all entries that it lacks, then the message "hello", and make it live.
 
-        Sockets that need the same entries share one query.
+        The socket lacks the entries after number `socket.seq`. Sockets that need the same entries share one query.
         """
         languages = frozenset({socket.language})
         while not socket.closed and socket.seq != self.sent:
@@ -143,7 +146,10 @@ class Fanout:
         self._recent.trim(self.sent or 0)
 
     def _sent_after(self, seq: int) -> list[FeedEntry] | None:
-        """Return the entries after `seq` that live sockets have, at most BATCH, or None if they must be loaded."""
+        """Return the buffered entries after `seq` that live sockets already have, or None if one isn't in the buffer.
+
+        At most BATCH entries are returned.
+        """
         return None if self.sent is None else self._recent.between(seq, self.sent)
 
     async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
@@ -165,7 +171,7 @@ class Fanout:
                 await asyncio.sleep(0)
 
     def heartbeat(self) -> bytes:
-        """Return the heartbeat message. Its number, the feed's newest, lets a page check that it is current."""
+        """Return a heartbeat message with the feed's newest number, by which a page notices that it lacks entries."""
         return encode({"t": "hb", "seq": self.head})
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
@@ -173,10 +179,10 @@ class Fanout:
             await in_thread(mark_pushed, entries)
 
     async def _write(self, sockets: list[Socket], frames: Frames) -> None:
-        """Write to each socket those messages in `frames` that it doesn't have yet, PORTION entries at a time.
+        """Write to each socket the messages in `frames` that it lacks, PORTION entries at a time.
 
-        Between portions other tasks run, so that the server can send. Otherwise every reader would look slow in a
-        burst.
+        Other tasks run between the portions, so that the server can send the bytes. Otherwise a burst of entries would
+        fill the buffers, and every socket would seem too slow.
         """
         for start in range(0, max(map(len, frames.values()), default=0), PORTION):
             for number, socket in enumerate(sockets, 1):

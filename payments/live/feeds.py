@@ -16,9 +16,9 @@ BATCH = 100  # entries loaded at once; a page that is further behind requests mo
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries of a feed after some number, oldest first, and the feed's newest number, `head`.
+    """Entries of a feed that follow a requested number, oldest first. `head` is the number of the feed's newest entry.
 
-    `reset` means that the feed can't be continued from that number, so that the page must load its content again.
+    `reset` is true if the feed can't be continued from the requested number; the page must then load its content again.
     """
 
     head: int
@@ -27,7 +27,7 @@ class Batch:
 
     @property
     def last(self) -> int:
-        """Return the number that a page has reached once it has applied this batch."""
+        """Return the number of the batch's last entry, or `head` if the batch is empty."""
         return self.entries[-1].seq if self.entries else self.head
 
 
@@ -49,7 +49,7 @@ def supported_language(code: str | None) -> str:
 
 
 def entries_after(audience: str, seq: int) -> Batch:
-    """Load at most BATCH entries of the audience's feed after number `seq`. One query suffices if there are none."""
+    """Load at most BATCH entries of the audience's feed after number `seq`. If there are none, one query suffices."""
     feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
     if seq == feed.head:
         return Batch(feed.head)

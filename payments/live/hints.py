@@ -53,9 +53,9 @@ def publish(entries: Iterable[FeedEntry]) -> None:
 
 
 class Publisher:
-    """Sends hints to the channel layer from a daemon thread that has its own event loop.
+    """Sends hints (the newest numbers of feeds) to the channel layer from a daemon thread with its own event loop.
 
-    Of each feed only the newest number waits to be sent, so that the backlog stays small while the layer is down.
+    Only the newest number of each feed is queued, so that the queue stays small while the channel layer is down.
     """
 
     def __init__(self) -> None:
@@ -106,10 +106,10 @@ publisher = Publisher()
 
 
 class Subscriber:
-    """Receives other processes' hints on one channel, which is subscribed to the group of each wanted feed.
+    """Receives the hints of other processes from the channel layer, and subscribes again after any failure.
 
-    It calls `on_hint` with the audience and number of each hint, and subscribes again after any failure. `audiences`
-    returns the audiences whose feeds are wanted now; set `changed` when they change.
+    It calls `on_hint` with the audience and number of each hint. `audiences` is a function that returns the audiences
+    whose feeds are wanted; set the event `changed` when its result has changed.
     """
 
     def __init__(self, layer: Any, on_hint: Callable[[str, int], None], audiences: Callable[[], Set[str]]) -> None:
@@ -123,7 +123,7 @@ class Subscriber:
 
     @property
     def deaf(self) -> bool:
-        """Return whether no message has arrived for DEAF seconds, not even our own checks."""
+        """Return whether no message has arrived for DEAF seconds, not even the checks that we send to ourselves."""
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:
@@ -143,18 +143,18 @@ class Subscriber:
             await self._reset()
 
     def stop(self) -> None:
-        """Make `run` return at its next turn, in case the cancellation of its task gets lost.
+        """Make `run` return soon, even if the cancellation of its task gets lost.
 
-        The Redis client waits with `asyncio.wait_for`, which in Python 3.11 loses a cancellation that arrives together
+        The Redis client waits with `asyncio.wait_for`. In Python 3.11 this loses a cancellation that arrives together
         with the result.
         """
         self._stopped = True
         self.changed.set()
 
     async def _keep_subscribed(self) -> None:
-        """Start receiving if need be, subscribe to the groups of wanted feeds, and send a check to our own channel.
+        """Start receiving if necessary, subscribe to the groups of wanted feeds, and send a message to our own channel.
 
-        A layer may stop delivering without an error; the only sign is that our own check doesn't come back.
+        If this message doesn't come back, the layer has stopped delivering; it can do so without raising an error.
         """
         if not self._channel:
             self._channel = await self._layer.new_channel()
@@ -196,7 +196,7 @@ class Subscriber:
     async def _reset(self) -> None:
         """Stop receiving, close the layer's connections in this event loop, and forget the subscription.
 
-        The next turn of `run` subscribes again.
+        The loop in `run` then subscribes again.
         """
         if self._receiving is not None:
             self._receiving.cancel()

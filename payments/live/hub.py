@@ -1,7 +1,7 @@
-"""The hub: brings each open WebSocket of one process its feed's new entries, and closes it when its session ends.
+"""Writes each feed's new entries to the WebSockets of this process, and closes sockets whose session has ended.
 
-A hint that a feed has a new entry (see hints.py) makes the hub write the entry at once. Hints can get lost, so the hub
-also queries the newest numbers of all its feeds every TAIL seconds. This query is called the tail.
+A hint (see hints.py) says that a feed has a new entry, which the hub then writes at once. Hints can get lost, so the
+hub also queries the newest numbers of all its feeds every TAIL seconds. This query is called the tail.
 """
 
 import asyncio
@@ -49,10 +49,10 @@ def running() -> "list[Hub]":
 
 
 class Hub:
-    """The open sockets of one event loop. The hub's background tasks run while it has at least one socket.
+    """The open sockets of one event loop, and the tasks that serve them while there is at least one socket.
 
-    `tailed_at` is when the database last answered the tail (`time.monotonic()`). `lag` is how many seconds too late the
-    event loop last woke the tail's task.
+    `tailed_at` is when the tail, the regular query for new entries, last succeeded (`time.monotonic()`). `lag` is how
+    many seconds too late the event loop last woke the task of this query.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -104,13 +104,14 @@ class Hub:
 
     @property
     def deaf(self) -> bool:
-        """Whether the channel layer brings no hints of other processes, so only the tail finds what they commit."""
+        """Return whether no hints of other processes arrive, so that only the regular query finds their entries."""
         return self._subscriber is not None and self._subscriber.deaf
 
     def answer_ping(self, socket: Socket) -> None:
         """Answer a page's "ping" with a heartbeat, which tells the page that it is up to date.
 
-        Write nothing if the database hasn't answered the tail for BEAT seconds, because the page may be out of date.
+        Write nothing if the regular query for new entries hasn't succeeded for BEAT seconds, because the page may be
+        out of date.
         """
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.session.audience].heartbeat())
@@ -132,7 +133,7 @@ class Hub:
         self._loop.call_soon_threadsafe(self._advance, audience, seq, entry)
 
     def _audiences(self) -> set[str]:
-        """Return the audiences whose feeds this hub follows: all with sockets here, and the probe's while it runs."""
+        """Return the audiences whose feeds this hub follows: its sockets' own, and the delivery probe's if it runs."""
         return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
 
     def _advance(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
@@ -143,9 +144,10 @@ class Hub:
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
-        """Run the tail, check sessions and write heartbeats, every TAIL, RECHECK and BEAT seconds, until cancelled.
+        """Regularly query new entries (every TAIL seconds), check sessions (RECHECK) and write heartbeats (BEAT).
 
-        A failed tail skips the heartbeats, because a heartbeat tells a page that it is up to date.
+        Runs until cancelled. While the query fails, no heartbeats are written, because a heartbeat tells a page that it
+        is up to date.
         """
         beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
         while True:
@@ -166,7 +168,7 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> None:
-        """Query the newest number of each feed in use, and start to write the entries that no hint announced."""
+        """Query the newest number of each feed in use, and start to write the entries of which no hint has arrived."""
         heads = await in_thread(heads_of, list(self._audiences()))
         if self.probe and self.probe.heard(heads.get(probe.AUDIENCE, 0), metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
@@ -177,7 +179,7 @@ class Hub:
                 self._spawn(feed.pump())
 
     async def _recheck(self) -> None:
-        """Close the sockets whose session has ended or may no longer read its feed."""
+        """Close the sockets whose session has ended or whose user may no longer read the feed."""
         sockets = self.sockets()
         ended = await in_thread(ended_sessions, [socket.session for socket in sockets])
         for socket in sockets:
@@ -187,7 +189,7 @@ class Hub:
                 self.leave(socket)
 
     def _make_room(self, socket: Socket) -> None:
-        """Register a new socket under its user, and close this user's oldest socket if there are more than PER_USER."""
+        """Register a new socket under its user. If the user now has more than PER_USER, close the oldest one."""
         sockets = self._of_user[socket.session.user_id]
         sockets[socket] = None
         if len(sockets) > PER_USER:

@@ -22,9 +22,9 @@ AUDIENCE = "probe"  # all processes share this feed; each waits for the number t
 
 
 class Probe:
-    """Sends probes for one hub, which calls `heard` for each number that it learns of.
+    """Sends delivery probes for one hub. The hub calls `heard` with each number of the probe's feed that it learns of.
 
-    `returned_at` is when the last probe came back, or at first when this object was made (`time.monotonic()`).
+    `returned_at` is when the last probe came back, or when this object was made if none has (`time.monotonic()`).
     """
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Probe:
             on_hint(AUDIENCE, seq)
 
     def heard(self, seq: int, path: str) -> bool:
-        """Note that the hub has learned of number `seq` by `path`: metrics.PUSH or metrics.TAIL.
+        """Note that the hub has learned of number `seq`; return whether the pending probe has thereby come back.
 
-        Return whether the pending probe has come back with this call.
+        `path` says how the hub learned it: metrics.PUSH (by a hint) or metrics.TAIL (by its regular query).
         """
         if self._sent is None or seq < self._sent[0]:
             return False

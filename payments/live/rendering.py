@@ -33,7 +33,7 @@ class RenderedEntry:
 
 
 def render_entry(entry: FeedEntry, language: str) -> RenderedEntry:
-    """Return the entry rendered as htmx out-of-band swaps, from the cache if it is there."""
+    """Return the entry in this language, as htmx out-of-band swaps. It is rendered only if it isn't in the cache."""
     key = _cache_key(entry, language)
     with _cache_lock:
         if key not in _cache:

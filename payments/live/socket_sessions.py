@@ -1,6 +1,6 @@
-"""Loads the login sessions of WebSockets, and finds sessions that have ended or may no longer read their feed.
+"""Loads the login sessions of WebSockets, and finds sessions that have ended or lost the right to read their feed.
 
-Both are done for many sockets with two queries, because after a restart a thousand pages reconnect together.
+Each is done for many sockets with two queries, because after a restart a thousand pages reconnect together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,10 +37,10 @@ class SocketSession:
 
 
 def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
-    """Return the sessions with these keys (the values of session cookies), by key. Makes two queries.
+    """Return the valid sessions with these keys (the values of session cookies), by key. Makes two queries.
 
-    Left out are keys without a valid session, and sessions whose user is signed out or may not read any feed. Unlike
-    Django's `get_user`, this never changes a session.
+    Sessions whose user isn't signed in or may not read any feed are left out. Unlike Django's `get_user`, this function
+    never changes a session.
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {key for key in session_keys if store(key).session_key}
@@ -65,8 +65,8 @@ def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None
 def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
     """Return the sessions whose sockets must be closed, each with the close code to send. Makes two queries.
 
-    It queries the database instead of relying on messages, so it notices a sign-out, expiry, deactivation or lost
-    right of another process even while the channel layer is down.
+    The database is queried because messages can get lost. So a sign-out, an expiry, a deactivation or the loss of a
+    right is noticed even while the channel layer is down.
     """
     sessions = set(sessions)
     unexpired = set(_unexpired({session.session_key for session in sessions}).values_list("session_key", flat=True))

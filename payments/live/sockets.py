@@ -17,8 +17,7 @@ TOO_SLOW = 1008
 class Socket:
     """An open WebSocket of one page.
 
-    `seq` is the number of the feed's entry up to which the page has all entries. `live` becomes true once the page has
-    caught up and gets each new entry.
+    The page has all entries of its feed up to number `seq`. `live` is true once the page gets each new entry.
     """
 
     def __init__(self, session: SocketSession, language: str, send: Send, server_send: Send | None = None) -> None:
@@ -30,7 +29,7 @@ class Socket:
         self._writer: asyncio.Task[None] | None = None
 
     def write(self, *texts: bytes) -> None:
-        """Send text messages (UTF-8) without waiting; cut the connection if more than LIMIT bytes are still unsent."""
+        """Send text messages (UTF-8) without waiting; drop the connection if more than LIMIT bytes are still unsent."""
         if self.closed:
             return
         if self.unsent() > LIMIT:
@@ -49,7 +48,7 @@ class Socket:
         return self._wire.unsent() if self._wire else sum(map(len, self._buffer))
 
     def abort(self) -> None:
-        """Drop the connection without waiting until the page has read what is buffered for it."""
+        """Drop the connection at once, without waiting until the page has received the buffered messages."""
         if self._wire is None:
             self.close(TOO_SLOW)
         else:
@@ -57,7 +56,7 @@ class Socket:
             self._wire.abort()
 
     def close(self, code: int) -> None:
-        """Close the connection with a close code. Drop the messages in `_buffer`, and ignore later writes."""
+        """Close the connection with a close code. Messages in `_buffer` are dropped, and later writes are ignored."""
         if not self.closed:
             self.closed = True
             if self._writer is not None:

@@ -1,6 +1,6 @@
-"""Records when a change was pushed to a patient's page and when the patient saw it.
+"""Records when a change of a payment was pushed to the patient's page and when the patient saw it.
 
-A change's trace lists these times and the earlier ones, from Stripe on.
+A change's trace consists of these two times and of the earlier ones, such as when Stripe created the event.
 """
 
 import datetime
@@ -20,9 +20,9 @@ AT_ONCE = 100  # payments that one page may report as seen
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A page's report that somebody is looking at these payments on it (public ids).
+    """A page's report of which payments (public ids) somebody is looking at on it.
 
-    `seq` is the number of the feed's entry up to which the page has all entries.
+    The page has all entries of its feed up to number `seq`.
     """
 
     seq: int
@@ -59,10 +59,10 @@ def mark_pushed(entries: Iterable[FeedEntry]) -> None:
 
 
 def mark_seen(audience: str, seen: Seen) -> None:
-    """Store that a patient has now seen the entries that `seen` reports, unless an earlier time is stored.
+    """Store now as the time at which a patient saw the entries in `seen`, unless an earlier time is stored.
 
-    `audience` is the feed's: the report of a patient only marks entries of the patient's own feed. Reports of staff are
-    ignored.
+    `audience` is the audience of the reporting user, so that a patient's report only marks entries of this patient's
+    feed. Reports of staff are ignored.
     """
     if audience == STAFF:
         return
