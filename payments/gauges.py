@@ -34,7 +34,7 @@ class Gauges(Collector):
 
 
 def sockets_here() -> Iterator[Metric]:
-    """Yield gauges of this process's sockets: how many are open, and how far they may lag behind."""
+    """Yield gauges of this process's WebSockets: how many are open, and how far their pages may be out of date."""
     hubs = hub.running()
     sockets = [socket for each in hubs for socket in each.sockets()]
     unsent = max((socket.unsent() for socket in sockets), default=0)
@@ -48,7 +48,7 @@ def sockets_here() -> Iterator[Metric]:
 
 
 def delays_here() -> Iterator[Metric]:
-    """Yield gauges of what may delay a change on its way to this process's pages."""
+    """Yield gauges of what may delay updates of pages: live delivery, the event loop and the connection pool."""
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)
@@ -60,7 +60,10 @@ def delays_here() -> Iterator[Metric]:
 
 
 def waiting() -> Iterator[Metric]:
-    """Yield gauges of events: how many aren't applied or aren't copied by dj-stripe, and when the last event came."""
+    """Yield gauges of Stripe's events: how many aren't applied, how many aren't copied, and when the last one came.
+
+    Copying means that dj-stripe has updated its row of the event's object.
+    """
     now, unapplied = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])
     oldest = GaugeMetricFamily("payments_receipts_oldest_seconds", "Age of the oldest of them", labels=["outcome"])

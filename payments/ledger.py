@@ -1,4 +1,7 @@
-"""The only module that changes a payment's status. It commits facts, status change and feed entries together."""
+"""Changes the status of payments. No other module does.
+
+A change is committed together with the facts (states of Stripe objects) that caused it and its entries in the feeds.
+"""
 
 import datetime
 import logging
@@ -29,7 +32,10 @@ MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What made a payment change: source, Stripe's event, person and time. Audit log and timeline show it."""
+    """Why a payment changed: the source, Stripe's event, the person and the time.
+
+    The audit log and the payment's timeline show it.
+    """
 
     source: StatusChange.Source
     stripe_event_id: str = ""
@@ -39,9 +45,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result of recording facts. `change` is None if the payment's status and amounts didn't change.
+    """The result of recording facts (states of Stripe objects).
 
-    `payment` is None if the payment isn't known.
+    `payment` is None if it isn't known to which payment the facts belong. `change` is None if its status and amounts
+    stay.
     """
 
     outcome: EventReceipt.Outcome
@@ -50,10 +57,10 @@ class Recorded:
 
 
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
-    """Merge facts about one payment into its stored facts, derive the payment's status, and store the change, if any.
+    """Merge new facts about one payment into its stored facts, and store the change of status or amounts, if any.
 
-    Facts whose payment isn't known yet are stored without a payment (outcome DEFERRED). Facts that can't be about a
-    payment of ours are dropped (outcome IGNORED_FOREIGN).
+    A fact is the state of one Stripe object. Facts whose payment isn't known yet are stored without a payment (outcome
+    DEFERRED). Facts that can't be about a payment of this site are dropped (outcome IGNORED_FOREIGN).
     """
     with transaction.atomic(savepoint=False):
         payment, kept = linking.find_payment(facts)
@@ -86,7 +93,7 @@ def follow_appointment(appointment: Appointment, actor: AbstractUser | None = No
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
-    """Return what pages show of an appointment, as JSON. The price is a list of minor units and currency."""
+    """Return the appointment's data that pages show, as JSON. "price" is a list of minor units and currency."""
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
         "practitioner": appointment.practitioner_id,
@@ -96,10 +103,10 @@ def _booking(appointment: Appointment) -> dict[str, object]:
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
-    """Return the user who requested the refund that Stripe reports in `facts`, or None.
+    """Return the user who requested the refund that Stripe reports in `facts`, or None if there is none.
 
-    A refund that failed or was cancelled gives None, because its requester didn't cause that. `rows` are all of the
-    payment's facts.
+    Return None also if the refund failed or was cancelled, because the requester didn't cause that. `rows` are all of
+    the payment's facts.
     """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
@@ -108,9 +115,10 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
 def _update(
     payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
-    """Derive the payment's standing (status and amounts) from all its facts; store and return the change, if any.
+    """Derive the payment's status and amounts from all its facts; store and return the change, if any.
 
-    `booking` is what changed about the appointment; if it isn't empty, a change is stored even if the standing stays.
+    `booking` holds the appointment's changed fields. If it isn't empty, a change is stored even if status and amounts
+    stay.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:

@@ -1,4 +1,4 @@
-"""Finds the payment that a Stripe object belongs to, and stores facts, whether or not their payment is known yet."""
+"""Finds the payment to which facts (states of Stripe objects) belong, and stores facts with or without a payment."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
 
 def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]:
-    """Lock the payment that `facts` are about, and return it with its stored facts, or (None, []) if it isn't known.
+    """Lock the payment that `facts` are about; return it and its stored facts, or (None, []) if it isn't known.
 
-    The stored facts include facts that were kept without a payment and turn out to belong to it.
+    Facts that were stored without a payment but belong to this payment are included.
     """
     return _find_named(facts) or _find_linked(facts) or (None, [])
 
 
 def _find_named(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock and return the payment whose public id is in the metadata of `facts`, with its stored facts; or None."""
+    """Lock the payment whose public id is in the metadata of `facts`; return it and its stored facts, or None."""
     named = next((fact.payment_id for fact in facts if fact.payment_id), "")
     if not named:
         return None
@@ -41,9 +41,9 @@ def _find_named(facts: Sequence[StripeFact]) -> Found | None:
 
 
 def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock and return a payment whose stored facts share a Stripe object, PaymentIntent or charge with `facts`.
+    """Lock a payment whose stored facts share a Stripe object, PaymentIntent or charge with `facts`.
 
-    The payment comes with its stored facts; None is returned if there is no such payment.
+    Return the payment and its stored facts, or None if there is no such payment.
     """
     key = _linked_key(facts)
     if key is None:
@@ -60,11 +60,11 @@ def _linked_key(facts: Sequence[StripeFact]) -> int | None:
 
 
 def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Lock the PaymentIntents (or charges) of `facts`, so that transactions about one of them run one after another.
+    """Lock the PaymentIntents (or else charges) of `facts`, so that transactions about one of them run one by one.
 
-    Otherwise a refund that finds no payment and the charge that would link it could miss each other. Call this before
-    locking the payment, because transactions that lock in opposite orders can deadlock. On SQLite nothing is done,
-    because only one transaction writes at a time.
+    Otherwise two transactions that run at once, one with a refund and one with its charge, could each miss the other's
+    facts, and the refund would stay without a payment. Call this before locking the payment, so that no two
+    transactions deadlock. On SQLite nothing is done, because only one transaction writes at a time.
     """
     if connection.vendor != "postgresql":
         return
@@ -73,9 +73,9 @@ def _lock_links(facts: Sequence[StripeFact]) -> None:
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
-    """Store facts whose payment isn't known yet, and return DEFERRED.
+    """Store facts without a payment, because it isn't known yet, and return DEFERRED.
 
-    If these facts can't be about a payment of ours, store nothing and return IGNORED_FOREIGN.
+    If the facts can't be about a payment of this site, store nothing and return IGNORED_FOREIGN.
     """
     if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
         return Outcome.IGNORED_FOREIGN
@@ -88,9 +88,9 @@ def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> Eve
 def absorb(
     facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
 ) -> list[Fact]:
-    """Merge new facts into the stored facts `kept`, and return all facts of the payment.
+    """Merge `facts` into the payment's stored facts `kept`, save the result, and return all facts of the payment.
 
-    Kept facts that had no payment get `payment`, and the receipts of the events that brought them become APPLIED.
+    Stored facts that had no payment get `payment`. The receipts of the events from which they came become APPLIED.
     """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():
@@ -104,7 +104,7 @@ def absorb(
 
 
 def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Merge `fact` into the row that `kept` holds for its Stripe id, or insert a row and put it in `kept`."""
+    """Merge `fact` into the row with its Stripe id in `kept`; if there is none, insert a row and add it to `kept`."""
     row = kept.get(fact.stripe_id)
     if row is None:
         row = kept[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]

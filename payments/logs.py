@@ -1,7 +1,7 @@
-"""Logs as events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
+"""Formats log records as named events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
 
-A log record is written as JSON for machines or as a line for people. Both forms contain the id of the request, which is
-also in the response's X-Request-ID header. No field holds a payload, a secret key or a person's name.
+A record is written as JSON for machines or as a line for people. Both contain the request's id, which is also in the
+response's X-Request-ID header. No field holds a payload, a secret key or a person's name.
 """
 
 import json
@@ -61,7 +61,10 @@ class LineFormatter(logging.Formatter):
 
 
 class BriefAboutOthers(logging.Filter):
-    """Filter that drops the traceback of responses below 500, so that the site's own errors stand out."""
+    """Filter that removes the traceback from records about responses with a status below 500.
+
+    These are not errors of the site's own.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "status_code", 500) < 500:
@@ -70,7 +73,7 @@ class BriefAboutOthers(logging.Filter):
 
 
 def new_id(given: str) -> str:
-    """Return the header's request id, `given`, if it is well formed and the site is behind a proxy; else a new id.
+    """Return `given`, the request id in the header, if it is well formed and the site is behind a proxy; else a new id.
 
     The proxy has to overwrite the header, so that browsers can't choose the id.
     """

@@ -1,4 +1,4 @@
-"""Middleware: security headers, no caching of signed-in pages, sign-in for htmx, and the live feed's newest number."""
+"""Middleware for security headers, caching, htmx requests of signed-out users, and the live feed's newest number."""
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -53,9 +53,9 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 
 def _may_show_payments(request: HttpRequest) -> bool:
-    """Return whether the page may show payments, so that the feed's newest number must be read before its view runs.
+    """Return whether the response may show payments: then the feed's newest number must be read before the view runs.
 
-    That is so if the request has a session cookie. It isn't for a poll, because the poll's view reads the number.
+    It may if the request has a session cookie. A page's polls are excluded, because their view reads the number itself.
     """
     return has_session(request) and request.path != reverse("clinic:payments_live")
 
@@ -75,9 +75,10 @@ def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @sync_and_async_middleware
 def live_cursor(get_response: Handler) -> Handler:
-    """Store the number of the newest entry in the user's feed as `request.live_cursor`, and the feed as `live_feed`.
+    """Set `request.live_feed` to the user's feed, and `request.live_cursor` to the number of its newest entry.
 
-    The page later requests the entries after this number. The number is read before the view reads any payment;
-    otherwise it could count a change that the page doesn't show. Responses to htmx have the number as X-Live-Seq.
+    The page later requests the entries after this number. The number is read before the view runs; if it were read
+    later, it could include a change that the page doesn't show. Responses to htmx have the number in the header
+    X-Live-Seq.
     """
     return before_view(_read_cursor, when=_may_show_payments)(after_view(_number_fragment)(get_response))

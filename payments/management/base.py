@@ -64,7 +64,10 @@ class OperatorCommand(BaseCommand):
 
 @contextmanager
 def rehearsal(dry_run: bool) -> Iterator[None]:
-    """Run the `with` block. If `dry_run`, roll back its writes at the end, so that no signal or hint is sent either."""
+    """Run the `with` block. If `dry_run` is true, roll back its writes at the end.
+
+    Signals and hints, which are sent on commit, are then not sent either.
+    """
     if not dry_run:
         yield
         return

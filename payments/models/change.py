@@ -49,7 +49,7 @@ class StatusChange(models.Model):
 
     @property
     def moved(self) -> bool:
-        """Return whether the status changed, not only amounts or the appointment."""
+        """Return whether the payment's status changed, and not just its amounts or its appointment."""
         return self.from_status != self.to_status
 
     @property

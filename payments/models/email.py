@@ -33,9 +33,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
 
 class Email(models.Model):
-    """One e-mail about one change of a payment. Its address and text are not stored, but made when it is sent.
+    """One e-mail about one change of a payment. The recipient's address and the text are only made when it is sent.
 
-    `amount` is what was received, refunded or not debited, in minor units of the payment's currency.
+    `amount` is the sum received or refunded, or the sum that couldn't be debited, in minor units of the payment's
+    currency.
     """
 
     class Kind(models.TextChoices):

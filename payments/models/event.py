@@ -34,7 +34,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:
-        """Return deferred receipts for the Stripe object `object_id`: the payment of their events isn't known yet."""
+        """Return receipts of events about the Stripe object `object_id` that wait until their payment is known."""
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
@@ -54,7 +54,7 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return self.filter(outcome__in=EventReceipt.HELPLESS)
 
     def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
-        """Count events that are not, or not yet, applied. Return {outcome: (count, when the oldest was received)}."""
+        """Count the events that aren't applied, by outcome. Return {outcome: (count, when the oldest was received)}."""
         found = self.filter(outcome__in=EventReceipt.UNAPPLIED).order_by()
         rows = found.values_list("outcome").annotate(models.Count("pk"), models.Min("received_at"))
         return {outcome: (count, since) for outcome, count, since in rows}
@@ -110,7 +110,10 @@ class EventReceipt(models.Model):
 
     @property
     def done(self) -> bool:
-        """Return whether another delivery can be ignored. An event that failed or never finished is applied again."""
+        """Return whether the event has been dealt with, so that another delivery can be ignored.
+
+        An event that failed, or that wasn't applied to the end, isn't done.
+        """
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 
     def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:

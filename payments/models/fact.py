@@ -1,4 +1,4 @@
-"""Facts in the database: one row for each Stripe object, desk payment and observation of this site's."""
+"""Facts in the database, one row each: states of Stripe objects, payments at the desk, and this site's observations."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -49,15 +49,19 @@ def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
 
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
-        """Return the rows that share a Stripe object, PaymentIntent or charge with `facts`: they are of one payment."""
+        """Return the rows that share a Stripe object, PaymentIntent or charge with `facts`.
+
+        Such rows and `facts` are about one payment.
+        """
         ids, intents, charges = _ids(facts)
         return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
     def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
-        """Query a payment's facts by its public id. Return a function that returns the facts, oldest first.
+        """Return a function that returns all facts of the payment with this public id, oldest first.
 
-        Facts without a payment are included if their metadata names this payment or they share a Stripe object with
-        `facts`. The query may wait until the function is called, to share a round trip (see `statements.ask`).
+        Facts stored without a payment are included if their metadata names this payment, or if they share a Stripe
+        object, PaymentIntent or charge with `facts`. The query may be batched with other statements until the function
+        is called.
         """
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # IN (NULL) matches no row
         places = [", ".join(["%s"] * len(group)) for group in groups]
@@ -71,9 +75,10 @@ class FactQuerySet(models.QuerySet["Fact"]):
 
 
 class Fact(models.Model):
-    """A StripeFact (domain/facts.py) as a row. Amounts are minor units of `currency`.
+    """A fact as a row: the state of one Stripe object, desk payment or observation (see domain/facts.py).
 
-    `created` and `as_of` are Unix seconds: when the object was created, and the time of the state described here.
+    Amounts are minor units of `currency`. `created` is when the object was created, and `as_of` is the time of this
+    state, both in Unix seconds.
     """
 
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")

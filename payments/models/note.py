@@ -10,7 +10,10 @@ from .payment import Payment
 
 
 class Note(models.Model):
-    """A note about a payment. It is never updated or deleted, never shown to patients, sent to Stripe or logged."""
+    """A note of staff about a payment. It is never shown to patients, sent to Stripe or logged.
+
+    Notes are never deleted. Only erasing the patient's data changes a note: it blanks the text.
+    """
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="notes")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")

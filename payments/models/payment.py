@@ -39,7 +39,10 @@ WHERE {payment}.public_id = %s
 
 class PaymentQuerySet(SearchQuerySet["Payment"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
-        """Return all payments for staff, their own for patients, none for inactive or anonymous users."""
+        """Return the payments that the user may see.
+
+        Staff may see all payments, patients their own, and inactive or anonymous users none.
+        """
         if not user.is_active:
             return self.none()
         return self if getattr(user, "is_staff", False) else self.filter(appointment__patient=user.pk)
@@ -58,7 +61,7 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
     def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
         """Lock the payment with this public id. Return a function that returns the payment, or None if there is none.
 
-        The query may wait until the function is called, to share a round trip (see `statements.ask`).
+        The query may be batched with other statements until the function is called.
         """
         lock = "FOR UPDATE OF {payment}" if connection.features.has_select_for_update else ""
         tables = {"payment": Payment._meta.db_table, "appointment": Appointment._meta.db_table}
@@ -148,9 +151,9 @@ class Payment(models.Model):
         return [str(Review(reason).label) for reason in self.reviews]
 
     def own_fact(self, kind: Kind, own_id: str, status: str, amount: int = 0, **details: object) -> StripeFact:
-        """Return an unsaved fact, dated now, about something that this site observed and Stripe didn't report.
+        """Return an unsaved fact, dated now, about something that only this site knows, such as a payment at the desk.
 
-        `own_id` takes the place of the Stripe id; `amount` is in minor units.
+        `own_id` is stored in place of a Stripe id, and `details` with the fact. `amount` is in minor units.
         """
         now = int(time.time())
         return StripeFact(

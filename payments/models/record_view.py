@@ -1,4 +1,4 @@
-"""Log of which member of staff opened which payment: its page shows a patient's record."""
+"""Logs which member of staff opened which payment, because a payment's page shows a patient's record."""
 
 import datetime
 

@@ -65,7 +65,7 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
-        """Apply Stripe's objects of every payment that has facts. Return how many payments changed their status.
+        """Update every payment that was ever started from Stripe, and return how many payments changed their status.
 
         With `dry_run`, roll back the changes.
         """

@@ -51,9 +51,9 @@ class Command(OperatorCommand):
         return list(found)
 
     def compare(self, payment: Payment, fix: bool) -> bool:
-        """Apply Stripe's facts about the payment, and roll back the changes unless `fix` is true.
+        """Update the payment from Stripe, and roll this back unless `fix` is true; return whether the payment differed.
 
-        Print how the payment differed from Stripe, if it did, and return whether it did.
+        If it differed from Stripe, print how.
         """
         facts = facts_at_stripe(payment)
         before = payment.standing

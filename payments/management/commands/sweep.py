@@ -43,9 +43,9 @@ class Command(OperatorCommand):
             raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
 
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
-        """Do each job once, and return the sum of the counts that `work` returns.
+        """Do each of sweep's jobs once, and return the counts "found", "moved" and "failed" of all jobs together.
 
-        A dry run skips the jobs that write to Stripe, and rolls back what the others write to the database.
+        A dry run skips the jobs that write to Stripe, and rolls back what the other jobs write to the database.
         """
         done = self.work("refund without an answer", sweep.unanswered_refunds(), sweep.resend, skip=dry_run)
         done += self.work("standing still", sweep.standing_still(quiet), sweep.refresh, rehearse=dry_run)
@@ -56,9 +56,10 @@ class Command(OperatorCommand):
     def work(
         self, label: str, items: Iterable[T], job: Callable[[T], None], *, skip: bool = False, rehearse: bool = False
     ) -> Counter[str]:
-        """Call `job` for each item, or not at all with `skip`; with `rehearse`, roll back what it wrote.
+        """Call `job` for each item, and return the counts "found", "moved" and "failed".
 
-        Return the number of items as "found", of payments whose status changed as "moved", and of errors as "failed".
+        They count the items, the payments whose status changed, and the errors. If `skip` is true, `job` isn't called.
+        If `rehearse` is true, what it wrote is rolled back. `label` names the job in the output.
         """
         items = list(items)
         done = Counter(found=len(items))
