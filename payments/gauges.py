@@ -48,7 +48,7 @@ def sockets_here() -> Iterator[Metric]:
 
 
 def delays_here() -> Iterator[Metric]:
-    """Yield gauges of what may delay updates of pages: live delivery, the event loop and the connection pool."""
+    """Yield gauges that show why pages may be updated late: delivery probe, event loop and connection pool."""
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)

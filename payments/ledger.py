@@ -47,8 +47,8 @@ class Cause:
 class Recorded:
     """The result of recording facts (states of Stripe objects).
 
-    `payment` is None if it isn't known to which payment the facts belong. `change` is None if its status and amounts
-    stay.
+    `payment` is None if the facts' payment isn't known. `change` is None if the payment's status and amounts didn't
+    change.
     """
 
     outcome: EventReceipt.Outcome

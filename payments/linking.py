@@ -1,4 +1,4 @@
-"""Finds the payment to which facts (states of Stripe objects) belong, and stores facts with or without a payment."""
+"""Stores facts (states of Stripe objects), and finds the payment to which they belong, if it is known."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -90,7 +90,7 @@ def absorb(
 ) -> list[Fact]:
     """Merge `facts` into the payment's stored facts `kept`, save the result, and return all facts of the payment.
 
-    Stored facts that had no payment get `payment`. The receipts of the events from which they came become APPLIED.
+    Stored facts that had no payment get `payment`, and the receipts of their events are settled as APPLIED.
     """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():

@@ -61,10 +61,7 @@ class LineFormatter(logging.Formatter):
 
 
 class BriefAboutOthers(logging.Filter):
-    """Filter that removes the traceback from records about responses with a status below 500.
-
-    These are not errors of the site's own.
-    """
+    """Filter that removes the traceback from records about responses below 500, which aren't this site's own errors."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "status_code", 500) < 500:

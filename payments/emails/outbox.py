@@ -30,7 +30,7 @@ READER = "emails"
 
 
 def switched_on() -> bool:
-    """Return whether the site sends e-mails, which it does once a mail server is configured."""
+    """Return whether the site sends e-mails, that is, whether a mail server is configured."""
     return settings.EMAIL_BACKEND != DUMMY
 
 

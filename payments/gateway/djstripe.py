@@ -175,7 +175,7 @@ def _created(event: Mapping[str, Any]) -> int:
 
 
 def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
-    """Yield dicts of the events in webhook bodies that have no Event row, by the delivery's primary key.
+    """Yield dicts from a delivery's primary key to the event in its body, for deliveries that have no Event row.
 
     `triggers` are the deliveries to search. Each dict holds at most BATCH events.
     """

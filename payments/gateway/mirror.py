@@ -34,10 +34,7 @@ def waiting() -> QuerySet[EventReceipt, str]:
 
 
 def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Copy up to `limit` waiting objects from Stripe; return how many copies succeeded and how many failed.
-
-    `waiting` says which objects wait.
-    """
+    """Update up to `limit` of dj-stripe's outdated copies. Return how many updates succeeded and how many failed."""
     done = failed = 0
     for object_id in list(waiting()[:limit]):
         try:

@@ -131,6 +131,6 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record that a refund request is cancelled because Stripe refused it, and update its PaymentIntent from Stripe."""
+    """Record a refund request as cancelled, because Stripe refused it, and update its PaymentIntent from Stripe."""
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

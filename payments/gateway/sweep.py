@@ -54,7 +54,7 @@ def superfluous() -> QuerySet[Payment]:
 
 
 def unanswered_refunds() -> list[Fact]:
-    """Return refund requests that are older than UNANSWERED_AFTER and to which Stripe's answer isn't recorded."""
+    """Return refund requests without a recorded answer from Stripe that are older than UNANSWERED_AFTER."""
     overdue = timezone.now() - UNANSWERED_AFTER
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
     answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))

@@ -1,4 +1,4 @@
-"""Answers Stripe's webhooks: verifies a delivery, stores its event's receipt and applies the event once.
+"""Answers Stripe's webhooks: verifies each delivery, stores a receipt of its event, and applies the event once.
 
 Nothing here calls Stripe's API.
 """
@@ -150,7 +150,7 @@ def _store_and_apply(
 def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
-    """Apply an event that was stored before or fetched from Stripe's API, without a signature; return its receipt.
+    """Apply an event that was stored before or fetched from Stripe's API; return its receipt. No signature is checked.
 
     An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it.
     """

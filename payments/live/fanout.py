@@ -87,7 +87,7 @@ class Fanout:
         self.languages |= {socket.language}
 
     def live(self) -> list[Socket]:
-        """Return the sockets to which new entries are written."""
+        """Return the live sockets: new entries are written to them, because they have all earlier entries."""
         return [socket for socket in self.sockets if socket.live]
 
     async def catch_up(self, socket: Socket) -> None:
@@ -114,7 +114,7 @@ class Fanout:
         socket.write(encode({"t": "hello", "seq": socket.seq, "hb": BEAT}))
 
     def _note_loaded(self, batch: Batch) -> None:
-        """Update `sent`, `head` and the buffer from a batch that was loaded for one socket."""
+        """Update `sent`, `head` and the buffer after a query for one socket has loaded `batch`."""
         if self.sent is None:
             self.sent, self.head = batch.head, max(self.head, batch.head)
         elif batch.head < self.sent:  # the database was restored to an older state

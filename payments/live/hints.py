@@ -123,7 +123,7 @@ class Subscriber:
 
     @property
     def deaf(self) -> bool:
-        """Return whether no message has arrived for DEAF seconds, not even the checks that we send to ourselves."""
+        """Return whether no message has arrived for DEAF seconds, not even this process's own checks."""
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:

@@ -1,6 +1,6 @@
 """Loads the login sessions of WebSockets, and finds sessions that have ended or lost the right to read their feed.
 
-Each is done for many sockets with two queries, because after a restart a thousand pages reconnect together.
+Both tasks take only two queries for many sockets, because after a restart a thousand pages reconnect together.
 """
 
 from collections.abc import Iterable, Mapping

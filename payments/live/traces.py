@@ -20,7 +20,7 @@ AT_ONCE = 100  # payments that one page may report as seen
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A page's report of which payments (public ids) somebody is looking at on it.
+    """A page's report that somebody is looking at these payments (public ids).
 
     The page has all entries of its feed up to number `seq`.
     """
@@ -59,7 +59,7 @@ def mark_pushed(entries: Iterable[FeedEntry]) -> None:
 
 
 def mark_seen(audience: str, seen: Seen) -> None:
-    """Store now as the time at which a patient saw the entries in `seen`, unless an earlier time is stored.
+    """Store the present time as when a patient saw the entries in `seen`, unless an earlier time is stored.
 
     `audience` is the audience of the reporting user, so that a patient's report only marks entries of this patient's
     feed. Reports of staff are ignored.

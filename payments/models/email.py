@@ -33,7 +33,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
 
 class Email(models.Model):
-    """One e-mail about one change of a payment. The recipient's address and the text are only made when it is sent.
+    """One e-mail about one change of a payment. The recipient's address and the text are not stored.
 
     `amount` is the sum received or refunded, or the sum that couldn't be debited, in minor units of the payment's
     currency.

@@ -112,7 +112,7 @@ class EventReceipt(models.Model):
     def done(self) -> bool:
         """Return whether the event has been dealt with, so that another delivery can be ignored.
 
-        An event that failed, or that wasn't applied to the end, isn't done.
+        An event that failed, or whose processing was interrupted, isn't done.
         """
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 

@@ -65,9 +65,9 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
-        """Update every payment that was ever started from Stripe, and return how many payments changed their status.
+        """Fetch the Stripe objects of every payment that was ever started, and apply them as events would be.
 
-        With `dry_run`, roll back the changes.
+        Return how many payments changed their status. With `dry_run`, roll back the changes.
         """
         moved = 0
         for payment in self.progress(Payment.objects.exclude(facts=None).select_related("appointment"), "compare"):

@@ -58,8 +58,8 @@ class Command(OperatorCommand):
     ) -> Counter[str]:
         """Call `job` for each item, and return the counts "found", "moved" and "failed".
 
-        They count the items, the payments whose status changed, and the errors. If `skip` is true, `job` isn't called.
-        If `rehearse` is true, what it wrote is rolled back. `label` names the job in the output.
+        "found" counts the items, "moved" the payments whose status changed, "failed" the errors. If `skip` is true,
+        `job` isn't called. If `rehearse` is true, what `job` wrote is rolled back. `label` names the job in the output.
         """
         items = list(items)
         done = Counter(found=len(items))
