@@ -1,6 +1,7 @@
-"""Signals that other apps can connect to. They are sent after the commit; if a receiver raises, the others still run.
+"""Signals about payments that other apps can connect to.
 
-Receivers get `payment` (Payment), `change` (StatusChange) and `entries` (list of FeedEntry).
+They are sent after the change is committed. If a receiver raises, the other receivers still run. Receivers get
+`payment` (Payment), `change` (StatusChange) and `entries` (list of FeedEntry).
 """
 
 from django.dispatch import Signal

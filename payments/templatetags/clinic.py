@@ -1,4 +1,7 @@
-"""Template tags of the live components (docs/components.md), available in every template without {% load %}."""
+"""Template tags for the parts of a page that update by themselves; no template has to {% load %} them.
+
+docs/components.md describes them.
+"""
 
 from functools import cache
 from typing import Any
@@ -37,9 +40,9 @@ def icon(name: str) -> SafeString:
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
 def payment_notification_provider(context: Context) -> dict[str, Any]:
-    """Render the element and scripts that keep a page up to date. The tag stands once, in base.html.
+    """Render the element and scripts that keep a page up to date; render nothing if nobody is signed in.
 
-    Renders nothing if nobody is signed in.
+    Only base.html uses this tag.
     """
     request: Any = context.get("request")
     feed = getattr(request, "live_feed", "")
@@ -59,7 +62,7 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
 
 @register.inclusion_tag("payments/_payment_status_notifier.html")
 def payment_status_notifier() -> dict[str, Any]:
-    """Render the region in which toasts appear. The tag stands once, in base.html."""
+    """Render the region in which toasts appear. Only base.html uses this tag."""
     return {}
 
 
@@ -83,13 +86,16 @@ def payment_status_display(context: Context, payment: Payment) -> dict[str, Any]
 
 @register.inclusion_tag("payments/_payment_actions.html", takes_context=True)
 def payment_actions(context: Context, payment: Payment) -> dict[str, Any]:
-    """Render the buttons for a payment, such as "Pay online". The forms that they submit are elsewhere on the page."""
+    """Render the buttons for a payment, such as "Pay online". The page has to contain the forms that they submit."""
     return about(context, payment)
 
 
 @register.inclusion_tag("payments/_payment_timeline.html", takes_context=True)
 def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
-    """Render all changes of a payment, oldest first. Staff also see their notes in between, and each change's trace."""
+    """Render all changes of a payment, oldest first.
+
+    Staff also see the notes of staff, and each change's trace: the times from Stripe's event to the patient's screen.
+    """
     changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)
     if shown["audience"] != "staff":
@@ -111,11 +117,11 @@ def auto_refresh_appointments(
     review: bool = False,
     name: str = "appointments",
 ) -> str:
-    """Render `content`, a list of appointments, so that its rows update by themselves. `name` is the element's id.
+    """Wrap `content`, a list of appointments, in an element with the id `name` that updates the rows by itself.
 
-    The other arguments say which new appointments belong in the list, so that a button can offer to show them: on a day
-    from `since` to `until` (dates), with one of the `statuses` (separated by spaces), with the `practitioner` (primary
-    key) and, if `review` is set, in need of review. An empty argument matches every appointment.
+    A button offers to show new appointments if they match the other arguments. `since` and `until` are the first and
+    last date, `statuses` the payment statuses (separated by spaces), `practitioner` a primary key. With `review`, only
+    payments that need a review match. An empty argument matches every appointment.
     """
     limits = {"since": since, "until": until, "statuses": statuses, "practitioner": practitioner, "review": review}
     component = {"content": content, "name": name, "limits": {key: str(limit or "") for key, limit in limits.items()}}
@@ -123,7 +129,10 @@ def auto_refresh_appointments(
 
 
 def about(context: Context, payment: Payment) -> dict[str, Any]:
-    """Return the template context for fragments of a payment, with the names that live/rendering.py uses for pushes."""
+    """Return the context in which a page renders a payment's fragments, such as its status.
+
+    live/rendering.py uses the same names when it renders these fragments for open pages.
+    """
     request = context.get("request")
     to_staff = request is not None and audience_of(request.user) == STAFF
     return {"payment": payment, "audience": "staff" if to_staff else "patient", "oob": False}

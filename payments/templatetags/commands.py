@@ -1,4 +1,4 @@
-"""A template filter that marks up the shell commands in a text."""
+"""The template filter `commands`, which renders the shell commands in a text as <code>."""
 
 import re
 
@@ -12,5 +12,5 @@ QUOTED = re.compile(r"`([^`]+)`")
 
 @register.filter
 def commands(text: str) -> SafeString:
-    """Escape the text as HTML and put each part in backticks into <code>. Usage: `{{ finding.fix|commands }}`."""
+    """Escape the text as HTML, and replace backticks by <code>: `{{ finding.fix|commands }}`."""
     return mark_safe(QUOTED.sub(r"<code>\1</code>", conditional_escape(text)))  # noqa: S308 - the text is escaped

@@ -1,4 +1,4 @@
-"""The template filter `duration`, which turns seconds into text such as "12 ms": `{{ leg.median|duration }}`."""
+"""The template filter `duration`, which turns seconds into text such as "12 ms": `{{ step.took|duration }}`."""
 
 from django import template
 

@@ -51,14 +51,18 @@ def staff_required(view: View) -> View:
 
 
 def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
-    """Return the payment that matches `lookup`. Raises Http404 if there is none or the user may not see it."""
+    """Return the payment that matches the field lookups `lookup`.
+
+    Raises Http404 if there is none or the user may not see it.
+    """
     return get_object_or_404(Payment.objects.visible_to(request.user).with_appointment(), **lookup)
 
 
 def open_payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
-    """Return the payment that matches `lookup`, and note in the audit log if a member of staff opened it.
+    """Return the payment that matches the field lookups `lookup`; if the user is staff, add an entry to the audit log.
 
-    Raises Http404 if there is none or the user may not see it, and TooManyReads if the user opens too many a minute.
+    Raises Http404 if there is no such payment or the user may not see it. Raises TooManyReads if a member of staff
+    has opened too many payments in the last minute.
     """
     payment = payment_or_404(request, **lookup)
     if isinstance(request.user, AbstractUser) and request.user.is_staff:
@@ -68,11 +72,10 @@ def open_payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
 
 
 def note_look(request: HttpRequest, payment: Payment, user: AbstractUser) -> None:
-    """Note in the audit log that `user`, a member of staff, opened the payment.
+    """Add an entry to the audit log: `user`, a member of staff, opened the payment.
 
-    Add no entry if the last one is younger than AGAIN_AFTER. For a GET with htmx's header, which an open page sends by
-    itself, look back as far as the longest session to find the entry that was added when the page was opened. Without
-    such an entry add one, because anybody can send the header.
+    Add none if the last entry for this user and payment is younger than AGAIN_AFTER. An open page sends GET requests
+    with htmx's header by itself; for these, add none if the last entry is younger than the longest session.
     """
     by_itself = request.method == "GET" and "HX-Request" in request.headers
     within = datetime.timedelta(seconds=settings.SESSION_LONGEST) if by_itself else AGAIN_AFTER

@@ -32,7 +32,7 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
     """Show what cancelling the appointment means for its payment; on POST cancel the appointment.
 
-    Redirect to the refund form afterwards if money can be refunded, else to the appointment.
+    After cancelling, redirect to the refund form if money can be refunded, else to the appointment's page.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if request.method == "POST":
@@ -46,7 +46,7 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
-    """Save the appointment's new status, log the user in the admin's history, and confirm it on the next page."""
+    """Save the appointment's new status, record the change in the admin log, and add a message for the next page."""
     if appointment.status == status:
         return
     appointment.status = status

@@ -36,7 +36,7 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
-    """Redirect to Stripe Checkout or, when Checkout can't be opened, to the URL `page` with the reason as a message.
+    """Redirect to Stripe Checkout, or to the URL `page` with a message if Checkout can't be opened.
 
     Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel.
     """
@@ -80,8 +80,8 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Fetch the payment's state from Stripe and record it.
 
-    Answer htmx with an event that makes the page poll its live feed at once, because the feed brings what changed.
-    Redirect a plain form to the payment's page, with a message.
+    Answer an htmx request with an event on which the page fetches the changes at once. Redirect any other request to
+    the payment's page, with a message.
     """
     payment = open_payment_or_404(request, public_id=public_id)
     staff = request.user.is_staff

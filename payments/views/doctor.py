@@ -1,4 +1,4 @@
-"""Pages for staff that show what the doctor (payments/doctor) finds wrong with the site or with one payment."""
+"""Pages for staff that show what the self-checks in payments/doctor find wrong with the site or with one payment."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -14,7 +14,7 @@ from .access import Request, open_payment_or_404, staff_required
 @never_cache
 @staff_required
 def why(request: Request) -> HttpResponse:
-    """Show the doctor's findings about the whole site, the most serious first. Slow checks are left out."""
+    """Run the quick self-checks of the whole site and show what they find, the most serious first."""
     findings = sorted(doctor.examine(doctor.IN_PROCESS | doctor.QUICK), key=lambda finding: -finding.level)
     context = {"findings": findings, "worst": doctor.worst(findings), "section": "desk"}
     return render(request, "payments/why.html", context)

@@ -25,9 +25,9 @@ Outcome = EventReceipt.Outcome
 
 
 def events_of(payment: Payment) -> list[EventReceipt]:
-    """Return the receipts of the payment's Stripe events, oldest first.
+    """Return an EventReceipt for each of the payment's Stripe events, oldest first.
 
-    Each has an attribute `replays`: the admin log entries, oldest first, of the users who applied that event again.
+    Its attribute `replays` lists an admin log entry for each time that a user applied the event again.
     """
     receipts = list(EventReceipt.objects.about(payment).order_by("stripe_created", "pk"))
     entries = LogEntry.objects.filter(
@@ -44,7 +44,7 @@ def events_of(payment: Payment) -> list[EventReceipt]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def replay_event(request: Request, reference: str, event_id: str) -> HttpResponseBase:
-    """Show a form that asks to confirm; on POST apply the event again, as `manage.py replay_events` does.
+    """Ask whether to apply the Stripe event again; on POST apply it, as `manage.py replay_events` does.
 
     Answer 409 to a POST if the event's body is no longer stored.
     """

@@ -40,10 +40,10 @@ async def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the process is ready, and 503 when the database can't be written to or open pages are stale.
+    """Answer 200 when the process is ready; 503 when it can't write to the database or can't keep open pages current.
 
-    The JSON body names each part's state. A channel layer (Redis) that fails is "degraded" but still ready, because a
-    query every 2 s finds the changes too.
+    The JSON body names the state of each part. If the channel layer (Redis) fails, its state is "degraded" and the
+    answer is still 200, because the process also queries the database for changes every 2 s.
     """
     state = {"database": await _database(), **_live()}
     ready = state["database"] == "ok" and state["tail"] != "late"
@@ -74,9 +74,10 @@ def _write_and_roll_back() -> None:
 
 
 def _live() -> dict[str, str]:
-    """Return the states of live delivery in this process; both are "idle" while no page is connected.
+    """Return the states of the two ways in which this process learns of changes that open pages have to show.
 
-    `tail`, the query for changes, is "ok" or "late"; `layer`, the channel layer, is "ok" or "degraded".
+    `tail` is the regular database query: "ok" or "late". `layer` is the channel layer: "ok" or "degraded". Both are
+    "idle" while no page is connected.
     """
     hubs = hub.running()
     if not hubs:
@@ -98,7 +99,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def _may_read(request: HttpRequest) -> bool:
     """Return whether the request carries METRICS_TOKEN or comes from this machine.
 
-    A request that a proxy on this machine forwards has a local address too, but its forwarding header gives it away.
+    A request with a forwarding header counts as remote. Its address is local only because a proxy here forwarded it.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme == "Bearer":

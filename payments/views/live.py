@@ -1,4 +1,4 @@
-"""The polling endpoint for pages without a healthy WebSocket, and the page that shows the live components."""
+"""The endpoint that pages poll while they have no healthy WebSocket, and a page that shows all live components."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -15,11 +15,11 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Return the user's feed entries with numbers above `after` as htmx out-of-band swaps.
+    """Answer a page's poll: return the user's feed entries with numbers above `after` as htmx out-of-band swaps.
 
-    Answer 204 if there are none, 401 to signed-out users, and 403 if the page was made for another user. The header
-    X-Live-Seq is the `after` of the page's next poll. X-Live-More is set when more entries wait, and X-Live-Reset when
-    the feed can't be continued from `after`, so that the page has to reload.
+    Answer 204 if there are none, 401 to signed-out users, 403 if the page was made for another user. The page sends
+    the header X-Live-Seq as `after` in its next poll. X-Live-More says that more entries wait. X-Live-Reset says that
+    the feed can't be continued from `after`, so the page has to reload.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)

@@ -56,9 +56,9 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 @staff_required
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the refund form, then a page to confirm amount and patient; once confirmed, refund.
+    """Show the refund form, then a page to confirm amount and patient; refund when the user confirms.
 
-    A refund that needs approval is saved as a request for a second person instead.
+    If the refund needs approval, save a request that a second person has to approve, and refund nothing yet.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     limit = refund_limit(request.user, payment)
@@ -92,7 +92,10 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _refusal(error: NotRefundableError, payment: Payment) -> str:
-    """Return the text for a refused refund: Stripe refused it, with its code, or less money is left to refund."""
+    """Return the text that says why a refund failed.
+
+    Either Stripe refused it (the text names Stripe's code), or less money than the amount can still be refunded.
+    """
     if error.code:
         return _("Stripe refused this refund (%(code)s). No money was refunded.") % {"code": error.code}
     remaining = format_amount(error.remaining, payment.currency)
@@ -102,7 +105,7 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
 def _key(request: Request) -> str:
     """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
 
-    A form that is sent twice, by a double click or the back button, sends one key twice and so takes effect once.
+    If a form is sent twice, by a double click or the back button, both requests have one key and take effect once.
     """
     try:
         return uuid.UUID(request.POST.get("key", "")).hex

@@ -1,4 +1,4 @@
-"""The operations board, a page of figures that updates itself."""
+"""The operations board: a page with figures about payments and Stripe events, which updates itself."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
@@ -21,7 +21,7 @@ SPANS = (14, 30)  # days
 def operations(request: Request) -> HttpResponse:
     """Show the operations board with figures of the last 14 or 30 days.
 
-    Answer the page's own polls with the figures alone, or with 204 if the page shows these figures already.
+    When the page polls, render only the figures, or answer 204 if the page already shows them.
     """
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, SPANS) else SPANS[0]

@@ -1,4 +1,7 @@
-"""Pages behind a pay link, a signed URL to pay without an account, and the front desk's page with its QR code."""
+"""Pages for pay links. A pay link is a signed URL at which a patient pays without an account.
+
+The front desk has a page that shows the link as a QR code.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -49,7 +52,10 @@ def with_payment(view: LinkView) -> Callable[[HttpRequest, str], HttpResponseBas
 @require_safe
 @with_payment
 def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Show the page to pay. Stripe redirects people here after they pay, with its `session_id` in the query string."""
+    """Show the page on which the patient pays.
+
+    Stripe redirects people here after they pay, with the Checkout Session's id as `session_id` in the query string.
+    """
     if session_id := request.GET.get("session_id"):
         if not reconcile.confirm_return(payment, session_id):
             raise Http404
@@ -71,7 +77,7 @@ def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpRespo
 def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
     """Fetch the payment's state from Stripe if the person has just paid.
 
-    Render the part of the page that shows the status for htmx; redirect other requests to the whole page.
+    Answer an htmx request with the part of the page that shows the status; redirect other requests to the page.
     """
     if is_confirming(request, payment):
         with contextlib.suppress(StripeUnavailableError):  # the page repeats this request by itself
@@ -83,7 +89,7 @@ def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpR
 
 
 def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, object]:
-    """Return the template context of the page, also used to render the part with the status alone."""
+    """Return the template context of the page, which also suits the template that renders only the status."""
     return {
         "token": token,
         "payment": payment,

@@ -25,7 +25,7 @@ ROWS = 50
 def day_list(request: Request) -> HttpResponse:
     """Show the day list: the appointments that match the filters in the query string, 50 a page.
 
-    Render the tabs alone when htmx refreshes their counts after a payment has changed.
+    When htmx asks for the tabs, because a payment has changed, render only the tabs with their counts.
     """
     chosen = DayFilter(request.GET)
     found = chosen.narrow(Payment.objects.visible_to(request.user))
@@ -89,7 +89,7 @@ def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 20
 def export(request: Request) -> HttpResponseBase:
     """Return all payments that match the day list's current filters as a CSV file to download.
 
-    Answer 400 with the reasons if an amount in the filters makes no sense.
+    Answer 400 with the reasons if an amount in the filters is invalid.
     """
     if not request.user.has_perm("clinic_payments.export_payments"):
         raise PermissionDenied
