@@ -13,9 +13,10 @@ SILENCE = 7.0  # seconds: longer than the server's own time-outs, so that their 
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that raises OperationalError when the server has sent nothing for SILENCE seconds.
+    """A connection that raises OperationalError when the server has not answered for SILENCE seconds.
 
-    Nothing else notices a frozen server: it doesn't apply its own time-outs, but its kernel answers TCP keepalives.
+    No other time-out notices a server process that is frozen. It can't apply its own time-outs, and the operating
+    system still answers TCP keepalives for it.
     """
 
     def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:

@@ -1,6 +1,6 @@
-"""Django's settings. Environment variables, listed in README.md, set what depends on the machine.
+"""Django's settings. What differs between machines comes from environment variables, which README.md lists.
 
-With DEBUG=1, their defaults suit a laptop.
+With DEBUG=1, the variables' defaults suit a developer's laptop.
 """
 
 import logging

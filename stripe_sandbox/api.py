@@ -57,9 +57,9 @@ class Api:
         return web.Response(text=text, status=status, content_type="application/json", headers=headers)
 
     def check_key(self, request: web.Request) -> None:
-        """Raise StripeError with status 401 unless the request has the API key of the settings.
+        """Raise StripeError with status 401 unless the request has the API key that the sandbox was started with.
 
-        If the settings name no key, any test key is accepted.
+        If it was started without a key, accept any test key.
         """
         key = _key_of(request)
         if not key:

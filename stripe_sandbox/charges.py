@@ -78,7 +78,7 @@ def _outcome(kind: str, status: str, message: str, reason: str | None = None) ->
 def add_balance(sandbox: Sandbox, source: Json, amount: int, kind: str, fee: int | None = None) -> Json:
     """Create a balance transaction of `amount` minor units for `source`; a negative amount lowers the balance.
 
-    `fee` is in minor units too; if it is None, a `kind` of "charge" costs 1.5 % + 25, any other nothing.
+    `fee` is in minor units too. If it is None, the fee is 1.5 % + 25 for the `kind` "charge" and 0 for any other.
     """
     fee = (amount * 15 // 1000 + 25 if kind == "charge" else 0) if fee is None else fee
     details = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}

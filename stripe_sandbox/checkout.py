@@ -132,7 +132,7 @@ def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
 def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
     """Finish the session's 3-D Secure step; `success` says whether the customer authenticated.
 
-    Raises a StripeError of type card_error if not, or if the card is then declined.
+    Raises a StripeError of type card_error if the customer did not, or if the card is then declined.
     """
     intent = sandbox.store.get("payment_intent", session["payment_intent"])
     payments.authenticate(sandbox, intent, success)
@@ -150,7 +150,7 @@ def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the intent's bank debit succeed or fail, and update the Checkout Session that it pays, if there is one."""
+    """Let the bank debit of the PaymentIntent `intent` succeed or fail, and update its Checkout Session, if any."""
     payments.settle_debit(sandbox, intent, success)
     session = session_of_intent(sandbox, intent["id"])
     if session:

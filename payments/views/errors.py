@@ -28,7 +28,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def page_of(status: int) -> HttpResponse:
-    """Render the error page of this HTTP status. It shows the request's id, with which to find the request in the log."""
+    """Render the error page of this HTTP status. It shows the request's id, which the log contains too."""
     response = HttpResponse(render_to_string(f"{status}.html", {"reference": request_id.get()}), status=status)
     if status in RETRY_AFTER:
         response.headers["Retry-After"] = RETRY_AFTER[status]

@@ -62,9 +62,9 @@ def parse() -> argparse.Namespace:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder while the context lasts.
+    """Return a context manager that locks the folder against other demos.
 
-    Exit if another demo runs in the folder, or if the folder holds files that no demo made.
+    It exits the program if another demo runs in the folder, or if the folder contains files that no demo made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "lock").exists():
@@ -78,9 +78,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def schema(workers: int) -> str:
-    """Return a hash of what the demo's tables depend on: the database's kind, the migrations and the requirements.
+    """Return a hash of what the demo's tables depend on: SQLite or PostgreSQL, the migrations and the requirements.
 
-    A demo with another hash starts from new data, because its tables were made without migrations to upgrade.
+    If the hash of the existing tables differs, the demo makes all data again, because it doesn't run migrations.
     """
     database = b"PostgreSQL" if workers > 1 else b"SQLite"
     sources = [ROOT / "requirements.lock", *sorted(ROOT.glob("*/migrations/*.py"))]
@@ -96,7 +96,7 @@ def clear(folder: Path) -> None:
 
 
 def start(site: Site) -> str:
-    """Start the site and return the text with the logins. The first time, make database and sample data before."""
+    """Start the site and return the text that lists the logins. The first start makes the tables and sample data."""
     logins = site.folder / "logins.txt"
     if logins.exists():
         site.start()
@@ -110,7 +110,7 @@ def start(site: Site) -> str:
 
 
 def first_dead(needed: Sequence[Process], mortal: Sequence[Process]) -> Process:
-    """Wait until a `needed` process ends, and return it. Meanwhile restart each `mortal` process that ends."""
+    """Return the first process of `needed` that ends. Until then, restart each process of `mortal` that ends."""
     revive = Revival(mortal)
     while True:
         for process in needed:
@@ -133,7 +133,7 @@ def about(site: Site, logins: str) -> str:
 
 
 def serve(site: Site) -> None:
-    """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied if a process that isn't restarted ends."""
+    """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied if a process ends that is not restarted."""
     commands = [
         site.new_worker("mirror"),
         site.new_worker("sweep", "--every", "60"),

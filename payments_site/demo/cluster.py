@@ -49,7 +49,7 @@ class Cluster(Site):
 
 
 def new_site(folder: Path, ports: Iterator[int], workers: int, watch: bool) -> Site:
-    """Return a site that isn't started yet: a Cluster if `workers` is above 1, else a WatchedSite or Site."""
+    """Return a site, not started yet: a Cluster if `workers` is above 1, else a WatchedSite if `watch`, else a Site."""
     if workers > 1:
         return Cluster(folder, ports, workers)
     return (WatchedSite if watch else Site)(folder, next(ports), next(ports))

@@ -21,10 +21,10 @@ _reserved: list[socket.socket] = []
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the first free port from `preferred` upwards; 0 means from a random number between 20,000 and 31,000.
+    """Return the first free port from `preferred` upwards, or a free port above 20,000 if `preferred` is 0.
 
-    These are below the ports of outgoing connections. A port found for 0 stays reserved until this process ends: a
-    bound socket that doesn't listen hides it from other searches, but lets a server with SO_REUSEADDR listen on it.
+    With 0 the search starts at a random number, and the port stays reserved until this process ends: a socket is bound
+    to it, which other searches skip, but a server with SO_REUSEADDR can still listen on the port.
     """
     start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 - the number is no secret
     for port in range(start, start + 1000):
@@ -45,7 +45,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def free_ports(first: int = 0) -> Iterator[int]:
-    """Yield free ports without end, from `first` upwards or, if `first` is 0, at random. No port comes twice."""
+    """Yield any number of different free ports, from `first` upwards or, if `first` is 0, at random."""
     while True:
         yield (port := free_port(first))
         first = first and port + 1
@@ -77,7 +77,7 @@ class Process:
     def spawn(self) -> None:
         """Start the process in its own terminal session, and return at once.
 
-        The session keeps Ctrl-C from the process, so that only this program gets it and stops all processes in order.
+        Ctrl-C therefore reaches only this program, which then stops all its processes in order.
         """
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(

@@ -105,7 +105,7 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
 
 
 def payment_offset(appointment: Appointment) -> float:
-    """Return the seconds, zero or negative, to add to the sandbox's clock while this appointment's story is acted out.
+    """Return by how many seconds (0 or negative) to move the sandbox's clock while it makes the appointment's payment.
 
     A past appointment is paid at its start, but at most 21 hours ago, because a Checkout page expires after a day.
     """

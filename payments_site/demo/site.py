@@ -67,9 +67,9 @@ class Site:
         return self.folder / "mails"
 
     def _secrets(self) -> dict[str, str]:
-        """Return the secret settings by name, from a file that the first call writes.
+        """Return the secret settings by name; the first call makes them and writes them to a file.
 
-        The file keeps sessions and signatures valid after a restart.
+        Because of the file, sessions and signatures stay valid after a restart.
         """
         kept = self.folder / "secrets.env"
         if not kept.exists():
@@ -96,12 +96,12 @@ class Site:
     def new_server(self, name: str, port: int) -> Process:
         """Return a process, not started yet, in which daphne serves this site on `port`.
 
-        Its backlog is 2048, because Twisted's default of 50 is too short for a thousand pages that reconnect at once.
+        The socket's backlog is 2048, because Twisted's default of 50 is too short when 1,000 pages reconnect at once.
         """
         return self._process(name, port, "daphne", *DAPHNE, "-e", f"tcp:{port}:interface={HOST}:backlog=2048", ASGI)
 
     def new_worker(self, *arguments: str) -> Process:
-        """Return a process, not started yet, that runs `manage.py` with these arguments beside the web server."""
+        """Return a process, not started yet, that runs `manage.py` with these arguments and this site's settings."""
         command = [sys.executable, "manage.py", *arguments]
         return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=ROOT)
 
@@ -150,6 +150,6 @@ class WatchedSite(Site):
     def new_server(self, name: str, port: int) -> Process:
         """Return a process, not started yet, that runs daphne's `runserver` on `port`.
 
-        `--nostatic` leaves static files to servestatic, whose max-age=0 makes browsers ask for changes each time.
+        With `--nostatic`, servestatic serves the static files, with a max-age of 0 so that browsers notice changes.
         """
         return self._process(name, port, "django", "runserver", f"{HOST}:{port}", "--nostatic")

@@ -1,6 +1,6 @@
-"""Stories: functions that make a payment go through what can happen to payments, such as a refund or a dispute.
+"""Functions that make something happen to a payment, such as a refund or a dispute, for the demo's sample data.
 
-They use the site's own code and the Stripe sandbox, whose webhooks then reach the site.
+They call the site's code and the Stripe sandbox, which then sends webhooks to the site.
 """
 
 import json
