@@ -85,7 +85,7 @@ def _in_words(error: Exception) -> str:
 
 
 async def post(client: aiohttp.ClientSession, url: str, body: bytes, secrets: list[str]) -> Attempt:
-    """POST the body once, signed with `secrets`, and return the attempt; its `error` tells of a failed connection."""
+    """POST the body once, signed with `secrets`, and return the Attempt. Its `error` is set if no answer came."""
     started, clock = time.time(), time.perf_counter()
     attempt = Attempt(at=started, duration_ms=0)
     try:

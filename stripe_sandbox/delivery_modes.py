@@ -7,7 +7,7 @@ MODES = ("normal", "delay", "hold", "duplicate", "drop", "reverse")
 
 @dataclass(frozen=True)
 class Mode:
-    """How webhooks with an event type in `types` are delivered; an empty `types` means every event type."""
+    """A mode of webhook delivery for the event types in `types`; empty `types` mean every event type."""
 
     mode: str = "normal"
     seconds: float = 1.0  # in mode delay, how late; in mode reverse, how long events are collected

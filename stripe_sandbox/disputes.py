@@ -11,7 +11,7 @@ _OPEN = ("needs_response", "under_review", "warning_needs_response", "warning_un
 
 
 def open_dispute(sandbox: Sandbox, charge: Json, reason: str, *, inquiry: bool, amount: int | None = None) -> Json:
-    """Open an inquiry, which moves no money, or else a chargeback, which withdraws the amount at once.
+    """Open an inquiry, which moves no money, if `inquiry`; else a chargeback, which withdraws the money at once.
 
     `amount` is in minor units; None means all that isn't refunded. Raises StripeError if the charge is disputed.
     """
@@ -64,9 +64,9 @@ def update(sandbox: Sandbox, dispute: Json) -> None:
 
 
 def close(sandbox: Sandbox, dispute: Json, *, won: bool) -> None:
-    """Close a chargeback as won or lost, or an inquiry as `warning_closed`, and return a won chargeback's money.
+    """Close a chargeback as `won` or `lost`, or an inquiry as `warning_closed`. A won chargeback's money comes back.
 
-    Raises StripeError if the dispute is closed, except that a lost chargeback can still be won, as at Stripe.
+    Raises StripeError if the dispute is already closed. But a lost chargeback can still be won, as at Stripe.
     """
     if not (won and dispute["status"] == "lost"):
         _check_open(dispute)

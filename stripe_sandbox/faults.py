@@ -19,7 +19,7 @@ class Fault:
     processed: bool = False  # whether the request is executed and only its answer is lost
 
     def affects(self, path: str) -> bool:
-        """Return whether a request to `path` has to fail; if so, lower `count` by one unless it is None."""
+        """Return whether a request to `path` has to fail. If so, subtract 1 from `count` unless it is None."""
         if self.mode == "ok" or self.match not in path or self.count == 0:
             return False
         if self.count is not None:
@@ -27,7 +27,10 @@ class Fault:
         return True
 
     async def fail(self, request: web.Request) -> None:
-        """Raise StripeError in the modes error500 and 429; else cut the connection, in mode timeout after `seconds`."""
+        """Make the request fail: raise StripeError in the modes error500 and 429, else cut the connection.
+
+        In the mode timeout, wait `seconds` before cutting it.
+        """
         if self.mode == "error500":
             raise StripeError("An unknown error occurred", status=500, type="api_error")
         if self.mode == "429":

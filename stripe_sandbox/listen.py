@@ -35,7 +35,10 @@ class Listeners:
         return str(kept.setdefault("cli_secret", f"whsec_{token(64)}"))
 
     def create_session(self, sandbox: Sandbox, given: Json, _: str) -> Json:
-        """Answer POST /v1/stripecli/sessions with the URL of a WebSocket and the signing secret of its events."""
+        """Answer POST /v1/stripecli/sessions, which the CLI calls to listen for events.
+
+        The answer names the WebSocket's URL and the secret with which its events are signed.
+        """
         session_id = f"cliws_{token(16)}"
         return {
             "default_version": "",
@@ -84,7 +87,7 @@ class Listeners:
                 await socket.send_json(frame)
 
     def _heard(self, message: Json) -> None:
-        """Record the site's answer to an event, which the CLI reports, as a delivery; ignore any other message."""
+        """Record a delivery when the CLI's `message` reports how the site answered an event; ignore other messages."""
         if message.get("type") != "webhook_response" or message.get("webhook_conversation_id") not in self.sent:
             return
         event, at = self.sent[message["webhook_conversation_id"]]

@@ -18,9 +18,9 @@ _COMPARE = {
 
 
 def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[str, ...] = ()) -> Json:
-    """Return a page of the objects of type `kind`; `url` is the list's own.
+    """Return a page of the objects of type `kind`, as the answer to a list call at the path `url`.
 
-    `filters` names the fields that `params` may filter by. Raises StripeError for any other parameter.
+    `filters` names the fields that `params` may filter by. Raises StripeError if `params` has any other parameter.
     """
     only(params, *PAGING, *filters)
     equal = {name: params[name] for name in filters if name in params}
@@ -31,7 +31,7 @@ def listed(sandbox: Sandbox, kind: str, params: Json, url: str, filters: tuple[s
 def created_in(found: Iterable[Json], bounds: Json | str | None) -> list[Json]:
     """Return the objects of `found` whose `created` is within `bounds`, newest first.
 
-    `bounds` is a dict such as {"gte": Unix seconds}, or one time that has to be equal.
+    `bounds` is a dict such as {"gte": Unix seconds}, the exact time in Unix seconds, or None for all objects.
     """
     newest_first = sorted(found, key=lambda item: -item.get("created", 0))
     if not bounds:

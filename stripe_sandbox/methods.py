@@ -86,7 +86,10 @@ def get_or_create(sandbox: Sandbox, method_id: str) -> Json:
 
 
 def test_of(method: Json) -> TestMethod:
-    """Return the test card or IBAN that the PaymentMethod was made from; for an unknown card, one that is declined."""
+    """Return the test card or IBAN that the PaymentMethod was made from.
+
+    If no test card has its fingerprint, return a card that is always declined.
+    """
     details: dict[str, Any] = method[method["type"]]
     found = cards.by_fingerprint(details["fingerprint"])
     if found:

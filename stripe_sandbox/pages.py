@@ -172,6 +172,9 @@ def success_url(session: Json) -> str:
 
 
 def _declined(error: StripeError) -> str:
-    """Return the TEXTS key of a decline's message: its decline code, else its error code, else "card_declined"."""
+    """Return the key in TEXTS of the message for a declined payment.
+
+    The key is the error's decline code or error code, if TEXTS has it, else "card_declined".
+    """
     codes = (error.error.get("decline_code"), error.error.get("code"))
     return next((code for code in codes if code in TEXTS), "card_declined")

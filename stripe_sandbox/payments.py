@@ -115,7 +115,7 @@ def _start_debit(sandbox: Sandbox, intent: Json, method: Json) -> None:
 
 
 def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the intent's bank debit succeed or fail, as `success` says. Raises StripeError unless it is processing."""
+    """Let the intent's bank debit succeed or fail, as `success` says. Raises StripeError if no debit is processing."""
     if intent["status"] != "processing":
         raise unexpected_state(intent, "settle")
     charge = sandbox.store.get("charge", intent["latest_charge"])

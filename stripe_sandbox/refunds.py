@@ -81,9 +81,9 @@ def _update_refunded(sandbox: Sandbox, charge: Json) -> None:
 
 
 def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
-    """Emit `refund.updated`, `charge.refund.updated` and the event types `more` for the refund.
+    """Emit the refund's events: `refund.updated`, `charge.refund.updated` and those with the event types `more`.
 
-    Before that, give a succeeded card refund its bank reference.
+    If the refund is to a card and has succeeded, first set its bank reference.
     """
     if refund["status"] == "succeeded" and "card" in refund["destination_details"]:
         reference = {"reference": token(23).upper(), "reference_status": "available"}
@@ -95,8 +95,8 @@ def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
 def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
     """Set the refund's status to succeeded, failed or canceled.
 
-    The last two are possible even after `succeeded`, and put the money back on the balance. Raises StripeError if the
-    refund has that status already, or has failed or been canceled.
+    A refund that has succeeded can still become failed or canceled, which puts the money back on the balance. Raises
+    StripeError if the refund already has this status, or has failed or been canceled.
     """
     if refund["status"] in ("failed", "canceled") or refund["status"] == status:
         raise StripeError(f"This refund is {refund['status']} already.", code="refund_unexpected_state")

@@ -35,7 +35,7 @@ def retrieve_account(sandbox: Sandbox, given: Json, account_id: str) -> Json:
 
 
 def list_nothing(url: str) -> Call:
-    """Return an API call that answers with an empty list, for object types that the sandbox doesn't have."""
+    """Return a function that answers an API call with an empty list, for object types that the sandbox doesn't have."""
     return lambda sandbox, given, _: as_list([], url)
 
 

@@ -101,7 +101,10 @@ class Sandbox:
         self.clock_offset = state["clock_offset"]
 
     def reset(self, *, keep_endpoints: bool) -> None:
-        """Delete all objects but the account and, with `keep_endpoints`, the webhook endpoints; return to real time."""
+        """Delete all objects and jobs, and set the clock to real time.
+
+        Keep the account and, with `keep_endpoints`, the webhook endpoints.
+        """
         kinds = ("account", "webhook_endpoint") if keep_endpoints else ("account",)
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})

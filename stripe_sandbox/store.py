@@ -1,4 +1,7 @@
-"""Keeps Stripe's objects as JSON by type and id, drops a type's oldest above a limit, and writes the state file."""
+"""Keeps Stripe's objects as JSON by type and id, and reads and writes the file in which they outlast a restart.
+
+When there are too many objects of a type, the oldest are deleted.
+"""
 
 import copy
 import json
@@ -54,7 +57,7 @@ class Store:
     def get(self, kind: str, object_id: str, param: str = "id") -> Json:
         """Return the stored object itself, not a copy.
 
-        Raises StripeError resource_missing, which blames the request's parameter `param`, if there is none.
+        Raises StripeError resource_missing if there is none; the error names `param` as the wrong request parameter.
         """
         try:
             return self.objects[kind][object_id]

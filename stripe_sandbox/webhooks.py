@@ -1,4 +1,7 @@
-"""Delivers events to webhook endpoints, concurrently and unordered, and retries until 2xx; a mode can inject faults."""
+"""Delivers events to webhook endpoints, concurrently and in no order, and retries until an endpoint answers 2xx.
+
+The delivery mode can inject faults, such as delays or duplicates.
+"""
 
 import asyncio
 import random
@@ -102,7 +105,10 @@ class Webhooks:
             self.spawn(self._release_reversed(self.mode.seconds))
 
     async def _release_reversed(self, seconds: float) -> None:
-        """Wait `seconds`, then send the held deliveries one by one, newest first; retry a failed delivery as usual."""
+        """Wait `seconds`, then send the deliveries that were held back, one by one, newest first.
+
+        Retry a failed delivery as usual.
+        """
         await asyncio.sleep(seconds)
         for delivery in reversed(self._held()):
             await self._once(delivery)
@@ -116,7 +122,7 @@ class Webhooks:
         return held
 
     def set_mode(self, mode: Mode) -> None:
-        """Set the delivery mode; unless the new mode is `hold`, send the deliveries that were held."""
+        """Set the delivery mode. Unless the new mode is `hold`, also send the deliveries that were held back."""
         self.mode = mode
         if mode.mode != "hold":
             self._send_normal(self._held())

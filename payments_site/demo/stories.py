@@ -1,4 +1,4 @@
-"""Functions that make something happen to a payment, such as a refund or a dispute, for the demo's sample data.
+"""Stories: functions that take a payment through its life, for example until it is refunded or disputed.
 
 They call the site's code and the Stripe sandbox, which then sends webhooks to the site.
 """
