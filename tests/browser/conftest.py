@@ -88,9 +88,9 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Callable[[datetime.date], Clinic]:
-    """Return a function that makes a template clinic for a date, whose database other fixtures copy.
+    """Return a function that makes a clinic with appointments on a date, as a template that other fixtures copy.
 
-    The function makes one clinic for each date and test process. The clinic's site never starts.
+    The function makes one clinic for each date and test process. It never starts the clinic's site.
     """
 
     @functools.cache
@@ -106,7 +106,7 @@ def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -
 def make_clinic(
     make_site: Callable[..., LiveSite], clinic_of: Callable[[datetime.date], Clinic]
 ) -> Callable[..., Clinic]:
-    """Return a function that copies today's template clinic to a new site and starts that site.
+    """Return a function that starts a new site with a copy of the clinic from `clinic_of`, and returns the clinic.
 
     The function takes make_site's options.
     """
@@ -133,7 +133,7 @@ def new_clinic(make_clinic: Callable[..., Clinic]) -> Clinic:
 def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[LiveSite]:
     """Return the site that the tests of this process share.
 
-    A test that stops the site, or counts what all its people do, needs its own site: see `new_clinic`.
+    A test that stops the site, or counts things that other tests also cause there, uses `new_clinic` instead.
     """
     site = LiveSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
     shutil.copyfile(sqlite_template, site.database_file)
@@ -144,7 +144,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path)
 
 @pytest.fixture
 def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_blocker: DjangoDbBlocker) -> Clinic:
-    """Return a clinic on the shared site with newly made people, after deleting the Stripe objects of earlier tests."""
+    """Return a clinic with new people on the shared site, whose Stripe sandbox is emptied first."""
     request.node.stash.setdefault(SITES, []).append(shared_site)
     shared_site.at_stripe("reset")
 

@@ -1,4 +1,4 @@
-"""Helpers that do what people do on the site's pages (in French) and on Stripe's, and check what these pages show."""
+"""Helpers that use the site's pages (in French) and Stripe's page as people do, and check what the pages show."""
 
 import re
 import sqlite3
@@ -94,7 +94,7 @@ def toasts(page: Page) -> Locator:
 
 
 def prove_current(page: Page) -> None:
-    """Press "Actualiser" (refresh) and check that the server answers 204, because the page misses no change."""
+    """Check that the page is up to date: press "Actualiser" (refresh) and expect a 204, which means no changes."""
     with page.expect_response(re.compile(POLL)) as asked:
         page.get_by_role("link", name="Actualiser").click()
     assert asked.value.status == 204

@@ -65,7 +65,10 @@ def enter(clinic: Clinic, new_context: NewContext, complaints: list[str]) -> Ent
 
 
 def check(page: Page) -> None:
-    """Check that axe finds no fault and the page doesn't scroll sideways, in dark phone size and light desktop size."""
+    """Check that axe finds no fault and that the page doesn't scroll sideways.
+
+    Check it in the size of a phone with dark colors, and in the size of a desktop with light colors.
+    """
     for scheme, size in LOOKS:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(size)
@@ -92,7 +95,10 @@ def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> 
 
 
 def tell_of_every_kind(clinic: Clinic) -> None:
-    """Post events that give one patient a refunded and a declined payment, the other a double and a disputed one."""
+    """Post events after which the patients' payments are in many states.
+
+    One patient has a partly refunded and a declined payment; the other has one paid twice and one disputed.
+    """
     paid, declined = clinic.story(payment=0), clinic.story(payment=1)
     twice, disputed = clinic.story(1, 0), clinic.story(1, 1)
     for event in (
@@ -159,7 +165,7 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
 
 
 def broken(url: str) -> str:
-    """Return the error page named at the end of `url`, such as 500.html; no real request in these tests leads to it."""
+    """Return the HTML of the error page at the end of `url`, such as 500.html, which no request here would produce."""
     return render_to_string(url.rpartition("/")[2])
 
 
@@ -179,7 +185,7 @@ def test_pages_for_when_the_site_itself_fails(clinic: Clinic, new_context: NewCo
 
 
 def test_nothing_moves_when_a_payment_does(clinic: Clinic, enter: Enter) -> None:
-    """Check that pages have no layout shift (https://web.dev/articles/cls) when a payment changes."""
+    """A change of a payment causes no layout shift (https://web.dev/articles/cls) on the pages that show it."""
     patient, story = clinic.patients[0], clinic.story()
     desk, mine = enter(clinic.staff[0]).new_page(), enter(patient).new_page()
     pages.go_live(desk, "/desk/")

@@ -1,4 +1,4 @@
-"""Tests that after 200 changes amid faults of every kind, pages are up to date and showed no change twice."""
+"""Tests that pages are up to date after 200 changes amid faults of every kind, and showed no change twice."""
 
 import os
 import random

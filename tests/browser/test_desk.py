@@ -132,7 +132,10 @@ STORM = """setInterval(() => {
 
 
 def test_tabs_and_board_keep_current_while_changes_never_pause(new_clinic: Clinic, new_context: NewContext) -> None:
-    """Send each page ten change events a second until the end of the test."""
+    """The tab counts and the operations board are still updated while changes arrive ten times a second.
+
+    But the board asks for new figures much less often.
+    """
     clinic = new_clinic
     pages.join(clinic, clinic.staff[0], "manager")
     context = browser_of(clinic.staff[0], clinic, new_context)

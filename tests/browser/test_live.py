@@ -74,9 +74,9 @@ def test_a_killed_server_is_caught_up_with(new_clinic: Clinic, new_context: NewC
 def test_a_page_that_cannot_be_read_anew_stays(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
-    """Give the page a cursor that the server doesn't know, so that it has to load itself again while the server fails.
+    """A page that has to reload itself stays as it is while the server answers with an error.
 
-    An error page must not replace it.
+    It has to reload because its cursor (the number of the last change that it received) is unknown to the server.
     """
     page = open_live(browser_of(patient, clinic, new_context), "/appointments/")
     page.route("**/appointments/", lambda route: route.fulfill(status=503, body="Down"))

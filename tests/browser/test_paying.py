@@ -1,6 +1,6 @@
-"""Tests that every open screen shows a payment made on Stripe's page.
+"""Tests that every open page shows a payment that a patient makes on Stripe's page.
 
-They include declined cards, late webhooks, dead servers, blocked sockets and browsers without JavaScript.
+This also holds after declined cards, late webhooks or a server crash, and without WebSockets or JavaScript.
 """
 
 import re
@@ -118,7 +118,7 @@ def test_a_patient_who_turns_back_at_stripe_goes_on_later_and_the_first_page_is_
 
 
 def return_before_the_webhook(phone: Page, path: str) -> None:
-    """Pay, and return to the site's page at `path` before the webhook arrives.
+    """Pay by card on Stripe's page, and return to the site's page at `path` before the webhook arrives.
 
     Mark the document, so that `expect_same_document` notices a reload.
     """
@@ -161,7 +161,10 @@ def test_a_page_that_can_not_ask_stripe_waits_for_the_webhook(
 def test_a_payment_made_while_the_server_is_dead_shows_when_the_pages_have_reconnected(
     make_clinic: Callable[..., Clinic], new_context: NewContext
 ) -> None:
-    """Check only the final state: tests/js, which controls the time, tests the delays between attempts to reconnect."""
+    """Pages show a payment that was made while the server was dead, once the server is back and they have reconnected.
+
+    The delays between their attempts to reconnect are tested in tests/js.
+    """
     clinic = make_clinic(sandbox_options=["--retry-base", "1"])
     site, patient = clinic.site, clinic.patients[0]
     phone = browser_of(patient, clinic, new_context, **PHONE).new_page()

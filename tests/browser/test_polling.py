@@ -1,4 +1,4 @@
-"""Tests that a page with a healthy socket never polls, and any other every 30 s, even without its JavaScript module."""
+"""Tests that a page polls every 30 s unless its WebSocket is healthy, even if its JavaScript module does not load."""
 
 import datetime
 import re
@@ -20,7 +20,7 @@ RECORD = """
 
 
 def counted_polls(clinic: Clinic) -> int:
-    """Return the number of polls in the server's metrics."""
+    """Return how many polls the server has received, as its metrics say."""
     metrics = clinic.get("/metrics", clinic.staff[0]).read().decode()
     [count] = re.findall(r"^payments_live_polls_total (\S+)", metrics, re.M)
     return int(float(count))
@@ -32,7 +32,7 @@ def refuse(socket: WebSocketRoute) -> None:
 
 
 def stop_clock(page: Page) -> None:
-    """Stop the page's clock, so that only Playwright's `clock.run_for` moves it, however slow the machine is."""
+    """Stop the page's clock, so that only Playwright's `clock.run_for` moves it and a slow machine has no effect."""
     page.clock.install()
     page.clock.pause_at(datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5))
 
