@@ -35,7 +35,7 @@ sockets = CookieMiddleware(
 
 
 async def same_origin(scope: Any, receive: Any, send: Any) -> None:
-    """Pass a WebSocket handshake on if its one Origin header equals SITE_URL, else answer 403.
+    """Pass a WebSocket handshake on if it has exactly one Origin header, equal to SITE_URL; else answer 403.
 
     Channels' OriginValidator would read only the last of several Origin headers, and raise on a malformed header.
     """

@@ -81,7 +81,7 @@ def _update_refunded(sandbox: Sandbox, charge: Json) -> None:
 
 
 def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:
-    """Emit the refund's events: `refund.updated`, `charge.refund.updated` and those with the event types `more`.
+    """Emit an event about the refund for `refund.updated`, `charge.refund.updated` and each event type in `more`.
 
     If the refund is to a card and has succeeded, first set its bank reference.
     """

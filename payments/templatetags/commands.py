@@ -12,5 +12,5 @@ QUOTED = re.compile(r"`([^`]+)`")
 
 @register.filter
 def commands(text: str) -> SafeString:
-    """Escape the text as HTML, and replace backticks by <code>: `{{ finding.fix|commands }}`."""
+    """Escape the text as HTML, and turn commands between backticks into <code>: `{{ finding.fix|commands }}`."""
     return mark_safe(QUOTED.sub(r"<code>\1</code>", conditional_escape(text)))  # noqa: S308 - the text is escaped

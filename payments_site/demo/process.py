@@ -23,8 +23,8 @@ _reserved: list[socket.socket] = []
 def free_port(preferred: int = 0) -> int:
     """Return the first free port from `preferred` upwards, or a free port above 20,000 if `preferred` is 0.
 
-    With 0 the search starts at a random number, and the port stays reserved until this process ends: a socket is bound
-    to it, which other searches skip, but a server with SO_REUSEADDR can still listen on the port.
+    With 0, the port stays reserved until this process ends, by a bound socket that doesn't listen. Other searches skip
+    the port, but a server with SO_REUSEADDR can still listen on it.
     """
     start = preferred or random.randrange(20_000, 31_000)  # noqa: S311 - the number is no secret
     for port in range(start, start + 1000):

@@ -1,7 +1,7 @@
 """`python -m payments_site.demo.proxy PORT WORKER...` forwards TCP connections from PORT to the workers' ports.
 
 The demo uses this proxy if nginx is not installed, because no HTTP proxy among the requirements forwards WebSockets,
-and Twisted's port forwarder has a single destination.
+and Twisted's port forwarder can forward to one destination only.
 """
 
 import asyncio

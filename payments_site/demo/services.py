@@ -91,7 +91,7 @@ class PostgresServer(Process):
         self.url = f"postgres://postgres@{HOST}:{port}/postgres"
 
     def wait_until_listening(self, seconds: float = 30) -> None:
-        """Wait until a client can connect, which PostgreSQL refuses at first although its port already listens.
+        """Wait until a client can connect. At first PostgreSQL refuses clients, although its port already listens.
 
         Raises ProcessDied or psycopg.OperationalError after `seconds`.
         """

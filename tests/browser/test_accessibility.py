@@ -165,7 +165,7 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
 
 
 def broken(url: str) -> str:
-    """Return the HTML of the error page at the end of `url`, such as 500.html, which no request here would produce."""
+    """Return the HTML of the error page named at the end of `url`, such as 500.html. No request here leads to it."""
     return render_to_string(url.rpartition("/")[2])
 
 
