@@ -1,5 +1,6 @@
-"""`python -m tests.faults.scripted_day N`, run with a site's settings, makes N payments, four at a time, that end in
-various ways.
+"""`python -m tests.faults.scripted_day N` makes N payments with various outcomes, four at a time.
+
+The environment variables must be those of a running site with the Stripe sandbox.
 """
 
 import datetime

@@ -86,7 +86,10 @@ def next_entry(page: ClientConnection, seconds: float = PATIENCE) -> dict[str, A
 
 
 def expect_no_entry(page: ClientConnection) -> None:
-    """Check that the page gets no entry up to its next heartbeat; the server queries the database before that."""
+    """Check that the page receives no feed entry before its next heartbeat.
+
+    By then, the server has queried the database for entries.
+    """
     page.send("ping")
     assert [told(page)["t"], told(page)["t"]] == ["hb", "hb"]
 
@@ -130,7 +133,7 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
 
 
 def asked(site: LiveSite, path: str, session: str = "", seconds: float = PATIENCE) -> int:
-    """GET `path` and return the HTTP status; `session` is a person's session key, or empty as for a load balancer."""
+    """GET `path` and return the HTTP status; `session` is a person's session key, or empty if nobody is signed in."""
     request = urllib.request.Request(f"{site.url}/{path}", headers={"Cookie": f"sessionid={session}"})
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:

@@ -1,4 +1,4 @@
-"""Tests with many pages: a thousand lose their server at once, and patients must not get each other's entries."""
+"""Tests with many pages: a thousand reconnect after losing their server; patients don't get each other's entries."""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""Tests of sockets on daphne and on uvicorn; both are tested because the site bypasses the server's own send()."""
+"""Tests of WebSockets on both ASGI servers, daphne and uvicorn.
+
+Both are tested, because the site sends frames without the server's own send().
+"""
 
 import socket
 import sys

@@ -53,7 +53,10 @@ def answering(request: pytest.FixtureRequest, settings: Settings) -> Iterator[No
 
 @pytest.mark.usefixtures("answering")
 def test_whatever_stripe_answers_it_is_unavailable_in_time() -> None:
-    """If Stripe is silent, the client tries twice and waits 5 s each time; the SDK's default is 80 s."""
+    """For every bad answer, and if Stripe is silent, a call raises StripeUnavailableError within 30 s.
+
+    The client waits 5 s for an answer and tries twice; the SDK's default is to wait 80 s.
+    """
     began = time.monotonic()
     with pytest.raises(client.StripeUnavailableError):
         client.call(lambda client: client.v1.refunds.create({"payment_intent": "pi_1", "amount": 1}))

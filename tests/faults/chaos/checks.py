@@ -1,4 +1,4 @@
-"""Checks of a chaos run's world after its faults; a check yields a sentence for each thing that is wrong."""
+"""Checks that payments, pages and sockets are right after a chaos run; each returns or yields what is wrong."""
 
 import re
 import time

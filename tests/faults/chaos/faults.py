@@ -35,9 +35,9 @@ FAULTS: list[Fault] = []
 def fault(
     name: str, shortest: float = 0.5, longest: float = 2.5
 ) -> Callable[[Callable[[World], Iterator[None]]], Fault]:
-    """Return a decorator that registers a generator function as a fault of `shortest` to `longest` seconds.
+    """Return a decorator that registers a generator function as the fault `name`.
 
-    The generator function breaks something, yields, and repairs it.
+    The function breaks something, yields, and repairs it. The fault lasts from `shortest` to `longest` seconds.
     """
 
     def register(breaks: Callable[[World], Iterator[None]]) -> Fault:

@@ -48,9 +48,9 @@ def table(rows: list[Row]) -> str:
 
 
 def draws(world: World, faults: Sequence[Fault]) -> Iterator[list[Fault]]:
-    """Yield one fault for each round, or in about a quarter of the rounds two, without end.
+    """Yield a list of faults for each round, without end: one fault, or two in about a quarter of the rounds.
 
-    Every fault is drawn once, in random order, before any is drawn a second time.
+    All faults are drawn once, in random order, before any is drawn again.
     """
     while True:
         deck = world.chance.sample(faults, len(faults))
@@ -72,7 +72,7 @@ def break_and_mend(world: World, faults: list[Fault]) -> None:
 def storm(world: World) -> tuple[list[Fault], float]:
     """Inject one fault after the other until all events are sent, then wait until every page is up to date.
 
-    Return the injected faults and the seconds of that wait, which follows the last repair within a second.
+    Return the injected faults and how many seconds the wait took. It begins at most a second after the last repair.
     """
     happened: list[Fault] = []
     for faults in draws(world, CLASSIC):

@@ -36,7 +36,10 @@ def disputed(story: Story) -> Iterator[Event]:
 
 
 def refunds(story: Story, attempt: str) -> Iterator[Event]:
-    """Yield the events of one-cent refunds of `attempt`, without end: each refund is pending, then succeeded."""
+    """Yield events of refunds of one cent each, without end; every refund is "pending" first and then "succeeded".
+
+    `attempt` names the attempt to pay whose money is refunded.
+    """
     for number in itertools.count(1):
         yield story.refund(1, "pending", attempt=attempt, name=str(number))
         yield story.refund(1, "succeeded", attempt=attempt, name=str(number))
@@ -45,8 +48,8 @@ def refunds(story: Story, attempt: str) -> Iterator[Event]:
 class Life:
     """The events of one payment, in order; each event changes the payment.
 
-    `standing`, the payment's state, and `changes`, the number of visible changes, are computed without a database from
-    the events so far. The site must arrive at both of them.
+    `standing` is the state that the payment must have after the events so far; `changes` is the number of changes that
+    its pages must show by then. Both are computed from the events, without a database.
     """
 
     def __init__(self, story: Story, kind: int) -> None:
@@ -69,7 +72,7 @@ class Life:
 
 
 def visible(standing: Standing) -> Standing:
-    """Return `standing` without the payment method, because a new method alone makes no entry in a feed."""
+    """Return a copy of `standing` without the payment method, because pages aren't told of a new method alone."""
     return replace(standing, method="")
 
 
@@ -80,7 +83,10 @@ class Acknowledged:
 
 
 class Stripe:
-    """Posts `each` events of every payment in `lives`, in all about `per_second`, to randomly chosen `urls`."""
+    """Posts `each` events about every payment in `lives`, in total about `per_second` events a second.
+
+    It posts each event to a randomly chosen URL of `urls`.
+    """
 
     def __init__(
         self, clinic: Clinic, lives: Sequence[Life], urls: Sequence[str], per_second: float, each: int

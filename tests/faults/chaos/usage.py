@@ -14,7 +14,7 @@ POOL = 12  # DATABASE_POOL's default
 
 
 class Usage(NamedTuple):
-    """What one web process uses; only `connections`, those to PostgreSQL, is the sum of all web processes."""
+    """What one web process uses; only `connections` (to PostgreSQL) counts those of all web processes together."""
 
     mebibytes: float
     files: int
@@ -35,7 +35,7 @@ def usage(world: World) -> list[Usage]:
 
 
 def calm(world: World, seconds: float) -> Iterator[str]:
-    """Let events arrive for `seconds` without a fault; yield a sentence for each web process that logs a traceback."""
+    """Send events for `seconds` without a fault; yield a sentence for each web process that logs a traceback."""
     logged = [web.log_path.stat().st_size for web in world.webs]
     world.stripe.go_on()
     time.sleep(seconds)
@@ -46,7 +46,10 @@ def calm(world: World, seconds: float) -> Iterator[str]:
 
 
 def kept(before: list[Usage], after: list[Usage]) -> Iterator[str]:
-    """Yield a sentence for each resource of which a process holds too much more than before; full pools are allowed."""
+    """Yield a sentence for each resource of which a web process holds far more `after` the faults than `before`.
+
+    The connections to PostgreSQL are too many only if they exceed the processes' pools.
+    """
     if after[0].connections > POOL * len(after) + 1:  # 1: the connection that counted the others
         yield f"the web processes hold {after[0].connections} connections to PostgreSQL"
     for number, (first, last) in enumerate(zip(before, after, strict=True), 1):

@@ -28,7 +28,10 @@ EACH = 10  # payments of each of the two patients
 
 @dataclass
 class Truth:
-    """The `seconds` until all pages were up to date, the pages that `never` were, and the name of the `last` page."""
+    """What World.wait_for_truth returns: how many `seconds` it waited until all pages were up to date.
+
+    `never` are the pages that were not up to date in time; `last` names the page that took longest.
+    """
 
     seconds: float
     never: list[Watcher]
@@ -84,7 +87,7 @@ class World:
         return self.stripe
 
     def open_tabs(self, of_each_person: int) -> None:
-        """Open `of_each_person` simulated pages for each person and wait until the server has greeted their sockets."""
+        """Open `of_each_person` simulated pages for each person; wait until the server has greeted all of them."""
         heads = self.heads()
         people = [*self.clinic.staff, *self.clinic.patients] * of_each_person
         self.tabs = [Tab(self.site.url, person, heads.get(person.feed, 0)) for person in people]
