@@ -39,9 +39,9 @@ print(json.dumps(made))
 
 
 def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
-    """Give two members of staff their roles, and book one visit in yen and one in Kuwaiti dinars.
+    """Give two members of staff their roles, and book one appointment in yen and one in Kuwaiti dinars.
 
-    Return, by currency, the visit's `Story`, which makes Stripe's events about it, and the appointment's reference.
+    Return {currency: (story, reference)}: `story` makes Stripe's events about the appointment that `reference` names.
     """
     made = json.loads(site.manage("shell", "--no-imports", "--command", PREPARE).splitlines()[-1])
     return {

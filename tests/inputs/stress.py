@@ -1,10 +1,11 @@
-"""Measures how fast webhooks are answered: alone, beside forged ones, with Redis frozen and with Stripe's API down.
+"""Measures how fast the webhook answers, also during a flood of forged events and while Redis or Stripe fails.
 
     .venv/bin/python -m tests.inputs.stress [--seconds 20]
 
-It starts a site with one daphne, PostgreSQL and Redis, posts 20 events a second, in one part also 200 forged ones a
-second, and prints the figures. The targets, which it does not check: a 99th percentile of at most 500 ms alone and
-2 s in the other parts, and no row left by a forged event.
+It starts a site with one daphne, PostgreSQL and Redis, and posts 20 events a second in four parts: without
+disturbance, with 200 forged events a second added, with Redis frozen, and with Stripe's API down. It prints the figures
+and doesn't check the targets: a 99th percentile of at most 500 ms in the first part and 2 s in the others, and no row
+left by a forged event.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def told(name: str, answers: Answers) -> str:
 
 
 async def measure(clinic: Clinic, redis: Process, database: str, seconds: float) -> list[str]:
-    """Post events for `seconds` in each part (alone, with forged ones, ...); return a line of figures for each."""
+    """Run the four parts, posting events for `seconds` in each, and return the lines of figures to print."""
     with psycopg.connect(database, autocommit=True) as rows:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as client:

@@ -34,7 +34,10 @@ class Answer(NamedTuple):
 
 
 class Target:
-    """The attacked site, its people, a direct connection to its database, and stories in `foreign` currencies."""
+    """The attacked site, its people, and a direct connection to its database.
+
+    `foreign` maps a currency other than the euro to (story, reference): see `prepare` in conftest.py.
+    """
 
     def __init__(self, site: LiveSite, clinic: Clinic, foreign: dict[str, tuple[Story, str]]) -> None:
         self.site, self.clinic, self.foreign = site, clinic, foreign
@@ -54,7 +57,7 @@ class Target:
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
-        """Return the number of rows by table name and, under "standing", each payment's status, version and amounts."""
+        """Return {table: number of rows} and, under "standing", the status, version and amounts of each payment."""
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
         standing = (
             "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
@@ -67,7 +70,7 @@ class Target:
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
-        """Check that the block changes no table's number of rows and no payment's status or amounts."""
+        """Check that the block neither adds nor deletes any row and changes no payment's status or amounts."""
         before = self.rows()
         yield
         assert self.rows() == before

@@ -1,4 +1,4 @@
-"""Tests of manage.py's commands: wrong arguments, corrupt rows, a read-only database, a reader that goes away."""
+"""Tests of manage.py's commands: wrong arguments, corrupt rows, a read-only database, output that nobody reads."""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""Tests that no patient gets another's data while twenty of them use pages, polls, receipts, calendars and frames."""
+"""Tests that no patient gets data about another one.
+
+Twenty patients load pages, poll, download receipts and calendars, and read WebSocket frames in random order.
+"""
 
 import os
 import random

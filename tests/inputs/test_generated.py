@@ -1,4 +1,4 @@
-"""Tests with generated signatures, events and messages of pages: each gets one of the documented answers."""
+"""Tests with generated signatures, events and WebSocket messages: each gets one of the answers that are documented."""
 
 import copy
 import json
@@ -63,7 +63,10 @@ def test_any_text_is_an_event_or_refused(text: str) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path (keys and indexes, after `path`) of each value inside the JSON value `value`, at any depth."""
+    """Yield the path of each value inside the JSON value `value`, at any depth.
+
+    A path is a tuple of keys and indexes; it begins with those in `path`.
+    """
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in items:
         yield (*path, name)

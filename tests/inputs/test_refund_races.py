@@ -28,7 +28,10 @@ AT_ONCE = 4
 
 
 class Bank:
-    """A fake Stripe that grants every refund, so that a double one shows in `given`; every seventh answer is a 500."""
+    """A fake Stripe that grants every refund, even a double one; `given` sums up the refunded cents by PaymentIntent.
+
+    It grants every seventh refund, too, but answers 500, so that the site doesn't know whether it was granted.
+    """
 
     def __init__(self) -> None:
         self.given: dict[str, int] = defaultdict(int)  # refunded cents by PaymentIntent

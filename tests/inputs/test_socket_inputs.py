@@ -32,7 +32,10 @@ def upgrade(
     target: Target, *more: tuple[str, str], path: str = PATH, origin: str | None = "", person: Person | None = None,
     key: str = KEY, version: str = "13",
 ) -> bytes:  # fmt: skip
-    """Return the bytes of a WebSocket handshake with the headers `more`; origin="" is the site's own, None is none."""
+    """Return the bytes of a WebSocket handshake with the additional headers `more`.
+
+    If `origin` is empty, the Origin header is the site's own; if it is None, there is no such header.
+    """
     origin = target.site.url if origin == "" else origin
     headers: Headers = [
         ("Host", target.site.url[7:]), ("Upgrade", "websocket"), ("Connection", "Upgrade"),
@@ -169,7 +172,10 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "code"), QUERIES, ids=lambda value: str(value)[:24])
 def test_a_wrong_question_is_closed_with_its_code(target: Target, query: str, code: int) -> None:
-    """The close code for another patient's feed is that of a feed that doesn't exist, so the code betrays nothing."""
+    """The server closes a socket with a wrong query, and the close code says what is wrong.
+
+    The code for another patient's feed is the same as for a feed that doesn't exist, so that it betrays nothing.
+    """
     with open_at(target, query.replace("OTHER", str(target.other.id))) as connection:
         assert close_code(connection) == code
 
@@ -265,7 +271,7 @@ def test_a_broken_frame_ends_the_connection(target: Target, violation: str) -> N
 
 
 def test_compression_is_not_negotiated(target: Target) -> None:
-    """With compression, a message of a few kilobytes could unpack to gigabytes."""
+    """The server refuses compression, because a compressed message of a few kilobytes could unpack to gigabytes."""
     with open_socket(target.site, target.patient, compression="deflate") as connection:
         assert connection.protocol.extensions == []
 
@@ -306,7 +312,10 @@ ENDINGS = {
 
 
 def test_sockets_close_within_five_seconds_of_the_end_of_their_right(target: Target) -> None:
-    """Access is revoked directly in the database, as if by another process, so that the site itself has to notice."""
+    """The server closes a person's socket within about five seconds after the person's access is revoked.
+
+    It is revoked directly in the database, as if by another process, so that the site itself has to notice.
+    """
     with ExitStack() as stack:
         leavers = [target.clinic.staff[2 + number] for number in range(len(ENDINGS))]
         pages = [stack.enter_context(page(target, person)) for person in leavers]

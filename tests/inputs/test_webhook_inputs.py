@@ -96,7 +96,10 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
 
 
 def test_two_signature_headers_are_one_with_both(target: Target, body: str) -> None:
-    """HTTP joins the two headers with a comma, so the time in the second header is the one that is checked."""
+    """Two Stripe-Signature headers count as one, joined with a comma; two wrong ones are refused.
+
+    The time in the second header is the one that is checked.
+    """
     with target.unmoved():
         wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
         assert target.webhook(body.encode(), wrong, wrong).status == 400
@@ -188,7 +191,10 @@ def test_a_nonsensical_length_is_refused(target: Target, body: str, length: str)
 
 
 def quarantined(target: Target, answer: Answer, event: dict[str, Any], outcome: str, before: dict[str, Any]) -> None:
-    """Check that the answer and the event's receipt have this outcome, and that no payment changed since `before`."""
+    """Check that the webhook's answer and the event's receipt both say `outcome`, and that no payment has changed.
+
+    `before` is what `target.rows()` returned before the event was posted.
+    """
     assert (answer.status, answer.text) == (200, outcome)
     row = "SELECT outcome FROM clinic_payments_eventreceipt WHERE stripe_event_id = %s"
     assert target.database.execute(row, [event["id"]]).fetchall() == [(outcome,)]
