@@ -21,7 +21,7 @@ from tests.payments.stripe_story import Story
 
 @pytest.fixture
 def noon() -> Iterator[None]:
-    """Start the test's clock at noon today, so that midnight can't pass during the test."""
+    """Set the clock to noon today when the test starts, so that midnight can't pass during the test."""
     with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):
         yield
 
@@ -96,7 +96,7 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proces
 
 @pytest.fixture
 def stripe(sandbox_process: Process, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> StripeAtHome:
-    """Return the sandbox, reset to an empty account; the site's own client and dj-stripe send their calls to it."""
+    """Return an empty Stripe sandbox; during the test, the site and dj-stripe send their API calls to it."""
     settings.STRIPE_API_HOST = f"http://{HOST}:{sandbox_process.port}"
     monkeypatch.setattr("stripe.api_base", settings.STRIPE_API_HOST)  # dj-stripe sets api_base only once, at import
     at_home = StripeAtHome(settings.STRIPE_API_HOST)

@@ -1,6 +1,6 @@
 """Builds the events that Stripe would send about a payment, and delivers them signed to the webhook.
 
-Each event carries its object as it was at that moment.
+Each event contains its object, such as a charge, in the state that the object had at the time of the event.
 """
 
 import hashlib

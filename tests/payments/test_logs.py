@@ -1,4 +1,4 @@
-"""Tests of logging: which events and fields are logged, and which data must not be."""
+"""Tests of logging: which events and fields are logged, and which data must never be logged."""
 
 import io
 import json
@@ -180,7 +180,7 @@ def test_only_a_proxy_gives_a_request_its_id(client: Client, settings: Settings)
 
 
 def test_every_log_call_is_an_event_with_fields() -> None:
-    """Require a snake_case name as each log call's message, so that it can be searched for; values go in its fields."""
+    """Each log call's message is a snake_case name, so that it can be searched for; the values are in its fields."""
     calls = [
         (path.name, call)
         for path in PAYMENTS.rglob("*.py")

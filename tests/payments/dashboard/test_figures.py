@@ -1,4 +1,4 @@
-"""The operations board: its figures, who may see them, and how many queries they take."""
+"""Tests of the operations board, a page of figures for staff: its figures, its permissions, its number of queries."""
 
 import datetime
 from collections.abc import Callable

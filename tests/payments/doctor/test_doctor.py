@@ -310,7 +310,7 @@ def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSit
 
 
 def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., LiveSite]) -> None:
-    """Run payments_doctor on a real site: intact, with a wrong webhook secret, and with its server killed."""
+    """payments_doctor finds no fault on an intact site, and reports a wrong webhook secret and a killed server."""
     site = make_site()
 
     def run(**settings: str) -> tuple[int, dict[str, dict[str, str]]]:

@@ -28,7 +28,7 @@ def row(title: str, tell: Callable[[Story], list[Event]], status: S, **also: Any
 
 
 def swapped(tell: Callable[[Story], list[Event]]) -> Callable[[Story], list[Event]]:
-    """Return a function that returns the events of `tell` in reverse order."""
+    """Return a function that calls `tell` and returns the events in reverse order."""
     return lambda s: tell(s)[::-1]
 
 

@@ -1,4 +1,7 @@
-"""A Hypothesis state machine that does whatever Stripe may do, and delivers the events in any order, repeatedly."""
+"""Tests, with a Hypothesis state machine, that a payment ends in the state that it has at Stripe.
+
+The machine does what can happen at Stripe, at random, and delivers the events in any order, some repeatedly.
+"""
 
 import random
 from typing import Any
@@ -20,7 +23,11 @@ ATTEMPT = st.sampled_from("AB")
 
 
 class StripeMachine(RuleBasedStateMachine):
-    """Plays Stripe for one payment: `state` is the truth, `standing` what the site derives from delivered events."""
+    """Plays Stripe for one payment and delivers its events.
+
+    `state` maps each attempt to pay to its state at Stripe; `standing` is the payment's state as the site derives it from
+    the delivered events.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""E-mails about payments: who gets which e-mail, that each is sent once, and what a failing mail server causes."""
+"""Tests of e-mails about payments: who gets which one, each is sent once, and a failing mail server loses none."""
 
 import datetime
 import smtplib

@@ -68,7 +68,10 @@ def test_the_older_page_is_expired_before_a_new_one_is_shown(payment: Payment, s
 def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
     payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replace one call to Stripe with a function that clicks a second time before it makes the first click's call."""
+    """Two simultaneous clicks on "Pay" open the same Checkout page, and only one Checkout Session stays open.
+
+    The test makes the second click just before the first click's call to Stripe.
+    """
     urls: list[str] = []
     create = client.call
 

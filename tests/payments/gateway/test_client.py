@@ -1,4 +1,4 @@
-"""Tests that dj-stripe shares the site's HTTP client and retries, and that importing asgi freezes no objects."""
+"""Tests that dj-stripe uses the site's HTTP client and retries, and that importing asgi doesn't call gc.freeze()."""
 
 import subprocess
 import sys

@@ -94,9 +94,9 @@ def test_an_unknown_endpoint_is_not_found(story: Story) -> None:
 
 
 def test_djstripes_syncing_receivers_are_off_for_every_type_that_it_knows() -> None:
-    """Fail if an upgrade of dj-stripe renames its receivers that call Stripe's API.
+    """dj-stripe's receivers that call Stripe's API are switched off, so that no webhook's transaction waits for Stripe.
 
-    They would then no longer be switched off, and would make those calls inside the webhook's transaction.
+    They are switched off by name: an upgrade of dj-stripe that renames them makes this test fail.
     """
     from djstripe.signals import WEBHOOK_SIGNALS
 

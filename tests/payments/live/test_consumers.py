@@ -30,7 +30,10 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the hub query for changes and recheck sessions every 0.1 s, instead of every 2 s and 4 s."""
+    """Make the hub, which sends changes to all sockets of a process, look for them every 0.1 s instead of every 2 s.
+
+    It also rechecks the sessions every 0.1 s, instead of every 4 s.
+    """
     monkeypatch.setattr(hub, "TAIL", 0.1)
     monkeypatch.setattr(hub, "RECHECK", 0.1)
 
@@ -224,7 +227,10 @@ async def take_staff_rights(page: Page) -> None:
 async def test_a_socket_closes_at_the_end_of_its_right(
     clerk: User, ending: Callable[[Page], object], code: int, hurried_hub: None
 ) -> None:
-    """Check only the close codes: tests/inputs/test_socket_inputs.py checks that the server takes less than 5 s."""
+    """The server closes a socket whose user has lost access, and the close code says why.
+
+    tests/inputs/test_socket_inputs.py tests that this takes no longer than 5 s.
+    """
     async with Page(clerk) as page:
         await page.told_until_hello()
         await ending(page)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Tests of feeds: the changes that pages receive, and the view that pages without a socket poll."""
+"""Tests of feeds: the changes that pages receive, and the view that a page polls if it has no WebSocket."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -159,9 +159,9 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
 def test_the_cursor_is_read_before_the_view_reads_rows(
     client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wrap `visible_to` so that the payment changes after the view has read the cursor and before it reads the rows.
+    """The view reads the feed position (the number of the newest entry) before the payments, so that none changes unseen.
 
-    The page must show the old cursor: it then receives the change once too often rather than never.
+    The test changes the payment between these reads: the page then gets the change once too often rather than never.
     """
     read = Payment.objects.visible_to
 

@@ -1,4 +1,7 @@
-"""Tests that the subscription to other processes' hints can always be ended."""
+"""Tests that a process can always stop listening for hints.
+
+A hint is the message by which a process tells the others that a feed has a new entry.
+"""
 
 import asyncio
 
@@ -9,7 +12,10 @@ from tests.waits import until
 
 
 class LosingLayer(InMemoryChannelLayer):  # type: ignore[misc]
-    """A channel layer that swallows a task's cancellation, as `asyncio.wait_for` does in Python 3.11's Redis client."""
+    """A channel layer that ignores a task's cancellation while it leaves a group.
+
+    The Redis client does the same on Python 3.11, because of `asyncio.wait_for`.
+    """
 
     leaving = False
 

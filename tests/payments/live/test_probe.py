@@ -1,4 +1,7 @@
-"""Tests of the probe: each process with open sockets writes a number and measures when its hub learns of it."""
+"""Tests of the probe, which measures how soon a process with open sockets learns of a change.
+
+Such a process regularly writes a number to the database and waits until its hub, the sender of changes, notices.
+"""
 
 import asyncio
 import logging
@@ -31,14 +34,17 @@ def often(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def layer(settings: Settings, redis_server: Service) -> None:
-    """Use Redis as the channel layer, so that a probe's hint goes through Redis even to the process that sends it."""
+    """Use Redis as the channel layer, so that even the process that sends a probe gets the hint of it through Redis."""
     host = {"address": redis_server.url, "socket_timeout": 15}
     backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [host], "prefix": "probed"}}}
 
 
 def returned(path: str) -> int:
-    """Return the number of probes that came back by `path`: metrics.PUSH (a hint) or metrics.TAIL (the hub's query)."""
+    """Return the number of probes that came back by `path`.
+
+    `path` is metrics.PUSH (a hint from a process told of the probe) or metrics.TAIL (the hub's query of the database).
+    """
     (histogram,) = metrics.PROBE_SECONDS.collect()
     return int(sum(s.value for s in histogram.samples if s.name.endswith("_count") and s.labels["path"] == path))
 

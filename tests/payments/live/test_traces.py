@@ -1,4 +1,4 @@
-"""Tests of traces: when a change was applied, pushed to the patient's page and seen there.
+"""Tests of traces, which record when a change was applied, pushed to the patient's page and seen there.
 
 A page may report only its own user's payments as seen.
 """

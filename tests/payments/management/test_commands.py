@@ -55,7 +55,10 @@ def test_catch_up_brings_what_never_reached_us(payment: Payment, stripe: StripeA
 def test_catch_up_fills_a_gap_also_before_a_later_event(
     payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, days: int
 ) -> None:
-    """Miss an event two days ago and receive a later one, or miss one ten days ago and receive none since."""
+    """The command catch_up applies a missed event, even if a later event has arrived in the meantime.
+
+    A later one has arrived if the event was missed 2 days ago, and none if it was missed 10 days ago.
+    """
     stripe.do("clock", offset=-days * DAY)
     with time_machine.travel(timezone.now() - datetime.timedelta(days=days)):
         pay_without_webhooks(book(), stripe)
@@ -279,7 +282,10 @@ def test_each_command_explains_itself(command: str, capsys: Capture) -> None:
 
 
 def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    """The payment is declined, needs 3-D Secure, is paid and partly refunded; the refund fails; a dispute is won."""
+    """Each change in a payment's life is stored with its source, and with the person who caused it.
+
+    The payment is declined, needs 3-D Secure, is paid and partly refunded; the refund fails; a dispute is won.
+    """
     from payments.gateway import refunds
 
     session_id = open_checkout(payment)

@@ -1,4 +1,4 @@
-"""The audit log of payments that staff opened: it leaves out the requests that an open page makes by itself."""
+"""Tests of the audit log of payments that staff opened: requests that an open page makes by itself aren't logged."""
 
 import datetime
 
