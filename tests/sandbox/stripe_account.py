@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Receiver:
-    """Collects the webhooks that arrive, and answers each with the next status in `answers`, or with 200 at its end.
+    """Collects the webhooks that arrive; answers each with the next status in `answers`, or with 200 if none is left.
 
     A webhook with a wrong signature is answered with 400 and noted in `forged`.
     """
@@ -94,7 +94,7 @@ def running(*options: str) -> Iterator[str]:
 
 
 class Refused(Exception):
-    """The sandbox's control API answered with an error: `status` is the HTTP status, `answer` the JSON."""
+    """Raised if the sandbox's control API answers with an error: `status` is the HTTP status, `answer` the JSON."""
 
     def __init__(self, status: int, answer: Json) -> None:
         super().__init__(f"{status} {answer}")
@@ -153,7 +153,10 @@ class StripeAccount:
         )
 
     def paid(self, amount: int = 6000, currency: str = "eur", **how: Any) -> Json:
-        """Create a session, pay it as `how` says, and return the control API's {session, payment_intent, error}."""
+        """Create a session and pay it; return the control API's answer, {session, payment_intent, error}.
+
+        `how` are parameters of the control API's "pay" command, for example outcome="declined".
+        """
         return self.control("pay", session=self.session(amount, currency).id, **how)
 
     def wait_for(self, *types: str) -> None:

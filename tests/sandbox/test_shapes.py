@@ -37,7 +37,7 @@ def kind(value: Any) -> str:
 
 
 def differences(path: str, ours: Any, theirs: Any) -> list[str]:
-    """Return one line for each difference in keys or JSON types between `ours` and `theirs`, which stand at `path`.
+    """Return a line for each key or JSON type that differs between `ours` and `theirs`, the values at `path`.
 
     Null equals any value; an empty list equals any list, and an empty object any object.
     """
@@ -57,7 +57,7 @@ def differences(path: str, ours: Any, theirs: Any) -> list[str]:
 
 @pytest.fixture
 def served(account: StripeAccount) -> dict[str, Json]:
-    """Create a payment, a refund, a dispute and a customer; return one object of each type, by type name."""
+    """Make the sandbox create objects of all types, such as a payment and a dispute; return {type: one such object}."""
     paid = account.paid()
     account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": 100})
     account.control("dispute", session=paid["session"]["id"])

@@ -1,4 +1,4 @@
-"""Tests of a site beside the sandbox: the site and dj-stripe accept every event that Stripe's CLI and SDK cause."""
+"""Tests of a site that uses the sandbox: site and dj-stripe accept every event that Stripe's CLI and SDK cause."""
 
 import ast
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Tests of webhooks from the sandbox: signatures, retries, and the modes late, twice, reversed and dropped."""
+"""Tests of the sandbox's webhooks: signatures, retries, and deliveries that are late, repeated, reversed or lost."""
 
 from pathlib import Path
 
