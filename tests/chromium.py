@@ -25,7 +25,7 @@ PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-she
 
 
 def executable() -> str | None:
-    """Return $CHROMIUM or the path of an installed Chromium; None means that Playwright uses its own download."""
+    """Return the Chromium to run, $CHROMIUM or an installed one; None means that Playwright uses its own download."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -52,7 +52,7 @@ def refusal(program: str | Path) -> str:
 
 
 def lacking() -> dict[str, str]:
-    """Return the missing Debian packages without which no browser test can run, each mapped to what fails now."""
+    """Return the Debian packages that browser tests need but this machine lacks: {package: what fails without it}."""
     from playwright._impl._driver import compute_driver_executable  # not at the top: some machines lack Playwright
 
     lacks = {}

@@ -40,14 +40,17 @@ class Person:
 class Clinic:
     """A live site with staff and patients: `clinic.patients[0].payments[0]` is the first patient's first payment.
 
-    `clinic.tell(clinic.story().completed())` posts, as Stripe does, the event that the checkout is completed.
+    `clinic.story()` makes Stripe's events about this payment; `clinic.tell(event)` posts an event as Stripe does.
     """
 
     def __init__(
         self, site: LiveSite, made: list[Made] | None = None, *, staff: int = 1, patients: int = 1, each: int = 1,
         password: str | None = None,
     ) -> None:  # fmt: skip
-        """Use `made`, returned by `people.make`, or make people: `each` is the number of a patient's appointments."""
+        """Use the people in `made` if given; otherwise create `staff` members of staff and `patients` patients.
+
+        Each created patient has `each` appointments. `made` is what `people.make` returned.
+        """
         self.site = site
         folk = [Person.of(one) for one in made or self._make(f"{staff}, {patients}, {each}, {password!r}")]
         self.staff = [person for person in folk if person.feed == "staff"]

@@ -37,7 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each test to any test process, but all tests in tests/inputs/ to one process, because they share a site."""
+    """A pytest-xdist scheduler: any process may run any test, but one process runs all tests in tests/inputs/.
+
+    The tests in tests/inputs/ share a site, which belongs to a single process.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return "inputs" if nodeid.startswith("tests/inputs/") else nodeid
@@ -75,7 +78,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _clear_endpoint_cache() -> None:
-    """Forget the cached row of dj-stripe's webhook endpoint, which was rolled back with the test that made it."""
+    """Clear the cache of dj-stripe's webhook endpoint, whose row was rolled back at the end of the previous test."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.known_endpoint.cache_clear()
@@ -95,7 +98,10 @@ def postgres_server() -> Iterator[services.Postgres]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the path of an SQLite file with all tables, for tests to copy; the first test process makes it for all."""
+    """Return the path of an SQLite file with all tables, for tests to copy.
+
+    The test process that needs it first makes it; all processes share it.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     template = shared / "template.sqlite3"
@@ -135,7 +141,10 @@ def postgres_test_database(postgres_server: services.Postgres, postgres_template
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield "sqlite" or "postgres", which the ORM uses in this test; the marker `postgres` parametrizes it."""
+    """Yield the name of the database that the ORM uses in this test: "sqlite" or "postgres".
+
+    A test with the marker `postgres` runs once with each, with `postgres(only=True)` only with PostgreSQL.
+    """
     if request.param == "sqlite":
         yield "sqlite"
         return

@@ -23,7 +23,7 @@ def site_database(url: str) -> dict[str, Any]:
 
 @contextmanager
 def default_database(url: str) -> Iterator[None]:
-    """Use the database at `url` as the default inside the block, even in threads that keep a connection to another."""
+    """Make the database at `url` the default inside the block, even in threads that are connected to another one."""
     from payments.views import health
 
     handler: Any = connections

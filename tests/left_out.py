@@ -1,7 +1,7 @@
 """A pytest plugin that lists, at the end of a run, how many tests this machine could not run, and why.
 
-A missing browser makes the exit status 1, unless --without-browser was given or Playwright has no build for this kind
-of machine; in CI, only the option avoids that. A missing nginx makes it 1 in CI only.
+Skipped browser tests make the exit status 1, unless --without-browser was given or, outside CI, Playwright has no build
+for this kind of machine. In CI, skipped nginx tests make it 1, too.
 """
 
 import os
@@ -40,7 +40,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def counted(config: pytest.Config) -> Counter[str]:
-    """Return the number of skipped tests by reason; it is 0 for browser tests that could not even be collected."""
+    """Return {reason: number of skipped tests}.
+
+    Without Playwright, the browser tests have the number 0, because pytest can't import and count them.
+    """
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     reports = reporter.stats.get("skipped", []) if reporter else []
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)

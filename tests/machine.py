@@ -20,7 +20,7 @@ def needs(program: str, package: str) -> pytest.MarkDecorator:
 
 
 def missing_packages(*, browser: bool) -> list[str]:
-    """Return the Debian packages to install: in CI nginx's, and if `browser`, what the browser tests lack.
+    """Return the Debian packages to install: in CI nginx, and if `browser`, what browser tests need; only missing ones.
 
     Outside CI nginx is left out, because Debian would start it on port 80 of a developer's machine.
     """

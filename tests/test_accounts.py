@@ -138,7 +138,7 @@ class CountingHasher(MD5PasswordHasher):
 
 
 def test_a_name_that_is_not_known_takes_as_much_hashing_as_one_that_is(settings: Settings) -> None:
-    """Check that every attempt hashes a password once: a faster answer would reveal that there is no such account."""
+    """Every attempt to sign in hashes one password: a faster answer would reveal that there is no such account."""
     settings.PASSWORD_HASHERS = ["tests.test_accounts.CountingHasher"]
     for name, active in (("desk", True), ("gone", False)):
         User.objects.create_user(name, password=PASSWORD, is_active=active)
@@ -237,7 +237,10 @@ def test_a_code_that_was_set_up_opens_the_desk(strict: None, clerk: User, client
 def test_whoever_signed_in_before_the_code_was_set_up_is_asked_for_it(
     strict: None, clerk: User, client: Client
 ) -> None:
-    """Ask for the code even in older sessions, because a thief of the password may have started one of them."""
+    """A session from before the second factor was set up must enter a code, too.
+
+    A thief of the password may have started this session.
+    """
     sign_in("desk", client=client)
     TOTP.activate(clerk, generate_totp_secret())
     assert client.get("/desk/")["Location"].startswith("/two-factor/reauthenticate/?next=%2Fdesk%2F")

@@ -270,7 +270,7 @@ def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
 
 
 def asking(view: str) -> list[str]:
-    """Return the roles with which to request the view: all roles, or a few if it treats many roles alike."""
+    """Return the roles with which the test requests the view: all, or a few if the view treats many roles alike."""
     if view in HEALTH_VIEWS:
         return ["anonymous"]
     return ["anonymous", "inactive", "other", "superuser"] if view in OWN else sorted(EVERYBODY)
@@ -390,7 +390,7 @@ def test_there_is_one_socket_and_everything_else_is_refused() -> None:
 
 
 def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:
-    """Test what Django's own form doesn't prevent: anyone who may change users could make a superuser."""
+    """A manager can't make anyone a superuser, although Django's own form would allow it."""
     client = world.clients["manager"]
     change: Callable[[str], str] = lambda role: f"/admin/clinic_accounts/user/{world.person(role).pk}/change/"  # noqa: E731
     form = {"username": "temp", "is_active": "on", "is_staff": "on", "is_superuser": "on", "user_permissions": "1"}

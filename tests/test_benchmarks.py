@@ -1,4 +1,4 @@
-"""Tests of the benchmarks: the load client times every frame, and a ratio compares two servers in one round."""
+"""Tests of the benchmarks: the load client times every frame, and servers are compared within one round."""
 
 import shutil
 import sys

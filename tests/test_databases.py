@@ -23,7 +23,10 @@ def test_only_on_postgres(database: str) -> None:
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_other_threads_write_to_the_same_database(database: str) -> None:
-    """Twelve threads can write at once, because SQLite's test database is a file; in memory, it would be locked."""
+    """Twelve threads can write at once.
+
+    On SQLite this needs a database file: a database in memory would fail with "table is locked".
+    """
     failures: list[Exception] = []
 
     def sign_up(name: str) -> None:

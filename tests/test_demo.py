@@ -64,7 +64,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 def demo(
     folder: Path, *arguments: str, port: int = 0, tree: Path = ROOT
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Run `./run demo` in the checkout `tree`; yield its process and start-up lines as {first word: rest}."""
+    """Run `./run demo` in the checkout `tree`; yield its process and the lines that it prints when it starts.
+
+    The lines are a dict: {first word of a line: rest of the line}.
+    """
     command = [str(tree / "run"), "demo", "--port", str(port), "--folder", str(folder), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
         assert launcher.stdout
@@ -142,7 +145,7 @@ def deliveries(sandbox: str) -> list[dict[str, Any]]:
 
 
 def rows_of(page: str) -> list[tuple[str, ...]]:
-    """Return (status, review, ...) of each row in the desk's list of a day, from top to bottom."""
+    """Return (status, *reasons for a review) of each row in the front desk's list of a day, from top to bottom."""
     rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr")[1:]
     found = []
     for row in rows:

@@ -64,7 +64,10 @@ def test_the_readme_tells_the_same_variables() -> None:
 
 
 def test_env_example_is_read_alike_by_the_shell_and_by_systemd(tmp_path: Path) -> None:
-    """The shell and systemd both remove quotes, but only the shell expands variables, so the file must contain none."""
+    """The shell and systemd read the same values from env.example.
+
+    Both remove quotes, but only the shell expands variables, so the file must contain none.
+    """
     lines = [line for line in (DEPLOY / "env.example").read_text().splitlines() if line and not line.startswith("#")]
     read = subprocess.run(
         ["sh", "-c", f"set -a; . {DEPLOY / 'env.example'}; env"], capture_output=True, text=True, check=True, env={}
@@ -84,9 +87,9 @@ def knows_http2_directive() -> bool:
 
 
 class Nginx:
-    """An nginx with the shipped nginx.conf, in which paths and ports are the test's, and http2.conf if it is supported.
+    """An nginx that runs the shipped nginx.conf, but with the test's own paths and ports.
 
-    `servers` are the ports of the two servers behind nginx.
+    It also reads http2.conf if the installed nginx supports it. `servers` are the ports of the two servers behind it.
     """
 
     def __init__(self, folder: Path, *servers: int) -> None:
@@ -288,7 +291,10 @@ def test_systemd_accepts_the_units(units: list[Path]) -> None:
 
 @needs("systemd-analyze", "systemd")
 def test_the_services_are_shut_in(units: list[Path]) -> None:
-    """Fail if systemd rates a service above 2.5, from 0 (a compromised service reaches nothing) to 10 (everything)."""
+    """systemd rates the exposure of each service 2.5 or lower.
+
+    The scale is from 0 (a compromised service reaches nothing) to 10 (it reaches everything).
+    """
     for unit in units:
         if unit.suffix == ".service":
             rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]

@@ -116,7 +116,10 @@ def is_pure(name: str) -> bool:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if is_pure(name)))
 def test_the_truth_table_is_pure(name: str) -> None:
-    """Allow the modules of PURE no models, clock, input or output; of Django only TextChoices and translation."""
+    """The modules that decide a payment's status (PURE) use no models, no clock, no input and no output.
+
+    From Django they import only TextChoices and translation.
+    """
     outside = {other for other in imported(name) if not is_pure(other)}
     allowed = {"collections", "collections.abc", "dataclasses", "enum", "typing", "uuid"}
     assert outside <= allowed | {"django.db.models", "django.utils.translation"}
