@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     """A pytest-xdist scheduler: any process may run any test, but one process runs all tests in tests/inputs/.
 
-    The tests in tests/inputs/ share a site, which belongs to a single process.
+    The tests in tests/inputs/ share a live site, which only one process can start.
     """
 
     def _split_scope(self, nodeid: str) -> str:

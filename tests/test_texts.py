@@ -90,7 +90,7 @@ def untranslated(template: str, *, html: bool = True) -> Iterator[str]:
 
 
 def literals(node: ast.expr) -> Iterator[str]:
-    """Yield the string literals in `node`, an argument's expression, except those that are passed to gettext."""
+    """Yield the string literals in `node`, an argument's expression, but not those inside a call of gettext."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):

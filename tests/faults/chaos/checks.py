@@ -1,4 +1,4 @@
-"""Checks that payments, pages and sockets are right after a chaos run; each returns or yields what is wrong."""
+"""Functions that check payments, pages and sockets after a chaos run; each returns or yields what is wrong."""
 
 import re
 import time

@@ -37,9 +37,9 @@ LOOK = """() => ({
 class Screen:
     """A page in Chromium that records what it receives and shows. `reference` names its only appointment, if any.
 
-    `look()` returns a dict. What the page shows now: `cursor` (the number of its newest feed entry), `statuses`, `changes`
-    and the connection's `state`. Since it was loaded: `seqs` (the numbers of received entries), `toasts`, `nap` (the
-    longest time in ms without a timer). `loads` counts how often it was loaded.
+    `look()` returns a dict. What the page shows now: `cursor` (the number of its newest feed entry), `statuses`,
+    `changes` and the connection's `state`. Since it was loaded: `seqs` (the numbers of received entries), `toasts`,
+    `nap` (the longest time in ms without a timer). `loads` counts how often it was loaded.
     """
 
     def __init__(self, context: BrowserContext, feed: str, path: str, reference: str = "") -> None:

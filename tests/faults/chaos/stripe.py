@@ -72,7 +72,7 @@ class Life:
 
 
 def visible(standing: Standing) -> Standing:
-    """Return a copy of `standing` without the payment method, because pages aren't told of a new method alone."""
+    """Return a copy of `standing` without the payment method: if only the method changes, pages aren't told."""
     return replace(standing, method="")
 
 

@@ -46,9 +46,9 @@ def calm(world: World, seconds: float) -> Iterator[str]:
 
 
 def kept(before: list[Usage], after: list[Usage]) -> Iterator[str]:
-    """Yield a sentence for each resource of which a web process holds far more `after` the faults than `before`.
+    """Yield a sentence for each web process and resource if the process holds far more of it `after` than `before`.
 
-    The connections to PostgreSQL are too many only if they exceed the processes' pools.
+    Connections to PostgreSQL are too many only if they exceed the processes' pools.
     """
     if after[0].connections > POOL * len(after) + 1:  # 1: the connection that counted the others
         yield f"the web processes hold {after[0].connections} connections to PostgreSQL"

@@ -1,4 +1,4 @@
-"""Tests of e-mails about payments: who gets which one, each is sent once, and a failing mail server loses none."""
+"""Tests that each e-mail about a payment goes to the right people once, and that a failing mail server loses none."""
 
 import datetime
 import smtplib

@@ -159,7 +159,7 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
 def test_the_cursor_is_read_before_the_view_reads_rows(
     client: Client, payment: Payment, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The view reads the feed position (the number of the newest entry) before the payments, so that none changes unseen.
+    """The view reads the feed position (number of the newest entry) before the payments, so that it misses no change.
 
     The test changes the payment between these reads: the page then gets the change once too often rather than never.
     """

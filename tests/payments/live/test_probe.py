@@ -43,7 +43,7 @@ def layer(settings: Settings, redis_server: Service) -> None:
 def returned(path: str) -> int:
     """Return the number of probes that came back by `path`.
 
-    `path` is metrics.PUSH (a hint from a process told of the probe) or metrics.TAIL (the hub's query of the database).
+    `path` is metrics.PUSH (by a hint through the channel layer) or metrics.TAIL (by the hub's query of the database).
     """
     (histogram,) = metrics.PROBE_SECONDS.collect()
     return int(sum(s.value for s in histogram.samples if s.name.endswith("_count") and s.labels["path"] == path))
