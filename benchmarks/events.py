@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """The bytes of a webhook request, and the id of its payment (`key`), which pages receive in the event's frame."""
+    """A webhook request as bytes, and its payment's id (`key`), by which the event's WebSocket frames are recognized."""
 
     key: str
     request: bytes

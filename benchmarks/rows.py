@@ -1,4 +1,4 @@
-"""The rows of the results table: which metric is compared with which other server, and the target value."""
+"""The rows of the results table: each names a metric, the server to compare it with, and the value to reach."""
 
 import math
 import statistics

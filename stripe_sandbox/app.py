@@ -67,7 +67,7 @@ async def _running(sandbox: Sandbox, webhooks: Webhooks, state_file: Path | None
 
 
 async def _tick(sandbox: Sandbox, save: Callable[[], None]) -> None:
-    """Every 0.1 s, run the due jobs and call `save`, but skip saving for ten times as long as the last save took."""
+    """Every 0.1 s, run the due jobs and call `save`; after a slow save, wait ten times its duration before the next."""
     save_at = 0.0
     while True:
         await asyncio.sleep(_TICK)

@@ -80,7 +80,7 @@ def told(name: str, answers: Answers) -> str:
 
 
 async def measure(clinic: Clinic, redis: Process, database: str, seconds: float) -> list[str]:
-    """Run the four parts, posting events for `seconds` in each, and return the lines of figures to print."""
+    """Post events for `seconds` in each of the four situations that the module describes; return the lines to print."""
     with psycopg.connect(database, autocommit=True) as rows:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as client:

@@ -1,4 +1,4 @@
-"""Tests of manage.py's commands: wrong arguments, corrupt rows, a read-only database, output that nobody reads."""
+"""Tests of manage.py's commands with wrong arguments, corrupt rows, a read-only database, and a closed output pipe."""
 
 import os
 import re
@@ -151,7 +151,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Sh
 
 @pytest.fixture(scope="module")
 def replayed(shell: Shell) -> Shell:
-    """Return the `Shell` after all stored events were applied to its payment."""
+    """Apply all stored events with replay_events, and return the `Shell` whose payment they changed."""
     if shell.status()[0] != "paid":
         ended(shell.start("replay_events"))
     return shell

@@ -1,4 +1,4 @@
-"""Tests that no patient gets data about another one.
+"""Tests that no patient receives another patient's data.
 
 Twenty patients load pages, poll, download receipts and calendars, and read WebSocket frames in random order.
 """

@@ -98,7 +98,7 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
 def test_two_signature_headers_are_one_with_both(target: Target, body: str) -> None:
     """Two Stripe-Signature headers count as one, joined with a comma; two wrong ones are refused.
 
-    The time in the second header is the one that is checked.
+    The later header's time is the one that is checked.
     """
     with target.unmoved():
         wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")

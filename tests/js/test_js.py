@@ -1,4 +1,4 @@
-"""Runs the JavaScript modules' tests in Node.js, and checks that docs/components.md quotes its example exactly."""
+"""Runs the JavaScript modules' tests in Node.js, and checks that the example code in docs/components.md is the code that is tested."""
 
 import shutil
 import subprocess

@@ -25,8 +25,8 @@ ATTEMPT = st.sampled_from("AB")
 class StripeMachine(RuleBasedStateMachine):
     """Plays Stripe for one payment and delivers its events.
 
-    `state` maps each attempt to pay to its state at Stripe; `standing` is the payment's state as the site derives it
-    from the delivered events.
+    `state` maps the name of each attempt to pay to its state at Stripe. `standing` is what the site derives from the
+    events delivered so far: status, amounts and reviews.
     """
 
     def __init__(self) -> None:
