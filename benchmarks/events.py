@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook request as bytes, and its payment's id (`key`), by which the event's WebSocket frames are recognized."""
+    """A webhook request as bytes, and its payment's id (`key`), by which the event's frames are recognized."""
 
     key: str
     request: bytes

@@ -1,4 +1,4 @@
-"""Runs the JavaScript modules' tests in Node.js, and checks that the example code in docs/components.md is the code that is tested."""
+"""Runs the JavaScript tests in Node.js, and checks that docs/components.md shows the example code that they test."""
 
 import shutil
 import subprocess
