@@ -41,9 +41,9 @@ class PaymentsConfig(AppConfig):
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
-    """Receive `appointment_saved`: create or update the appointment's payment in the transaction of the sender.
+    """Receive the signal `appointment_saved`: create or update the appointment's payment in the sender's transaction.
 
-    After its commit, expire at Stripe the Checkout Sessions that are no longer needed.
+    After the commit, expire at Stripe the payment's Checkout Sessions that are no longer needed.
     """
     from . import ledger
     from .gateway import checkout
@@ -53,7 +53,10 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    """Receive `payment_status_changed` after the commit, and tell all processes which pages have to be updated."""
+    """Receive the signal `payment_status_changed`: tell all web processes which feeds have new `entries`.
+
+    The signal comes after the commit. A feed is the list of changes that a page follows.
+    """
     from .live import hints
 
     hints.publish(entries)

@@ -61,8 +61,9 @@ class PaymentConsumer:
     async def connect(self) -> None:
         """Accept the connection, then close it with a code that says why, if the page may not connect.
 
-        Otherwise add it to the hub, which sends changes to pages. The check comes after accepting, because a page can't
-        tell a refused handshake from a dead network, and because it takes long when a thousand pages connect at once.
+        Otherwise add it to the hub, which sends changes to pages. The check comes after accepting for two reasons: a
+        page can't tell a refused handshake from a dead network, and the check is slow when a thousand pages connect at
+        once.
         """
         await self._send({"type": "websocket.accept", "subprotocol": None})
         query = dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
@@ -120,7 +121,10 @@ class PaymentConsumer:
 
 
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:
-    """Return 0 if a page with this query string and session may connect, or else the code to close its socket with."""
+    """Return 0 if a page may connect, or else the code with which to close its socket.
+
+    `query` is the page's query string; `session` is its login session, or None if nobody is signed in.
+    """
     if session is None:
         return SIGNED_OUT
     if query.get("feed", session.audience) != session.audience:
@@ -130,7 +134,10 @@ def refusal(query: dict[str, str], session: SocketSession | None) -> int:
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:
-    """Log and count a reconnection, with the reason that the page gives in `query`. Ignore a first connection."""
+    """Log and count a reconnection, with the reason that the page gives in `query`. Ignore a first connection.
+
+    `audience` says whose changes the page shows: "staff" or "patient.<id>".
+    """
     if not (attempt := query.get("try", "")).isdecimal():
         return
     why = query.get("why") if query.get("why") in REASONS else "unknown"

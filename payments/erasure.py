@@ -40,9 +40,9 @@ def reason_against(user: AbstractUser) -> str:
 def erase(user: AbstractUser) -> dict[str, int]:
     """Erase the user's personal data, and return how many rows were changed, by kind of row.
 
-    Personal data are the name, e-mail address, phone, login and sessions, the notes, the services booked, and what
-    dj-stripe's tables say about the payer. Backups, sent e-mails and Stripe's own records are not changed. Raises
-    NotErasableError when the user is staff, or has payments in progress or appointments to come.
+    Personal data are the name, e-mail address, phone, password, second factors, login sessions, the notes, the services
+    booked, and what dj-stripe's tables say about the payer. Backups, sent e-mails and Stripe's own records are not
+    changed. Raises NotErasableError when the user is staff, or has payments in progress or appointments to come.
     """
     if reason := reason_against(user):
         raise NotErasableError(reason)
@@ -88,7 +88,7 @@ def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]")
 
 
 def _sign_out(user: AbstractUser) -> int:
-    """Delete the user's sessions and return how many there were."""
+    """Delete the user's login sessions and return how many there were."""
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)

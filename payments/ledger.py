@@ -59,8 +59,9 @@ class Recorded:
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     """Merge new facts about one payment into its stored facts, and store the change of status or amounts, if any.
 
-    A fact is the state of one Stripe object. Facts whose payment isn't known yet are stored without a payment (outcome
-    DEFERRED). Facts that can't be about a payment of this site are dropped (outcome IGNORED_FOREIGN).
+    A fact is the state of one Stripe object. If the payment isn't known yet, the facts are stored without it, and the
+    result's outcome is DEFERRED. If the facts can't be about a payment of this site, they are dropped, and the outcome
+    is IGNORED_FOREIGN.
     """
     with transaction.atomic(savepoint=False):
         payment, kept = linking.find_payment(facts)
@@ -103,10 +104,10 @@ def _booking(appointment: Appointment) -> dict[str, object]:
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
-    """Return the user who requested the refund that Stripe reports in `facts`, or None if there is none.
+    """Return the user who requested the refund that Stripe reports in `facts`, or None if no user did.
 
-    Return None also if the refund failed or was cancelled, because the requester didn't cause that. `rows` are all of
-    the payment's facts.
+    Return None also if the refund failed or was cancelled, because the requester didn't cause that. Facts are states of
+    Stripe objects; `rows` are all facts of the payment.
     """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
@@ -115,10 +116,10 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
 def _update(
     payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
 ) -> StatusChange | None:
-    """Derive the payment's status and amounts from all its facts; store and return the change, if any.
+    """Compute the payment's status and amounts from `facts`; store and return the change, if any.
 
-    `booking` holds the appointment's changed fields. If it isn't empty, a change is stored even if status and amounts
-    stay.
+    `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's changed
+    fields; if there are any, a change is stored even if status and amounts stay the same.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:

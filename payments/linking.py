@@ -23,13 +23,16 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]:
     """Lock the payment that `facts` are about; return it and its stored facts, or (None, []) if it isn't known.
 
-    Facts that were stored without a payment but belong to this payment are included.
+    Facts are states of Stripe objects. Stored facts that have no payment yet but belong to this one are included.
     """
     return _find_named(facts) or _find_linked(facts) or (None, [])
 
 
 def _find_named(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock the payment whose public id is in the metadata of `facts`; return it and its stored facts, or None."""
+    """Lock the payment whose public id is in the metadata of `facts` (states of Stripe objects).
+
+    Return the payment and its stored facts, or None if there is no such payment.
+    """
     named = next((fact.payment_id for fact in facts if fact.payment_id), "")
     if not named:
         return None
@@ -41,9 +44,10 @@ def _find_named(facts: Sequence[StripeFact]) -> Found | None:
 
 
 def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock a payment whose stored facts share a Stripe object, PaymentIntent or charge with `facts`.
+    """Lock the payment that has a stored fact about a Stripe object, PaymentIntent or charge that occurs in `facts`.
 
-    Return the payment and its stored facts, or None if there is no such payment.
+    A fact is the state of one Stripe object. Return the payment and its stored facts, or None if there is no such
+    payment.
     """
     key = _linked_key(facts)
     if key is None:
@@ -60,11 +64,11 @@ def _linked_key(facts: Sequence[StripeFact]) -> int | None:
 
 
 def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Lock the PaymentIntents (or else charges) of `facts`, so that transactions about one of them run one by one.
+    """Lock the PaymentIntents (or else charges) of `facts`, so that other transactions about one of them wait.
 
     Otherwise two transactions that run at once, one with a refund and one with its charge, could each miss the other's
-    facts, and the refund would stay without a payment. Call this before locking the payment, so that no two
-    transactions deadlock. On SQLite nothing is done, because only one transaction writes at a time.
+    facts (states of Stripe objects), and the refund would stay without a payment. Call this before locking the payment,
+    so that no two transactions deadlock. On SQLite nothing is done, because only one transaction writes at a time.
     """
     if connection.vendor != "postgresql":
         return
@@ -73,7 +77,7 @@ def _lock_links(facts: Sequence[StripeFact]) -> None:
 
 
 def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
-    """Store facts without a payment, because it isn't known yet, and return DEFERRED.
+    """Store facts (states of Stripe objects) whose payment isn't known yet, and return the outcome DEFERRED.
 
     If the facts can't be about a payment of this site, store nothing and return IGNORED_FOREIGN.
     """
@@ -88,9 +92,9 @@ def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> Eve
 def absorb(
     facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
 ) -> list[Fact]:
-    """Merge `facts` into the payment's stored facts `kept`, save the result, and return all facts of the payment.
+    """Merge `facts` (states of Stripe objects) into the rows `kept`, save them, and return all facts of the payment.
 
-    Stored facts that had no payment get `payment`, and the receipts of their events are settled as APPLIED.
+    Rows in `kept` that had no payment get `payment`, and the receipts of their events get the outcome APPLIED.
     """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():
@@ -104,7 +108,10 @@ def absorb(
 
 
 def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Merge `fact` into the row with its Stripe id in `kept`; if there is none, insert a row and add it to `kept`."""
+    """Merge `fact` into the row of the same Stripe object, and save it.
+
+    `kept` maps ids of Stripe objects to rows. If it has no row for the object, a new row is inserted and added to it.
+    """
     row = kept.get(fact.stripe_id)
     if row is None:
         row = kept[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]

@@ -68,6 +68,9 @@ def total(counter: Counter) -> int:
 
 
 def pushed(entries: Iterable[Any], path: str) -> None:
-    """Record the age of feed entries that were just written to sockets. `path` is PUSH or TAIL."""
+    """Record the age of feed entries that were just written to sockets.
+
+    `path` is how this process learned of them: PUSH (by a message sent at the commit) or TAIL (by its regular query).
+    """
     for entry in entries:
         PUSH_SECONDS.labels(path).observe(max(0, time.time() - entry.created_at.timestamp()))

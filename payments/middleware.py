@@ -53,9 +53,10 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 
 def _may_show_payments(request: HttpRequest) -> bool:
-    """Return whether the response may show payments: then the feed's newest number must be read before the view runs.
+    """Return whether the response may show payments; then the feed's newest number has to be read before the view runs.
 
-    It may if the request has a session cookie. A page's polls are excluded, because their view reads the number itself.
+    This is so if the request has a session cookie, except for a page's polls, because their view reads the number
+    itself.
     """
     return has_session(request) and request.path != reverse("clinic:payments_live")
 

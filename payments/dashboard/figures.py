@@ -80,7 +80,7 @@ class Board:
 
     @property
     def screen(self) -> Leg | None:
-        """Return how long changes took from Stripe to the patient's page in total, or None if none was measured."""
+        """Return the latency of the whole way from Stripe to the patient's page, or None if no change was measured."""
         return next((leg for leg in self.legs if leg.name == "screen"), None)
 
     @property

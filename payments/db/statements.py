@@ -42,7 +42,7 @@ class Together:
                     reader(cursor.fetchall())
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        """Send the batch, then run the statement `sql` of Django's ORM, so that their order stays right.
+        """Send the collected statements before the ORM's statement `sql` runs, so that statements keep their order.
 
         Django calls this for each of the ORM's statements, because the batch is installed as an execute wrapper.
         """
@@ -66,7 +66,7 @@ def together() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Send the current batch, if there is one."""
+    """Send the collected statements (the current batch) to the database, if there are any."""
     if waiting := _waiting():
         waiting.send()
 

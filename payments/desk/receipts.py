@@ -30,8 +30,8 @@ def lines_of(payment: Payment) -> list[Line]:
 def _lines(payment: Payment) -> Iterator[Line]:
     """Yield a line for each sum that the patient paid, and one for each refund that succeeded.
 
-    If no refund is known but Stripe's charge says that money was refunded, one line has that sum, and the time of the
-    charge's latest state.
+    If no refund is stored but Stripe's charge says that money was refunded, one line shows that sum, dated with the
+    time of the charge's newest known state.
     """
     for attempt in attempts_of([row.value for row in payment.facts.all()]):
         if attempt.received and attempt.currency == payment.currency:

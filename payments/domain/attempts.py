@@ -13,7 +13,7 @@ from .precedence import precedence
 
 
 class AttemptState(StrEnum):
-    """How far an attempt has come, or how it ended."""
+    """How far an attempt at paying (such as a Checkout Session) has come, or how it ended."""
 
     IDLE = "idle"
     OPEN = "open"
@@ -27,12 +27,18 @@ class AttemptState(StrEnum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at paying, made of the facts about it. Amounts are in minor units of `currency`."""
+    """One attempt at paying, as a list of its facts: states of Stripe objects, or a payment at the desk.
+
+    Amounts are in minor units of `currency`.
+    """
 
     facts: list[StripeFact] = field(default_factory=list)
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
-        """Return the attempt's facts of this kind; if `states` are given, only facts whose status is one of these."""
+        """Return the attempt's facts about one `kind` of object, such as charges.
+
+        If `states` are given, return only facts whose status is one of these.
+        """
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
     @property
@@ -40,10 +46,10 @@ class Attempt:
         return next((fact.currency for fact in self.payments() if fact.currency), "")
 
     def payments(self) -> list[StripeFact]:
-        """Return the facts that tell best how much was received.
+        """Return the facts (states of Stripe objects) that tell best how much this attempt at paying brought in.
 
-        These are desk payments, or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If
-        none exists, these are the refunds, because at least their sum must have been received.
+        These are desk payments; or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If
+        there is none of these, the refunds are returned, because at least their sum must have been received.
         """
         return (
             self.of(Kind.OFFLINE)
@@ -61,7 +67,7 @@ class Attempt:
     def refunded(self) -> int:
         """Return how much was refunded, in minor units: the sum of succeeded refunds, but at most what was received.
 
-        If no refund is known, what the charges say is returned.
+        If no refund is stored, the sum is what Stripe's charges state as refunded.
         """
         total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
         if not self.refunds:
@@ -70,7 +76,7 @@ class Attempt:
 
     @property
     def refunds(self) -> list[StripeFact]:
-        """Return the facts about refunds.
+        """Return the facts about the attempt's refunds.
 
         These are Stripe's refunds, and this site's refund requests that Stripe hasn't answered yet.
         """
@@ -131,7 +137,10 @@ SESSION_STATES = {
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group facts into attempts, oldest attempt first. Disputes and what this site observed itself are left out."""
+    """Group a payment's facts (states of Stripe objects, desk payments) by attempt at paying, oldest attempt first.
+
+    Disputes, and facts that this site observed itself, are left out.
+    """
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}

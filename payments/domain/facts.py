@@ -45,7 +45,7 @@ class StripeFact:
 
     @property
     def link(self) -> str:
-        """Return the id of the fact's PaymentIntent or else of its charge, or "" if neither is known.
+        """Return the id of the PaymentIntent to which the fact belongs, or else of its charge, or "" if it has neither.
 
         All Stripe objects of one attempt at paying share this id.
         """

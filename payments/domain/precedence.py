@@ -34,13 +34,16 @@ RANK_OF = {
 
 
 def precedence(fact: StripeFact) -> tuple[Any, ...]:
-    """Return a sort key for facts about the same Stripe object; the fact with the greatest key is kept."""
+    """Return the sort key of a fact, which is the state of one Stripe object at one moment.
+
+    Of several facts about the same object, the one with the greatest key is kept.
+    """
     rank, position = RANK_OF[fact.kind][fact.status]
     return rank, fact.as_of, position, fact.amount, fact.amount_refunded, repr(sorted(fact.details.items()))
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts about the same Stripe object; their order doesn't matter.
+    """Merge two facts (states) of the same Stripe object; their order doesn't matter.
 
     Return the fact with the greater precedence. It gets the earlier `created` of both facts, and also any ids of
     related objects, such as the charge, that only the other fact has.

@@ -1,7 +1,8 @@
-"""Derives a payment's status from its facts. `derive` is a pure function: it reads no models, clock or files.
+"""Derives a payment's status from its facts, which are states of Stripe objects and payments at the desk.
 
-`_status` holds all rules: the first one whose condition holds gives the status. `reviews` says separately why a person
-must look at the payment; these reasons don't change the status.
+`derive` is a pure function: it reads no models, clock or files. `_status` holds all rules: the first one whose
+condition holds gives the status. `reviews` says separately why a person must look at the payment; these reasons don't
+change the status.
 """
 
 from collections.abc import Iterable
@@ -93,7 +94,7 @@ DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
     """Return a payment's status, sums and review reasons, given its facts and its terms, such as the price.
 
-    The order of the facts doesn't matter.
+    Facts are states of Stripe objects and payments at the desk. Their order doesn't matter.
     """
     facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
     attempts = attempts_of(facts)

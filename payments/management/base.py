@@ -66,7 +66,7 @@ class OperatorCommand(BaseCommand):
 def rehearsal(dry_run: bool) -> Iterator[None]:
     """Run the `with` block. If `dry_run` is true, roll back its writes at the end.
 
-    Signals and hints, which are sent on commit, are then not sent either.
+    Nothing is then sent that is otherwise sent after the commit: neither signals nor messages about new changes.
     """
     if not dry_run:
         yield

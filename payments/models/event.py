@@ -24,7 +24,7 @@ RETURNING {columns}
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """Count one delivery of the event, and return the event's receipt, which is created if it is new.
+        """Count one delivery of the event, and return the event's receipt (its row), which is created if it is new.
 
         The receipt stays locked until the commit, so other deliveries of the event wait.
         """
@@ -34,11 +34,14 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return receipt
 
     def deferred_for(self, object_id: str) -> Self:
-        """Return receipts of events about the Stripe object `object_id` that wait until their payment is known."""
+        """Return the receipts of events about the Stripe object `object_id` whose outcome is DEFERRED.
+
+        These events wait until the payment that they are about is known.
+        """
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
-        """Store this outcome and payment, and the current time, in these receipts."""
+        """Store in all these receipts the events' `outcome`, the `payment` and the current time."""
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
 
     def about(self, payment: Payment) -> Self:
@@ -117,5 +120,5 @@ class EventReceipt(models.Model):
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 
     def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:
-        """Set the outcome, the payment and the current time on this instance, without saving it."""
+        """Set the outcome, the payment and the current time on this receipt, without saving it."""
         self.outcome, self.payment, self.settled_at = outcome, payment, timezone.now()

@@ -41,7 +41,10 @@ WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id
 
 
 def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
-    """Return the ids of the facts' Stripe objects, of their PaymentIntents and of their charges."""
+    """Return three sets: the ids of the facts' Stripe objects, of their PaymentIntents and of their charges.
+
+    A fact is the state of one Stripe object.
+    """
     facts = list(facts)
     intents, charges = {fact.payment_intent_id for fact in facts}, {fact.charge_id for fact in facts}
     return {fact.stripe_id for fact in facts}, intents - {""}, charges - {""}
@@ -49,19 +52,19 @@ def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
 
 class FactQuerySet(models.QuerySet["Fact"]):
     def about(self, facts: Iterable[StripeFact]) -> Self:
-        """Return the rows that share a Stripe object, PaymentIntent or charge with `facts`.
+        """Return the stored facts that share a Stripe object, PaymentIntent or charge with `facts`.
 
-        Such rows and `facts` are about one payment.
+        A fact is the state of one Stripe object. Two facts that share an object are about the same payment.
         """
         ids, intents, charges = _ids(facts)
         return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
 
     def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
-        """Return a function that returns all facts of the payment with this public id, oldest first.
+        """Return a function that loads all facts of the payment with this public id, oldest first.
 
-        Facts stored without a payment are included if their metadata names this payment, or if they share a Stripe
-        object, PaymentIntent or charge with `facts`. The query may be batched with other statements until the function
-        is called.
+        A fact is the state of one Stripe object. Facts stored without a payment are included if their metadata names
+        this payment, or if they share a Stripe object, PaymentIntent or charge with `facts`. The query may be batched
+        with other statements until the function is called.
         """
         groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # IN (NULL) matches no row
         places = [", ".join(["%s"] * len(group)) for group in groups]
@@ -70,7 +73,7 @@ class FactQuerySet(models.QuerySet["Fact"]):
         return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def waiting(self) -> Self:
-        """Return facts whose payment isn't known yet."""
+        """Return facts (states of Stripe objects) whose payment isn't known yet."""
         return self.filter(payment=None)
 
 

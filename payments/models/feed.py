@@ -16,7 +16,7 @@ STAFF = "staff"
 
 
 def patient_audience(user_id: int) -> str:
-    """Return the audience of a patient's own feed."""
+    """Return the audience (the name that stands for a feed's readers) of a patient's own feed: "patient.<id>"."""
     return f"patient.{user_id}"
 
 
@@ -30,10 +30,10 @@ RETURNING {columns}
 
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(self, change: StatusChange, audiences: Iterable[str]) -> "list[FeedEntry]":
-        """Append an entry about `change` to each audience's feed. Return the entries. Call this last in a transaction.
+        """Append an entry about `change` to the feed of each audience ("staff", "patient.<id>"). Return the entries.
 
-        The feeds stay locked until the transaction ends, so that entries are numbered in the order of commits, without
-        holes. The feeds are locked in sorted order, so that two transactions never deadlock.
+        Call this last in a transaction: the feeds stay locked until it ends, so that entries are numbered in the order
+        of commits, without holes. The feeds are locked in sorted order, so that two transactions never deadlock.
         """
         names = sorted(set(audiences))
         rows = ", ".join(["(%s, 1, 0)"] * len(names))
@@ -44,12 +44,18 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         return entries
 
     def head_of(self, audience: str) -> int:
-        """Return the number of the newest entry in the audience's feed, or 0 if there is no entry."""
+        """Return the number of the newest entry in the feed of `audience`, or 0 if it has no entry.
+
+        The audience is "staff" or "patient.<id>".
+        """
         return self.filter(audience=audience).values_list("head", flat=True).first() or 0
 
 
 class Feed(models.Model):
-    """The feed of one audience. `head` is the number of the newest entry; entries up to number `pruned` are deleted."""
+    """The feed of one audience, which is "staff" or "patient.<id>".
+
+    `head` is the number of the newest entry; entries up to number `pruned` are deleted.
+    """
 
     audience = models.CharField(max_length=40, unique=True)
     head = models.PositiveBigIntegerField(default=0)

@@ -151,9 +151,10 @@ class Payment(models.Model):
         return [str(Review(reason).label) for reason in self.reviews]
 
     def own_fact(self, kind: Kind, own_id: str, status: str, amount: int = 0, **details: object) -> StripeFact:
-        """Return an unsaved fact, dated now, about something that only this site knows, such as a payment at the desk.
+        """Return an unsaved fact about the payment that only this site knows, such as that it was paid at the desk.
 
-        `own_id` is stored in place of a Stripe id, and `details` with the fact. `amount` is in minor units.
+        The fact has the current time. `own_id` is stored in place of a Stripe id, and `details` with the fact. `amount`
+        is in minor units.
         """
         now = int(time.time())
         return StripeFact(

@@ -75,7 +75,7 @@ def note_look(request: HttpRequest, payment: Payment, user: AbstractUser) -> Non
     """Add an entry to the audit log: `user`, a member of staff, opened the payment.
 
     Add none if the last entry for this user and payment is younger than AGAIN_AFTER. An open page sends GET requests
-    with htmx's header by itself; for these, add none if the last entry is younger than the longest session.
+    with htmx's header by itself; for these, add none if the last entry is younger than the longest login session.
     """
     by_itself = request.method == "GET" and "HX-Request" in request.headers
     within = datetime.timedelta(seconds=settings.SESSION_LONGEST) if by_itself else AGAIN_AFTER

@@ -66,7 +66,8 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
 def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Receive a user whom Stripe redirects here after paying, and redirect to the payment's page.
 
-    Raises Http404 if the user may not see the payment, or if `session_id` is no Checkout Session of this payment.
+    Raises Http404 if the user may not see the payment, or if `session_id` in the query string isn't the id of a
+    Checkout Session of this payment.
     """
     payment = open_payment_or_404(request, public_id=public_id)
     if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
@@ -80,7 +81,7 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Fetch the payment's state from Stripe and record it.
 
-    Answer an htmx request with an event on which the page fetches the changes at once. Redirect any other request to
+    Answer htmx with an HX-Trigger event, at which the page fetches the changes at once. Redirect any other request to
     the payment's page, with a message.
     """
     payment = open_payment_or_404(request, public_id=public_id)
@@ -102,7 +103,7 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 def remember_return(request: HttpRequest, payment: Payment) -> None:
-    """Remember in the session that the person has returned from Stripe Checkout for this payment."""
+    """Remember in the Django session that the person has returned from Stripe Checkout for this payment."""
     request.session[RETURNED] = str(payment.public_id)
 
 

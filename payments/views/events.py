@@ -27,7 +27,7 @@ Outcome = EventReceipt.Outcome
 def events_of(payment: Payment) -> list[EventReceipt]:
     """Return an EventReceipt for each of the payment's Stripe events, oldest first.
 
-    Its attribute `replays` lists an admin log entry for each time that a user applied the event again.
+    Each receipt's attribute `replays` lists an admin log entry for each time that a user applied the event again.
     """
     receipts = list(EventReceipt.objects.about(payment).order_by("stripe_created", "pk"))
     entries = LogEntry.objects.filter(

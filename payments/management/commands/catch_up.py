@@ -65,7 +65,7 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
-        """Fetch the Stripe objects of every payment that was ever started, and apply them as events would be.
+        """Fetch from Stripe the objects of every payment that anyone ever started, and apply them as events would be.
 
         Return how many payments changed their status. With `dry_run`, roll back the changes.
         """
