@@ -1,4 +1,4 @@
-"""Opens Stripe Checkout Sessions for payments, and expires sessions that must not be paid any more."""
+"""Opens Stripe Checkout Sessions for payments, and expires Checkout Sessions that must not be paid any more."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ SESSION_SECONDS = 60 * 60  # how long a Checkout page stays open; Stripe allows 
 
 
 class NotPayableError(Exception):
-    """Raised when nothing is due, or when a payment is already on its way."""
+    """Raised when nothing is due for the appointment, or when a payment for it is already being processed."""
 
 
 def open_checkout(
@@ -29,7 +29,7 @@ def open_checkout(
 ) -> str:
     """Expire the payment's open Checkout Sessions, open a new one for the amount due, and return its page's URL.
 
-    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url` with the session's id. Raises NotPayableError,
+    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url` with the id of the Checkout Session. Raises NotPayableError,
     StripeRefusedError and StripeUnavailableError. https://docs.stripe.com/api/checkout/sessions/create
     """
     expire_open(payment)
@@ -61,9 +61,9 @@ def open_checkout(
 
 
 def _next_attempt(payment: Payment) -> int:
-    """Count one more Checkout attempt of the payment, and return the attempt's number. Raises NotPayableError.
+    """Add one to the payment's count of Checkout attempts, and return the new count as the attempt's number.
 
-    Sets `amount_due` and `currency` of `payment` to their current values in the database.
+    Sets `amount_due` and `currency` of `payment` to their current values in the database. Raises NotPayableError.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -76,10 +76,10 @@ def _next_attempt(payment: Payment) -> int:
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Return the URL of the payment's newest open session, and expire its other open sessions.
+    """Return the URL of the payment's newest open Checkout Session, and expire its other open ones.
 
-    Two quick clicks create two sessions, and so both lead to one page. `session` is the session that Stripe has just
-    created; its URL is returned if no session is open.
+    Two quick clicks create two Checkout Sessions. As only the newest one stays open, both clicks lead to its page.
+    `session` is the Checkout Session that Stripe has just created; its URL is returned if none is open.
     """
     newest = max(_open_sessions(payment), key=lambda fact: int(fact.attempt or 0), default=None)
     expire_open(payment, keep=newest)
@@ -91,9 +91,9 @@ def _open_sessions(payment: Payment) -> list[Fact]:
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
-    """Expire the payment's open Checkout Sessions at Stripe, except the session `keep`.
+    """Expire the payment's open Checkout Sessions at Stripe, except the one in the row `keep`.
 
-    If Stripe refuses because a session has been paid or has expired meanwhile, the session's new state is recorded.
+    If Stripe refuses because a Checkout Session has been paid or has expired meanwhile, its new state is recorded.
     Raises StripeUnavailableError.
     """
     for fact in _open_sessions(payment):
@@ -111,7 +111,7 @@ def _expire(session_id: str) -> list[StripeFact]:
 
 
 def expire_superfluous(payment: Payment) -> None:
-    """Expire the payment's open sessions if nothing is due any more, or if a session's amount isn't the amount due.
+    """Expire the payment's open Checkout Sessions if nothing is due any more, or if the amount due has changed.
 
     Errors are only logged, because `manage.py sweep` tries again.
     """

@@ -42,7 +42,7 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
 
 
 def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple[dict[str, Any], int]:
-    """Call `request` with the Stripe client. Return Stripe's answer as a dict, and its time in Unix seconds.
+    """Call `request` with the Stripe client. Return Stripe's answer as a dict, and when Stripe answered (Unix seconds).
 
     Raises StripeRefusedError and StripeUnavailableError.
     """

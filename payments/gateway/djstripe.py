@@ -145,11 +145,13 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return events of the types that this site applies from dj-stripe's tables, oldest first.
+    """Return stored Stripe events, oldest first, but only events of types that this site applies.
 
-    They come from Event rows, and from stored webhook bodies without an Event row. If `ids` are given, only these
-    events are returned. `since` and `until` (excluded) limit when Stripe created them. Events that a replay can't
-    change are left out, unless `settled_too` is true and `failed` is false.
+    They are read from dj-stripe's tables: from Event rows, and from webhook bodies without an Event row. If `ids` are
+    given, only events with these ids are returned. `since` and `until` (excluded) limit when Stripe created the events.
+
+    Settled events, whose outcome is final (such as applied), are returned only if `settled_too` is true. `failed`
+    overrides `settled_too`: if `failed` is true, settled events are always left out.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
@@ -175,7 +177,7 @@ def _created(event: Mapping[str, Any]) -> int:
 
 
 def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict[str, Any]]]:
-    """Yield dicts from a delivery's primary key to the event in its body, for deliveries that have no Event row.
+    """Yield the events in webhook deliveries that have no Event row, in dicts by the delivery's primary key.
 
     `triggers` are the deliveries to search. Each dict holds at most BATCH events.
     """
@@ -187,7 +189,7 @@ def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict
 
 
 def forget_deliveries(before: datetime.datetime) -> int:
-    """Delete deliveries older than `before` and return how many.
+    """Delete dj-stripe's rows of webhook deliveries from before `before`, and return how many were deleted.
 
     A delivery without an Event row is kept until its event is applied or ignored, because a replay needs the body.
     """

@@ -39,9 +39,9 @@ EVENT_READERS: dict[str, Reader] = {
 
 
 def from_event(event: Json) -> list[StripeFact]:
-    """Convert the object in a webhook event to facts; return none if this site doesn't apply the event's type.
+    """Convert the Stripe object in a webhook event to facts (states of objects), as a list.
 
-    Raises MalformedObjectError.
+    The list is empty if this site doesn't apply the event's type. Raises MalformedObjectError.
     """
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:

@@ -47,10 +47,10 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
 
 
 def copy(object_id: str) -> None:
-    """Fetch an object from Stripe, update dj-stripe's copy, and mark the object's event receipts as copied.
+    """Fetch an object from Stripe and update dj-stripe's copy of it.
 
-    The object is locked before it is fetched, so that an older answer never overwrites a newer one. Raises
-    stripe.StripeError.
+    Then mark the receipts (rows) of the object's events as copied. The object is locked before it is fetched, so that
+    an older answer never overwrites a newer one. Raises stripe.StripeError.
     """
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):

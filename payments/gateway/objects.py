@@ -44,9 +44,9 @@ def read_amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
-    """Return those fields of a fact that every kind of Stripe object has. Raises MalformedObjectError.
+    """Return the fields of a fact (the state of one Stripe object) that don't depend on the kind of object.
 
-    `as_of` is when the object had this state (Unix seconds).
+    `as_of` is when the object had this state (Unix seconds). Raises MalformedObjectError.
     """
     if status not in RANK_OF[kind]:
         raise MalformedObjectError(f"{kind} status {status!r} is unknown")
@@ -78,9 +78,9 @@ def our_payment_id(metadata: Json) -> str:
 
 
 def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
-    """Convert a Checkout Session to a fact. `as_of` is when Stripe's object had this state (Unix seconds).
+    """Convert the JSON of a Checkout Session to a fact: its state at `as_of` (Unix seconds).
 
-    `failed` is true if Stripe's event says that the session's delayed payment failed: the object alone doesn't say so.
+    `failed` is true if Stripe's event says that the Checkout Session's delayed payment failed: the JSON doesn't say so.
     https://docs.stripe.com/api/checkout/sessions/object
     """
     status, paid = _text(obj, "status"), _text(obj, "payment_status")
@@ -96,7 +96,10 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
 
 
 def from_intent(obj: Json, as_of: int) -> StripeFact:
-    """Convert a PaymentIntent to a fact. https://docs.stripe.com/api/payment_intents/object"""
+    """Convert the JSON of a PaymentIntent to a fact: its state at `as_of` (Unix seconds).
+
+    https://docs.stripe.com/api/payment_intents/object
+    """
     status = _text(obj, "status")
     error = obj.get("last_payment_error") or {}
     if status in ("requires_payment_method", "requires_confirmation", "requires_capture"):
@@ -116,7 +119,10 @@ def _failure_code(error: Json) -> str:
 
 
 def from_charge(obj: Json, as_of: int) -> StripeFact:
-    """Convert a charge to a fact. https://docs.stripe.com/api/charges/object"""
+    """Convert the JSON of a charge to a fact: its state at `as_of` (Unix seconds).
+
+    https://docs.stripe.com/api/charges/object
+    """
     method = obj.get("payment_method_details")
     details = {"method": str(method.get("type", ""))[:40]} if isinstance(method, Mapping) else {}
     if obj.get("failure_code"):
@@ -131,7 +137,10 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_refund(obj: Json, as_of: int) -> StripeFact:
-    """Convert a refund to a fact. https://docs.stripe.com/api/refunds/object"""
+    """Convert the JSON of a refund to a fact: its state at `as_of` (Unix seconds).
+
+    https://docs.stripe.com/api/refunds/object
+    """
     common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
     details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
     if request := (obj.get("metadata") or {}).get("refund_request"):
@@ -145,7 +154,10 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_dispute(obj: Json, as_of: int) -> StripeFact:
-    """Convert a dispute to a fact. https://docs.stripe.com/api/disputes/object"""
+    """Convert the JSON of a dispute to a fact: its state at `as_of` (Unix seconds).
+
+    https://docs.stripe.com/api/disputes/object
+    """
     evidence = obj.get("evidence_details") or {}
     details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
@@ -159,7 +171,10 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
 
 
 def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
-    """Convert a charge to facts, together with the refunds that older API versions put inside it."""
+    """Convert the JSON of a charge to facts: the state of the charge, and the states of any refunds inside it.
+
+    Only older API versions put refunds inside a charge. `as_of` is the time of these states (Unix seconds).
+    """
     inside = obj.get("refunds")
     refunds = inside.get("data") or [] if isinstance(inside, Mapping) else []
     if not isinstance(refunds, list) or not all(isinstance(refund, Mapping) for refund in refunds):
@@ -171,7 +186,7 @@ Reader = Callable[[Json, int], list[StripeFact]]  # an object and the time it wa
 
 
 def one_fact(reader: Callable[[Json, int], StripeFact]) -> Reader:
-    """Wrap `reader`, which returns one fact, in a function that returns a list with this fact."""
+    """Wrap `reader`, which returns one fact (a Stripe object's state), so that it returns a list of one fact."""
     return lambda obj, as_of: [reader(obj, as_of)]
 
 
@@ -185,5 +200,8 @@ OBJECT_READERS: dict[str, Reader] = {
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:
-    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts. Raises MalformedObjectError."""
+    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts about it and any refunds in it.
+
+    A fact is the state of one object. Raises MalformedObjectError.
+    """
     return OBJECT_READERS[str(obj.get("object"))](obj, as_of)

@@ -1,4 +1,4 @@
-"""Fetches the present state of a payment's objects from Stripe, and records it in the ledger as webhooks do."""
+"""Fetches the present state of a payment's Stripe objects, and records it through ledger.py, as webhooks do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from .retrieve import everything_about, read_session
 
 
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
-    """Fetch the payment's objects from Stripe, record them in the ledger, and return the ledger's result.
+    """Fetch the present state of the payment's Stripe objects and record it; return what changed.
 
-    `actor` is the person who requested this, or None for a job. Raises StripeUnavailableError.
+    `source` is stored as the origin of the change. `actor` is the person who requested this, or None for a job. Raises
+    StripeUnavailableError.
     """
     facts = facts_at_stripe(payment)
     if not facts:
@@ -33,7 +34,7 @@ def confirm_return(payment: Payment, session_id: str) -> bool:
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """Fetch all Stripe objects of the payment, and return them as facts. Raises StripeUnavailableError.
+    """Fetch all Stripe objects of the payment, and return their states as facts. Raises StripeUnavailableError.
 
     The objects are Checkout Sessions, PaymentIntents, charges, refunds and disputes.
     """

@@ -54,7 +54,7 @@ def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | N
 
 
 def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    """Record a pending refund in the ledger; return one request to Stripe for each attempt to pay that is refunded.
+    """Store a pending refund of `amount`; return one refund request to Stripe for each attempt to pay that is refunded.
 
     The caller must have locked the payment `row`, so that two clicks never refund the same money, and must pass each
     request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if less
@@ -102,7 +102,7 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
 
 
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Send a recorded refund request to Stripe, and record Stripe's answer.
+    """Send the refund `request`, which `reserve` has stored, to Stripe, and record Stripe's answer.
 
     A request that is sent twice makes one refund, because its id is the idempotency key. Raises NotRefundableError when
     Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
@@ -131,6 +131,9 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record a refund request as cancelled, because Stripe refused it, and update its PaymentIntent from Stripe."""
+    """Record the refund `request` as cancelled, because Stripe refused it.
+
+    Also fetch the present state of its PaymentIntent from Stripe, and record it.
+    """
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

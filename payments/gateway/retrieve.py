@@ -1,4 +1,4 @@
-"""Reads Stripe's objects (as facts) and events from Stripe's API."""
+"""Fetches objects and events from Stripe's API, and returns objects as facts (a fact is one object's state)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ PAGE = 100  # objects in one answer, the most that Stripe allows
 
 
 def read_session(session_id: str) -> list[StripeFact]:
-    """Fetch a Checkout Session from Stripe and return it as a list of one fact.
+    """Fetch a Checkout Session from Stripe, and return its state as a list that holds one fact.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
@@ -21,7 +21,7 @@ def read_session(session_id: str) -> list[StripeFact]:
 
 
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
-    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe, and return their facts.
+    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state as a fact.
 
     The list is empty if Stripe doesn't know the PaymentIntent. Raises StripeUnavailableError.
     """

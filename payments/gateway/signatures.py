@@ -60,9 +60,9 @@ def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
 
 
 def parse_event(body: str) -> dict[str, Any]:
-    """Return the event in a verified body. Raises NotAnEventError.
+    """Return the Stripe event in the JSON text `body`, whose signature was verified. Raises NotAnEventError.
 
-    A thin event names an object instead of containing it; only its `object`, `id` and `type` are returned.
+    Of a thin event, which names an object instead of containing it, only `object`, `id` and `type` are returned.
     """
     try:
         event = json.loads(body)

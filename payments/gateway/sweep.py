@@ -54,7 +54,7 @@ def superfluous() -> QuerySet[Payment]:
 
 
 def unanswered_refunds() -> list[Fact]:
-    """Return refund requests without a recorded answer from Stripe that are older than UNANSWERED_AFTER."""
+    """Return refund requests to Stripe that are older than UNANSWERED_AFTER and have no recorded answer."""
     overdue = timezone.now() - UNANSWERED_AFTER
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
     answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))
@@ -76,16 +76,16 @@ def resend(request: Fact) -> None:
 
 
 def waiting_links() -> list[str]:
-    """Return the PaymentIntent ids of stored facts whose payment isn't known yet, sorted."""
+    """Return the ids of PaymentIntents whose stored facts (states of Stripe objects) have no payment yet, sorted."""
     return sorted(set(Fact.objects.waiting().exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe which payment a PaymentIntent belongs to, and link the stored facts about it to this payment.
+    """Ask Stripe which payment a PaymentIntent belongs to, and link the PaymentIntent's stored facts to that payment.
 
-    If neither Stripe nor the facts name a payment of this site, the facts are deleted and their events ignored. If the
-    named payment isn't in the database, their events are given up once they are older than GIVE_UP_AFTER. Raises
-    StripeUnavailableError.
+    Facts are states of Stripe objects. If neither Stripe nor the facts name a payment of this site, the facts are
+    deleted and their events ignored. If the named payment isn't in the database, the events are given up once they are
+    older than GIVE_UP_AFTER. Raises StripeUnavailableError.
     """
     facts = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)

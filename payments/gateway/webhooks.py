@@ -190,7 +190,7 @@ def _apply_once(
 
 
 def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
-    """Return the event's outcome, the facts to record from it, and an error text or "".
+    """Return the event's outcome, the facts to record (states of its Stripe objects), and an error text or "".
 
     An event that is to be applied has the outcome RECEIVED. Any other event has its final outcome and no facts.
     """
