@@ -65,7 +65,10 @@ class Fanout:
 
     @property
     def behind(self) -> bool:
-        """Return whether the feed has entries that haven't been written to the live sockets yet."""
+        """Return whether the feed has entries that haven't been written yet to the live sockets.
+
+        Live sockets have all earlier entries and get each new one.
+        """
         return self.sent is not None and self.head > self.sent
 
     def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
@@ -163,7 +166,7 @@ class Fanout:
         return frames if frames is not None else await in_thread(render_frames, entries, languages)
 
     async def beat(self) -> None:
-        """Write a heartbeat to all live sockets."""
+        """Write a heartbeat, which tells pages the number of the feed's newest entry, to all live sockets."""
         text = self.heartbeat()
         for number, socket in enumerate(self.live(), 1):
             socket.write(text)

@@ -32,7 +32,10 @@ class Batch:
 
 
 def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
-    """Return the audience whose feed this user may read, or "" if the user is anonymous or inactive."""
+    """Return the audience whose feed the user may read: "staff", or "patient.<id>" for a patient.
+
+    Return "" if the user is anonymous or inactive.
+    """
     if user.pk is None or not user.is_active:
         return ""
     return feed_of(user.pk, is_staff=getattr(user, "is_staff", False))
@@ -49,7 +52,10 @@ def supported_language(code: str | None) -> str:
 
 
 def entries_after(audience: str, seq: int) -> Batch:
-    """Load at most BATCH entries of the audience's feed after number `seq`. If there are none, one query suffices."""
+    """Load the entries after number `seq` of the audience's feed (list of changes), at most BATCH of them.
+
+    If there are none, this takes one query only.
+    """
     feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
     if seq == feed.head:
         return Batch(feed.head)
@@ -61,7 +67,7 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
-    """Load the newest entry number of each audience's feed in one query, as a dict by audience.
+    """Return the number of the newest entry in the feed of each audience ("staff" or "patient.<id>"), with one query.
 
     Audiences that have no feed yet are left out.
     """

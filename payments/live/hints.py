@@ -26,23 +26,27 @@ local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with aud
 
 
 def group_name(audience: str) -> str:
-    """Return the name of a feed's channel-layer group. Audiences come from sessions, never from URLs."""
+    """Return the name of the channel-layer group that gets the messages about new entries in an audience's feed.
+
+    `audience` ("staff" or "patient.<id>") comes from a login session and never from a URL, which anybody could forge.
+    """
     return f"payments.feed.{audience}"
 
 
 def shared_layer() -> Any | None:
     """Return the channel layer if it reaches other processes, else None.
 
-    Within a process no layer is needed, because `publish` calls the hub directly.
+    For hints within one process no channel layer is needed, because `publish` calls the hub directly.
     """
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
 def publish(entries: Iterable[FeedEntry]) -> None:
-    """Send hints of committed entries: to this process's hub directly, to other processes from the publisher's thread.
+    """Tell all processes that feeds have new `entries`, which must be committed.
 
-    Never waits for the channel layer, and never raises.
+    This process's hub is called directly; a background thread sends messages (hints) to the other processes. Never
+    waits for the channel layer, and never raises.
     """
     newest = {entry.feed.audience: entry for entry in entries}
     for on_hint in list(local_hubs):
@@ -123,7 +127,7 @@ class Subscriber:
 
     @property
     def deaf(self) -> bool:
-        """Return whether no message has arrived for DEAF seconds, not even this process's own checks."""
+        """Return whether no message has arrived for DEAF seconds, not even this process's own test messages."""
         return time.monotonic() - self._heard > DEAF
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes each feed's new entries to the WebSockets of this process, and closes sockets whose session has ended.
+"""Writes each feed's new entries to the WebSockets of this process, and closes sockets whose login session has ended.
 
 A hint (see hints.py) says that a feed has a new entry, which the hub then writes at once. Hints can get lost, so the
 hub also queries the newest numbers of all its feeds every TAIL seconds. This query is called the tail.
@@ -66,7 +66,7 @@ class Hub:
         self._sessions = BatchLoader(load_sessions)
 
     async def session_of(self, session_key: str) -> SocketSession | None:
-        """Return the valid session with this key, or None. Concurrent calls share their queries."""
+        """Return the valid login session with this key, or None. Concurrent calls share their queries."""
         return await self._sessions.load(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
@@ -104,7 +104,10 @@ class Hub:
 
     @property
     def deaf(self) -> bool:
-        """Return whether no hints of other processes arrive, so that only the regular query finds their entries."""
+        """Return whether this process gets no hints (messages about new entries) of other processes.
+
+        Then only the regular query finds entries that other processes commit.
+        """
         return self._subscriber is not None and self._subscriber.deaf
 
     def answer_ping(self, socket: Socket) -> None:
@@ -117,9 +120,10 @@ class Hub:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
     def on_hint(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
-        """Handle a hint that the feed of `audience` has reached number `seq`. Any thread may call this method.
+        """Handle a hint: a message that the newest entry in the feed of `audience` has number `seq`.
 
-        `entry` is the entry with that number if this process committed it; the calling thread renders the entry.
+        `entry` is this entry if this process committed it; the calling thread then renders it. Any thread may call this
+        method.
         """
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE:
@@ -133,7 +137,10 @@ class Hub:
         self._loop.call_soon_threadsafe(self._advance, audience, seq, entry)
 
     def _audiences(self) -> set[str]:
-        """Return the audiences whose feeds this hub follows: its sockets' own, and the delivery probe's if it runs."""
+        """Return the audiences ("staff", "patient.<id>") whose feeds this hub follows.
+
+        These are the audiences of its sockets, and the delivery probe's if the probe runs.
+        """
         return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
 
     def _advance(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
@@ -144,7 +151,7 @@ class Hub:
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
-        """Regularly query new entries (every TAIL seconds), check sessions (RECHECK) and write heartbeats (BEAT).
+        """Query new entries (every TAIL seconds), check login sessions (RECHECK) and write heartbeats (BEAT).
 
         Runs until cancelled. While the query fails, no heartbeats are written, because a heartbeat tells a page that it
         is up to date.
@@ -179,7 +186,7 @@ class Hub:
                 self._spawn(feed.pump())
 
     async def _recheck(self) -> None:
-        """Close the sockets whose session has ended or whose user may no longer read the feed."""
+        """Close the sockets whose login session has ended or whose user may no longer read the feed."""
         sockets = self.sockets()
         ended = await in_thread(ended_sessions, [socket.session for socket in sockets])
         for socket in sockets:
@@ -198,7 +205,10 @@ class Hub:
             self.leave(oldest)
 
     def _start(self) -> None:
-        """Start the hub's tasks unless they are running, and subscribe to the hints of all feeds that have sockets."""
+        """Start the hub's tasks unless they are running.
+
+        Also subscribe to the hints (messages about new entries) of all feeds that have sockets.
+        """
         if not self._tasks:
             self.lag, self.tailed_at = 0.0, time.monotonic()
             hints.local_hubs.add(self.on_hint)

@@ -41,14 +41,14 @@ class Probe:
                 logger.exception("live_probe_failed")
 
     async def send(self) -> None:
-        """Advance the probe feed's number by one in the database, and publish a hint with the new number."""
+        """Add one to the number of the probe's feed in the database, and send a hint (message) with the new number."""
         self._sent = seq, _ = await in_thread(write)
         self._publish(seq)
 
     def _publish(self, seq: int) -> None:
-        """Publish a hint with number `seq`, through the shared channel layer if there is one, to test the layer.
+        """Send a hint (a message that the probe's feed has reached number `seq`) through the channel layer, to test it.
 
-        Without a shared layer the hint goes straight to this process's hubs.
+        If the channel layer doesn't reach other processes, call this process's hubs directly instead.
         """
         if hints.shared_layer() is not None:
             hints.publisher.put({AUDIENCE: seq})

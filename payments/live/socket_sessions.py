@@ -1,6 +1,7 @@
-"""Loads the login sessions of WebSockets, and finds sessions that have ended or lost the right to read their feed.
+"""Loads the login sessions of WebSockets, and finds the sockets that must be closed.
 
-Both tasks take only two queries for many sockets, because after a restart a thousand pages reconnect together.
+A socket must be closed when its login session has ended or its user may no longer read the feed. Both tasks take only
+two queries for many sockets, because after a restart a thousand pages reconnect together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
 
 @dataclass(frozen=True, slots=True)
 class SocketSession:
-    """The user, login session and audience of a socket, as they were when the socket opened.
+    """The user, login session and audience ("staff" or "patient.<id>") of a socket, as they were when it opened.
 
     `password` is the hash of the user's password, kept so that a change of password is noticed.
     """
@@ -37,10 +38,10 @@ class SocketSession:
 
 
 def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
-    """Return the valid sessions with these keys (the values of session cookies), by key. Makes two queries.
+    """Return the valid login sessions with these keys (the values of session cookies), by key. Makes two queries.
 
-    Sessions whose user isn't signed in or may not read any feed are left out. Unlike Django's `get_user`, this function
-    never changes a session.
+    A key is left out if nobody is signed in with it, or if its user may not read any feed. Unlike Django's `get_user`,
+    this function never changes a session.
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {key for key in session_keys if store(key).session_key}
@@ -51,7 +52,7 @@ def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
 
 
 def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None) -> SocketSession | None:
-    """Return the session if its `data` proves that `user` is signed in and may read a feed, else None."""
+    """Return the login session if its `data` proves that `user` is signed in and may read a feed, else None."""
     if user is None or data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     if lacks_second_factor(user, data) or not (audience := audience_of(user)):
@@ -63,7 +64,7 @@ def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None
 
 
 def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
-    """Return the sessions whose sockets must be closed, each with the close code to send. Makes two queries.
+    """Return the login sessions whose sockets must be closed, each with the close code to send. Makes two queries.
 
     The database is queried because messages can get lost. So a sign-out, an expiry, a deactivation or the loss of a
     right is noticed even while the channel layer is down.

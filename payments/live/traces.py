@@ -59,10 +59,10 @@ def mark_pushed(entries: Iterable[FeedEntry]) -> None:
 
 
 def mark_seen(audience: str, seen: Seen) -> None:
-    """Store the present time as when a patient saw the entries in `seen`, unless an earlier time is stored.
+    """Store the present time as when a patient saw the entries in the report `seen`, unless an earlier time is stored.
 
-    `audience` is the audience of the reporting user, so that a patient's report only marks entries of this patient's
-    feed. Reports of staff are ignored.
+    `audience` is "patient.<id>" of the reporting user: only entries of this patient's feed are marked. If it is
+    "staff", nothing is stored.
     """
     if audience == STAFF:
         return
@@ -71,7 +71,10 @@ def mark_seen(audience: str, seen: Seen) -> None:
 
 
 def traces(changes: Iterable[StatusChange]) -> dict[int, Trace]:
-    """Return each change's trace, by the change's primary key. Makes two queries."""
+    """Return each change's trace (when it passed each step from Stripe to the page), by the change's primary key.
+
+    Makes two queries.
+    """
     changes = list(changes)
     event_ids = {change.stripe_event_id for change in changes} - {""}
     received = dict(
