@@ -66,7 +66,7 @@ class Sandbox:
         heapq.heappush(self.jobs, Job(self.now() + seconds, name, list(args)))
 
     def take_due(self) -> list[Job]:
-        """Remove the jobs that are due on Stripe's clock, and return them, earliest first."""
+        """Remove the jobs that are due by the sandbox's clock, and return them, earliest first."""
         now = time.time() + self.clock_offset
         due = []
         while self.jobs and self.jobs[0].at <= now:

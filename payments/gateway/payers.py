@@ -51,8 +51,8 @@ def forget_payers(known_ids: Collection[str]) -> int:
 def _forget_in_bodies(ids: Set[str]) -> int:
     """Set personal fields to null in webhook bodies that mention one of `ids` and have no Event row.
 
-    The fields are named in PERSONAL. These deliveries are not deleted, because their events may still be replayed.
-    Return how many were changed.
+    The fields are named in PERSONAL. The bodies are kept, because their events may still be replayed. Return how many
+    bodies were changed.
     """
     forgotten = 0
     for events in bodies(WebhookEventTrigger.objects.all()):

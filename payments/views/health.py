@@ -99,7 +99,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def _may_read(request: HttpRequest) -> bool:
     """Return whether the request carries METRICS_TOKEN or comes from this machine.
 
-    A request with a forwarding header counts as remote. Its address is local only because a proxy here forwarded it.
+    A request with a forwarding header counts as remote, because its address is only that of a proxy on this machine.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme == "Bearer":

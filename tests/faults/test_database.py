@@ -29,7 +29,7 @@ RIGHT = {"fr": "Indisponible pour le moment", "en": "Not available at the moment
 
 
 def told(event: Event, begun: threading.Event | None = None) -> int:
-    """Return the HTTP status with which the webhook answers `event`; set `begun` just before its first query."""
+    """Return the HTTP status with which the webhook answers `event`. Set `begun` before the first database query."""
 
     def note(execute: Callable[..., Any], *asked: Any) -> Any:
         if begun:
