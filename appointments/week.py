@@ -20,7 +20,7 @@ DATES = ("%Y-%m-%d", "%d/%m/%Y")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is the same for all appointments that are booked at once. `price` is each one's, in minor units of `currency`."""
+    """What all appointments that are booked at once share. `price` is for each, in minor units of `currency`."""
 
     practitioner: Practitioner
     service: str

@@ -123,7 +123,7 @@ class PaymentConsumer:
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:
     """Return 0 if a page may connect, or else the code with which to close its socket.
 
-    `query` is the page's query string; `session` is its login session, or None if nobody is signed in.
+    `query` is the query string of the socket's URL. `session` is the login session, or None if nobody is signed in.
     """
     if session is None:
         return SIGNED_OUT
