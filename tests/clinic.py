@@ -1,4 +1,4 @@
-"""Makes users with sessions and appointments on a running site, and posts it Stripe's events about their payments."""
+"""Makes signed-in users and appointments on a running site, and posts Stripe's events about their payments to it."""
 
 import json
 import urllib.error
@@ -91,7 +91,7 @@ class Clinic:
         return answer
 
     def head(self, person: Person, url: str = "") -> int:
-        """Return the number of the newest entry in the person's feed, which has bookings as well as payments."""
+        """Return the number of the newest entry in the person's feed, which lists bookings and payments."""
         return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 

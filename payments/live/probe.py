@@ -70,7 +70,7 @@ class Probe:
 
 
 def write() -> tuple[int, float]:
-    """Advance the probe feed's number by one. Return the new number and its time of commit (`time.monotonic()`)."""
+    """Add one to the number of the probe's feed, which no page reads; return it and its commit's `time.monotonic()`."""
     with transaction.atomic():
         feed, _ = Feed.objects.select_for_update().get_or_create(audience=AUDIENCE)
         feed.head = feed.pruned = feed.head + 1  # the number has no entry, so it is marked as deleted

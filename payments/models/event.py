@@ -1,4 +1,4 @@
-"""Receipts of Stripe's events: one row for each event, so that no event is applied twice."""
+"""EventReceipt: one row for each of Stripe's events, so that no event changes a payment twice."""
 
 import datetime
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ RETURNING {columns}
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """Count one delivery of the event, and return the event's receipt (its row), which is created if it is new.
+        """Count one webhook delivery of the event, and return the event's EventReceipt row, created if it is new.
 
-        The receipt stays locked until the commit, so other deliveries of the event wait.
+        The row stays locked until the commit, so other deliveries of the event wait.
         """
         values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
         sql = CLAIM.format(table=EventReceipt._meta.db_table, columns="{columns}")
@@ -41,19 +41,19 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
         return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
 
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
-        """Store in all these receipts the events' `outcome`, the `payment` and the current time."""
+        """Store `outcome`, `payment` and the current time in all these EventReceipt rows."""
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
 
     def about(self, payment: Payment) -> Self:
-        """Return receipts of events that were applied to this payment or are about one of its Stripe objects."""
+        """Return the EventReceipt rows of events that changed this payment or are about one of its Stripe objects."""
         return self.filter(models.Q(payment=payment) | models.Q(object_id__in=payment.facts.values("stripe_id")))
 
     def unmirrored(self) -> Self:
-        """Return receipts of events whose Stripe object dj-stripe hasn't copied since the event was received."""
+        """Return the EventReceipt rows of events whose Stripe object wasn't copied to dj-stripe's tables since."""
         return self.filter(mirrored_at=None).exclude(object_id="")
 
     def needing_a_person(self) -> Self:
-        """Return receipts of events that a person has to look at: failed, not understood or given up."""
+        """Return the EventReceipt rows of events that a person has to look at: failed, not understood or given up."""
         return self.filter(outcome__in=EventReceipt.HELPLESS)
 
     def not_applied(self) -> dict[str, tuple[int, datetime.datetime]]:
@@ -120,5 +120,5 @@ class EventReceipt(models.Model):
         return self.outcome not in (self.Outcome.RECEIVED, self.Outcome.FAILED)
 
     def settle_as(self, outcome: "EventReceipt.Outcome", payment: Payment | None = None) -> None:
-        """Set the outcome, the payment and the current time on this receipt, without saving it."""
+        """Set the outcome, the payment and the current time on this EventReceipt, without saving it."""
         self.outcome, self.payment, self.settled_at = outcome, payment, timezone.now()

@@ -14,7 +14,7 @@ MOST = 200  # payments and events shown; a longer queue comes from one fault rat
 @require_safe
 @staff_required
 def review_queue(request: Request) -> HttpResponse:
-    """List the payments to review, longest unchanged first, and the Stripe events that the site could not apply."""
+    """List the payments to review, longest unchanged first, and the Stripe events that couldn't be handled."""
     oldest = Payment.objects.visible_to(request.user).to_review().order_by("updated_at").values("pk")[:MOST]
     payments = Payment.objects.filter(pk__in=oldest).with_appointment().prefetch_related("facts")
     context = {

@@ -53,7 +53,10 @@ class Command(OperatorCommand):
         return float(newest or 0)
 
     def apply(self, events: list[dict[str, Any]], dry_run: bool) -> int:
-        """Apply the events and return how many changed a payment's status. With `dry_run`, roll back the changes."""
+        """Handle these Stripe events as webhooks do, and return how many changed a payment's status.
+
+        With `dry_run`, roll back the changes.
+        """
         moved = 0
         with rehearsal(dry_run):
             for event in self.progress(events, "catch up"):
@@ -65,7 +68,7 @@ class Command(OperatorCommand):
         return moved
 
     def compare(self, dry_run: bool) -> int:
-        """Fetch from Stripe the objects of every payment that anyone ever started, and apply them as events would be.
+        """Fetch from Stripe the objects of every payment that a patient ever started, and record what they say.
 
         Return how many payments changed their status. With `dry_run`, roll back the changes.
         """

@@ -72,7 +72,7 @@ class Life:
 
 
 def visible(standing: Standing) -> Standing:
-    """Return a copy of `standing` without the payment method: if only the method changes, pages aren't told."""
+    """Return the payment's state `standing` without its payment method, whose changes aren't sent to pages."""
     return replace(standing, method="")
 
 
