@@ -24,6 +24,6 @@ def clear_site_data(request: HttpRequest, response: HttpResponseBase) -> HttpRes
 
 
 def signed_out(sender: object, request: HttpRequest | None, **kwargs: Any) -> None:
-    """Receive Django's user_logged_out signal, and mark the request for the middleware `clear_site_data`."""
+    """Receive Django's user_logged_out signal, and mark the HTTP request for the middleware `clear_site_data`."""
     if request is not None:
         request.signed_out = True  # type: ignore[attr-defined]

@@ -29,9 +29,9 @@ def added(sender: object, request: HttpRequest, user: Any, authenticator: Authen
 
 
 def detour(request: HttpRequest) -> HttpResponse | None:
-    """Return None if the session may see the page, or else a redirect to show or set up the second factor.
+    """Return None if the login session may see the page, else a redirect to show or set up the second factor.
 
-    htmx requests get status 403 instead of a redirect.
+    HTTP requests by htmx get status 403 instead of a redirect.
     """
     if not lacks_second_factor(request.user, request.session) or _is_open(request.path_info):
         return None

@@ -23,7 +23,7 @@ def begin(sender: object, request: HttpRequest, **kwargs: Any) -> None:
 
 
 def note_activity(request: HttpRequest) -> None:
-    """Extend the session; ignore htmx requests, because an open page also sends them while nobody uses it."""
+    """Extend the login session, except for htmx's requests: an open page sends these even while nobody uses it."""
     session = request.session
     if "HX-Request" in request.headers or SESSION_KEY not in session:
         return

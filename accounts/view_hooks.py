@@ -14,7 +14,7 @@ Middleware = Callable[[Handler], Callable[[HttpRequest], HttpResponseBase | Awai
 
 
 def has_session(request: HttpRequest) -> bool:
-    """Return whether the request has a session cookie, valid or not."""
+    """Return whether the HTTP request has the cookie of a login session, valid or not."""
     return settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
@@ -23,8 +23,8 @@ def before_view(
 ) -> Middleware:
     """Return a middleware that calls `look(request)` before the view, if `when(request)` is true.
 
-    If `look` returns a response, it is sent and the view isn't called. `look` may query the database. `when` may not,
-    because under ASGI it is called in the event loop.
+    A response that `look` returns is sent instead of the view's, and the view isn't called. `look` may query the
+    database. `when` may not, because under ASGI it is called in the event loop.
     """
 
     @sync_and_async_middleware
@@ -42,7 +42,7 @@ def before_view(
 
 
 def after_view(change: Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]) -> Middleware:
-    """Return a middleware that replaces each response by the result of `change(request, response)`.
+    """Return a middleware that replaces each HTTP response by the result of `change(request, response)`.
 
     `change` may not query the database, because under ASGI it is called in the event loop.
     """
