@@ -37,7 +37,7 @@ BLOCKS = (
 class Bench:
     """Runs the measurements ("blocks") of a benchmark and collects their results.
 
-    `measured` maps (block, server, metric) to a dict from round number to value; it has no entries for failed rounds.
+    `measured` maps (block, server, metric) to a dict from round number to value, in which failed rounds are left out.
     """
 
     def __init__(self, stack: Stack, size: Size, folder: Path) -> None:

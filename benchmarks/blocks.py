@@ -1,7 +1,7 @@
-"""The benchmark's measurements ("blocks"): each function measures one server and returns values by metric.
+"""The benchmark's measurements ("blocks"): each block is a function that measures one server.
 
-`stack` has the compared servers, and `name` says which of them to measure. `_round` is the round's number, which the
-functions of this module ignore.
+A block returns a value for each metric. `stack` has the compared servers, and `name` says which of them to measure.
+`_round` is the round's number, which the blocks of this module ignore.
 """
 
 import time
@@ -42,7 +42,7 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A measurement: its function `measure`, the servers to measure (`targets`), and how often at most (`rounds`).
+    """A measurement: its function `measure`, the servers to measure (`targets`), and the most rounds to run (`rounds`).
 
     `measure` receives the round's number, so that each round can use other payments.
     """

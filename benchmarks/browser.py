@@ -57,7 +57,7 @@ def clock_offset(page: Any) -> float:
 
 
 def send(connection: http.client.HTTPConnection, sent: Post) -> float:
-    """Send the request and return the time of sending in Unix seconds. Raises LoadError unless the status is 200."""
+    """Send a webhook request, and return when it was sent (Unix seconds). Raises LoadError unless the status is 200."""
     connection.connect()
     at = time.time()
     connection.sock.sendall(sent.request)
@@ -100,9 +100,10 @@ def measure(url: str, posts: list[Post]) -> list[float]:
 
 
 def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
-    """Measure the median milliseconds until Chromium shows an event's change, in the round `number`.
+    """Measure the median milliseconds from posting a webhook event until Chromium shows the changed payment.
 
-    Each round of each server uses another day's appointments, so that no earlier event has changed their payments.
+    `name` is the server's name, and `number` is the round's number. Each round of each server uses another day's
+    appointments, so that no earlier event has changed their payments.
     """
     target = stack.target(name)
     day = 1 + 2 * number + (name == SITE[1])

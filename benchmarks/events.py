@@ -16,7 +16,7 @@ AMOUNT, CURRENCY = 5000, "eur"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook request as bytes, and its payment's id (`key`), by which the event's frames are recognized."""
+    """A webhook request as bytes, and its payment's id (`key`), which WebSocket frames about the event contain."""
 
     key: str
     request: bytes
@@ -60,9 +60,9 @@ def signature(body: bytes) -> str:
 
 
 def post(number: int, path: str, port: int) -> Post:
-    """Return a signed request with an event `checkout.session.completed` for payment `number`.
+    """Return a signed webhook request with an event `checkout.session.completed` for payment `number`.
 
-    Sites accept it for five minutes, the age limit of Stripe's signatures.
+    Sites accept this request for five minutes, the age limit of Stripe's signatures.
     """
     key = payment_id(number)
     body = json.dumps(completed(key)).encode()

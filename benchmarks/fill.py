@@ -1,7 +1,8 @@
-"""Fills a site's PostgreSQL with people, payments and feed entries, most of them made by INSERT ... SELECT.
+"""Fills a site's PostgreSQL with people, payments and feed entries (changes of payments, which pages follow).
 
-Run `python -m benchmarks.fill --payments 1000000 --changes 5` with the site's settings in the environment.
-Payment N has the id benchmarks.events.payment_id(N). Person N has a session with the key session_key(N).
+Most rows are made by INSERT ... SELECT. Run `python -m benchmarks.fill --payments 1000000 --changes 5` with the site's
+settings in the environment. Payment N has the id benchmarks.events.payment_id(N). Person N has a login session with the
+key session_key(N).
 """
 
 import argparse
@@ -110,7 +111,8 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
 def make_history(first: int, last: int, changes: int, patients: int) -> None:
     """Mark the payments with the numbers `first` to `last` as paid, and give them a history.
 
-    Each gets one fact (the state of a Checkout Session), `changes` status changes, and two feed entries per change.
+    Each gets one fact (the state of a Checkout Session) and `changes` status changes. Each change gets an entry in two
+    feeds: the staff's list of changes and a patient's. `patients` is the number of patients.
     """
     from payments.models import Fact, FeedEntry, Payment, StatusChange
 

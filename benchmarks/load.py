@@ -142,10 +142,10 @@ class Client:
 def client(
     pages: Sequence[Page], posts: Sequence[Post], *, ports: Sequence[int], marker: str, hello: str, **options: float
 ) -> Iterator[Client]:
-    """Yield a load client whose sockets are open, and stop it after the `with` block.
+    """Yield a load client whose WebSockets are open, and stop this client after the `with` block.
 
-    `hello` is a text in the first frame that a server sends. `marker` is the text before the payment's id in an event's
-    frame. The options are:
+    The client posts the webhook requests `posts`. `hello` is a text in the first frame that a server sends. `marker` is
+    the text before the payment's id in a frame about an event. The options are:
     - conns: the number of connections that post events, to each of `ports` in turn
     - wait=1: post an event only after all sockets received the previous event's frame
     - rate: events per second

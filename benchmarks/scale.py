@@ -39,7 +39,7 @@ def entries(payments: int) -> int:
 
 
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
-    """Measure a database for each number of payments in `sizes`, write the results, and return the exit status."""
+    """Measure a site with each number of payments in `sizes`; write results to `folder`, and return the exit status."""
     found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
     seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:

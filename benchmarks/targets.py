@@ -1,4 +1,4 @@
-"""The servers that the benchmark measures: starts their processes, and makes their sockets and webhook requests."""
+"""The servers that the benchmark measures: starts their processes, and makes the WebSocket and webhook requests."""
 
 import itertools
 from collections.abc import Callable, Iterator

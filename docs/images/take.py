@@ -56,7 +56,7 @@ def open_and_shoot(context: BrowserContext, path: str, name: str) -> Page:
 
 
 def todays_unpaid(page: Page) -> str:
-    """Return the path of the first of today's appointments that Camille can still pay; "" if its entry has no link."""
+    """Return the path of the first of today's appointments that Camille can still pay; "" if its link has no path."""
     today = page.locator("li", has=page.locator(f"time[datetime^='{datetime.datetime.now().astimezone():%Y-%m-%d}']"))
     unpaid = today.filter(has=page.get_by_role("button", name=re.compile("Payer")))
     return unpaid.get_by_role("link").first.get_attribute("href") or ""
