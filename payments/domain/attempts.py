@@ -1,6 +1,6 @@
-"""Groups a payment's facts, which are states of Stripe objects and desk payments, by attempt at paying.
+"""Groups a payment's facts, which are states of Stripe objects and desk payments, by attempt to pay.
 
-An attempt is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
+An attempt to pay is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from .precedence import precedence
 
 
 class AttemptState(StrEnum):
-    """How far an attempt at paying (such as a Checkout Session) has come, or how it ended."""
+    """How far an attempt to pay (such as a Checkout Session) has come, or how it ended."""
 
     IDLE = "idle"
     OPEN = "open"
@@ -27,7 +27,7 @@ class AttemptState(StrEnum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at paying, as a list of its facts: states of Stripe objects, or a payment at the desk.
+    """One attempt to pay, as a list of its facts: states of Stripe objects, or a payment at the desk.
 
     Amounts are in minor units of `currency`.
     """
@@ -35,9 +35,9 @@ class Attempt:
     facts: list[StripeFact] = field(default_factory=list)
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
-        """Return the attempt's facts about one `kind` of object, such as charges.
+        """Return the facts (states of Stripe objects) about one `kind` of object, such as charges.
 
-        If `states` are given, return only facts whose status is one of these.
+        If `states` are given, return only facts whose status is one of `states`.
         """
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
@@ -46,10 +46,10 @@ class Attempt:
         return next((fact.currency for fact in self.payments() if fact.currency), "")
 
     def payments(self) -> list[StripeFact]:
-        """Return the facts (states of Stripe objects) that tell best how much this attempt at paying brought in.
+        """Return the facts (states of Stripe objects) that tell best how much this attempt to pay brought in.
 
-        These are desk payments; or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If
-        there is none of these, the refunds are returned, because at least their sum must have been received.
+        Return desk payments; or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If there
+        is none of these, return the refunds, because at least their sum must have been received.
         """
         return (
             self.of(Kind.OFFLINE)
@@ -76,9 +76,9 @@ class Attempt:
 
     @property
     def refunds(self) -> list[StripeFact]:
-        """Return the facts about the attempt's refunds.
+        """Return the facts (states of Stripe objects) about refunds of this attempt to pay.
 
-        These are Stripe's refunds, and this site's refund requests that Stripe hasn't answered yet.
+        They are about Stripe's refunds, and about this site's refund requests that Stripe hasn't answered yet.
         """
         answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
@@ -137,9 +137,9 @@ SESSION_STATES = {
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group a payment's facts (states of Stripe objects, desk payments) by attempt at paying, oldest attempt first.
+    """Group a payment's facts (states of Stripe objects, desk payments) by attempt to pay, oldest attempt first.
 
-    Disputes, and facts that this site observed itself, are left out.
+    Disputes, and facts that this site observed itself, such as an overdue bank debit, are left out.
     """
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
@@ -155,7 +155,7 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
 
 
 def _started(attempt: Attempt) -> tuple[int, str, str]:
-    """Return a sort key: the Unix time at which the attempt started, then its number.
+    """Return a sort key: the Unix time at which the attempt to pay started, then the attempt's number, then an id.
 
     Stripe's times have no fractions of a second, so the number orders attempts that started in the same second.
     """

@@ -22,10 +22,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """What is known about one Stripe object or desk payment at the time `as_of`. Amounts are minor units of `currency`.
+    """The state of one Stripe object or desk payment at the time `as_of`. Amounts are in minor units of `currency`.
 
-    A fact can also be what this site observed itself, such as an overdue bank debit. `as_of` and `created` are Unix
-    seconds.
+    A fact can also be what this site observed itself, such as an overdue bank debit. `as_of` and `created` (when the
+    object was created) are Unix seconds.
     """
 
     kind: Kind
@@ -47,6 +47,6 @@ class StripeFact:
     def link(self) -> str:
         """Return the id of the PaymentIntent to which the fact belongs, or else of its charge, or "" if it has neither.
 
-        All Stripe objects of one attempt at paying share this id.
+        All Stripe objects of one attempt to pay share this id.
         """
         return self.payment_intent_id or self.charge_id

@@ -1,7 +1,7 @@
 """Decides which of two states of the same Stripe object is kept, so that an event that arrives late changes nothing.
 
-`merge` keeps the fact with the greater `precedence`. Merging is commutative, associative and idempotent, so the order
-in which events arrive never matters.
+`merge` keeps the fact (state) with the greater `precedence`. Merging is commutative, associative and idempotent, so the
+order in which events arrive never matters.
 """
 
 from dataclasses import replace
@@ -45,8 +45,8 @@ def precedence(fact: StripeFact) -> tuple[Any, ...]:
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
     """Merge two facts (states) of the same Stripe object; their order doesn't matter.
 
-    Return the fact with the greater precedence. It gets the earlier `created` of both facts, and also any ids of
-    related objects, such as the charge, that only the other fact has.
+    Return the fact with the greater precedence, changed as follows: `created` is the earlier one of both facts, and ids
+    of related objects, such as the charge, that only the other fact has are filled in.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")

@@ -92,9 +92,9 @@ DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return a payment's status, sums and review reasons, given its facts and its terms, such as the price.
+    """Return a payment's status, sums and review reasons, given its `facts` and its `terms`, such as the price.
 
-    Facts are states of Stripe objects and payments at the desk. Their order doesn't matter.
+    Facts are states of Stripe objects and payments at the desk. The order of `facts` doesn't matter.
     """
     facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
     attempts = attempts_of(facts)
