@@ -1,6 +1,6 @@
 """ASGI application that answers Stripe's webhooks without Django's middleware, which only pages need.
 
-Django's own handler starts a thread, opens a database connection and runs all middleware for each request. This
+For each HTTP request, Django's own handler starts a thread, opens a database connection and runs all middleware. This
 application has a few threads, which keep their database connections open.
 """
 
@@ -35,7 +35,7 @@ _last = threading.local()
 
 
 def webhook_app(pages: App) -> App:
-    """Return an ASGI application that answers POSTs to the webhook and passes all other requests on to `pages`."""
+    """Return an ASGI application that answers Stripe's webhooks and passes all other HTTP requests on to `pages`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
@@ -54,7 +54,7 @@ def webhook_app(pages: App) -> App:
 
 
 async def read(receive: Receive) -> bytes | None:
-    """Return the request's body, or None if it is larger than LARGEST_BODY bytes."""
+    """Return the HTTP request's body, or None if the body is larger than LARGEST_BODY bytes."""
     body = bytearray()
     while True:
         message = await receive()
@@ -72,9 +72,9 @@ def signature_of(scope: Scope) -> str:
 
 
 def answered(delivery: Delivery, as_request: str) -> HttpResponse:
-    """Answer a webhook delivery in a worker thread; if that fails, return a 5xx response, so that Stripe retries.
+    """Return the response to a webhook delivery: 5xx if handling the delivery fails, so that Stripe retries.
 
-    `as_request` is the request's id, for the log lines.
+    Runs in a worker thread. `as_request` is the HTTP request's id, for the log lines.
     """
     request_id.set(as_request)
     if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():
@@ -91,7 +91,7 @@ def answered(delivery: Delivery, as_request: str) -> HttpResponse:
 
 
 async def respond(response: HttpResponse, as_request: str, send: Send) -> None:
-    """Send the response over ASGI, with the request's id (`as_request`) in a header."""
+    """Send the response over ASGI, with the HTTP request's id (`as_request`) in a header."""
     headers = {**response.headers, "Content-Length": str(len(response.content)), HEADER: as_request}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": raw})

@@ -61,7 +61,7 @@ def open_checkout(
 
 
 def _next_attempt(payment: Payment) -> int:
-    """Add one to the payment's count of Checkout attempts, and return the new count as the attempt's number.
+    """Add one to the payment's count of attempts to pay through Checkout; return the new count, the attempt's number.
 
     Sets `amount_due` and `currency` of `payment` to their current values in the database. Raises NotPayableError.
     """

@@ -1,4 +1,4 @@
-"""Sends requests to Stripe with short time-outs and one retry, and turns every failure into one of two exceptions."""
+"""Calls Stripe's API with short time-outs and one retry, and turns every failure into one of two exceptions."""
 
 import datetime
 import email.utils
@@ -15,11 +15,11 @@ RETRIES = 1
 
 
 class StripeUnavailableError(Exception):
-    """Raised when Stripe doesn't answer or fails with an error of its own. The request may still have taken effect."""
+    """Raised when Stripe's API doesn't answer or fails with an error of its own. The call may still have had effect."""
 
 
 class StripeRefusedError(Exception):
-    """Raised when Stripe refuses a request and does nothing. `code` says why, such as "charge_already_refunded"."""
+    """Raised when Stripe refuses an API call and does nothing. `code` says why, such as "charge_already_refunded"."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -42,7 +42,7 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
 
 
 def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple[dict[str, Any], int]:
-    """Call `request` with the Stripe client. Return Stripe's answer as a dict, and when Stripe answered (Unix seconds).
+    """Call the function `request` with the Stripe client. Return Stripe's answer as a dict, and the answer's Unix time.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """

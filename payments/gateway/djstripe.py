@@ -29,9 +29,9 @@ ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid =
 
 
 def disconnect_receivers() -> list[str]:
-    """Disconnect the dj-stripe receivers that would call Stripe's API while a webhook is answered.
+    """Disconnect dj-stripe's signal receivers that would call Stripe's API, so that no webhook waits for Stripe.
 
-    Only receivers of event types that this site applies are disconnected. Return these event types, sorted.
+    This is done for the event types that this site handles. Return the types that had such a receiver, sorted.
     """
     disconnected = {
         event_type
@@ -111,9 +111,9 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
 def store_trigger(
     endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
 ) -> None:
-    """Insert dj-stripe's WebhookEventTrigger row for a delivery whose signature was verified.
+    """Insert dj-stripe's WebhookEventTrigger row for a webhook delivery whose signature was verified.
 
-    `error` is the name of the exception that was raised while the event was applied, or "" if it was applied.
+    `error` is the name of the exception that was raised while the event was handled, or "" if there was none.
     """
     trigger = WebhookEventTrigger(
         body=body,
@@ -145,13 +145,12 @@ def stored_events(
     failed: bool = False,
     settled_too: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return stored Stripe events, oldest first, but only events of types that this site applies.
+    """Return stored Stripe events, oldest first, but only events of types that this site handles.
 
     They are read from dj-stripe's tables: from Event rows, and from webhook bodies without an Event row. If `ids` are
     given, only events with these ids are returned. `since` and `until` (excluded) limit when Stripe created the events.
 
-    Settled events, whose outcome is final (such as applied), are returned only if `settled_too` is true. `failed`
-    overrides `settled_too`: if `failed` is true, settled events are always left out.
+    Events whose outcome is final (such as applied) are returned only if `settled_too` is true and `failed` is false.
     """
     stored = Event.objects.filter(type__in=EVENT_READERS)
     stored = stored.filter(id__in=ids) if ids else stored
@@ -189,9 +188,9 @@ def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict
 
 
 def forget_deliveries(before: datetime.datetime) -> int:
-    """Delete dj-stripe's rows of webhook deliveries from before `before`, and return how many were deleted.
+    """Delete dj-stripe's rows of webhook deliveries that are older than `before`; return how many were deleted.
 
-    A delivery without an Event row is kept until its event is applied or ignored, because a replay needs the body.
+    A row whose event has no Event row is kept until the event is handled or ignored, because a replay needs its body.
     """
     old = WebhookEventTrigger.objects.filter(created__lt=before)
     deleted, _ = old.exclude(event=None).delete()

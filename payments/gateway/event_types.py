@@ -1,4 +1,4 @@
-"""Lists the Stripe event types that this site applies, and converts events to facts (states of Stripe objects)."""
+"""Lists the Stripe event types that this site handles, and converts events to facts (states of Stripe objects)."""
 
 from collections.abc import Mapping
 
@@ -39,9 +39,9 @@ EVENT_READERS: dict[str, Reader] = {
 
 
 def from_event(event: Json) -> list[StripeFact]:
-    """Convert the Stripe object in a webhook event to facts (states of objects), as a list.
+    """Convert the Stripe object in a webhook event to a list of facts: the states of it and of any refunds in it.
 
-    The list is empty if this site doesn't apply the event's type. Raises MalformedObjectError.
+    The list is empty if this site doesn't handle the event's type. Raises MalformedObjectError.
     """
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:

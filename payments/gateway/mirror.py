@@ -47,10 +47,10 @@ def refresh(limit: int = BATCH) -> tuple[int, int]:
 
 
 def copy(object_id: str) -> None:
-    """Fetch an object from Stripe and update dj-stripe's copy of it.
+    """Fetch a Stripe object from Stripe's API, and update the row in dj-stripe's tables that is a copy of this object.
 
-    Then mark the receipts (rows) of the object's events as copied. The object is locked before it is fetched, so that
-    an older answer never overwrites a newer one. Raises stripe.StripeError.
+    Then mark the EventReceipt rows of the object's events as copied. Other workers that copy the same object wait
+    meanwhile, so that an older answer of Stripe never overwrites a newer one. Raises stripe.StripeError.
     """
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):

@@ -1,4 +1,4 @@
-"""Converts Stripe's JSON objects to facts. A fact is the state of one object at one moment.
+"""Converts Stripe's JSON objects to facts. A fact (StripeFact) is the state of one object at one moment.
 
 All conversions are in this module, so that a change of Stripe's fields is handled in one place.
 """
@@ -13,7 +13,7 @@ from ..domain.precedence import RANK_OF
 
 
 class MalformedObjectError(ValueError):
-    """Raised when a field that a fact needs is missing or invalid in Stripe's object; the message names the field."""
+    """Raised when a field that a fact (the object's state) needs is missing or invalid; the message names the field."""
 
 
 def _text(obj: Json, name: str) -> str:
@@ -31,9 +31,9 @@ def _text(obj: Json, name: str) -> str:
 
 
 def read_amount(obj: Json, name: str) -> int:
-    """Return the whole number in field `name` of a Stripe object, or 0 if it is null. Raises MalformedObjectError.
+    """Return the whole number in field `name` of a Stripe object: an amount in minor units or a time in Unix seconds.
 
-    The number is an amount in minor units or a time in Unix seconds.
+    Return 0 if the field is null. Raises MalformedObjectError.
     """
     value = obj.get(name)
     if value is None:
@@ -44,7 +44,7 @@ def read_amount(obj: Json, name: str) -> int:
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
-    """Return the fields of a fact (the state of one Stripe object) that don't depend on the kind of object.
+    """Return, as a dict, the fields of a fact (one Stripe object's state) that are read alike for all kinds of objects.
 
     `as_of` is when the object had this state (Unix seconds). Raises MalformedObjectError.
     """
@@ -78,7 +78,7 @@ def our_payment_id(metadata: Json) -> str:
 
 
 def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
-    """Convert the JSON of a Checkout Session to a fact: its state at `as_of` (Unix seconds).
+    """Convert the JSON of a Checkout Session to a fact: the session's state at `as_of` (Unix seconds).
 
     `failed` is true if Stripe's event says that the Checkout Session's delayed payment failed: the JSON doesn't say so.
     https://docs.stripe.com/api/checkout/sessions/object
@@ -96,7 +96,7 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
 
 
 def from_intent(obj: Json, as_of: int) -> StripeFact:
-    """Convert the JSON of a PaymentIntent to a fact: its state at `as_of` (Unix seconds).
+    """Convert the JSON of a PaymentIntent to a fact: the PaymentIntent's state at `as_of` (Unix seconds).
 
     https://docs.stripe.com/api/payment_intents/object
     """
@@ -119,7 +119,7 @@ def _failure_code(error: Json) -> str:
 
 
 def from_charge(obj: Json, as_of: int) -> StripeFact:
-    """Convert the JSON of a charge to a fact: its state at `as_of` (Unix seconds).
+    """Convert the JSON of a charge to a fact: the charge's state at `as_of` (Unix seconds).
 
     https://docs.stripe.com/api/charges/object
     """
@@ -137,7 +137,7 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_refund(obj: Json, as_of: int) -> StripeFact:
-    """Convert the JSON of a refund to a fact: its state at `as_of` (Unix seconds).
+    """Convert the JSON of a refund to a fact: the refund's state at `as_of` (Unix seconds).
 
     https://docs.stripe.com/api/refunds/object
     """
@@ -154,7 +154,7 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
 
 
 def from_dispute(obj: Json, as_of: int) -> StripeFact:
-    """Convert the JSON of a dispute to a fact: its state at `as_of` (Unix seconds).
+    """Convert the JSON of a dispute to a fact: the dispute's state at `as_of` (Unix seconds).
 
     https://docs.stripe.com/api/disputes/object
     """
@@ -186,7 +186,7 @@ Reader = Callable[[Json, int], list[StripeFact]]  # an object and the time it wa
 
 
 def one_fact(reader: Callable[[Json, int], StripeFact]) -> Reader:
-    """Wrap `reader`, which returns one fact (a Stripe object's state), so that it returns a list of one fact."""
+    """Return a function that does what `reader` does, but returns its one fact (an object's state) in a list."""
     return lambda obj, as_of: [reader(obj, as_of)]
 
 
@@ -200,8 +200,8 @@ OBJECT_READERS: dict[str, Reader] = {
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:
-    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts about it and any refunds in it.
+    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts (states of objects).
 
-    A fact is the state of one object. Raises MalformedObjectError.
+    The first fact is about the object, and the others are about any refunds in it. Raises MalformedObjectError.
     """
     return OBJECT_READERS[str(obj.get("object"))](obj, as_of)

@@ -34,7 +34,7 @@ def confirm_return(payment: Payment, session_id: str) -> bool:
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """Fetch all Stripe objects of the payment, and return their states as facts. Raises StripeUnavailableError.
+    """Fetch all Stripe objects of the payment, and return their states (facts). Raises StripeUnavailableError.
 
     The objects are Checkout Sessions, PaymentIntents, charges, refunds and disputes.
     """

@@ -37,7 +37,7 @@ def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | Non
 
     A second call with this `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when less
     than `amount` is left or Stripe refuses. Raises StripeUnavailableError when Stripe doesn't answer; the refund then
-    stays pending, and `manage.py sweep` sends it again with the same idempotency key.
+    stays pending, and `manage.py sweep` sends the refund request again with the same idempotency key.
     """
     for request in _reserve(payment, amount, reason, actor, key):
         send(payment, request, actor)
@@ -57,8 +57,8 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
     """Store a pending refund of `amount`; return one refund request to Stripe for each attempt to pay that is refunded.
 
     The caller must have locked the payment `row`, so that two clicks never refund the same money, and must pass each
-    request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if less
-    than `amount` minor units is left.
+    refund request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if
+    less than `amount` minor units is left.
     """
     if was_requested(row, key):
         return []
@@ -104,8 +104,8 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
     """Send the refund `request`, which `reserve` has stored, to Stripe, and record Stripe's answer.
 
-    A request that is sent twice makes one refund, because its id is the idempotency key. Raises NotRefundableError when
-    Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
+    A refund request that is sent twice makes one refund, because the request's id is the idempotency key. Raises
+    NotRefundableError when Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
     """
     params: Any = {
         "payment_intent": request.payment_intent_id,
@@ -133,7 +133,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
     """Record the refund `request` as cancelled, because Stripe refused it.
 
-    Also fetch the present state of its PaymentIntent from Stripe, and record it.
+    Also fetch the present state of the PaymentIntent to be refunded from Stripe, and record this state.
     """
     facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))

@@ -11,7 +11,7 @@ PAGE = 100  # objects in one answer, the most that Stripe allows
 
 
 def read_session(session_id: str) -> list[StripeFact]:
-    """Fetch a Checkout Session from Stripe, and return its state as a list that holds one fact.
+    """Fetch a Checkout Session from Stripe, and return its state (a StripeFact) as the only item of a list.
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
@@ -21,7 +21,7 @@ def read_session(session_id: str) -> list[StripeFact]:
 
 
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
-    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state as a fact.
+    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state (a StripeFact).
 
     The list is empty if Stripe doesn't know the PaymentIntent. Raises StripeUnavailableError.
     """
@@ -42,7 +42,7 @@ def everything_about(payment_intent_id: str) -> list[StripeFact]:
 def events_since(since: int) -> list[dict[str, Any]]:
     """Fetch the events that Stripe created at or after `since` (Unix seconds), oldest first.
 
-    Only event types that this site applies are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError.
+    Only event types that this site handles are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError.
     https://docs.stripe.com/api/events/list
     """
     events: list[dict[str, Any]] = []

@@ -54,7 +54,7 @@ def superfluous() -> QuerySet[Payment]:
 
 
 def unanswered_refunds() -> list[Fact]:
-    """Return refund requests to Stripe that are older than UNANSWERED_AFTER and have no recorded answer."""
+    """Return the rows of refund requests to Stripe that are older than UNANSWERED_AFTER and have no recorded answer."""
     overdue = timezone.now() - UNANSWERED_AFTER
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
     answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))
@@ -62,9 +62,9 @@ def unanswered_refunds() -> list[Fact]:
 
 
 def resend(request: Fact) -> None:
-    """Update the request's payment from Stripe, then send the refund request to Stripe again.
+    """Send a refund request to Stripe again, after updating the refund request's payment from Stripe.
 
-    The request's idempotency key prevents a second refund. Raises StripeUnavailableError.
+    The refund request's idempotency key prevents a second refund. Raises StripeUnavailableError.
     """
     if request.payment is None:
         return
@@ -83,9 +83,9 @@ def waiting_links() -> list[str]:
 def find_payment(payment_intent_id: str) -> None:
     """Ask Stripe which payment a PaymentIntent belongs to, and link the PaymentIntent's stored facts to that payment.
 
-    Facts are states of Stripe objects. If neither Stripe nor the facts name a payment of this site, the facts are
-    deleted and their events ignored. If the named payment isn't in the database, the events are given up once they are
-    older than GIVE_UP_AFTER. Raises StripeUnavailableError.
+    A fact is the state of one Stripe object. If neither Stripe nor the facts name a payment of this site, the facts are
+    deleted and the events that brought them get an "ignored" outcome. If the named payment isn't in the database, the
+    events get the outcome DEAD once they are older than GIVE_UP_AFTER. Raises StripeUnavailableError.
     """
     facts = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)

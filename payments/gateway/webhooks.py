@@ -1,4 +1,4 @@
-"""Answers Stripe's webhooks: verifies each delivery, stores a receipt of its event, and applies the event once.
+"""Answers Stripe's webhooks: verifies each delivery, stores the event's EventReceipt row, and handles the event once.
 
 Nothing here calls Stripe's API.
 """
@@ -60,9 +60,9 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
 
 @metrics.WEBHOOK_SECONDS.time()
 def answer(delivery: Delivery) -> HttpResponse:
-    """Verify a delivery, apply its event once, and return the response, which is 2xx only when everything is committed.
+    """Verify a webhook delivery, handle its event once, and return the response: 2xx only if everything is committed.
 
-    Each delivery is logged once and counted once in the metrics. An error while the event is applied is raised, so that
+    Each delivery is logged once and counted once in the metrics. An error while the event is handled is raised, so that
     the response becomes 5xx and Stripe sends the event again.
     """
     event: dict[str, Any] | None = None
@@ -126,10 +126,10 @@ def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, 
 def _store_and_apply(
     event: Mapping[str, Any], body: str, delivery: Delivery, named: "djstripe.WebhookEndpoint | None"
 ) -> EventReceipt:
-    """Apply a verified event and store it in dj-stripe's tables, in one transaction; return the event's receipt.
+    """Handle a verified event and store it in dj-stripe's tables, in one transaction; return its EventReceipt row.
 
-    If this fails, store the failure in another transaction and raise the error. `named` is the endpoint that the URL
-    names, or None for the default endpoint.
+    If this fails, store the failure in another transaction and raise the error. `named` is the webhook endpoint that
+    the URL names, or None for the default endpoint.
     """
     endpoint = named or djstripe.known_endpoint()
     try:
@@ -150,9 +150,10 @@ def _store_and_apply(
 def receive(
     event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
-    """Apply an event that was stored before or fetched from Stripe's API; return its receipt. No signature is checked.
+    """Handle an event that was stored before or fetched from Stripe's API; return the event's EventReceipt row.
 
-    An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it.
+    No signature is checked. An event that was handled before is handled again only if `again` is true. `actor` is the
+    person who replays the event.
     """
     with transaction.atomic(), together():
         account_id = djstripe.default_endpoint().djstripe_owner_account_id
@@ -167,10 +168,10 @@ def _apply_once(
     again: bool = False,
     actor: AbstractUser | None = None,
 ) -> EventReceipt:
-    """Apply the event unless an earlier delivery has settled it, store the outcome, and return the event's receipt.
+    """Handle the event unless that was done before, store the outcome, and return the event's EventReceipt row.
 
-    The receipt stays locked until the commit. If `again` is true, a settled event is applied too. `account_id` is the
-    id of the Stripe account that owns dj-stripe's rows.
+    The row stays locked until the commit. If `again` is true, an event that was handled before is handled again.
+    `account_id` is the id of the Stripe account that owns dj-stripe's rows.
     """
     receipt = EventReceipt.objects.claim(event)
     if receipt.done and not again:
@@ -192,7 +193,8 @@ def _apply_once(
 def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
     """Return the event's outcome, the facts to record (states of its Stripe objects), and an error text or "".
 
-    An event that is to be applied has the outcome RECEIVED. Any other event has its final outcome and no facts.
+    The outcome is RECEIVED for an event whose facts are to be recorded. Any other event gets a final outcome and no
+    facts.
     """
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         return Outcome.REJECTED_LIVEMODE, [], ""
@@ -207,7 +209,7 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
 
 
 def _store_failure(event: Mapping[str, Any], error: Exception) -> None:
-    """Store the failure in the event's receipt, in its own transaction; the next delivery applies the event again."""
+    """Store the failure in the event's EventReceipt row, in a transaction of its own; the next delivery tries again."""
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:
