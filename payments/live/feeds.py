@@ -1,4 +1,4 @@
-"""Says which feed a user may read, and loads a feed's entries after a number.
+"""Says which feed a user may read, and loads a feed's entries after a given number.
 
 A feed is the numbered list of changes for one audience: "staff", or "patient.<id>" for one patient.
 """
@@ -16,9 +16,10 @@ BATCH = 100  # entries loaded at once; a page that is further behind requests mo
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries of a feed that follow a requested number, oldest first. `head` is the number of the feed's newest entry.
+    """Entries of a feed (a numbered list of changes) after a requested number, oldest first.
 
-    `reset` is true if the feed can't be continued from the requested number; the page must then load its content again.
+    `head` is the number of the feed's newest entry. `reset` is true if the feed can't be continued from the requested
+    number; the page must then load its content again.
     """
 
     head: int
@@ -27,12 +28,12 @@ class Batch:
 
     @property
     def last(self) -> int:
-        """Return the number of the batch's last entry, or `head` if the batch is empty."""
+        """Return the number of the last feed entry in the batch, or `head` if the batch is empty."""
         return self.entries[-1].seq if self.entries else self.head
 
 
 def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
-    """Return the audience whose feed the user may read: "staff", or "patient.<id>" for a patient.
+    """Return the audience whose feed (list of changes) the user may read: "staff", or "patient.<id>" for a patient.
 
     Return "" if the user is anonymous or inactive.
     """
@@ -54,7 +55,7 @@ def supported_language(code: str | None) -> str:
 def entries_after(audience: str, seq: int) -> Batch:
     """Load the entries after number `seq` of the audience's feed (list of changes), at most BATCH of them.
 
-    If there are none, this takes one query only.
+    If there are no such entries, this takes one query only.
     """
     feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
     if seq == feed.head:
@@ -67,8 +68,8 @@ def entries_after(audience: str, seq: int) -> Batch:
 
 
 def heads_of(audiences: list[str]) -> dict[str, int]:
-    """Return the number of the newest entry in the feed of each audience ("staff" or "patient.<id>"), with one query.
+    """Return, for each audience ("staff" or "patient.<id>"), the number of the newest entry in its list of changes.
 
-    Audiences that have no feed yet are left out.
+    Audiences that have no such list (feed) yet are left out. This takes one query.
     """
     return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))

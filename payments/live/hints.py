@@ -1,6 +1,7 @@
-"""Hints that processes send each other when a feed has new entries; a hint is the feed's newest number.
+"""Hints that processes send each other when a feed (a numbered list of changes) has new entries.
 
-A lost hint only delays an entry, because every process also queries the database for what it has missed (see hub.py).
+A hint is the number of the feed's newest entry. A lost hint only delays an entry, because every process also queries
+the database for what it has missed (see hub.py).
 """
 
 import asyncio
@@ -26,9 +27,10 @@ local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with aud
 
 
 def group_name(audience: str) -> str:
-    """Return the name of the channel-layer group that gets the messages about new entries in an audience's feed.
+    """Return the name of the channel-layer group that gets the hints about an audience's feed (list of changes).
 
-    `audience` ("staff" or "patient.<id>") comes from a login session and never from a URL, which anybody could forge.
+    A hint is a message with the number of the feed's newest entry. `audience` ("staff" or "patient.<id>") comes
+    from a login session and never from a URL, which anybody could forge.
     """
     return f"payments.feed.{audience}"
 
@@ -36,17 +38,18 @@ def group_name(audience: str) -> str:
 def shared_layer() -> Any | None:
     """Return the channel layer if it reaches other processes, else None.
 
-    For hints within one process no channel layer is needed, because `publish` calls the hub directly.
+    For hints (messages about new changes) within one process, no channel layer is needed, because `publish` calls the
+    hub directly.
     """
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
 def publish(entries: Iterable[FeedEntry]) -> None:
-    """Tell all processes that feeds have new `entries`, which must be committed.
+    """Tell all processes that feeds (lists of changes) have new `entries`, which must be committed.
 
-    This process's hub is called directly; a background thread sends messages (hints) to the other processes. Never
-    waits for the channel layer, and never raises.
+    This process's hub is called directly; a background thread sends messages (hints) to the other processes. This
+    function never waits for the channel layer, and never raises.
     """
     newest = {entry.feed.audience: entry for entry in entries}
     for on_hint in list(local_hubs):
@@ -57,9 +60,10 @@ def publish(entries: Iterable[FeedEntry]) -> None:
 
 
 class Publisher:
-    """Sends hints (the newest numbers of feeds) to the channel layer from a daemon thread with its own event loop.
+    """Sends hints to the channel layer from a daemon thread with its own event loop.
 
-    Only the newest number of each feed is queued, so that the queue stays small while the channel layer is down.
+    A hint is the number of the newest entry in a feed (list of changes). Only the newest number of each feed is queued,
+    so that the queue stays small while the channel layer is down.
     """
 
     def __init__(self) -> None:
@@ -69,7 +73,10 @@ class Publisher:
         self._working = True
 
     def put(self, newest: dict[str, int]) -> None:
-        """Queue the newest number of each audience's feed, and start the thread unless it is running."""
+        """Queue a hint for each audience in `newest`: the number of the newest entry in its feed (list of changes).
+
+        Start the thread that sends the hints unless it is running.
+        """
         with self._changed:
             for audience, seq in newest.items():
                 self._newest[audience] = max(seq, self._newest.get(audience, 0))
@@ -80,7 +87,10 @@ class Publisher:
             self._changed.notify_all()
 
     def flush(self, seconds: float = BOUND) -> None:
-        """Wait at most `seconds` until all hints are sent, so that a command's last hints go out before it ends."""
+        """Wait at most `seconds` until all hints (messages about new changes) are sent.
+
+        Without this, a command's last hints could be lost when the command ends.
+        """
         with self._changed:
             self._changed.wait_for(lambda: not self._newest and not self._working, seconds)
 
@@ -112,8 +122,9 @@ publisher = Publisher()
 class Subscriber:
     """Receives the hints of other processes from the channel layer, and subscribes again after any failure.
 
-    It calls `on_hint` with the audience and number of each hint. `audiences` is a function that returns the audiences
-    whose feeds are wanted; set the event `changed` when its result has changed.
+    A hint has an audience and the number of the newest entry in this audience's feed (list of changes); `on_hint` is
+    called with both. `audiences` is a function that returns the audiences whose feeds are wanted; set the event
+    `changed` when the function's result has changed.
     """
 
     def __init__(self, layer: Any, on_hint: Callable[[str, int], None], audiences: Callable[[], Set[str]]) -> None:
@@ -156,9 +167,10 @@ class Subscriber:
         self.changed.set()
 
     async def _keep_subscribed(self) -> None:
-        """Start receiving if necessary, subscribe to the groups of wanted feeds, and send a message to our own channel.
+        """Start receiving if necessary, subscribe to the wanted feeds' groups, and send a test message to ourselves.
 
-        If this message doesn't come back, the layer has stopped delivering; it can do so without raising an error.
+        If this message doesn't come back, the channel layer has stopped delivering. The layer can do so without raising
+        an error. A feed is the list of changes that pages follow.
         """
         if not self._channel:
             self._channel = await self._layer.new_channel()
@@ -169,7 +181,7 @@ class Subscriber:
         await self._layer.send(self._channel, {"type": "probe"})
 
     async def _pause(self) -> None:
-        """Wait CHECK seconds, or until the wanted feeds change.
+        """Wait CHECK seconds, or until other feeds (lists of changes) are wanted.
 
         `asyncio.wait_for` isn't used, because in Python 3.11 it loses a cancellation that arrives together with the
         result.

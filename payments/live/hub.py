@@ -1,7 +1,8 @@
 """Writes each feed's new entries to the WebSockets of this process, and closes sockets whose login session has ended.
 
-A hint (see hints.py) says that a feed has a new entry, which the hub then writes at once. Hints can get lost, so the
-hub also queries the newest numbers of all its feeds every TAIL seconds. This query is called the tail.
+A feed is the numbered list of changes that pages follow. A hint (a message, see hints.py) says that a feed has a new
+entry, which the hub then writes at once. Hints can get lost, so the hub also queries the newest numbers of all its
+feeds every TAIL seconds. This query is called the tail.
 """
 
 import asyncio
@@ -51,8 +52,8 @@ def running() -> "list[Hub]":
 class Hub:
     """The open sockets of one event loop, and the tasks that serve them while there is at least one socket.
 
-    `tailed_at` is when the tail, the regular query for new entries, last succeeded (`time.monotonic()`). `lag` is how
-    many seconds too late the event loop last woke the task of this query.
+    `tailed_at` is when the tail, the regular query for new feed entries (changes), last succeeded (`time.monotonic()`).
+    `lag` is how many seconds too late the event loop last woke the task of this query.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -70,9 +71,9 @@ class Hub:
         return await self._sessions.load(session_key)
 
     async def join(self, socket: Socket, after: int | None) -> None:
-        """Add a socket: write to it its feed's entries after number `after`, then "hello", then each new entry.
+        """Add a WebSocket: write to it the entries after number `after` of its feed (list of changes), then "hello".
 
-        If `after` is None, the socket gets new entries only.
+        From then on, the socket gets each new entry. If `after` is None, the socket gets only these.
         """
         feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
         feed.add(socket)  # before the query, so that an entry committed in between isn't missed
