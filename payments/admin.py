@@ -1,6 +1,6 @@
-"""Read-only admin pages of payments, facts, events, feeds, e-mails and notes.
+"""Read-only admin pages of payments, facts (states of Stripe objects), events, feeds (lists of changes) and so on.
 
-They can't change a payment, because only the module `ledger` may do so.
+These pages can't change a payment, because only the module `ledger` may do so.
 """
 
 from typing import Any, TypeVar

@@ -53,9 +53,9 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    """Receive the signal `payment_status_changed`: tell all web processes which feeds have new `entries`.
+    """Receive the signal `payment_status_changed`: tell all web processes about the new feed `entries`.
 
-    The signal comes after the commit. A feed is the list of changes that a page follows.
+    A feed is the numbered list of changes that pages follow. The signal comes after the commit.
     """
     from .live import hints
 

@@ -134,7 +134,7 @@ def refusal(query: dict[str, str], session: SocketSession | None) -> int:
 
 
 def note_reconnect(query: dict[str, str], audience: str) -> None:
-    """Log and count a reconnection, with the reason that the page gives in `query`. Ignore a first connection.
+    """Log and count a page's WebSocket reconnection, with the reason given in `query`. Ignore a first connection.
 
     `audience` says whose changes the page shows: "staff" or "patient.<id>".
     """

@@ -7,7 +7,8 @@ from .logs import request_id
 def site(request: HttpRequest) -> dict[str, object]:
     """Return the variables that every template has, such as the clinic's name and whether payments are real.
 
-    `reference` is the request's id, which error pages show; `sandbox_url` is "" unless the Stripe sandbox is used.
+    `reference` is the HTTP request's id, which error pages show. `sandbox_url` is "" unless the sandbox that imitates
+    Stripe is used.
     """
     return {
         "clinic_name": settings.CLINIC_NAME,

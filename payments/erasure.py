@@ -79,7 +79,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
 
 
 def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
-    """Blank the name in the admin's log entries about the user or their appointments; return the number of entries."""
+    """Blank the name in Django admin's log entries about the user or their appointments; return how many entries."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
     numbers = [str(pk) for pk in appointments.values_list("pk", flat=True)]

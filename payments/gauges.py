@@ -48,7 +48,7 @@ def sockets_here() -> Iterator[Metric]:
 
 
 def delays_here() -> Iterator[Metric]:
-    """Yield gauges that show why pages may be updated late: delivery probe, event loop and connection pool."""
+    """Yield gauges that show why pages may be late: the test of live delivery, the event loop, the connection pool."""
     hubs, now = hub.running(), time.monotonic()
     probe = max((now - each.probe.returned_at for each in hubs if each.probe), default=0)
     lag = max((each.lag for each in hubs), default=0)
@@ -60,9 +60,9 @@ def delays_here() -> Iterator[Metric]:
 
 
 def waiting() -> Iterator[Metric]:
-    """Yield gauges of Stripe's events: how many aren't applied, how many aren't copied, and when the last one came.
+    """Yield gauges of Stripe's events: how many aren't handled, how many aren't copied, and when the last one came.
 
-    Copying means that dj-stripe has updated its row of the event's object.
+    An event is copied once dj-stripe's row of the event's Stripe object has been updated.
     """
     now, unapplied = timezone.now(), EventReceipt.objects.not_applied()
     receipts = GaugeMetricFamily("payments_receipts", "Events that are not applied", labels=["outcome"])

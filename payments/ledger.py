@@ -1,6 +1,7 @@
 """Changes the status of payments. No other module does.
 
-A change is committed together with the facts (states of Stripe objects) that caused it and its entries in the feeds.
+A change is committed together with the facts (states of Stripe objects) that caused the change, and with the change's
+entries in the feeds, the lists of changes that pages follow.
 """
 
 import datetime
@@ -59,9 +60,9 @@ class Recorded:
 def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     """Merge new facts about one payment into its stored facts, and store the change of status or amounts, if any.
 
-    A fact is the state of one Stripe object. If the payment isn't known yet, the facts are stored without it, and the
-    result's outcome is DEFERRED. If the facts can't be about a payment of this site, they are dropped, and the outcome
-    is IGNORED_FOREIGN.
+    A fact is the state of one Stripe object. If the payment isn't known yet, the facts are stored without a payment,
+    and the result's outcome is DEFERRED. If the facts can't be about a payment of this site, the facts are dropped, and
+    the outcome is IGNORED_FOREIGN.
     """
     with transaction.atomic(savepoint=False):
         payment, kept = linking.find_payment(facts)
@@ -107,7 +108,7 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
     """Return the user who requested the refund that Stripe reports in `facts`, or None if no user did.
 
     Return None also if the refund failed or was cancelled, because the requester didn't cause that. Facts are states of
-    Stripe objects; `rows` are all facts of the payment.
+    Stripe objects. `facts` are the newly recorded ones; `rows` are all facts of the payment.
     """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}
     return next((row.actor for row in rows if row.stripe_id in requests), None)
@@ -119,7 +120,7 @@ def _update(
     """Compute the payment's status and amounts from `facts`; store and return the change, if any.
 
     `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's changed
-    fields; if there are any, a change is stored even if status and amounts stay the same.
+    fields; if there are any such fields, a change is stored even if status and amounts stay the same.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:

@@ -1,4 +1,4 @@
-"""Stores facts (states of Stripe objects), and finds the payment to which they belong, if it is known."""
+"""Stores facts (states of Stripe objects), and finds the payment to which facts belong, if this payment is known."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]:
     """Lock the payment that `facts` are about; return it and its stored facts, or (None, []) if it isn't known.
 
-    Facts are states of Stripe objects. Stored facts that have no payment yet but belong to this one are included.
+    Facts are states of Stripe objects. Stored facts that have no payment yet but belong to this payment are included.
     """
     return _find_named(facts) or _find_linked(facts) or (None, [])
 
@@ -46,8 +46,8 @@ def _find_named(facts: Sequence[StripeFact]) -> Found | None:
 def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
     """Lock the payment that has a stored fact about a Stripe object, PaymentIntent or charge that occurs in `facts`.
 
-    A fact is the state of one Stripe object. Return the payment and its stored facts, or None if there is no such
-    payment.
+    A fact is the state of one Stripe object. Return the payment and its stored facts, or None if no payment has such a
+    stored fact.
     """
     key = _linked_key(facts)
     if key is None:
@@ -66,9 +66,10 @@ def _linked_key(facts: Sequence[StripeFact]) -> int | None:
 def _lock_links(facts: Sequence[StripeFact]) -> None:
     """Lock the PaymentIntents (or else charges) of `facts`, so that other transactions about one of them wait.
 
-    Otherwise two transactions that run at once, one with a refund and one with its charge, could each miss the other's
-    facts (states of Stripe objects), and the refund would stay without a payment. Call this before locking the payment,
-    so that no two transactions deadlock. On SQLite nothing is done, because only one transaction writes at a time.
+    Without this lock, two transactions that run at once, one with a refund and one with the refund's charge, could each
+    miss the other's facts (states of Stripe objects), and the refund would stay without a payment. Call this before
+    locking the payment, so that no two transactions deadlock. On SQLite nothing is done, because only one transaction
+    writes at a time.
     """
     if connection.vendor != "postgresql":
         return
@@ -92,9 +93,10 @@ def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> Eve
 def absorb(
     facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
 ) -> list[Fact]:
-    """Merge `facts` (states of Stripe objects) into the rows `kept`, save them, and return all facts of the payment.
+    """Merge `facts` (states of Stripe objects) into the stored rows `kept`, and return all Fact rows of the payment.
 
-    Rows in `kept` that had no payment get `payment`, and the receipts of their events get the outcome APPLIED.
+    Rows in `kept` that had no payment get `payment`, and the EventReceipt rows of the events that brought them get the
+    outcome APPLIED.
     """
     by_id = {row.stripe_id: row for row in kept}
     for row in by_id.values():
@@ -108,9 +110,10 @@ def absorb(
 
 
 def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Merge `fact` into the row of the same Stripe object, and save it.
+    """Merge `fact` (the state of one Stripe object) into the stored Fact row of the same object.
 
-    `kept` maps ids of Stripe objects to rows. If it has no row for the object, a new row is inserted and added to it.
+    `kept` maps ids of Stripe objects to Fact rows. If `kept` has no row for the object, insert a row and add it to
+    `kept`.
     """
     row = kept.get(fact.stripe_id)
     if row is None:

@@ -35,7 +35,7 @@ STACKED = (Tab.PAID, Tab.PROCESSING, Tab.TO_PAY, Tab.PARTLY_REFUNDED, Tab.REFUND
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A chart's numbers for one group, such as "Paid": `counts` has one number for each day of the board."""
+    """A chart's numbers for one group, such as "Paid": `counts` has one number for each day shown."""
 
     name: str
     label: str
@@ -155,16 +155,17 @@ def events_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:
 
 
 def table(rows: Iterable[tuple[int, str, int]]) -> dict[tuple[int, str], int]:
-    """Turn rows of (day number, name, count) into a dictionary from (day number, name) to count."""
+    """Turn rows of (day number, status or outcome, count) into a dict from (day number, status or outcome) to count."""
     return {(day, name): count for day, name, count in rows}
 
 
 def series(
     name: str, label: str | Promise, members: Iterable[str], counts: Mapping[tuple[int, str], int], days: int
 ) -> Series:
-    """Return a series in which the number of each of the `days` days is the sum of that day's counts of `members`.
+    """Return a chart's Series, which has for each day the sum of that day's counts of all `members`.
 
-    `members` are statuses or outcomes; `counts` maps (day number, member) to a count.
+    `members` are the payment statuses or event outcomes that belong to the series. `counts` maps (day number from 0,
+    status or outcome) to a count. `days` is how many days the chart shows.
     """
     members = list(members)
     return Series(name, str(label), tuple(sum(counts.get((day, one), 0) for one in members) for day in range(days)))

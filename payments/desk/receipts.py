@@ -23,7 +23,7 @@ class Line:
 
 
 def lines_of(payment: Payment) -> list[Line]:
-    """Return the payment's receipt lines, oldest first. Pending payments and refunds have no line."""
+    """Return the payment's receipt lines, oldest first. Pending payments and pending refunds have no line."""
     return sorted(_lines(payment), key=lambda line: line.when)
 
 

@@ -60,7 +60,7 @@ def waiting(payment: Payment) -> list[RefundRequest]:
 
 
 def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
-    """Record that `actor` requests a refund of `amount` minor units.
+    """Record that `actor` requests a refund of `amount` minor units, which then waits for another person's approval.
 
     A second call with the same `key`, as when a form is sent twice, changes nothing.
     """
@@ -72,8 +72,8 @@ def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
     """Approve the refund request `key` and send its refund to Stripe, only once even if several people approve it.
 
     Raises OwnRefundError when `actor` requested the refund. Raises NotRefundableError when too little money is left to
-    refund, in which case the request keeps waiting, or when Stripe refuses. Raises StripeUnavailableError when Stripe
-    does not answer, in which case the refund stays pending.
+    refund, in which case the refund request keeps waiting, or when Stripe refuses. Raises StripeUnavailableError when
+    Stripe does not answer, in which case the refund stays pending.
     """
     refund_facts: Sequence[StripeFact] = []
     with transaction.atomic():
@@ -97,7 +97,7 @@ def decline(payment: Payment, key: str, actor: AbstractUser) -> None:
 
 
 def _locked(payment: Payment, key: str) -> tuple[Payment, RefundRequest | None]:
-    """Lock the payment, and return it with its refund request `key`, or with None if no such request is waiting."""
+    """Lock the payment; return it and its refund request `key`, or it and None if no such refund request is waiting."""
     row = Payment.objects.locked().get(pk=payment.pk)
     return row, next((each for each in waiting(row) if each.key == key), None)
 

@@ -1,4 +1,4 @@
-"""Checks of the database: its settings, its integrity, and whether payments, timelines and feeds are consistent."""
+"""Checks of the database: settings, integrity, and whether payments, timelines and feeds (lists of changes) agree."""
 
 import datetime
 from collections.abc import Iterator
@@ -82,9 +82,9 @@ def migrations() -> Verdict:
 
 
 def standings() -> Verdict:
-    """Check that every payment's stored status and amounts are those that follow from its facts.
+    """Check that every payment's stored status and sums (its Standing) are those that follow from its facts.
 
-    Facts are the states of Stripe objects, and payments at the desk.
+    A fact is the state of one Stripe object, or a payment at the desk.
     """
     payments = Payment.objects.select_related("appointment").prefetch_related("facts").order_by("pk")
     shown = tqdm(payments.iterator(BATCH_SIZE), "standings", payments.count(), leave=False, disable=None)
@@ -104,15 +104,18 @@ def standings() -> Verdict:
 
 
 def matches_facts(payment: Payment) -> bool:
-    """Return whether the payment's stored status and amounts are those that `derive` computes from its facts."""
+    """Return whether the payment's stored status and sums are those that `derive` computes from its facts.
+
+    Facts are states of Stripe objects and payments at the desk.
+    """
     derived = derive([fact.value for fact in payment.facts.all()], payment.terms)
     return replace(derived, method=payment.method) == payment.standing
 
 
 def reload_locked(payment: Payment) -> Payment:
-    """Reload the payment and its facts while its row is locked.
+    """Reload the payment and its facts (states of Stripe objects) while the payment's row is locked.
 
-    Nobody can change them meanwhile, so a status that doesn't match the facts then is a real fault.
+    Nobody can change payment or facts meanwhile, so if the status doesn't match the facts then, this is a real fault.
     """
     with transaction.atomic():
         return (
@@ -140,7 +143,7 @@ def history() -> Verdict:
 def feeds() -> Verdict:
     """Check that the entries of each feed (list of changes) are numbered without gaps.
 
-    An open page would wait for a missing number.
+    If a number were missing, open pages would wait for its entry.
     """
     gapped = list(_audiences_with_gaps())
     if gapped:

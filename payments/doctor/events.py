@@ -122,9 +122,9 @@ def mirror_lag() -> Verdict:
 
 
 def _count_and_age(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
-    """Return {"count": ..., "age": ...}: how many event receipts there are, and the oldest one's age as text.
+    """Return {"count": ..., "age": ...}: how many rows `receipts` has, and the age of the oldest one as text.
 
-    A receipt is the row about one Stripe event. Return {} if there are none.
+    An EventReceipt row is about one Stripe event. Return {} if there are no rows.
     """
     oldest = receipts.aggregate(oldest=Min("received_at"))["oldest"]
     return {"count": receipts.count(), "age": age(oldest)} if oldest else {}

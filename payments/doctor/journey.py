@@ -123,7 +123,7 @@ def _no_news(payment: Payment) -> Iterator[Finding]:
 
 
 def _open_pages(payment: Payment) -> Finding:
-    """Return a finding with the number of the patient's pages that are connected to this process.
+    """Return a Finding (a check's result) that tells how many of the patient's pages are connected to this process.
 
     Pages connected to other processes are not known here.
     """

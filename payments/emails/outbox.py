@@ -35,15 +35,16 @@ def switched_on() -> bool:
 
 
 def unread() -> QuerySet[FeedEntry]:
-    """Return the staff feed's entries that the e-mail process has not read yet, in commit order."""
+    """Return the entries of the staff feed (list of all changes) that the e-mail process has not read, oldest first."""
     seq = FeedReader.objects.filter(name=READER).values_list("seq", flat=True).first() or 0
     return FeedEntry.objects.filter(feed__audience=STAFF, seq__gt=seq).order_by("seq")
 
 
 def queue() -> list[Email]:
-    """Create an Email row for each unread change that needs an e-mail, and return these rows.
+    """Create an Email row for each unread change of a payment that needs an e-mail, and return the created rows.
 
-    The process's new position in the feed is committed together with the rows, so that no change gets two e-mails.
+    How far the e-mail process has read the staff feed (the list of changes) is committed together with the rows, so
+    that no change gets two e-mails.
     """
     emails: list[Email] = []
     while (batch := _queue_batch()) is not None:
@@ -52,7 +53,7 @@ def queue() -> list[Email]:
 
 
 def _queue_batch() -> list[Email] | None:
-    """Create Email rows for the next BATCH unread feed entries; return the rows, or None if no entry is unread."""
+    """Create Email rows for the next BATCH unread changes of payments. Return these rows, or None if all are read."""
     with transaction.atomic():
         FeedReader.objects.get_or_create(name=READER)
         reader = FeedReader.objects.select_for_update().get(name=READER)
