@@ -78,6 +78,14 @@ class Appointment(models.Model):
     price_amount = models.PositiveIntegerField(
         _("price"), help_text=_("In the currency’s smallest unit: 2500 means €25.00.")
     )
+    deposit_amount = models.PositiveIntegerField(
+        _("deposit"), default=0, help_text=_("What the patient pays first, in the smallest unit; 0 for no deposit.")
+    )
+    fee_amount = models.PositiveIntegerField(
+        _("cancellation fee"),
+        default=0,
+        help_text=_("What the clinic keeps after a cancellation, in the smallest unit."),
+    )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
 
     objects = AppointmentQuerySet.as_manager()
@@ -108,6 +116,6 @@ class Appointment(models.Model):
         return self.status == self.Status.CANCELED
 
     def slot_resold(self) -> bool:
-        """Return whether the practitioner has another appointment, not canceled, that overlaps this one."""
+        """Return whether this appointment is canceled and its practitioner has another one at its time."""
         others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
-        return others.filter(practitioner=self.practitioner_id).exists()
+        return self.canceled and others.filter(practitioner=self.practitioner_id).exists()

@@ -20,9 +20,12 @@ from benchmarks.events import AMOUNT, CURRENCY, session_key
 CHUNK = 20_000
 PER_DAY = 400  # appointments
 DAYS_BACK = 20  # how many days ago the first appointments were
+AMOUNTS = {"due": AMOUNT, "received": AMOUNT} | dict.fromkeys(
+    ("refunded", "refund_pending", "lost", "waived", "on_its_way"), 0
+)
 STANDING = {
-    "status": "paid", "received": AMOUNT, "refunded": 0, "refund_pending": 0, "lost": 0, "overpaid": 0, "attempt": "A",
-    "failure_code": "", "method": "card", "dispute_due_by": None, "reviews": [],
+    "status": "paid", "amounts": AMOUNTS, "payable": False, "attempt": "", "failure_code": "", "method": "card",
+    "dispute_due_by": None, "reviews": [],
 }  # fmt: skip
 
 
@@ -102,9 +105,13 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
         patient_id=f"{staff} + 1 + i %% {patients}", practitioner_id="1 + i %% 10", service="'Consultation'",
         start=start, end=f"{start} + interval '20 minutes'", price_amount=str(AMOUNT), currency=f"'{CURRENCY}'",
     )  # fmt: skip
+    booking = (
+        f"jsonb_build_object('start', {start}, 'end', {start} + interval '20 minutes', 'practitioner', 1 + i %% 10,"
+        f" 'attendance', 'booked', 'price', jsonb_build_array({AMOUNT}, '{CURRENCY}'), 'deposit', 0, 'fee', 0)"
+    )
     insert(
         Payment, numbers, first, last, id="i", public_id="md5('payment-' || i)::uuid", appointment_id="i",
-        amount_due=str(AMOUNT), currency=f"'{CURRENCY}'",
+        amount_due=str(AMOUNT), amount_owed=str(AMOUNT), currency=f"'{CURRENCY}'", booking=booking,
     )  # fmt: skip
 
 
@@ -118,7 +125,7 @@ def make_history(first: int, last: int, changes: int, patients: int) -> None:
 
     numbers = "generate_series(FIRST, LAST) AS i"
     Payment.objects.filter(pk__range=(first, last)).update(
-        status="paid", amount_received=AMOUNT, attempt="A", method="card", version=changes
+        status="paid", amount_received=AMOUNT, amount_owed=0, payable=False, method="card", version=changes
     )
     insert(
         Fact, numbers, first, last, payment_id="i", claimed_payment="md5('payment-' || i)::uuid", kind="'session'",

@@ -60,7 +60,7 @@ class TakePaymentForm(forms.Form):
     def __init__(self, data: Any, *, payment: Payment) -> None:
         super().__init__(data)
         self.fields["amount"] = AmountField(
-            label=_("Amount"), currency=payment.currency, most=payment.owed, initial=payment.owed
+            label=_("Amount"), currency=payment.currency, most=payment.amount_owed, initial=payment.amount_owed
         )
 
 

@@ -12,23 +12,25 @@ from functools import partial
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
+from django.db.models import Q
 
-from appointments.models import Appointment
+from appointments.models import Appointment, Practitioner
 
 from . import linking
 from .db.statements import insert, update
 from .domain.facts import StripeFact
-from .domain.status import PaymentStatus, Standing, derive
+from .domain.status import PaymentStatus, derive
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
+from .models.payment import RESULTS, SUMS
 from .signals import payment_confirmed, payment_status_changed
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
 
-MOVED = ("status", "amount_received", "amount_refunded", "amount_refund_pending", "amount_lost", "amount_overpaid",
-         "attempt", "failure_code", "method", "dispute_due_by", "reviews", "version", "updated_at")  # fmt: skip
+MOVED = ["status", *(f"amount_{name}" for name in SUMS + RESULTS), "payable", "attempt", "failure_code", "method",
+         "dispute_due_by", "reviews", "version", "updated_at"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +78,57 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
 def follow_appointment(appointment: Appointment, actor: AbstractUser | None = None) -> Payment:
     """Create or update the appointment's payment and return it.
 
-    A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`.
+    A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`. Canceled
+    appointments whose slot this one takes, or leaves, follow as well, because their reviews say whether it is free.
     """
     with transaction.atomic():
-        due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
-        found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=due)
-        payment = Payment.objects.locked().get(pk=found.pk)
-        if payment.amount_due != appointment.price_amount and payment.currency == appointment.currency:
-            payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
-        payment.amount_due, payment.currency = appointment.price_amount, appointment.currency
-        booking = _booking(appointment)
-        changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
-        payment.booking = booking
-        update(payment, ["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
-        facts = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
-        _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
-        return payment
+        start = {"amount_due": appointment.price_amount, "currency": appointment.currency}
+        found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=start)
+        _lock_calendar(appointment)
+        slots = Q(start__lt=appointment.end, end__gt=appointment.start, practitioner=appointment.practitioner_id)
+        if found.booking:
+            before = found.booking
+            slots |= Q(start__lt=before["end"], end__gt=before["start"], practitioner=before["practitioner"])
+        rivals = Appointment.objects.filter(slots, status=Appointment.Status.CANCELED)
+        affected = Q(pk=found.pk) | Q(appointment__in=rivals.values("pk"))
+        for payment in Payment.objects.locked().filter(affected).order_by("pk"):
+            _follow(payment, appointment if payment.pk == found.pk else payment.appointment, actor)
+            if payment.pk == found.pk:
+                found = payment
+        return found
+
+
+def _lock_calendar(appointment: Appointment) -> None:
+    """Lock the practitioner's row, so that a cancellation and a booking of its slot run one after another."""
+    practitioners = Practitioner.objects.select_for_update(no_key=True)
+    practitioners.filter(pk=appointment.practitioner_id).values_list("pk", flat=True).first()
+
+
+def _follow(payment: Payment, appointment: Appointment, actor: AbstractUser | None) -> None:
+    """Store what the locked `payment` has to know of its appointment, and derive its standing."""
+    price, booking = appointment.price_amount, _booking(appointment)
+    if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
+        payment.earlier_prices = [*payment.earlier_prices, payment.booking["price"][0]]
+    changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
+    payment.booking, payment.currency, payment.slot_lost = booking, appointment.currency, appointment.slot_resold()
+    update(payment, ["currency", "earlier_prices", "booking", "slot_lost", "updated_at"])
+    facts = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
+    _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
-    """Return the appointment's data that pages show, as JSON. "price" is a list of minor units and currency."""
+    """Return what pages show of an appointment, and what its payment is due for, as JSON.
+
+    The price is a list of minor units and currency; deposit and fee are in the price's minor units.
+    """
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
+        "end": appointment.end.astimezone(datetime.UTC).isoformat(),
         "practitioner": appointment.practitioner_id,
         "attendance": appointment.status,
         "price": [appointment.price_amount, appointment.currency],
+        "deposit": appointment.deposit_amount,
+        "fee": appointment.fee_amount,
     }
 
 
@@ -129,7 +157,9 @@ def _update(
             update(payment, ["method", "updated_at"])
         return None
     before = PaymentStatus(payment.status)
-    _assign(payment, standing)
+    payment.standing = standing
+    payment.version += 1
+    update(payment, MOVED)
     change = StatusChange(
         payment=payment,
         version=payment.version,
@@ -146,17 +176,6 @@ def _update(
     entries = Feed.objects.append(change, [STAFF, patient_audience(payment.appointment.patient_id)])
     transaction.on_commit(partial(_announce, payment, change, entries), robust=True)
     return change
-
-
-def _assign(payment: Payment, standing: Standing) -> None:
-    payment.status = standing.status
-    payment.amount_received, payment.amount_refunded = standing.received, standing.refunded
-    payment.amount_refund_pending, payment.amount_lost = standing.refund_pending, standing.lost
-    payment.amount_overpaid, payment.attempt = standing.overpaid, standing.attempt
-    payment.failure_code, payment.method = standing.failure_code, standing.method
-    payment.dispute_due_by, payment.reviews = standing.dispute_due_by, list(standing.reviews)
-    payment.version += 1
-    update(payment, MOVED)
 
 
 def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -47,7 +48,7 @@ TO_STAFF: Words = {
         "The direct debit is under way and may take up to 14 working days. Don’t ask the patient to pay again."
     ),
     Status.PAID: _("Received in full."),
-    Status.UNDERPAID: _("%(received)s of %(due)s received."),
+    Status.UNDERPAID: _("%(net)s received, %(owed)s still owed."),
     Status.FAILED: _("The last attempt failed, and the patient was not charged. The patient can try again."),
     Status.EXPIRED: _("The payment page closed before the patient paid. The patient was not charged."),
     Status.VOID: _("There is nothing to pay."),
@@ -74,6 +75,8 @@ DECLINES: Words = {
         "The bank could not confirm that it was you. You have not been charged."
     ),
 }
+REST_TO_PAY = _("We received %(net)s. %(owed)s is left to pay.")
+INSTRUCTIONS = _("Pay with the instructions that Stripe gave you. This page shows the payment as soon as it arrives.")
 UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
 REQUIRES_ACTION = DECLINES["authentication_required"]
 ATTEMPT_FAILED = DECLINES["card_declined"]
@@ -88,14 +91,22 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
         words = UNPAID_AFTERWARDS
     if not to_staff and payment.payable:
         words = _about_the_attempt(payment) or words
-    names = ("received", "refunded", "refund_pending", "lost", "due", "overpaid")
-    return str(words) % {name: format_amount(getattr(payment, f"amount_{name}"), payment.currency) for name in names}
+    if payment.status == Status.UNDERPAID and payment.payable and not to_staff:
+        words = REST_TO_PAY
+    return str(words) % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
+
+
+def _sums(payment: Payment) -> dict[str, int]:
+    amounts = payment.amounts
+    return asdict(amounts) | {"owed": amounts.owed, "overpaid": amounts.overpaid, "net": amounts.net}
 
 
 def _about_the_attempt(payment: Payment) -> Promise | None:
     """Return a sentence about the last attempt to pay if it failed or the bank wants it confirmed, else None."""
     if payment.attempt == "requires_action":
         return REQUIRES_ACTION
+    if payment.attempt == "instructions":
+        return INSTRUCTIONS
     if payment.failure_code and payment.status != Status.EXPIRED:
         return DECLINES.get(payment.failure_code, ATTEMPT_FAILED)
     return None
@@ -117,7 +128,7 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     standing, status = change.standing, Status(change.to_status)
     parts = [str(status.label)] if change.moved else []
     parts += _booking(change) if change.booking else [] if parts else [_detail(change, to_staff=to_staff)]
-    if amount := standing.get(AMOUNT_OF.get(status, ""), 0):
+    if amount := standing["amounts"].get(AMOUNT_OF.get(status, ""), 0):
         parts.append(format_amount(amount, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
@@ -143,7 +154,14 @@ def _booking(change: StatusChange) -> list[str]:
         words.append(gettext("Practitioner changed"))
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
-    return words
+    if news.get("fee"):
+        words.append(
+            gettext("Cancellation fee: %(fee)s") % {"fee": format_amount(news["fee"], change.payment.currency)}
+        )
+    if "deposit" in news:
+        amount = format_amount(news["deposit"], change.payment.currency)
+        words.append(gettext("Deposit: %(deposit)s") % {"deposit": amount})
+    return words or [gettext("Appointment changed")]
 
 
 def _detail(change: StatusChange, *, to_staff: bool) -> str:
@@ -155,4 +173,6 @@ def _detail(change: StatusChange, *, to_staff: bool) -> str:
         return gettext("A payment attempt was declined")
     if attempt == "requires_action":
         return gettext("The bank asks the patient to confirm")
+    if attempt == "instructions":
+        return gettext("The patient received instructions to pay")
     return gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}

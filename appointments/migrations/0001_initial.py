@@ -64,6 +64,22 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "deposit_amount",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="What the patient pays first, in the smallest unit; 0 for no deposit.",
+                        verbose_name="deposit",
+                    ),
+                ),
+                (
+                    "fee_amount",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="What the clinic keeps after a cancellation, in the smallest unit.",
+                        verbose_name="cancellation fee",
+                    ),
+                ),
+                (
                     "currency",
                     models.CharField(
                         choices=[

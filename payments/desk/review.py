@@ -76,7 +76,7 @@ class Case:
         """Return which button the case offers: "ask", "approve", "stripe", "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
-        if self.payment.owed:
+        if self.payment.amount_owed:
             return "take"
         return "refund" if self.payment.refundable else "look"
 

@@ -22,7 +22,7 @@ def take_payment(payment: Payment, amount: int, method: Method, actor: AbstractU
         row = Payment.objects.locked().get(pk=payment.pk)
         if was_taken(row, key):
             return
-        if not 0 < amount <= row.owed:
+        if not 0 < amount <= row.amount_owed:
             raise NotPayableError
         taken = row.own_fact(Kind.OFFLINE, f"offline_{key}", method, amount)
         ledger.record([taken], Cause(Source.DESK, actor=actor))

@@ -95,7 +95,7 @@ def unanswered_refunds() -> Verdict:
 def sweep_work() -> Verdict:
     """Report work that is overdue for `manage.py sweep`, because nothing else shows that the sweep is not running."""
     now = timezone.now()
-    pages = sweep.superfluous().filter(updated_at__lt=now - GRACE).count()
+    pages = sum(payment.updated_at < now - GRACE for payment in sweep.superfluous())
     processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
     debits = processing.filter(updated_at__lt=now - DEBIT_OVERDUE).count()
     if not pages and not debits:

@@ -1,6 +1,7 @@
 """Groups a payment's facts, which are states of Stripe objects and desk payments, by attempt to pay.
 
-An attempt to pay is one Checkout Session with its PaymentIntent, charges and refunds, or one payment at the desk.
+An attempt is one Checkout Session with its PaymentIntent, charges, refunds and disputes, or one entry at the desk with
+the reversal that corrects it.
 """
 
 from collections import defaultdict
@@ -18,11 +19,17 @@ class AttemptState(StrEnum):
     IDLE = "idle"
     OPEN = "open"
     REQUIRES_ACTION = "requires_action"
+    INSTRUCTIONS = "instructions"  # Checkout is complete; the patient pays with a voucher or by bank transfer
     PROCESSING = "processing"
     FAILED = "failed"
     EXPIRED = "expired"
     FREE = "free"  # nothing was due, such as with a 100 % discount
     PAID = "paid"
+
+
+PENDING = ("pending", "requires_action")  # a refund that Stripe hasn't finished
+DISPUTE_OPEN = ("needs_response", "under_review")  # the bank has taken the money until the dispute is decided
+INQUIRY = "warning_needs_response"  # the bank only asks; no money has moved
 
 
 @dataclass(slots=True)
@@ -33,6 +40,7 @@ class Attempt:
     """
 
     facts: list[StripeFact] = field(default_factory=list)
+    requests: dict[str, StripeFact] = field(default_factory=dict)  # the payment's refund requests, by fact id
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
         """Return the facts (states of Stripe objects) about one `kind` of object, such as charges.
@@ -42,37 +50,48 @@ class Attempt:
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
     @property
+    def name(self) -> str:
+        """Return the name that our metadata gives the attempt, or "" if Stripe's objects carry none."""
+        return next((fact.attempt for fact in self.facts if fact.attempt), "")
+
+    @property
     def currency(self) -> str:
-        return next((fact.currency for fact in self.payments() if fact.currency), "")
+        return next((fact.currency for fact in self.evidence() if fact.currency), "")
 
-    def payments(self) -> list[StripeFact]:
-        """Return the facts (states of Stripe objects) that tell best how much this attempt to pay brought in.
+    def evidence(self) -> list[StripeFact]:
+        """Return the facts that best prove what was received, or an empty list if nothing was received.
 
-        Return desk payments; or else succeeded charges, a succeeded PaymentIntent or a paid Checkout Session. If there
-        is none of these, return the refunds, because at least their sum must have been received.
+        They are the entry at the desk, else the captured charges or the succeeded PaymentIntent (the one that proves
+        more), else the paid session. If there is none of these, a refund or a dispute proves that at least its amount
+        was received.
         """
-        return (
-            self.of(Kind.OFFLINE)
-            or self.of(Kind.CHARGE, "succeeded")
-            or self.of(Kind.INTENT, "succeeded")
-            or self.of(Kind.SESSION, "paid")
-            or self.of(Kind.REFUND, "pending", "requires_action", "succeeded")
+        charges, intents = self._captured(Kind.CHARGE), self._captured(Kind.INTENT)
+        best = charges if _total(charges) >= _total(intents) else intents
+        proofs = (
+            self.of(Kind.OFFLINE),
+            best,
+            self.of(Kind.SESSION, "paid"),
+            self.of(Kind.REFUND, *PENDING, "succeeded"),
+            self.of(Kind.DISPUTE)[:1],
         )
+        return next(filter(None, proofs), [])
+
+    def _captured(self, kind: Kind) -> list[StripeFact]:
+        return [fact for fact in self.of(kind, "succeeded") if fact.amount > 0]
+
+    @property
+    def reversal(self) -> StripeFact | None:
+        """Return the fact that declares this desk entry a mistake, or None."""
+        return next(iter(self.of(Kind.REVERSAL)), None)
 
     @property
     def received(self) -> int:
-        return sum(fact.amount for fact in self.payments())
+        return 0 if self.reversal else _total(self.evidence())
 
     @property
     def refunded(self) -> int:
-        """Return how much was refunded, in minor units: the sum of succeeded refunds, but at most what was received.
-
-        If no refund is stored, the sum is what Stripe's charges state as refunded.
-        """
-        total = sum(fact.amount for fact in self.refunds if fact.status == "succeeded")
-        if not self.refunds:
-            total = sum(charge.amount_refunded for charge in self.of(Kind.CHARGE, "succeeded"))
-        return min(total, self.received)
+        """Return how much Stripe has refunded, in minor units, but at most what was received."""
+        return min(_total(self.succeeded_refunds) + self.unlisted_refund, self.received)
 
     @property
     def refunds(self) -> list[StripeFact]:
@@ -84,23 +103,87 @@ class Attempt:
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
 
     @property
-    def refund_pending(self) -> int:
-        return sum(fact.amount for fact in self.refunds if fact.status in ("pending", "requires_action"))
+    def succeeded_refunds(self) -> list[StripeFact]:
+        return [fact for fact in self.refunds if fact.status == "succeeded"]
 
     @property
-    def refund_failed(self) -> bool:
-        """Return whether a refund failed and no refund created later is pending or has succeeded."""
-        failed = max((fact.created for fact in self.of(Kind.REFUND, "failed")), default=None)
-        retried = self.of(Kind.REFUND, "pending", "requires_action", "succeeded")
-        return failed is not None and not any(fact.created > failed for fact in retried)
+    def pending_refunds(self) -> list[StripeFact]:
+        return [fact for fact in self.refunds if fact.status in PENDING]
+
+    @property
+    def unlisted_refund(self) -> int:
+        """Return how much the charges say was refunded beyond the refunds that are known, in minor units.
+
+        A charge's `amount_refunded` is a snapshot: it counts the refunds that were made until then and had not failed
+        by then. Endpoints with an API version before 2024-10-28 hear of a card's refunds only by this snapshot.
+        """
+        unlisted = 0
+        for charge in self.of(Kind.CHARGE, "succeeded"):
+            listed = (fact for fact in self.refunds if not fact.is_request and _in_snapshot(fact, charge))
+            unlisted += max(0, charge.amount_refunded - _total(listed))
+        return unlisted
+
+    @property
+    def refund_pending(self) -> int:
+        return _total(self.pending_refunds)
+
+    @property
+    def desk_refunded(self) -> int:
+        """Return how much of this entry was given back at the desk, in minor units; 0 if it was a mistake."""
+        return 0 if self.reversal else _total(self.of(Kind.DESK_REFUND))
+
+    @property
+    def lost_disputes(self) -> list[StripeFact]:
+        """Return the disputes that the bank decided against the clinic and that are in the attempt's currency."""
+        return [fact for fact in self.of(Kind.DISPUTE, "lost") if fact.currency == self.currency]
+
+    @property
+    def lost(self) -> int:
+        """Return how much lost disputes took back, in minor units, but at most what was received."""
+        return min(_total(self.lost_disputes), self.received)
+
+    @property
+    def disputed(self) -> bool:
+        """Return whether a dispute is open. An inquiry is none, because no money has moved."""
+        return bool(self.of(Kind.DISPUTE, *DISPUTE_OPEN))
+
+    @property
+    def kept(self) -> int:
+        """Return how much of what was received has been neither refunded nor taken back, in minor units."""
+        return max(0, self.received - self.refunded - self.lost)
+
+    @property
+    def asked(self) -> int | None:
+        """Return what was asked of the patient in minor units, or None if it isn't known.
+
+        At the desk, what was asked is what was taken; at Checkout, it is the session's amount.
+        """
+        asked = self.of(Kind.OFFLINE) or self.of(Kind.SESSION)
+        return _total(asked) if asked else None
+
+    @property
+    def on_its_way(self) -> int:
+        """Return the amount of a payment that the bank is still working on, such as a direct debit, in minor units."""
+        if self.state != AttemptState.PROCESSING:
+            return 0
+        return max(fact.amount for fact in self.of(Kind.SESSION, "processing") + self.of(Kind.INTENT, "processing"))
+
+    @property
+    def refundable(self) -> int:
+        """Return how much of this attempt Stripe can still refund, in minor units; 0 for an entry at the desk."""
+        if self.disputed or not any(fact.payment_intent_id for fact in self.facts):
+            return 0
+        return max(0, self.received - self.refunded - self.refund_pending - self.lost)
+
+    def waives(self, refund: StripeFact) -> int:
+        """Return how much of a refund the patient no longer owes, in minor units: what its request says, else all."""
+        request = self.requests.get(str(refund.details.get("request", refund.stripe_id)), refund)
+        return min(int(request.details.get("waives", refund.amount)), refund.amount)
 
     @property
     def method(self) -> str:
-        """Return how the patient paid: a desk `Method` or Stripe's payment method type.
-
-        Raises IndexError if nothing was received.
-        """
-        best = self.payments()[0]
+        """Return the desk `Method` or Stripe's payment method type; raises IndexError if nothing was received."""
+        best = self.evidence()[0]
         return best.status if best.kind == Kind.OFFLINE else str(best.details.get("method", ""))
 
     @property
@@ -119,8 +202,7 @@ class Attempt:
         if session and session.status in SESSION_STATES:
             return SESSION_STATES[session.status]
         if session and session.status == "processing":
-            gave_up = intent and intent.status in ("failed", "canceled") and intent.as_of > session.as_of
-            return AttemptState.FAILED if gave_up else AttemptState.PROCESSING
+            return _after_completion(session, intent)
         if intent and intent.status in ("processing", "requires_action"):
             return AttemptState(intent.status)
         if session:
@@ -136,21 +218,38 @@ SESSION_STATES = {
 }
 
 
-def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group a payment's facts (states of Stripe objects, desk payments) by attempt to pay, oldest attempt first.
+def _after_completion(session: StripeFact, intent: StripeFact | None) -> AttemptState:
+    """Return how a completed session that isn't paid stands; its PaymentIntent tells whether money is on its way."""
+    if intent and intent.status == "requires_action":
+        return AttemptState.INSTRUCTIONS
+    gave_up = intent and intent.status in ("failed", "canceled") and intent.as_of > session.as_of
+    return AttemptState.FAILED if gave_up else AttemptState.PROCESSING
 
-    Disputes, and facts that this site observed itself, such as an overdue bank debit, are left out.
-    """
+
+def _total(facts: Iterable[StripeFact]) -> int:
+    return sum(fact.amount for fact in facts)
+
+
+def _in_snapshot(refund: StripeFact, charge: StripeFact) -> bool:
+    """Return whether the charge's `amount_refunded` counted this refund when the charge had the state of `charge`."""
+    ended_before = refund.status in ("failed", "canceled") and refund.reached < charge.as_of
+    return refund.date <= charge.as_of and not ended_before
+
+
+def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
+    """Group facts into attempts, oldest attempt first, leaving out observations."""
     facts = list(facts)
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}
-    groups: defaultdict[str, Attempt] = defaultdict(Attempt)
+    requests = {fact.stripe_id: fact for fact in facts if fact.is_request}
+    groups: defaultdict[str, Attempt] = defaultdict(lambda: Attempt(requests=requests))
     for fact in facts:
-        if fact.kind in (Kind.DISPUTE, Kind.OBSERVATION):
+        if fact.kind == Kind.OBSERVATION:
             continue
         intent = fact.payment_intent_id or intent_of_charge.get(fact.charge_id, "")
         attempt = fact.attempt or attempt_of_intent.get(intent, "")
-        groups[attempt or intent or fact.charge_id or fact.stripe_id].facts.append(fact)
+        entry = str(fact.details.get("entry", "")) if fact.kind == Kind.REVERSAL else ""
+        groups[attempt or intent or fact.charge_id or entry or fact.stripe_id].facts.append(fact)
     return sorted(groups.values(), key=_started)
 
 
@@ -159,5 +258,5 @@ def _started(attempt: Attempt) -> tuple[int, str, str]:
 
     Stripe's times have no fractions of a second, so the number orders attempts that started in the same second.
     """
-    first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
-    return first.created or first.as_of, first.attempt.zfill(8), first.stripe_id
+    first = min(attempt.facts, key=lambda fact: (fact.date, fact.stripe_id))
+    return first.date, first.attempt.zfill(8), first.stripe_id

@@ -1,4 +1,4 @@
-"""A fact: the state of one Stripe object, or of one payment at the desk, at one moment."""
+"""A fact: the state of one Stripe object, or of one entry made at the desk, at one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 Json = Mapping[str, Any]
+REQUEST_PREFIX = "request_"  # begins the id of a refund that the site asked for; the id is Stripe's idempotency key
 
 
 class Kind(StrEnum):
@@ -14,18 +15,18 @@ class Kind(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
     DISPUTE = "dispute"
-    OFFLINE = "offline"  # a payment at the desk; the fact's status is a `Method`
-    OBSERVATION = (
-        "observation"  # what this site found itself: a bank debit that is overdue, a refund that waits for approval
-    )
+    OFFLINE = "offline"  # money taken at the desk; the fact's status is a `Method`
+    DESK_REFUND = "desk_refund"  # money given back at the desk; the fact's status is a `Method`
+    REVERSAL = "reversal"  # says that a desk entry was a mistake; `details["entry"]` is the entry's fact id
+    OBSERVATION = "observation"  # what this site found or staff decided, such as an overdue debit or a write-off
 
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """The state of one Stripe object or desk payment at the time `as_of`. Amounts are in minor units of `currency`.
+    """The state of one Stripe object, desk entry or observation at `as_of`. Amounts are minor units of `currency`.
 
-    A fact can also be what this site observed itself, such as an overdue bank debit. `as_of` and `created` (when the
-    object was created) are Unix seconds.
+    `as_of`, `created` and `since` are Unix seconds. `since` is when the object was first seen in a state as final as
+    its present one (see domain/precedence.py); 0 means `as_of`.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class StripeFact:
     status: str
     as_of: int
     created: int = 0
+    since: int = 0
     amount: int = 0
     amount_refunded: int = 0
     currency: str = ""
@@ -50,3 +52,18 @@ class StripeFact:
         All Stripe objects of one attempt to pay share this id.
         """
         return self.payment_intent_id or self.charge_id
+
+    @property
+    def reached(self) -> int:
+        """Return when the object was first seen in a state as final as its present one, in Unix seconds."""
+        return self.since or self.as_of
+
+    @property
+    def date(self) -> int:
+        """Return when the object was created, else the time of its present state, in Unix seconds."""
+        return self.created or self.as_of
+
+    @property
+    def is_request(self) -> bool:
+        """Return whether this is a refund that the site asked for, and not yet Stripe's own refund object."""
+        return self.kind == Kind.REFUND and self.stripe_id.startswith(REQUEST_PREFIX)

@@ -9,6 +9,9 @@ class Method(TextChoices):
 
     CASH = "cash", _("Cash")
     TERMINAL = "terminal", _("Card terminal")
+    CHEQUE = "cheque", _("Cheque")
+    TRANSFER = "transfer", _("Bank transfer")
+    INSURER = "insurer", _("Insurer")
 
 
 # https://docs.stripe.com/api/payment_methods/object#payment_method_object-type: the types that clinics meet.

@@ -25,7 +25,9 @@ RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
         ("warning_closed", "prevented", "won", "lost"),
     ),
     Kind.OFFLINE: (tuple(Method),),
-    Kind.OBSERVATION: (("stuck", "awaiting_approval"), ("approved", "declined")),
+    Kind.DESK_REFUND: (tuple(Method),),
+    Kind.REVERSAL: (("reversed",),),
+    Kind.OBSERVATION: (("stuck", "awaiting_approval", "asked_again", "written_off"), ("approved", "declined")),
 }
 RANK_OF = {
     kind: {state: (rank, position) for rank, states in enumerate(ranks) for position, state in enumerate(states)}
@@ -43,15 +45,18 @@ def precedence(fact: StripeFact) -> tuple[Any, ...]:
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts (states) of the same Stripe object; their order doesn't matter.
+    """Merge two facts about one object, whatever their order.
 
-    Return the fact with the greater precedence, changed as follows: `created` is the earlier one of both facts, and ids
-    of related objects, such as the charge, that only the other fact has are filled in.
+    Return the fact with the greater precedence, with the earlier `created` of both, with the Stripe ids that only the
+    other fact has, and with the earlier `since` of both if they are of one rank.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")
+    same_rank = precedence(one)[0] == precedence(other)[0]
+    since = min(one.reached, other.reached) if same_rank else winner.reached
     return replace(
         winner,
         created=min(filter(None, (one.created, other.created)), default=0),
+        since=0 if since == winner.as_of else since,
         **{name: getattr(winner, name) or getattr(loser, name) for name in links},
     )

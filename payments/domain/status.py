@@ -6,13 +6,14 @@ change the status.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from .attempts import Attempt, AttemptState, attempts_of
+from .attempts import DISPUTE_OPEN, INQUIRY, Attempt, AttemptState, attempts_of
 from .facts import Kind, StripeFact
+from .movements import MovementKind, movements_of
 
 
 class PaymentStatus(TextChoices):
@@ -39,111 +40,231 @@ class Review(TextChoices):
     SLOT_LOST = "slot_lost", _("Paid, but the slot was given away")
     PRICE_CHANGED = "price_changed", _("Paid at an earlier price")
     REFUND_FAILED = "refund_failed", _("Refund failed")
+    REFUND_CANCELED = "refund_canceled", _("Refund cancelled")
     REFUND_APPROVAL = "refund_approval", _("Refund to approve")
     STUCK = "stuck", _("Direct debit overdue")
     DISPUTE_DEADLINE = "dispute_deadline", _("Dispute to answer")
+    INQUIRY = "inquiry", _("Bank’s question to answer")
+    TAKEN_BACK = "taken_back", _("Taken back by the bank")
+    REINSTATED = "reinstated", _("Returned by the bank, and paid again")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What should be paid: `amount` in minor units of `currency`; `earlier_amounts` are former prices.
+    """What a payment is due for. Amounts are in minor units of `currency`.
 
-    `slot_lost` is whether the appointment was canceled and its time given to another patient.
+    `fee` is what the clinic keeps after a cancellation, and `deposit` the part that it asks for first. `slot_lost` is
+    whether the appointment was canceled and another patient has its time.
     """
 
-    amount: int
+    price: int
     currency: str
     canceled: bool = False
     slot_lost: bool = False
-    earlier_amounts: frozenset[int] = frozenset()
+    fee: int = 0
+    deposit: int = 0
+    earlier_prices: frozenset[int] = frozenset()
+
+    @property
+    def due(self) -> int:
+        """Return what the clinic asks for: the price or, after a cancellation, the fee."""
+        return self.fee if self.canceled else self.price
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """A payment's sums, in minor units of its currency. `lost` is what the clinic lost in disputes."""
+    """A payment's sums, in minor units of its currency.
 
+    `waived` is what the clinic gave back or wrote off on purpose and no longer asks for. `lost` is what banks took back
+    after disputes. `on_its_way` is what a bank is still working on, such as a direct debit.
+    """
+
+    due: int = 0
     received: int = 0
     refunded: int = 0
     refund_pending: int = 0
     lost: int = 0
-    overpaid: int = 0
+    waived: int = 0
+    on_its_way: int = 0
 
     @property
-    def kept(self) -> int:
-        """Return how much of the money received the clinic still has, after refunds and lost disputes."""
+    def net(self) -> int:
+        """Return what the clinic has; below zero if it refunded money that a bank then took back as well."""
         return self.received - self.refunded - self.lost
+
+    @property
+    def missing(self) -> int:
+        """Return how much less the clinic has than it asks for; money on its way counts as missing."""
+        return max(0, self.due - self.waived - self.net)
+
+    @property
+    def owed(self) -> int:
+        """Return what the patient still has to pay."""
+        return max(0, self.missing - self.on_its_way)
+
+    @property
+    def overpaid(self) -> int:
+        return max(0, self.net - self.due)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing(Amounts):
-    """The result of `derive`: a payment's sums, its status and the reasons why a person must look at it (`reviews`)."""
+class Standing:
+    """Everything that `derive` finds out about a payment: its status, its sums and what a person has to look at.
+
+    `payable` is whether the patient may pay what is owed online. `method` is a desk `Method` or Stripe's payment method
+    type. `dispute_due_by` is when a dispute or a bank's question has to be answered at the latest, in Unix seconds.
+    """
 
     status: PaymentStatus
-    attempt: str = ""  # state of an open Checkout: "requires_action", "failed" (the patient may try again) or ""
+    amounts: Amounts = field(default_factory=Amounts)
+    payable: bool = False
+    attempt: str = ""  # how an open attempt stands: "requires_action", "instructions", "failed" or ""
     failure_code: str = ""  # Stripe's decline or error code of the last failed attempt
-    method: str = ""  # a desk `Method` or Stripe's payment method type
-    dispute_due_by: int | None = None  # Unix seconds
+    method: str = ""
+    dispute_due_by: int | None = None
     reviews: tuple[Review, ...] = ()
 
 
-DISPUTE_OPEN = ("needs_response", "under_review")
-FAILING = (PaymentStatus.FAILED, PaymentStatus.CHECKOUT_OPEN, PaymentStatus.EXPIRED)  # these may have a failure code
 DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
+STILL_OPEN = (AttemptState.OPEN, AttemptState.REQUIRES_ACTION, AttemptState.INSTRUCTIONS)
+DECISIONS = ("asked_again", "written_off")  # what staff decide about money that is missing
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return a payment's status, sums and review reasons, given its `facts` and its `terms`, such as the price.
+    """Return the standing of a payment with these facts and terms. The order of the facts doesn't matter.
 
-    Facts are states of Stripe objects and payments at the desk. The order of `facts` doesn't matter.
+    Facts of one second are read in the order of their kind and id, so that ties end alike however they arrived.
     """
-    facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
-    attempts = attempts_of(facts)
-    counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]
-    disputes = [fact for fact in facts if fact.kind == Kind.DISPUTE]
-    amounts = _amounts(counted, disputes, terms)
-    status = _status(attempts, disputes, amounts, terms)
-    last = next((attempt for attempt in reversed(attempts) if attempt.state != AttemptState.IDLE), None)
+    case = Case.of(facts, terms)
+    amounts = _amounts(case)
+    status = _status(case, amounts)
+    last = next((attempt for attempt in reversed(case.attempts) if attempt.state != AttemptState.IDLE), None)
+    due_by = [fact.details.get("due_by") for fact in case.disputes("needs_response", INQUIRY)]
     return Standing(
         status=status,
-        received=amounts.received,
-        refunded=amounts.refunded,
-        refund_pending=amounts.refund_pending,
-        lost=amounts.lost,
-        overpaid=amounts.overpaid,
-        attempt=_attempt_label(attempts) if status == PaymentStatus.CHECKOUT_OPEN else "",
-        failure_code=last.failure_code if last and status in FAILING else "",
-        method=counted[-1].method if counted else "",
-        dispute_due_by=next((d.details.get("due_by") for d in disputes if d.status == "needs_response"), None),
-        reviews=_reviews(facts, attempts, counted, amounts, status, terms),
+        amounts=amounts,
+        payable=_payable(case, amounts),
+        attempt=_attempt_label(case.attempts) if amounts.owed else "",
+        failure_code=last.failure_code if last and amounts.owed and last.state in (*STILL_OPEN, *DUE_AFTER) else "",
+        method=case.counted[-1].method if case.counted else "",
+        dispute_due_by=min(filter(None, due_by), default=None),
+        reviews=_reviews(case, amounts, status),
     )
 
 
-def _amounts(counted: list[Attempt], disputes: list[StripeFact], terms: Terms) -> Amounts:
-    sums = Amounts(
-        received=sum(attempt.received for attempt in counted),
-        refunded=sum(attempt.refunded for attempt in counted),
-        refund_pending=sum(attempt.refund_pending for attempt in counted),
-        lost=sum(dispute.amount for dispute in disputes if dispute.status == "lost"),
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A payment's facts, grouped for `derive`: `counted` are the attempts that brought money in its currency."""
+
+    terms: Terms
+    attempts: list[Attempt]
+    counted: list[Attempt]
+    observations: list[StripeFact]
+
+    @classmethod
+    def of(cls, facts: Iterable[StripeFact], terms: Terms) -> "Case":
+        facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
+        attempts = attempts_of(facts)
+        counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]
+        return cls(terms, attempts, counted, [fact for fact in facts if fact.kind == Kind.OBSERVATION])
+
+    def disputes(self, *states: str) -> list[StripeFact]:
+        """Return the disputes about counted attempts that are in one of these states."""
+        return [fact for attempt in self.counted for fact in attempt.of(Kind.DISPUTE, *states)]
+
+    def observed(self, *states: str) -> list[StripeFact]:
+        return [fact for fact in self.observations if fact.status in states]
+
+    @property
+    def decided(self) -> set[str]:
+        """Return the ids of the lost disputes about which staff have decided whether to ask the patient again."""
+        return {dispute for fact in self.observed(*DECISIONS) for dispute in fact.details.get("disputes", ())}
+
+    @property
+    def undecided(self) -> list[StripeFact]:
+        """Return the lost disputes about which nobody has decided yet."""
+        lost = [fact for attempt in self.counted for fact in attempt.lost_disputes]
+        return [fact for fact in lost if fact.stripe_id not in self.decided]
+
+    @property
+    def desk_refunds(self) -> list[StripeFact]:
+        """Return what was given back at the desk in the payment's currency, without entries that were a mistake."""
+        facts = [fact for attempt in self.attempts if attempt.desk_refunded for fact in attempt.of(Kind.DESK_REFUND)]
+        return [fact for fact in facts if fact.currency == self.terms.currency]
+
+
+def _amounts(case: Case) -> Amounts:
+    """Sum up the payment's movements, so that the sums agree with each list of movements that people see."""
+    sums = dict.fromkeys(MovementKind, 0)
+    for attempt in case.attempts:
+        for line in movements_of(attempt):
+            if line.currency == case.terms.currency:
+                sums[line.kind] += line.amount
+    received = sums[MovementKind.PAYMENT] + sums[MovementKind.REVERSAL]
+    free = any(attempt.state == AttemptState.FREE for attempt in case.attempts)
+    return Amounts(
+        due=0 if free else case.terms.due,
+        received=received,
+        refunded=-sums[MovementKind.REFUND] - sums[MovementKind.DESK_REFUND],
+        refund_pending=sum(attempt.refund_pending for attempt in case.counted),
+        lost=-sums[MovementKind.TAKEN_BACK] - sums[MovementKind.REINSTATED],
+        waived=_waived(case),
+        on_its_way=sum(attempt.on_its_way for attempt in case.attempts),
     )
-    return replace(sums, overpaid=max(0, sums.kept - terms.amount) if sums.received else 0)
 
 
-def _status(attempts: list[Attempt], disputes: list[StripeFact], amounts: Amounts, terms: Terms) -> PaymentStatus:
-    received, refunded = amounts.received, amounts.refunded
-    states = [attempt.state for attempt in attempts]
+def _waived(case: Case) -> int:
+    """Return what the clinic gave back or wrote off since it last asked for the whole amount, in minor units.
+
+    A refund waives its amount while it is pending or succeeded, unless its request says that it is still owed.
+    """
+    asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
+    waived = 0
+    for attempt in case.counted:
+        refunds = [fact for fact in attempt.succeeded_refunds + attempt.pending_refunds if fact.date > asked_again]
+        waived += sum(attempt.waives(fact) for fact in refunds)
+        snapshot = max((fact.as_of for fact in attempt.of(Kind.CHARGE)), default=0)
+        waived += attempt.unlisted_refund if snapshot > asked_again else 0
+    waived += sum(
+        int(fact.details.get("waives", fact.amount)) for fact in case.desk_refunds if fact.created > asked_again
+    )
+    lost = {fact.stripe_id: fact.amount for attempt in case.counted for fact in attempt.lost_disputes}
+    for fact in case.observed("written_off"):
+        if fact.created > asked_again:
+            disputes = fact.details.get("disputes", ())
+            waived += min(fact.amount, sum(lost.get(name, 0) for name in disputes)) if disputes else fact.amount
+    return waived
+
+
+def _payable(case: Case, amounts: Amounts) -> bool:
+    """Return whether the patient may pay online: something is owed, nothing is on its way and the clinic asks for it.
+
+    The clinic doesn't ask while a dispute is open, while nobody has decided about money that a bank took back, or while
+    it holds a payment in another currency.
+    """
+    foreign = any(attempt.kept and attempt.currency != case.terms.currency for attempt in case.attempts)
+    disputed = any(attempt.disputed for attempt in case.attempts)
+    return bool(amounts.owed) and not (amounts.on_its_way or disputed or case.undecided or foreign)
+
+
+def _status(case: Case, amounts: Amounts) -> PaymentStatus:
+    net, owed = amounts.net, amounts.owed
+    states = [attempt.state for attempt in case.attempts]
     ended = [state for state in states if state in DUE_AFTER]
-    free = AttemptState.FREE in states
+    started = any(state in STILL_OPEN for state in states)
+    still_lost = amounts.lost > 0 and (case.undecided or not owed)
     rows = (
-        (any(dispute.status in DISPUTE_OPEN for dispute in disputes), PaymentStatus.DISPUTED),
-        (amounts.lost > 0 and amounts.kept <= 0, PaymentStatus.CHARGED_BACK),
+        (any(attempt.disputed for attempt in case.counted), PaymentStatus.DISPUTED),
+        (still_lost and net <= 0, PaymentStatus.CHARGED_BACK),
         (amounts.refund_pending > 0, PaymentStatus.REFUND_PENDING),
-        (received > 0 and refunded >= received, PaymentStatus.REFUNDED),
-        (refunded > 0 and received - refunded < terms.amount, PaymentStatus.PARTIALLY_REFUNDED),
-        (free or 0 < terms.amount <= received, PaymentStatus.PAID),
-        (received > 0, PaymentStatus.UNDERPAID if received < terms.amount else PaymentStatus.PAID),
-        (AttemptState.PROCESSING in states, PaymentStatus.PROCESSING),
-        (terms.canceled or terms.amount == 0, PaymentStatus.VOID),
-        (AttemptState.OPEN in states or AttemptState.REQUIRES_ACTION in states, PaymentStatus.CHECKOUT_OPEN),
+        (amounts.on_its_way > 0 and amounts.missing > 0, PaymentStatus.PROCESSING),
+        (net > 0 and owed > 0, PaymentStatus.UNDERPAID),
+        (amounts.refunded > 0 and net <= 0 and owed == 0, PaymentStatus.REFUNDED),
+        (amounts.refunded > 0 and net < case.terms.price and owed == 0, PaymentStatus.PARTIALLY_REFUNDED),
+        (net > 0 or AttemptState.FREE in states, PaymentStatus.PAID),
+        (amounts.on_its_way > 0, PaymentStatus.PROCESSING),
+        (owed == 0, PaymentStatus.VOID),
+        (started, PaymentStatus.CHECKOUT_OPEN),
         (ended[-1:] == [AttemptState.FAILED], PaymentStatus.FAILED),
         (ended[-1:] == [AttemptState.EXPIRED], PaymentStatus.EXPIRED),
     )
@@ -151,35 +272,76 @@ def _status(attempts: list[Attempt], disputes: list[StripeFact], amounts: Amount
 
 
 def _attempt_label(attempts: list[Attempt]) -> str:
-    still_open = [attempt for attempt in attempts if attempt.state in (AttemptState.OPEN, AttemptState.REQUIRES_ACTION)]
-    if any(attempt.state == AttemptState.REQUIRES_ACTION for attempt in still_open):
-        return "requires_action"
+    still_open = [attempt for attempt in attempts if attempt.state in STILL_OPEN]
+    for state in (AttemptState.REQUIRES_ACTION, AttemptState.INSTRUCTIONS):
+        if any(attempt.state == state for attempt in still_open):
+            return str(state)
     return "failed" if still_open and still_open[-1].failure_code else ""
 
 
-def _reviews(
-    facts: list[StripeFact],
-    attempts: list[Attempt],
-    counted: list[Attempt],
-    amounts: Amounts,
-    status: PaymentStatus,
-    terms: Terms,
-) -> tuple[Review, ...]:
-    kept = [attempt for attempt in counted if attempt.received > attempt.refunded]
-    short = status == PaymentStatus.UNDERPAID
-    differs = short or (amounts.overpaid > 0 and len(kept) < 2)
-    earlier = any(attempt.received in terms.earlier_amounts for attempt in kept)
-    observed = {fact.status for fact in facts if fact.kind == Kind.OBSERVATION}
+def _reviews(case: Case, amounts: Amounts, status: PaymentStatus) -> tuple[Review, ...]:
+    after_cancel = case.terms.canceled and amounts.overpaid > 0
+    awaiting_approval, stuck = case.observed("awaiting_approval"), {fact.attempt for fact in case.observed("stuck")}
+    reinstated = bool(amounts.overpaid) and any(fact.stripe_id in case.decided for fact in case.disputes("won"))
     found = {
-        Review.AMOUNT_MISMATCH: differs and not earlier,
-        Review.CURRENCY_MISMATCH: any(a.received > a.refunded and a.currency != terms.currency for a in attempts),
-        Review.DOUBLE_PAYMENT: amounts.overpaid > 0 and len(kept) > 1,
-        Review.PAID_AFTER_CANCEL: terms.canceled and amounts.kept > 0 and not terms.slot_lost,
-        Review.SLOT_LOST: terms.canceled and amounts.kept > 0 and terms.slot_lost,
-        Review.PRICE_CHANGED: differs and earlier,
-        Review.REFUND_FAILED: any(attempt.refund_failed for attempt in attempts),
-        Review.REFUND_APPROVAL: "awaiting_approval" in observed,
-        Review.STUCK: status == PaymentStatus.PROCESSING and "stuck" in observed,
-        Review.DISPUTE_DEADLINE: any(f.kind == Kind.DISPUTE and f.status == "needs_response" for f in facts),
+        **_price_reviews(case, amounts, status, reinstated=reinstated),
+        Review.CURRENCY_MISMATCH: _other_currency(case),
+        Review.PAID_AFTER_CANCEL: after_cancel and not case.terms.slot_lost,
+        Review.SLOT_LOST: after_cancel and case.terms.slot_lost,
+        Review.REFUND_FAILED: _not_repeated(case, amounts, "failed"),
+        Review.REFUND_CANCELED: _not_repeated(case, amounts, "canceled"),
+        Review.REFUND_APPROVAL: bool(awaiting_approval),
+        Review.STUCK: any(attempt.on_its_way and attempt.name in stuck for attempt in case.attempts),
+        Review.DISPUTE_DEADLINE: bool(case.disputes("needs_response")),
+        Review.INQUIRY: bool(case.disputes(INQUIRY)),
+        Review.TAKEN_BACK: amounts.missing > 0 and bool(case.undecided),
+        Review.REINSTATED: reinstated and not case.terms.canceled,
     }
-    return tuple(review for review, holds in found.items() if holds)
+    return tuple(review for review in Review if found[review])
+
+
+def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reinstated: bool) -> dict[Review, bool]:
+    """Return which reviews hold because what was received isn't what is due. None does for a canceled appointment."""
+    kept = [attempt for attempt in case.counted if attempt.kept]
+    earlier_sum = sum(attempt.kept for attempt in kept) in case.terms.earlier_prices
+    earlier = earlier_sum or any(attempt.received in case.terms.earlier_prices for attempt in kept)
+    short = status == PaymentStatus.UNDERPAID
+    too_little = short and amounts.received < amounts.due
+    unexplained = too_little and any(not _explained(attempt, case.terms) for attempt in kept)
+    too_much = amounts.overpaid > 0 and not case.terms.canceled and not reinstated
+    several = len(kept) > 1 and not earlier_sum
+    return {
+        Review.AMOUNT_MISMATCH: not earlier and (unexplained or (too_much and not several)),
+        Review.DOUBLE_PAYMENT: too_much and several,
+        Review.PRICE_CHANGED: earlier and (short or (too_much and not several)),
+    }
+
+
+def _explained(attempt: Attempt, terms: Terms) -> bool:
+    """Return whether it is in order that the attempt brought only a part: taken at the desk, or asked as a deposit."""
+    asked = terms.deposit if attempt.asked is None else attempt.asked
+    return bool(attempt.of(Kind.OFFLINE) or terms.deposit) and attempt.received == asked
+
+
+def _other_currency(case: Case) -> bool:
+    """Return whether money or a dispute in another currency needs a person, because it isn't counted."""
+    for attempt in case.attempts:
+        disputes = attempt.of(Kind.DISPUTE, *DISPUTE_OPEN, "lost")
+        open_ones = [fact for fact in disputes if fact.stripe_id not in case.decided]
+        if any(fact.currency != attempt.currency for fact in open_ones):
+            return True
+        if attempt.currency != case.terms.currency and (attempt.kept or (attempt.lost and open_ones)):
+            return True
+    return False
+
+
+def _not_repeated(case: Case, amounts: Amounts, ending: str) -> bool:
+    """Return whether a refund ended as "failed" or "canceled", and the patient wasn't refunded again since.
+
+    A refund that was made before the other one failed doesn't replace it.
+    """
+    refunds = [fact for attempt in case.attempts for fact in attempt.refunds]
+    ended = [fact for fact in refunds if fact.status == ending and not fact.is_request]
+    good = [fact for fact in refunds if fact.status not in ("failed", "canceled")] + case.desk_refunds
+    left = amounts.net - amounts.refund_pending > 0
+    return left and any(not any(other.date >= fact.reached for other in good) for fact in ended)

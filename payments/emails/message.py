@@ -19,10 +19,12 @@ SUBJECTS = {
     Kind.RECEIPT: _("Your receipt"),
     Kind.REFUND: _("Your refund"),
     Kind.DEBIT_FAILED: _("Your direct debit did not go through"),
+    Kind.TAKEN_BACK: _("Your bank took a payment back"),
 }
 WORDS = {
     Kind.RECEIPT: _("We received %(amount)s. Thank you."),
     Kind.REFUND: _("We have refunded %(amount)s to you. Your bank may take 5 to 10 working days to show it."),
+    Kind.TAKEN_BACK: _("Your bank has taken back %(amount)s that you had paid. Please contact the front desk."),
     Kind.DEBIT_FAILED: _(
         "The direct debit of %(amount)s did not go through, and you have not been charged. Please pay again."
     ),
@@ -63,7 +65,7 @@ def message_of(email: Email, connection: object = None) -> EmailMultiAlternative
             "words": str(WORDS[Kind(email.kind)]) % {"amount": format_amount(email.amount, payment.currency)},
             "subject": SUBJECTS[Kind(email.kind)],
             "paid": paid,
-            "standing": change.standing,
+            "amounts": change.standing["amounts"],
             "payment": payment,
             "link": settings.SITE_URL + path,
             "clinic_name": settings.CLINIC_NAME,

@@ -75,12 +75,15 @@ def email_about(change: StatusChange) -> Email | None:
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
     last = StatusChange.objects.filter(payment=change.payment, version=change.version - 1).first()
-    for kind, name in ((Kind.REFUND, "refunded"), (Kind.RECEIPT, "received")):
-        more = change.standing[name] - (last.standing[name] if last else 0)
+    for kind, name in ((Kind.TAKEN_BACK, "lost"), (Kind.REFUND, "refunded"), (Kind.RECEIPT, "received")):
+        more = change.standing["amounts"][name] - (last.standing["amounts"][name] if last else 0)
         if more > 0:
             return Email(change=change, kind=kind, amount=more)
-    if change.from_status == PaymentStatus.PROCESSING and change.to_status == PaymentStatus.FAILED:
-        return Email(change=change, kind=Kind.DEBIT_FAILED, amount=change.payment.amount_due)
+    failed = change.to_status in (PaymentStatus.FAILED, PaymentStatus.UNDERPAID)
+    if change.from_status == PaymentStatus.PROCESSING and failed:
+        return Email(
+            change=change, kind=Kind.DEBIT_FAILED, amount=last.standing["amounts"]["on_its_way"] if last else 0
+        )
     return None
 
 

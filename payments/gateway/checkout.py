@@ -39,7 +39,7 @@ def open_checkout(
         "quantity": 1,
         "price_data": {
             "currency": payment.currency,
-            "unit_amount": payment.amount_due,
+            "unit_amount": payment.to_ask,
             "product_data": {"name": _("Appointment %(reference)s") % {"reference": payment.appointment.reference}},
         },
     }
@@ -63,7 +63,7 @@ def open_checkout(
 def _next_attempt(payment: Payment) -> int:
     """Add one to the payment's count of attempts to pay through Checkout; return the new count, the attempt's number.
 
-    Sets `amount_due` and `currency` of `payment` to their current values in the database. Raises NotPayableError.
+    Also reloads the payment from the database.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -71,7 +71,7 @@ def _next_attempt(payment: Payment) -> int:
             raise NotPayableError
         row.checkout_attempts += 1
         row.save(update_fields=["checkout_attempts"])
-    payment.amount_due, payment.currency = row.amount_due, row.currency
+    payment.refresh_from_db()
     return row.checkout_attempts
 
 
@@ -88,6 +88,14 @@ def _newest_url(payment: Payment, session: dict[str, str]) -> str:
 
 def _open_sessions(payment: Payment) -> list[Fact]:
     return list(payment.facts.filter(kind=Kind.SESSION, status="open"))
+
+
+def wrong_sessions(payment: Payment) -> list[Fact]:
+    """Return the payment's open Checkout Sessions that must not be paid: for another amount than what is asked now.
+
+    If nothing is to be paid online, all of its open sessions are returned.
+    """
+    return [fact for fact in _open_sessions(payment) if not payment.payable or fact.amount != payment.to_ask]
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
@@ -116,8 +124,7 @@ def expire_superfluous(payment: Payment) -> None:
     Errors are only logged, because `manage.py sweep` tries again.
     """
     payment.refresh_from_db()
-    wrong = [fact for fact in _open_sessions(payment) if fact.amount != payment.amount_due]
-    if payment.payable and not wrong:
+    if not wrong_sessions(payment):
         return
     try:
         expire_open(payment)

@@ -107,7 +107,7 @@ def from_intent(obj: Json, as_of: int) -> StripeFact:
     details = {"failure_code": code} if status == "failed" and (code := _failure_code(error)) else {}
     return StripeFact(
         **_common(obj, Kind.INTENT, status, as_of) | {"payment_intent_id": _text(obj, "id")},
-        amount=read_amount(obj, "amount_received"),
+        amount=read_amount(obj, "amount_received") or (read_amount(obj, "amount") if status != "succeeded" else 0),
         charge_id=_text(obj, "latest_charge"),
         details=details,
     )
@@ -116,6 +116,12 @@ def from_intent(obj: Json, as_of: int) -> StripeFact:
 def _failure_code(error: Json) -> str:
     code = error.get("decline_code") or error.get("code") if isinstance(error, Mapping) else ""
     return str(code or "")[:80]
+
+
+def _captured(charge: Json) -> int:
+    """Return how much of the charge was captured; an authorized charge that isn't captured yet has brought nothing."""
+    captured = read_amount(charge, "amount_captured")
+    return captured or (read_amount(charge, "amount") if charge.get("captured", True) is True else 0)
 
 
 def from_charge(obj: Json, as_of: int) -> StripeFact:
@@ -129,7 +135,7 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
         details["failure_code"] = str(obj["failure_code"])[:80]
     return StripeFact(
         **_common(obj, Kind.CHARGE, _text(obj, "status"), as_of),
-        amount=read_amount(obj, "amount_captured" if "amount_captured" in obj else "amount"),
+        amount=_captured(obj),
         amount_refunded=read_amount(obj, "amount_refunded"),
         charge_id=_text(obj, "id"),
         details=details,
@@ -162,12 +168,26 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
     details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
         details["due_by"] = read_amount(evidence, "due_by")
+    details |= _balance_times(obj)
     return StripeFact(
         **_common(obj, Kind.DISPUTE, _text(obj, "status"), as_of),
         amount=read_amount(obj, "amount"),
         charge_id=_text(obj, "charge"),
         details=details,
     )
+
+
+def _balance_times(dispute: Json) -> dict[str, int]:
+    """Return when Stripe withdrew the disputed amount, and when it paid it back, in Unix seconds, as far as it did."""
+    rows = dispute.get("balance_transactions") or []
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise MalformedObjectError("balance_transactions is not a list of objects")
+    times: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: read_amount(row, "created")):
+        amount = row.get("amount")
+        if isinstance(amount, int) and amount and (at := read_amount(row, "created")):
+            times.setdefault("withdrawn_at" if amount < 0 else "reinstated_at", at)
+    return times
 
 
 def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:

@@ -1,6 +1,7 @@
 """Refunds through Stripe. Each refund is requested once, and is pending until Stripe says how it ended."""
 
 import logging
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -62,13 +63,13 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
     """
     if was_requested(row, key):
         return []
-    attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if refundable(attempt) > 0]
-    remaining = min(row.refundable, sum(refundable(attempt) for attempt in attempts))
+    attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if attempt.refundable]
+    remaining = min(row.refundable, sum(attempt.refundable for attempt in attempts))
     if not 0 < amount <= remaining:
         raise NotRefundableError(remaining)
     requests: list[StripeFact] = []
     for attempt in reversed(attempts):
-        part = min(amount, refundable(attempt))
+        part = min(amount, attempt.refundable)
         if part:
             name = f"{key}_{len(requests)}" if requests else key
             requests.append(_request_fact(attempt, part, reason, name))
@@ -77,21 +78,14 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
     return requests
 
 
-def refundable(attempt: Attempt) -> int:
-    """Return how much of this attempt to pay Stripe can still refund, in minor units; 0 if it was paid at the desk."""
-    if attempt.of(Kind.OFFLINE) or not any(fact.payment_intent_id for fact in attempt.facts):
-        return 0
-    return attempt.received - attempt.refunded - attempt.refund_pending
-
-
 def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> StripeFact:
-    paid = attempt.payments()[0]
+    paid, now = attempt.evidence()[0], int(time.time())
     return StripeFact(
         kind=Kind.REFUND,
         stripe_id=f"request_{name}",
         status="pending",
-        as_of=paid.as_of,
-        created=paid.as_of,
+        as_of=now,
+        created=now,
         amount=amount,
         currency=paid.currency,
         livemode=paid.livemode,

@@ -1,17 +1,19 @@
 """Jobs of `manage.py sweep`: ask Stripe about payments that have stopped changing, and finish interrupted work."""
 
 import datetime
+from dataclasses import replace
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from .. import ledger
+from ..domain.attempts import attempts_of
 from ..domain.facts import Kind
 from ..domain.status import PaymentStatus
 from ..ledger import Cause, Source
 from ..models import EventReceipt, Fact, Payment
-from ..models.payment import PAYABLE
 from . import refunds
+from .checkout import wrong_sessions
 from .reconcile import ask_stripe
 from .refunds import NotRefundableError
 from .retrieve import everything_about
@@ -42,15 +44,19 @@ def refresh(payment: Payment) -> None:
     payment.refresh_from_db()
     last = payment.changes.last()
     if payment.status == PaymentStatus.PROCESSING and last and last.created_at < timezone.now() - STUCK_AFTER:
-        overdue = payment.own_fact(Kind.OBSERVATION, f"stuck_{payment.public_id.hex}", "stuck")
-        ledger.record([overdue], Cause(Source.SWEEP))
+        attempts = attempts_of([row.value for row in payment.facts.all()])
+        names = [attempt.name for attempt in attempts if attempt.on_its_way]
+        overdue = [
+            replace(payment.own_fact(Kind.OBSERVATION, f"stuck_{payment.public_id.hex}_{name}", "stuck"), attempt=name)
+            for name in names
+        ]
+        ledger.record(overdue, Cause(Source.SWEEP))
 
 
-def superfluous() -> QuerySet[Payment]:
-    """Return payments that have an open Checkout Session although nothing is due or the amount due has changed."""
-    not_due = ~Q(payment__status__in=PAYABLE) | ~Q(amount=F("payment__amount_due"))
-    sessions = Fact.objects.filter(not_due, kind=Kind.SESSION, status="open").exclude(payment=None)
-    return Payment.objects.filter(pk__in=sessions.values("payment"))
+def superfluous() -> list[Payment]:
+    """Return payments that have an open Checkout Session although nothing is to be paid online, or another amount."""
+    sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
+    return [payment for payment in Payment.objects.filter(pk__in=sessions.values("payment")) if wrong_sessions(payment)]
 
 
 def unanswered_refunds() -> list[Fact]:

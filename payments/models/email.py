@@ -35,14 +35,14 @@ class EmailQuerySet(models.QuerySet["Email"]):
 class Email(models.Model):
     """One e-mail about one change of a payment. The recipient's address and the text are not stored.
 
-    `amount` is the sum received or refunded, or the sum that couldn't be debited, in minor units of the payment's
-    currency.
+    `amount` is what was received, refunded, not debited or taken back, in minor units of the payment's currency.
     """
 
     class Kind(models.TextChoices):
         RECEIPT = "receipt", _("Receipt")
         REFUND = "refund", _("Refund")
         DEBIT_FAILED = "debit_failed", _("Direct debit failed")
+        TAKEN_BACK = "taken_back", _("Taken back by the bank")
 
     change = models.OneToOneField(StatusChange, models.PROTECT, related_name="email")
     kind = models.CharField(max_length=20, choices=Kind)

@@ -20,6 +20,7 @@ COLUMNS = (
     "status",
     "as_of",
     "created",
+    "since",
     "amount",
     "amount_refunded",
     "currency",
@@ -80,8 +81,7 @@ class FactQuerySet(models.QuerySet["Fact"]):
 class Fact(models.Model):
     """A fact as a row: the state of one Stripe object, desk payment or observation (see domain/facts.py).
 
-    Amounts are minor units of `currency`. `created` is when the object was created, and `as_of` is the time of this
-    state, both in Unix seconds.
+    `created`, `as_of` and `since` are Unix seconds, as in StripeFact.
     """
 
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="facts")
@@ -91,6 +91,7 @@ class Fact(models.Model):
     status = models.CharField(max_length=40)
     as_of = models.PositiveBigIntegerField()
     created = models.PositiveBigIntegerField()
+    since = models.PositiveBigIntegerField(default=0)
     amount = models.PositiveBigIntegerField()
     amount_refunded = models.PositiveBigIntegerField(default=0)
     currency = models.CharField(max_length=3, blank=True)

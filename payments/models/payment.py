@@ -13,7 +13,7 @@ from appointments.models import Appointment
 
 from ..db import statements
 from ..domain.facts import Kind, StripeFact
-from ..domain.status import PaymentStatus, Review, Standing, Terms
+from ..domain.status import Amounts, PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
 
 IN_PROGRESS = (
@@ -21,12 +21,9 @@ IN_PROGRESS = (
     PaymentStatus.PROCESSING,
     PaymentStatus.REFUND_PENDING,
 )
-PAYABLE = (
-    PaymentStatus.UNPAID,
-    PaymentStatus.CHECKOUT_OPEN,
-    PaymentStatus.FAILED,
-    PaymentStatus.EXPIRED,
-)
+# The sums that a payment stores, each as `amount_<name>`. RESULTS follow from SUMS; they are stored for queries.
+SUMS = ("due", "received", "refunded", "refund_pending", "lost", "waived", "on_its_way")
+RESULTS = ("owed", "overpaid")
 
 
 # Written in SQL because every webhook runs this query, and the ORM would compile it each time.
@@ -90,8 +87,9 @@ class Payment(models.Model):
     )
     amount_due = models.PositiveBigIntegerField(_("due"))
     currency = models.CharField(_("currency"), max_length=3)
-    earlier_amounts = models.JSONField(default=list, blank=True)
+    earlier_prices = models.JSONField(default=list, blank=True)
     booking = models.JSONField(default=dict, blank=True)  # the appointment's data as of the newest change
+    slot_lost = models.BooleanField(default=False)  # the appointment was canceled, and another one has its time
     checkout_attempts = models.PositiveIntegerField(default=0)
 
     status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
@@ -99,7 +97,11 @@ class Payment(models.Model):
     amount_refunded = models.PositiveBigIntegerField(_("refunded"), default=0)
     amount_refund_pending = models.PositiveBigIntegerField(_("refund pending"), default=0)
     amount_lost = models.PositiveBigIntegerField(_("lost to disputes"), default=0)
+    amount_waived = models.PositiveBigIntegerField(_("waived"), default=0)
+    amount_on_its_way = models.PositiveBigIntegerField(_("on its way"), default=0)
+    amount_owed = models.PositiveBigIntegerField(_("still owed"), default=0)
     amount_overpaid = models.PositiveBigIntegerField(_("overpaid"), default=0)
+    payable = models.BooleanField(_("payable online"), default=True)
     attempt = models.CharField(max_length=20, blank=True)
     failure_code = models.CharField(_("failure code"), max_length=80, blank=True)
     method = models.CharField(_("payment method"), max_length=40, blank=True)
@@ -128,23 +130,21 @@ class Payment(models.Model):
         return str(self.public_id)
 
     @property
-    def payable(self) -> bool:
-        """Return whether the patient may be sent to Stripe Checkout to pay."""
-        return self.status in PAYABLE
+    def price(self) -> int:
+        return int(self.booking["price"][0])
 
     @property
-    def owed(self) -> int:
-        """Return what the patient still has to pay, in minor units; 0 unless the status is payable or underpaid."""
-        if not self.payable and self.status != PaymentStatus.UNDERPAID:
-            return 0
-        return max(0, self.amount_due - self.amount_received)
+    def to_ask(self) -> int:
+        """Return what Checkout asks for now, in minor units: what is left of the deposit, else all that is owed."""
+        deposit_left = self.terms.deposit - self.amounts.net
+        return min(self.amount_owed, deposit_left) if deposit_left > 0 and not self.terms.canceled else self.amount_owed
 
     @property
     def refundable(self) -> int:
-        """Return what may still be refunded, in minor units; 0 while disputed or after a chargeback."""
-        if self.status in (PaymentStatus.DISPUTED, PaymentStatus.CHARGED_BACK):
+        """Return what may still be given back, in minor units; 0 while a dispute is open."""
+        if self.status == PaymentStatus.DISPUTED:
             return 0
-        return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending - self.amount_lost)
+        return max(0, self.amounts.net - self.amount_refund_pending)
 
     @property
     def review_labels(self) -> list[str]:
@@ -171,26 +171,39 @@ class Payment(models.Model):
 
     @property
     def terms(self) -> Terms:
+        """Return what the payment is due for, read from the payment's own row, which the ledger has locked."""
+        booking = self.booking
         return Terms(
-            amount=self.amount_due,
+            price=booking["price"][0],
             currency=self.currency,
-            canceled=self.appointment.canceled,
-            slot_lost=self.appointment.canceled and self.appointment.slot_resold(),
-            earlier_amounts=frozenset(self.earlier_amounts),
+            canceled=booking["attendance"] == Appointment.Status.CANCELED,
+            slot_lost=self.slot_lost,
+            fee=booking["fee"],
+            deposit=booking["deposit"],
+            earlier_prices=frozenset(self.earlier_prices),
         )
+
+    @property
+    def amounts(self) -> Amounts:
+        return Amounts(**{name: getattr(self, f"amount_{name}") for name in SUMS})
 
     @property
     def standing(self) -> Standing:
         return Standing(
             status=PaymentStatus(self.status),
-            received=self.amount_received,
-            refunded=self.amount_refunded,
-            refund_pending=self.amount_refund_pending,
-            lost=self.amount_lost,
-            overpaid=self.amount_overpaid,
+            amounts=self.amounts,
+            payable=self.payable,
             attempt=self.attempt,
             failure_code=self.failure_code,
             method=self.method,
             dispute_due_by=self.dispute_due_by,
             reviews=tuple(Review(reason) for reason in self.reviews),
         )
+
+    @standing.setter
+    def standing(self, standing: Standing) -> None:
+        self.status, self.payable, self.attempt = standing.status, standing.payable, standing.attempt
+        self.failure_code, self.method = standing.failure_code, standing.method
+        self.dispute_due_by, self.reviews = standing.dispute_due_by, list(standing.reviews)
+        for name in SUMS + RESULTS:
+            setattr(self, f"amount_{name}", getattr(standing.amounts, name))

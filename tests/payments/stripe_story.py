@@ -41,6 +41,7 @@ class Story:
     def __init__(self, payment: Any, *, metadata: bool = True, livemode: bool = False) -> None:
         self.payment = payment
         self.now = START
+        self.refunded_at: dict[str, int] = {}  # when each refund was first mentioned
         self.livemode = livemode
         self.tag = uuid.uuid4().hex[:12]
         self.amount = payment.amount_due
@@ -157,9 +158,12 @@ class Story:
             payment_intent=f"pi_{self.tag}{attempt}",
             **fields,
         )
-        return self._event(event_type, refund | {"metadata": {}, "created": START + 1000 + int(name)})
+        created = self.refunded_at.setdefault(attempt + name, self.now + 60)
+        return self._event(event_type, refund | {"metadata": {}, "created": created})
 
-    def dispute(self, status: str, step: str = "created", amount: int | None = None, attempt: str = "A") -> Event:
+    def dispute(
+        self, status: str, step: str = "created", amount: int | None = None, attempt: str = "A", **fields: Any
+    ) -> Event:
         dispute = self._object(
             "dispute",
             "du",
@@ -171,4 +175,4 @@ class Story:
             reason="fraudulent",
             evidence_details={"due_by": START + 7 * 24 * 3600},
         )
-        return self._event(f"charge.dispute.{step}", dispute | {"metadata": {}})
+        return self._event(f"charge.dispute.{step}", dispute | {"metadata": {}} | fields)

@@ -63,9 +63,9 @@ class Command(OperatorCommand):
             payment.refresh_from_db()
         if payment.standing == before:
             return False
-        ours, theirs = f"{before.status} {before.received}", f"{payment.status} {payment.amount_received}"
+        ours, theirs = f"{before.status} {before.amounts.received}", f"{payment.status} {payment.amount_received}"
         self.say(
-            f"{payment.public_id} ours: {ours} refunded {before.refunded}; Stripe: {theirs} refunded"
+            f"{payment.public_id} ours: {ours} refunded {before.amounts.refunded}; Stripe: {theirs} refunded"
             f" {payment.amount_refunded} {payment.currency}"
         )
         return True

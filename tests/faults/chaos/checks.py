@@ -40,7 +40,7 @@ def payment_differences(world: World) -> Iterator[str]:
                LEFT JOIN clinic_payments_statuschange c ON c.payment_id = p.id AND c.source = 'webhook' GROUP BY p.id"""
     found = {row[0]: row[1:] for row in world.rows(query)}
     for life in world.lives:
-        wanted = (life.standing.status, life.standing.refunded, life.changes)
+        wanted = (life.standing.status, life.standing.amounts.refunded, life.changes)
         if found[life.public_id] != wanted:
             yield f"payment {life.public_id} is {found[life.public_id]}, Stripe told {wanted}"
 

@@ -10,6 +10,7 @@ from payments.desk import till
 from payments.desk.exports import cells
 from payments.desk.receipts import lines_of
 from payments.domain.methods import Method, method_label
+from payments.domain.movements import MovementKind
 from payments.forms import TakePaymentForm
 from payments.models import Payment
 
@@ -25,7 +26,7 @@ def test_each_desk_method_is_offered_recorded_printed_and_exported(
     till.take_payment(payment, payment.amount_due, method, clerk, key=uuid4().hex)
     payment.refresh_from_db()
     assert payment.method == method
-    assert [line.method_label for line in lines_of(payment)] == [method.label]
+    assert [line.label for line in lines_of(payment)] == [f"{MovementKind.PAYMENT.label} · {method.label}"]
     assert method.label in list(cells(payment))
 
 

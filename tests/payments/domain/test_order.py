@@ -82,8 +82,8 @@ def test_any_order_with_any_duplicates_gives_the_same_standing(
 def test_money_shown_never_exceeds_what_stripe_said(history: list[tuple[str, str]]) -> None:
     standing = fold(told(history))
     attempts = len({attempt for _, attempt in history})
-    assert 0 <= standing.refunded <= standing.received <= 5000 * attempts
-    assert standing.overpaid <= standing.received - standing.refunded
+    assert 0 <= standing.amounts.refunded <= standing.amounts.received <= 5000 * attempts
+    assert standing.amounts.overpaid <= standing.amounts.received - standing.amounts.refunded
 
 
 @settings(deadline=None)

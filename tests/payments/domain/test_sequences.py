@@ -44,6 +44,12 @@ def part(s: Story) -> list[Event]:
     return [s.charged(), s.charge_refunded(1000), s.charge_refunded(1500)]
 
 
+def failed_before_late_snapshot(s: Story) -> list[Event]:
+    """Return a charge, its failed refund, and the charge.refunded event that Stripe sent before the refund failed."""
+    charged, _, refunded = s.charged(), s.refund(DUE), s.charge_refunded(DUE)
+    return [charged, s.refund(DUE, "failed"), refunded]
+
+
 ROWS = [
     row("1 session paid", lambda s: [s.completed()], S.PAID, moves=1),
     row("2 session, charge and intent", lambda s: [s.completed(), s.charged(), s.succeeded()], S.PAID, moves=1),
@@ -90,10 +96,15 @@ ROWS = [
         reviews=[Review.REFUND_FAILED],
         refunded=0,
     ),
-    row("48 refund canceled", lambda s: [s.charged(), s.refund(DUE, "pending"), s.refund(DUE, "canceled")], S.PAID),
+    row(
+        "48 refund canceled",
+        lambda s: [s.charged(), s.refund(DUE, "pending"), s.refund(DUE, "canceled")],
+        S.PAID,
+        reviews=[Review.REFUND_CANCELED],
+    ),
     row(
         "49 refund failed, then a late charge.refunded",
-        lambda s: [s.charged(), s.refund(DUE, "failed"), s.charge_refunded(DUE)],
+        failed_before_late_snapshot,
         S.PAID,
         reviews=[Review.REFUND_FAILED],
     ),
@@ -124,11 +135,13 @@ ROWS = [
         lambda s: [s.charged(), s.dispute("needs_response"), s.dispute("lost", "closed")],
         S.CHARGED_BACK,
         lost=DUE,
+        reviews=[Review.TAKEN_BACK],
     ),
     row(
         "60 lost before created",
         lambda s: [s.charged(), *[s.dispute("needs_response"), s.dispute("lost", "closed")][::-1]],
         S.CHARGED_BACK,
+        reviews=[Review.TAKEN_BACK],
     ),
     row(
         "61 early warning",

@@ -135,8 +135,8 @@ class StripeMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_stripe_says(self) -> None:
-        assert self.standing.received <= DUE * len(self.state)
-        assert self.standing.refunded <= self.standing.received
+        assert self.standing.amounts.received <= DUE * len(self.state)
+        assert self.standing.amounts.refunded <= self.standing.amounts.received
 
     def teardown(self) -> None:
         """Deliver every event, then assert that the site's amounts and status agree with Stripe's."""
@@ -145,10 +145,10 @@ class StripeMachine(RuleBasedStateMachine):
         standing = self.standing
         paid = sum(DUE for state in self.state.values() if state == "paid")
         refunds = self.refunds.values()
-        assert standing.received == paid
-        assert standing.refunded == sum(r["amount"] for r in refunds if r["status"] == "succeeded")
-        assert standing.refund_pending == sum(r["amount"] for r in refunds if r["status"] == "pending")
-        assert standing.lost == sum(DUE for verdict in self.disputes.values() if verdict == "lost")
+        assert standing.amounts.received == paid
+        assert standing.amounts.refunded == sum(r["amount"] for r in refunds if r["status"] == "succeeded")
+        assert standing.amounts.refund_pending == sum(r["amount"] for r in refunds if r["status"] == "pending")
+        assert standing.amounts.lost == sum(DUE for verdict in self.disputes.values() if verdict == "lost")
         assert (standing.status == PaymentStatus.DISPUTED) == ("needs_response" in self.disputes.values())
         if not paid and "processing" in self.state.values():
             assert standing.status == PaymentStatus.PROCESSING

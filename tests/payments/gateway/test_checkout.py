@@ -116,7 +116,7 @@ def test_the_same_form_sent_twice_takes_cash_once(payment: Payment, clerk: User)
     for _ in range(2):
         till.take_payment(payment, 2000, Method.CASH, clerk, key="c0ffee")
     payment.refresh_from_db()
-    assert (payment.status, payment.amount_received, payment.owed) == (S.UNDERPAID, 2000, 3000)
+    assert (payment.status, payment.amount_received, payment.amount_owed) == (S.UNDERPAID, 2000, 3000)
 
 
 def test_nobody_is_sent_to_checkout_while_a_bank_debit_is_under_way(payment: Payment, stripe: StripeAtHome) -> None:

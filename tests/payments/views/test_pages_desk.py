@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
+from payments import ledger
 from payments.desk.exports import escape_formula
 from payments.domain.status import PaymentStatus, Review
 from payments.live.rendering import render_entry
@@ -188,7 +189,8 @@ def book_many(count: int, patient: User, practitioner: Practitioner) -> None:
         )
         for _ in range(count)
     )
-    Payment.objects.bulk_create(Payment(appointment=one, amount_due=5000, currency="eur") for one in appointments)
+    for appointment in appointments:
+        ledger.follow_appointment(appointment)
 
 
 def test_the_day_list_asks_as_many_queries_however_many_rows_there_are(

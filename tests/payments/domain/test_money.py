@@ -1,0 +1,140 @@
+"""The truth table of a payment's money: each row gives events and terms, and the sums, reviews and status they mean.
+
+Rows with events go through the webhook view; the sums of the movements are compared with the stored ones in each.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from payments.domain.movements import MovementKind, movements
+from payments.domain.status import PaymentStatus as S
+from payments.domain.status import Review
+from payments.models import Payment
+from tests.payments.stripe_story import Event, Story, deliver
+
+pytestmark = pytest.mark.django_db
+DUE = 5000
+Tell = Callable[[Story], list[Event]]
+
+
+def row(title: str, tell: Tell, status: S, **also: Any) -> Any:
+    return pytest.param(tell, status, also, id=title)
+
+
+def lost(s: Story, amount: int = DUE, **fields: Any) -> list[Event]:
+    """Return the events of a dispute that is opened and lost."""
+    opened = s.dispute("needs_response", amount=amount, **fields)
+    return [opened, s.dispute("lost", "closed", amount=amount, **fields)]
+
+
+def intent_without_captured_charge(s: Story) -> list[Event]:
+    charge = s.charge("A") | {"captured": False, "amount_captured": 0}
+    return [s._event("charge.succeeded", charge), s.succeeded()]
+
+
+def null_captured(s: Story) -> list[Event]:
+    return [s._event("charge.succeeded", s.charge("A") | {"amount_captured": None}), s.completed()]
+
+
+def partly_captured(s: Story) -> list[Event]:
+    charge = s.charge("A") | {"amount_captured": 3000}
+    return [s._event("charge.succeeded", charge), s.succeeded(amount=3000)]
+
+
+def bank_transfer(s: Story) -> list[Event]:
+    return [s.completed("A", "unpaid"), s.requires_action("A")]
+
+
+def earlier_refund_fails(s: Story) -> list[Event]:
+    first, second = s.refund(1000), s.refund(2000, name="2")
+    return [s.charged(), first, second, s.refund(1000, "failed")]
+
+
+def refund_repeated(s: Story) -> list[Event]:
+    first = s.refund(1000)
+    return [s.charged(), first, s.refund(1000, "failed"), s.refund(1000, name="2")]
+
+
+def foreign_session_lost(s: Story) -> list[Event]:
+    paid = [s.charged("A")]
+    s.currency = "usd"
+    return [*paid, s.charged("B"), s.dispute("lost", "closed", attempt="B")]
+
+
+def withdrawn(s: Story, *amounts: int) -> list[dict[str, Any]]:
+    return [{"object": "balance_transaction", "amount": n, "created": s.now + 60 + at} for at, n in enumerate(amounts)]
+
+
+ROWS = [
+    row("dispute lost", lambda s: [s.charged(), *lost(s)], S.CHARGED_BACK, net=0, owed=DUE, payable=False,
+        reviews=[Review.TAKEN_BACK]),
+    row("dispute lost in part", lambda s: [s.charged(), *lost(s, 2000)], S.UNDERPAID, net=3000, owed=2000,
+        payable=False, reviews=[Review.TAKEN_BACK]),
+    row("lost more than was paid", lambda s: [s.charged(), *lost(s, 9000)], S.CHARGED_BACK, net=0, lost=DUE,
+        reviews=[Review.TAKEN_BACK]),
+    row("refunded, then lost", lambda s: [s.charged(), s.refund(4000), *lost(s, 2000)], S.CHARGED_BACK, net=-1000,
+        waived=4000, owed=2000, reviews=[Review.TAKEN_BACK]),
+    row("bank's question", lambda s: [s.charged(), s.dispute("warning_needs_response")], S.PAID, owed=0,
+        reviews=[Review.INQUIRY]),
+    row("bank's question becomes a dispute",
+        lambda s: [s.charged(), s.dispute("warning_needs_response"), s.dispute("needs_response", "updated")],
+        S.DISPUTED, reviews=[Review.DISPUTE_DEADLINE]),
+    row("bank's question closed",
+        lambda s: [s.charged(), s.dispute("warning_needs_response"), s.dispute("warning_closed", "closed")], S.PAID),
+    row("dispute in another currency", lambda s: [s.charged(), *lost(s, 3300, currency="usd")], S.PAID, lost=0,
+        net=DUE, reviews=[Review.CURRENCY_MISMATCH]),
+    row("paid twice, once in another currency and lost", foreign_session_lost, S.PAID, lost=0, net=DUE,
+        reviews=[Review.CURRENCY_MISMATCH]),
+    row("authorized charge, intent succeeded", intent_without_captured_charge, S.PAID, net=DUE),
+    row("captured without an amount", null_captured, S.PAID, net=DUE),
+    row("captured in part", partly_captured, S.UNDERPAID, net=3000, owed=2000, reviews=[Review.AMOUNT_MISMATCH]),
+    row("only charge.refunded tells of a refund", lambda s: [s.charged(), s.charge_refunded(4000)],
+        S.PARTIALLY_REFUNDED, refunded=4000, owed=0),
+    row("a refund of ours and one that only the charge shows",
+        lambda s: [s.charged(), s.refund(1000), s.charge_refunded(DUE)], S.REFUNDED, refunded=DUE),
+    row("the charge knows more refunds", lambda s: [s.charged(), s.refund(1000), s.charge_refunded(3000)],
+        S.PARTIALLY_REFUNDED, refunded=3000),
+    row("a refund after the charge's snapshot",
+        lambda s: [s.charged(), s.refund(1000), s.charge_refunded(1000), s.refund(500, name="2")],
+        S.PARTIALLY_REFUNDED, refunded=1500),
+    row("an earlier refund fails after a later one", earlier_refund_fails, S.PARTIALLY_REFUNDED, refunded=2000,
+        reviews=[Review.REFUND_FAILED]),
+    row("a failed refund is repeated", refund_repeated, S.PARTIALLY_REFUNDED, refunded=1000),
+    row("bank transfer to make", bank_transfer, S.CHECKOUT_OPEN, owed=DUE, attempt="instructions"),
+    row("debit on its way", lambda s: [s.completed("A", "unpaid")], S.PROCESSING, owed=0, on_its_way=DUE,
+        payable=False),
+    row("won after the money was withdrawn",
+        lambda s: [s.charged(), s.dispute("won", "closed", balance_transactions=withdrawn(s, -DUE, DUE))], S.PAID,
+        net=DUE, lines=[DUE, -DUE, DUE]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["in order", "backwards"])
+@pytest.mark.parametrize(("tell", "status", "also"), ROWS)
+def test_the_money_is_right(story: Story, tell: Tell, status: S, also: dict[str, Any], backwards: bool) -> None:
+    events = tell(story)
+    for event in reversed(events) if backwards else events:
+        assert deliver(event).status_code == 200
+    payment = Payment.objects.get(pk=story.payment.pk)
+    amounts = asdict(payment.amounts) | {"net": payment.amounts.net, "owed": payment.amount_owed}
+    expected = {name: value for name, value in also.items() if name in amounts}
+    assert {name: amounts[name] for name in expected} == expected
+    assert (payment.status, payment.reviews) == (status, also.get("reviews", []))
+    assert payment.payable == also.get("payable", payment.payable)
+    assert payment.attempt == also.get("attempt", payment.attempt)
+    lines = movements(fact.value for fact in payment.facts.all())
+    assert sum(line.amount for line in lines if line.currency == payment.currency) == payment.amounts.net
+    assert [line.amount for line in lines] == also.get("lines", [line.amount for line in lines])
+
+
+def test_a_receipt_names_what_the_bank_took_back(story: Story) -> None:
+    for event in [story.charged(), *lost(story, 2000)]:
+        deliver(event)
+    lines = movements(fact.value for fact in story.payment.facts.all())
+    assert [(line.kind, line.amount) for line in lines] == [
+        (MovementKind.PAYMENT, DUE),
+        (MovementKind.TAKEN_BACK, -2000),
+    ]
