@@ -6,6 +6,7 @@ entries in the feeds, the lists of changes that pages follow.
 
 import datetime
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from appointments.models import Appointment, Practitioner
 
 from . import linking
 from .db.statements import insert, update
-from .domain.facts import StripeFact
+from .domain.facts import Kind, StripeFact
 from .domain.status import PaymentStatus, derive
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
@@ -110,10 +111,17 @@ def _follow(payment: Payment, appointment: Appointment, actor: AbstractUser | No
     if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
         payment.earlier_prices = [*payment.earlier_prices, payment.booking["price"][0]]
     changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
+    booked_again = payment.booking and payment.terms.canceled and not appointment.canceled
     payment.booking, payment.currency, payment.slot_lost = booking, appointment.currency, appointment.slot_resold()
     update(payment, ["currency", "earlier_prices", "booking", "slot_lost", "updated_at"])
-    facts = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
+    asked = [_asked_again(payment)] if booked_again else []
+    facts = linking.absorb(asked, payment, Fact.objects.belonging_to(payment.public_id, [])(), actor)
     _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
+
+
+def _asked_again(payment: Payment) -> StripeFact:
+    """Return the observation that the patient owes the price again, because the appointment was booked again."""
+    return payment.own_fact(Kind.OBSERVATION, f"asked_{uuid.uuid4().hex}", "asked_again")
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:

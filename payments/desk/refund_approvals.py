@@ -4,15 +4,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from .. import ledger
 from ..domain.facts import Kind, StripeFact
-from ..gateway import refunds
 from ..ledger import Cause, Source
 from ..models import Fact, Payment
+from . import refund_orders
+from .refund_limits import require_within_limit
+from .refund_orders import Order
 
 WAITING, APPROVED, DECLINED = "awaiting_approval", "approved", "declined"
 
@@ -32,25 +33,12 @@ class RefundRequest:
         return self.fact.stripe_id.removeprefix("approval_")
 
     @property
-    def amount(self) -> int:
-        return self.fact.amount
-
-    @property
-    def reason(self) -> str:
-        return str(self.fact.details.get("reason", ""))
+    def order(self) -> Order:
+        return Order.of(self.fact.details["order"])
 
     @property
     def requester(self) -> AbstractUser | None:
         return self.fact.actor
-
-
-def needs_approval(payment: Payment, amount: int) -> bool:
-    """Return whether a refund of another `amount` (in minor units) needs a second person's approval.
-
-    Approval is needed if all refunds of the payment together would exceed the currency's REFUND_APPROVAL_LIMITS.
-    """
-    alone = settings.REFUND_APPROVAL_LIMITS.get(payment.currency)
-    return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone
 
 
 def waiting(payment: Payment) -> list[RefundRequest]:
@@ -59,33 +47,34 @@ def waiting(payment: Payment) -> list[RefundRequest]:
     return [RefundRequest(fact) for fact in facts]
 
 
-def request(payment: Payment, amount: int, reason: str, actor: AbstractUser, key: str) -> None:
-    """Record that `actor` requests a refund of `amount` minor units, which then waits for another person's approval.
+def is_waiting(payment: Payment, key: str) -> bool:
+    """Return whether the refund request `key` still waits for a decision."""
+    return any(each.key == key for each in waiting(payment))
 
-    A second call with the same `key`, as when a form is sent twice, changes nothing.
-    """
-    fact = payment.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, amount, reason=reason)
+
+def request(row: Payment, order: Order, actor: AbstractUser, key: str) -> None:
+    """Record on the locked payment `row` that `actor` requests this refund."""
+    fact = row.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, order.amount, order=order.details)
     ledger.record([fact], Cause(Source.REFUND, actor=actor))
 
 
 def approve(payment: Payment, key: str, actor: AbstractUser) -> None:
-    """Approve the refund request `key` and send its refund to Stripe, only once even if several people approve it.
+    """Approve the refund request `key` and give the money back, only once even if several people approve it.
 
-    Raises OwnRefundError when `actor` requested the refund. Raises NotRefundableError when too little money is left to
-    refund, in which case the refund request keeps waiting, or when Stripe refuses. Raises StripeUnavailableError when
-    Stripe does not answer, in which case the refund stays pending.
+    Raises OwnRefundError when `actor` made the request, and OverLimitError when `actor` may not refund so much; the
+    request then keeps waiting. Also raises NotRefundableError and StripeUnavailableError, as `give_back` does.
     """
-    refund_facts: Sequence[StripeFact] = []
+    requests: Sequence[StripeFact] = []
     with transaction.atomic():
         row, waiting_request = _locked(payment, key)
         if waiting_request is None:
             return
         if waiting_request.fact.actor_id == actor.pk:
             raise OwnRefundError
-        refund_facts = refunds.reserve(row, waiting_request.amount, waiting_request.reason, actor, key)
+        require_within_limit(actor, row, waiting_request.order.amount)
+        requests = refund_orders.reserve(row, waiting_request.order, actor, key)
         _settle(waiting_request, APPROVED, actor)
-    for fact in refund_facts:
-        refunds.send(payment, fact, actor)
+    refund_orders.send(payment, requests, actor)
 
 
 def decline(payment: Payment, key: str, actor: AbstractUser) -> None:

@@ -1,15 +1,46 @@
-"""How much of a payment each member of staff may refund."""
+"""How much of a payment each member of staff may refund. Call these with a locked payment when money is to move."""
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 
 from ..models import Payment
 
+User = AbstractBaseUser | AnonymousUser | PermissionsMixin
 
-def refund_limit(user: AbstractBaseUser | AnonymousUser | PermissionsMixin, payment: Payment) -> int:
-    """Return how much of this payment the user may refund in total, in minor units; 0 if the user may not refund."""
+
+class OverLimitError(Exception):
+    """Raised when a user may not refund so much. `allowed` is what the user may still refund, in minor units."""
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"at most {allowed} minor units")
+        self.allowed = allowed
+
+
+def refund_limit(user: User, payment: Payment) -> int:
+    """Return how much of this payment may be refunded by the user in total, in minor units; 0 without permission."""
     if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):
         return payment.amount_received
     return min(settings.FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0), payment.amount_received)
+
+
+def allowed_refund(user: User, payment: Payment) -> int:
+    """Return how much the user may refund now, in minor units: the limit without what was or is being refunded."""
+    return max(0, refund_limit(user, payment) - payment.amount_refunded - payment.amount_refund_pending)
+
+
+def require_within_limit(user: User, payment: Payment, amount: int) -> None:
+    """Raise OverLimitError if the user may not refund another `amount` minor units of the locked payment."""
+    allowed = allowed_refund(user, payment)
+    if amount > allowed:
+        raise OverLimitError(allowed)
+
+
+def needs_approval(payment: Payment, amount: int) -> bool:
+    """Return whether a refund of another `amount` (in minor units) needs a second person's approval.
+
+    Approval is needed if all refunds of the payment together would exceed the currency's REFUND_APPROVAL_LIMITS.
+    """
+    alone = settings.REFUND_APPROVAL_LIMITS.get(payment.currency)
+    return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone

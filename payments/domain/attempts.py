@@ -253,6 +253,13 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
     return sorted(groups.values(), key=_started)
 
 
+def desk_refundable(attempts: Iterable[Attempt]) -> int:
+    """Return how much of the money taken at the desk is still there to be given back, in minor units."""
+    attempts = list(attempts)
+    taken = sum(attempt.received for attempt in attempts if attempt.of(Kind.OFFLINE))
+    return max(0, taken - sum(attempt.desk_refunded for attempt in attempts))
+
+
 def _started(attempt: Attempt) -> tuple[int, str, str]:
     """Return a sort key: the Unix time at which the attempt to pay started, then the attempt's number, then an id.
 

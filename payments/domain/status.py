@@ -152,6 +152,11 @@ def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
     )
 
 
+def undecided_disputes(facts: Iterable[StripeFact], terms: Terms) -> list[StripeFact]:
+    """Return the lost disputes about which staff haven't decided yet whether to ask the patient again."""
+    return Case.of(facts, terms).undecided
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A payment's facts, grouped for `derive`: `counted` are the attempts that brought money in its currency."""

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
-from django.db import transaction
 
 from .. import ledger
 from ..domain.attempts import Attempt, attempts_of
-from ..domain.facts import Kind, StripeFact
+from ..domain.facts import REQUEST_PREFIX, Json, Kind, StripeFact
 from ..ledger import Cause, Source
 from ..models import Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
@@ -33,37 +32,23 @@ class NotRefundableError(Exception):
         self.code = code
 
 
-def refund(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, *, key: str) -> None:
-    """Refund `amount` minor units to the cards or accounts that paid, starting with the newest attempt to pay.
-
-    A second call with this `key`, as from a form that was sent twice, does nothing. Raises NotRefundableError when less
-    than `amount` is left or Stripe refuses. Raises StripeUnavailableError when Stripe doesn't answer; the refund then
-    stays pending, and `manage.py sweep` sends the refund request again with the same idempotency key.
-    """
-    for request in _reserve(payment, amount, reason, actor, key):
-        send(payment, request, actor)
-
-
 def was_requested(payment: Payment, key: str) -> bool:
     """Return whether a refund with this `key` is recorded for the payment."""
-    return payment.facts.filter(stripe_id=f"request_{key}").exists()
+    return payment.facts.filter(stripe_id=f"{REQUEST_PREFIX}{key}").exists()
 
 
-def _reserve(payment: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    with transaction.atomic():
-        return reserve(Payment.objects.locked().get(pk=payment.pk), amount, reason, actor, key)
-
-
-def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str) -> list[StripeFact]:
-    """Store a pending refund of `amount`; return one refund request to Stripe for each attempt to pay that is refunded.
+def reserve(
+    row: Payment, amount: int, reason: str, actor: AbstractUser | None, key: str, *, waives: int
+) -> list[StripeFact]:
+    """Record a pending refund in the ledger; return one request to Stripe for each attempt to pay that is refunded.
 
     The caller must have locked the payment `row`, so that two clicks never refund the same money, and must pass each
-    refund request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if
-    less than `amount` minor units is left.
+    request to `send` after the commit. The list is empty if `key` was used before. Raises NotRefundableError if less
+    than `amount` minor units is left at Stripe. `waives` is how much of the refund the patient no longer owes.
     """
     if was_requested(row, key):
         return []
-    attempts = [attempt for attempt in attempts_of([f.value for f in row.facts.all()]) if attempt.refundable]
+    attempts = refundable_attempts(row)
     remaining = min(row.refundable, sum(attempt.refundable for attempt in attempts))
     if not 0 < amount <= remaining:
         raise NotRefundableError(remaining)
@@ -72,17 +57,24 @@ def reserve(row: Payment, amount: int, reason: str, actor: AbstractUser | None, 
         part = min(amount, attempt.refundable)
         if part:
             name = f"{key}_{len(requests)}" if requests else key
-            requests.append(_request_fact(attempt, part, reason, name))
-            amount -= part
+            details = {"reason": reason, "waives": min(part, waives)}
+            requests.append(_request_fact(attempt, part, name, details))
+            amount, waives = amount - part, waives - details["waives"]
     ledger.record(requests, Cause(Source.REFUND, actor=actor))
     return requests
 
 
-def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> StripeFact:
+def refundable_attempts(payment: Payment) -> list[Attempt]:
+    """Return the attempts in the payment's currency of which Stripe can refund something, oldest first."""
+    attempts = attempts_of(row.value for row in payment.facts.all())
+    return [attempt for attempt in attempts if attempt.refundable and attempt.currency == payment.currency]
+
+
+def _request_fact(attempt: Attempt, amount: int, name: str, details: Json) -> StripeFact:
     paid, now = attempt.evidence()[0], int(time.time())
     return StripeFact(
         kind=Kind.REFUND,
-        stripe_id=f"request_{name}",
+        stripe_id=f"{REQUEST_PREFIX}{name}",
         status="pending",
         as_of=now,
         created=now,
@@ -91,7 +83,7 @@ def _request_fact(attempt: Attempt, amount: int, reason: str, name: str) -> Stri
         livemode=paid.livemode,
         payment_intent_id=paid.payment_intent_id,
         attempt=paid.attempt,
-        details={"reason": reason},
+        details=details,
     )
 
 

@@ -1,0 +1,81 @@
+"""Carries out a refund: reserves it on the locked payment, then sends Stripe's part to Stripe.
+
+Nothing here decides who may refund; desk/giving_back.py and desk/refund_approvals.py do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+
+from .. import ledger
+from ..domain.attempts import attempts_of, desk_refundable
+from ..domain.facts import Kind, StripeFact
+from ..domain.methods import Method
+from ..gateway import refunds
+from ..gateway.refunds import NotRefundableError
+from ..ledger import Cause, Source
+from ..models import Payment
+
+STRIPE = "stripe"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a member of staff wants to give back. `amount` is in minor units of the payment's currency.
+
+    `through` is STRIPE, or the desk `Method` by which the money is given back. With `still_owed`, the patient has to
+    pay the amount again.
+    """
+
+    amount: int
+    reason: str
+    through: str = STRIPE
+    still_owed: bool = False
+
+    @classmethod
+    def of(cls, stored: Any) -> "Order":
+        """Return the order that `details` has stored as JSON."""
+        return cls(**{name: stored[name] for name in ("amount", "reason", "through", "still_owed")})
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Return the order as JSON."""
+        return asdict(self)
+
+
+def refundable_through(payment: Payment) -> dict[str, int]:
+    """Return how much can be given back through Stripe (STRIPE) and at the desk ("desk"), in minor units."""
+    at_stripe = sum(attempt.refundable for attempt in refunds.refundable_attempts(payment))
+    at_desk = desk_refundable(attempts_of(row.value for row in payment.facts.all()))
+    return {STRIPE: min(payment.refundable, at_stripe), "desk": min(payment.refundable, at_desk)}
+
+
+def was_recorded(payment: Payment, key: str) -> bool:
+    """Return whether an order with this key was recorded for the payment, so that it must not be carried out again."""
+    names = (f"request_{key}", f"desk_refund_{key}", f"approval_{key}")
+    return payment.facts.filter(stripe_id__in=names).exists()
+
+
+def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) -> Sequence[StripeFact]:
+    """Record the order on the locked payment `row`, and return what must be sent to Stripe after the commit.
+
+    Money given back at the desk is recorded as given. Raises NotRefundableError if less than the amount is left.
+    """
+    waives = 0 if order.still_owed else max(0, order.amount - row.amount_overpaid)
+    if order.through == STRIPE:
+        return refunds.reserve(row, order.amount, order.reason, actor, key, waives=waives)
+    remaining = refundable_through(row)["desk"]
+    if not 0 < order.amount <= remaining:
+        raise NotRefundableError(remaining)
+    details = {"reason": order.reason, "waives": waives}
+    given = row.own_fact(Kind.DESK_REFUND, f"desk_refund_{key}", Method(order.through), order.amount, **details)
+    ledger.record([given], Cause(Source.DESK, actor=actor))
+    return []
+
+
+def send(payment: Payment, requests: Sequence[StripeFact], actor: AbstractUser | None) -> None:
+    """Send each reserved request to Stripe. Raises NotRefundableError and StripeUnavailableError, see `refunds.send`."""
+    for request in requests:
+        refunds.send(payment, request, actor)
