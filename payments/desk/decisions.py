@@ -1,4 +1,4 @@
-"""What staff decide about money that is missing or too much: ask the patient again, write it off, or keep it as a fee."""
+"""Decisions of staff about missing money and fees: ask the patient again, write it off, or keep it as a fee."""
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction

@@ -76,6 +76,6 @@ def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) ->
 
 
 def send(payment: Payment, requests: Sequence[StripeFact], actor: AbstractUser | None) -> None:
-    """Send each reserved request to Stripe. Raises NotRefundableError and StripeUnavailableError, see `refunds.send`."""
+    """Send each reserved request to Stripe. Raises NotRefundableError and StripeUnavailableError."""
     for request in requests:
         refunds.send(payment, request, actor)

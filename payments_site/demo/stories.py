@@ -15,8 +15,10 @@ from django.conf import settings
 from accounts.models import User
 from appointments.models import Appointment
 from payments.desk import till
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
-from payments.gateway import checkout, refunds
+from payments.gateway import checkout
 from payments.models import Payment
 
 THREE_D_SECURE, DECLINED = "4000002760003184", "4000000000000002"
@@ -110,7 +112,7 @@ def _refund(payment: Payment, clerk: User, amount: int) -> None:
     paid(payment, clerk)
     wait_for_webhooks()
     payment.refresh_from_db()
-    refunds.refund(payment, amount, "requested_by_customer", clerk, key=uuid4().hex)
+    give_back(payment, Order(amount, "requested_by_customer"), clerk, key=uuid4().hex)
 
 
 def disputed(payment: Payment, clerk: User) -> str:

@@ -16,7 +16,9 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from payments.gateway import refunds
+from accounts.models import User
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.refunds import NotRefundableError
 from payments.models import Payment
@@ -87,13 +89,15 @@ def bank(settings: Settings) -> Iterator[Bank]:
 
 @pytest.mark.postgres(only=True)
 @pytest.mark.django_db(transaction=True)
-def test_no_refund_is_given_twice_however_many_ask_at_once(book: Callable[..., Payment], bank: Bank) -> None:
+def test_no_refund_is_given_twice_however_many_ask_at_once(
+    book: Callable[..., Payment], bank: Bank, clerk: User
+) -> None:
     start = threading.Barrier(AT_ONCE)
 
     def ask(payment: Payment, amount: int, key: str) -> str:
         try:
             start.wait(30)
-            refunds.refund(payment, amount, "duplicate", None, key=key)
+            give_back(payment, Order(amount, "duplicate"), clerk, key=key)
         except NotRefundableError:
             return "refused"
         except StripeUnavailableError:

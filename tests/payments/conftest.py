@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import time_machine
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -33,7 +34,9 @@ def patient(db: None) -> User:
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    return User.objects.create_user("desk", is_staff=True, first_name="Inès", last_name="Faure")
+    user = User.objects.create_user("desk", is_staff=True, first_name="Inès", last_name="Faure")
+    user.groups.set(Group.objects.filter(name="front desk"))
+    return user
 
 
 @pytest.fixture

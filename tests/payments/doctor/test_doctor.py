@@ -19,11 +19,12 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from payments import doctor
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.doctor import database, delivery, events, machine
 from payments.doctor.finding import Level, Verdict, ok
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
-from payments.gateway import refunds
 from payments.gateway.client import StripeUnavailableError
 from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from tests.live_site import LiveSite
@@ -137,7 +138,7 @@ def test_a_refund_that_stripe_never_answered(payment: Payment, stripe: StripeAtH
     payment.refresh_from_db()
     stripe.do("api", mode="error500")
     with pytest.raises(StripeUnavailableError):
-        refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
+        give_back(payment, Order(1000, ""), clerk, key=uuid4().hex)
     assert events.unanswered_refunds().level == Level.OK  # Stripe's answer may still come
     Fact.objects.filter(stripe_id__startswith="request_").update(recorded_at=timezone.now() - 2 * HOUR / 60)
     assert says(events.unanswered_refunds(), Level.WARNING, "not answered: 1", "sweep")

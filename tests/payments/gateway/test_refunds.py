@@ -5,9 +5,11 @@ from uuid import uuid4
 import pytest
 
 from accounts.models import User
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
-from payments.gateway import refunds, sweep
+from payments.gateway import sweep
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.reconcile import ask_stripe
 from payments.gateway.refunds import NotRefundableError
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_refund_is_one_row_and_bears_the_name_of_who_asked(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    refunds.refund(paid, 5000, "requested_by_customer", clerk, key=uuid4().hex)
+    give_back(paid, Order(5000, "requested_by_customer"), clerk, key=uuid4().hex)
     stripe.tell()
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refunded, paid.refundable) == (S.REFUNDED, 5000, 0)
@@ -28,10 +30,10 @@ def test_a_refund_is_one_row_and_bears_the_name_of_who_asked(paid: Payment, stri
 
 
 def test_part_of_it_then_the_rest(paid: Payment, clerk: User) -> None:
-    refunds.refund(paid, 1500, "", clerk, key=uuid4().hex)
+    give_back(paid, Order(1500, ""), clerk, key=uuid4().hex)
     paid.refresh_from_db()
     assert (paid.status, paid.refundable) == (S.PARTIALLY_REFUNDED, 3500)
-    refunds.refund(paid, 3500, "", clerk, key=uuid4().hex)
+    give_back(paid, Order(3500, ""), clerk, key=uuid4().hex)
     paid.refresh_from_db()
     assert paid.status == S.REFUNDED
 
@@ -39,21 +41,21 @@ def test_part_of_it_then_the_rest(paid: Payment, clerk: User) -> None:
 @pytest.mark.parametrize("amount", [0, -1, 5001])
 def test_more_than_what_is_left_is_refused(paid: Payment, clerk: User, amount: int) -> None:
     with pytest.raises(NotRefundableError) as refused:
-        refunds.refund(paid, amount, "", clerk, key=uuid4().hex)
+        give_back(paid, Order(amount, ""), clerk, key=uuid4().hex)
     assert refused.value.remaining == 5000
 
 
 def test_the_second_of_two_clicks_finds_nothing_left(paid: Payment, clerk: User) -> None:
     same = Payment.objects.get(pk=paid.pk)
-    refunds.refund(paid, 5000, "", clerk, key=uuid4().hex)
+    give_back(paid, Order(5000, ""), clerk, key=uuid4().hex)
     with pytest.raises(NotRefundableError) as refused:
-        refunds.refund(same, 5000, "", clerk, key=uuid4().hex)
+        give_back(same, Order(5000, ""), clerk, key=uuid4().hex)
     assert refused.value.remaining == 0
 
 
 def test_the_same_form_sent_twice_is_one_refund(paid: Payment, clerk: User) -> None:
     for _ in range(2):
-        refunds.refund(paid, 1000, "", clerk, key="c0ffee")
+        give_back(paid, Order(1000, ""), clerk, key="c0ffee")
     paid.refresh_from_db()
     assert paid.amount_refunded == 1000
 
@@ -64,7 +66,7 @@ def test_a_refund_without_an_answer_stays_pending_until_the_sweep_settles_it(
 ) -> None:
     stripe.do("api", mode="error500", processed=processed, match="/v1/refunds")
     with pytest.raises(StripeUnavailableError):
-        refunds.refund(paid, 5000, "", clerk, key=uuid4().hex)
+        give_back(paid, Order(5000, ""), clerk, key=uuid4().hex)
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refund_pending) == (S.REFUND_PENDING, 5000)
     stripe.do("api", mode="ok")
@@ -81,7 +83,7 @@ def test_money_already_returned_on_the_dashboard_is_no_error_state(
 ) -> None:
     intent = paid.facts.get(kind="intent").stripe_id
     stripe.do("refund", payment_intent=intent)
-    refunds.refund(paid, 5000, "", clerk, key=uuid4().hex)
+    give_back(paid, Order(5000, ""), clerk, key=uuid4().hex)
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refund_pending) == (S.REFUNDED, 0)
 
@@ -96,7 +98,7 @@ def test_of_a_double_payment_the_later_one_is_given_back(payment: Payment, strip
     stripe.tell()
     payment.refresh_from_db()
     assert (payment.amount_overpaid, payment.reviews) == (5000, [Review.DOUBLE_PAYMENT])
-    refunds.refund(payment, 5000, "duplicate", clerk, key=uuid4().hex)
+    give_back(payment, Order(5000, "duplicate"), clerk, key=uuid4().hex)
     payment.refresh_from_db()
     assert (payment.status, payment.amount_overpaid, payment.reviews) == (S.PAID, 0, [])
     later = payment.facts.get(kind="intent", attempt="2")

@@ -13,6 +13,8 @@ from django.utils import timezone
 from djstripe.models import Charge, PaymentIntent, Refund, Session, WebhookEventTrigger
 
 from accounts.models import User
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway import djstripe, sweep
@@ -198,13 +200,12 @@ def test_sweep_expires_a_page_that_asks_for_an_earlier_price(payment: Payment, s
 
 
 def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    from payments.gateway import refunds
 
     djstripe.bootstrap()
     pay_without_webhooks(payment, stripe)
     stripe.tell()
     payment.refresh_from_db()
-    refunds.refund(payment, 1000, "", clerk, key=uuid4().hex)
+    give_back(payment, Order(1000, ""), clerk, key=uuid4().hex)
     stripe.tell()
     call_command("mirror", "--once")
     assert Session.objects.get().id.startswith("cs_")
@@ -286,7 +287,6 @@ def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: S
 
     The payment is declined, needs 3-D Secure, is paid and partly refunded; the refund fails; a dispute is won.
     """
-    from payments.gateway import refunds
 
     session_id = open_checkout(payment)
     stripe.do("pay", session=session_id, outcome="declined")
@@ -296,7 +296,7 @@ def test_a_payments_whole_life_shows_in_its_timeline(payment: Payment, stripe: S
     stripe.do("authenticate", session=session_id)
     stripe.tell()
     payment.refresh_from_db()
-    refunds.refund(payment, 1000, "requested_by_customer", clerk, key=uuid4().hex)
+    give_back(payment, Order(1000, "requested_by_customer"), clerk, key=uuid4().hex)
     stripe.do("clock", offset=4 * DAY)
     refund = Fact.objects.filter(kind="refund").exclude(stripe_id__startswith="request_").get()
     stripe.do("refund_status", refund=refund.stripe_id, status="failed")
