@@ -136,6 +136,6 @@ def test_only_the_ledger_assigns_a_payments_status() -> None:
                     t for target in node.targets for t in (target.elts if isinstance(target, ast.Tuple) else [target])
                 ]
                 named = [ast.unparse(target) for target in targets]
-                if any(target in ("payment.status", "row.status") for target in named):
+                if any(target in ("payment.standing", "payment.status", "row.status") for target in named):
                     writers.add(name)
     assert writers == {"payments.ledger"}
