@@ -24,6 +24,7 @@ def give_back(payment: Payment, order: Order, actor: AbstractUser, *, key: str) 
         row = Payment.objects.locked().get(pk=payment.pk)
         if refund_orders.was_recorded(row, key):
             return not refund_approvals.is_waiting(row, key)
+        refund_orders.require_available(row, order)
         require_within_limit(actor, row, order.amount)
         if needs_approval(row, order.amount):
             refund_approvals.request(row, order, actor, key)

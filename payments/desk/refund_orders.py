@@ -52,6 +52,13 @@ def refundable_through(payment: Payment) -> dict[str, int]:
     return {STRIPE: min(payment.refundable, at_stripe), "desk": min(payment.refundable, at_desk)}
 
 
+def require_available(payment: Payment, order: Order) -> None:
+    """Raise NotRefundableError if the order's amount isn't positive, or is more than what is left in its way back."""
+    remaining = refundable_through(payment)[STRIPE if order.through == STRIPE else "desk"]
+    if not 0 < order.amount <= remaining:
+        raise NotRefundableError(remaining)
+
+
 def was_recorded(payment: Payment, key: str) -> bool:
     """Return whether an order with this key was recorded for the payment, so that it must not be carried out again."""
     names = (f"request_{key}", f"desk_refund_{key}", f"approval_{key}")
@@ -66,9 +73,7 @@ def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) ->
     waives = 0 if order.still_owed else max(0, order.amount - row.amount_overpaid)
     if order.through == STRIPE:
         return refunds.reserve(row, order.amount, order.reason, actor, key, waives=waives)
-    remaining = refundable_through(row)["desk"]
-    if not 0 < order.amount <= remaining:
-        raise NotRefundableError(remaining)
+    require_available(row, order)
     details = {"reason": order.reason, "waives": waives}
     given = row.own_fact(Kind.DESK_REFUND, f"desk_refund_{key}", Method(order.through), order.amount, **details)
     ledger.record([given], Cause(Source.DESK, actor=actor))
