@@ -3,12 +3,14 @@
 Rows with events go through the webhook view; the sums of the movements are compared with the stored ones in each.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from appointments.models import Appointment
 from payments.domain.movements import MovementKind, movements
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
@@ -128,6 +130,71 @@ def test_the_money_is_right(story: Story, tell: Tell, status: S, also: dict[str,
     lines = movements(fact.value for fact in payment.facts.all())
     assert sum(line.amount for line in lines if line.currency == payment.currency) == payment.amounts.net
     assert [line.amount for line in lines] == also.get("lines", [line.amount for line in lines])
+
+
+def cancel(payment: Payment) -> None:
+    appointment = Appointment.objects.get(pk=payment.appointment_id)
+    appointment.status = Appointment.Status.CANCELED
+    appointment.save()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["pay", "cancel", "resell"])), ids="-".join)
+def test_a_slot_sold_again_gives_one_review_in_any_order(
+    story: Story, book: Callable[..., Payment], order: tuple[str, ...]
+) -> None:
+    appointment = story.payment.appointment
+    steps: dict[str, Callable[[], object]] = {
+        "pay": lambda: deliver(story.succeeded()),
+        "cancel": lambda: cancel(story.payment),
+        "resell": lambda: book(start=appointment.start, end=appointment.end),
+    }
+    for step in order:
+        steps[step]()
+    story.payment.refresh_from_db()
+    assert (story.payment.status, story.payment.reviews) == (S.PAID, [Review.SLOT_LOST])
+
+
+def test_a_slot_that_is_free_again_isnt_lost(story: Story, book: Callable[..., Payment]) -> None:
+    deliver(story.succeeded())
+    cancel(story.payment)
+    other = book(start=story.payment.appointment.start, end=story.payment.appointment.end)
+    cancel(other)
+    story.payment.refresh_from_db()
+    assert story.payment.reviews == [Review.PAID_AFTER_CANCEL]
+
+
+def test_booked_again_after_a_refund_it_is_owed_again(story: Story) -> None:
+    deliver(story.charged())
+    cancel(story.payment)
+    deliver(story.refund(DUE))
+    story.payment.refresh_from_db()
+    assert (story.payment.status, story.payment.amount_owed, story.payment.reviews) == (S.REFUNDED, 0, [])
+    appointment = Appointment.objects.get(pk=story.payment.appointment_id)
+    appointment.status = Appointment.Status.BOOKED
+    appointment.save()
+    story.payment.refresh_from_db()
+    assert (story.payment.status, story.payment.amount_owed, story.payment.payable) == (S.UNPAID, DUE, True)
+
+
+def test_a_higher_price_leaves_the_rest_to_pay(story: Story) -> None:
+    deliver(story.charged())
+    appointment = story.payment.appointment
+    appointment.price_amount = 8000
+    appointment.save()
+    story.payment.refresh_from_db()
+    assert (story.payment.status, story.payment.to_ask, story.payment.payable) == (S.UNDERPAID, 3000, True)
+    assert story.payment.reviews == [Review.PRICE_CHANGED]
+
+
+def test_a_deposit_is_asked_first_and_then_the_rest(story: Story) -> None:
+    appointment = story.payment.appointment
+    appointment.deposit_amount = 1500
+    appointment.save()
+    story.payment.refresh_from_db()
+    assert story.payment.to_ask == 1500
+    deliver(story.charged(amount=1500))
+    story.payment.refresh_from_db()
+    assert (story.payment.status, story.payment.to_ask, story.payment.reviews) == (S.UNDERPAID, 3500, [])
 
 
 def test_a_receipt_names_what_the_bank_took_back(story: Story) -> None:
