@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from .facts import Kind, StripeFact
 from .precedence import precedence
@@ -32,11 +33,11 @@ DISPUTE_OPEN = ("needs_response", "under_review")  # the bank has taken the mone
 INQUIRY = "warning_needs_response"  # the bank only asks; no money has moved
 
 
-@dataclass(slots=True)
+@dataclass
 class Attempt:
-    """One attempt to pay, as a list of its facts: states of Stripe objects, or a payment at the desk.
+    """One attempt at paying, made of the facts about it. Amounts are in minor units of `currency`.
 
-    Amounts are in minor units of `currency`.
+    What is derived is computed once, so all facts must have been added before.
     """
 
     facts: list[StripeFact] = field(default_factory=list)
@@ -49,15 +50,16 @@ class Attempt:
         """
         return [fact for fact in self.facts if fact.kind == kind and (not states or fact.status in states)]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Return the name that our metadata gives the attempt, or "" if Stripe's objects carry none."""
         return next((fact.attempt for fact in self.facts if fact.attempt), "")
 
-    @property
+    @cached_property
     def currency(self) -> str:
-        return next((fact.currency for fact in self.evidence() if fact.currency), "")
+        return next((fact.currency for fact in self.evidence if fact.currency), "")
 
+    @cached_property
     def evidence(self) -> list[StripeFact]:
         """Return the facts that best prove what was received, or an empty list if nothing was received.
 
@@ -79,21 +81,21 @@ class Attempt:
     def _captured(self, kind: Kind) -> list[StripeFact]:
         return [fact for fact in self.of(kind, "succeeded") if fact.amount > 0]
 
-    @property
+    @cached_property
     def reversal(self) -> StripeFact | None:
         """Return the fact that declares this desk entry a mistake, or None."""
         return next(iter(self.of(Kind.REVERSAL)), None)
 
-    @property
+    @cached_property
     def received(self) -> int:
-        return 0 if self.reversal else _total(self.evidence())
+        return 0 if self.reversal else _total(self.evidence)
 
-    @property
+    @cached_property
     def refunded(self) -> int:
         """Return how much Stripe has refunded, in minor units, but at most what was received."""
         return min(_total(self.succeeded_refunds) + self.unlisted_refund, self.received)
 
-    @property
+    @cached_property
     def refunds(self) -> list[StripeFact]:
         """Return the facts (states of Stripe objects) about refunds of this attempt to pay.
 
@@ -102,15 +104,15 @@ class Attempt:
         answered = {fact.details.get("request") for fact in self.of(Kind.REFUND)}
         return [fact for fact in self.of(Kind.REFUND) if fact.stripe_id not in answered]
 
-    @property
+    @cached_property
     def succeeded_refunds(self) -> list[StripeFact]:
         return [fact for fact in self.refunds if fact.status == "succeeded"]
 
-    @property
+    @cached_property
     def pending_refunds(self) -> list[StripeFact]:
         return [fact for fact in self.refunds if fact.status in PENDING]
 
-    @property
+    @cached_property
     def unlisted_refund(self) -> int:
         """Return how much the charges say was refunded beyond the refunds that are known, in minor units.
 
@@ -123,36 +125,36 @@ class Attempt:
             unlisted += max(0, charge.amount_refunded - _total(listed))
         return unlisted
 
-    @property
+    @cached_property
     def refund_pending(self) -> int:
         return _total(self.pending_refunds)
 
-    @property
+    @cached_property
     def desk_refunded(self) -> int:
         """Return how much of this entry was given back at the desk, in minor units; 0 if it was a mistake."""
         return 0 if self.reversal else _total(self.of(Kind.DESK_REFUND))
 
-    @property
+    @cached_property
     def lost_disputes(self) -> list[StripeFact]:
         """Return the disputes that the bank decided against the clinic and that are in the attempt's currency."""
         return [fact for fact in self.of(Kind.DISPUTE, "lost") if fact.currency == self.currency]
 
-    @property
+    @cached_property
     def lost(self) -> int:
         """Return how much lost disputes took back, in minor units, but at most what was received."""
         return min(_total(self.lost_disputes), self.received)
 
-    @property
+    @cached_property
     def disputed(self) -> bool:
         """Return whether a dispute is open. An inquiry is none, because no money has moved."""
         return bool(self.of(Kind.DISPUTE, *DISPUTE_OPEN))
 
-    @property
+    @cached_property
     def kept(self) -> int:
         """Return how much of what was received has been neither refunded nor taken back, in minor units."""
         return max(0, self.received - self.refunded - self.lost)
 
-    @property
+    @cached_property
     def asked(self) -> int | None:
         """Return what was asked of the patient in minor units, or None if it isn't known.
 
@@ -161,14 +163,14 @@ class Attempt:
         asked = self.of(Kind.OFFLINE) or self.of(Kind.SESSION)
         return _total(asked) if asked else None
 
-    @property
+    @cached_property
     def on_its_way(self) -> int:
         """Return the amount of a payment that the bank is still working on, such as a direct debit, in minor units."""
         if self.state != AttemptState.PROCESSING:
             return 0
         return max(fact.amount for fact in self.of(Kind.SESSION, "processing") + self.of(Kind.INTENT, "processing"))
 
-    @property
+    @cached_property
     def refundable(self) -> int:
         """Return how much of this attempt Stripe can still refund, in minor units; 0 for an entry at the desk."""
         if self.disputed or not any(fact.payment_intent_id for fact in self.facts):
@@ -180,20 +182,20 @@ class Attempt:
         request = self.requests.get(str(refund.details.get("request", refund.stripe_id)), refund)
         return min(int(request.details.get("waives", refund.amount)), refund.amount)
 
-    @property
+    @cached_property
     def method(self) -> str:
         """Return the desk `Method` or Stripe's payment method type; raises IndexError if nothing was received."""
-        best = self.evidence()[0]
+        best = self.evidence[0]
         return best.status if best.kind == Kind.OFFLINE else str(best.details.get("method", ""))
 
-    @property
+    @cached_property
     def failure_code(self) -> str:
         """Return Stripe's code of the last failure; "" if nothing failed, or if the patient has since tried again."""
         intents = self.of(Kind.INTENT)
         failing = intents if intents else self.of(Kind.CHARGE, "failed")
         return str(failing[-1].details.get("failure_code", "")) if failing else ""
 
-    @property
+    @cached_property
     def state(self) -> AttemptState:
         if self.received:
             return AttemptState.PAID

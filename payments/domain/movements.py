@@ -50,8 +50,8 @@ def movements(facts: Iterable[StripeFact]) -> list[Movement]:
 
 def movements_of(attempt: Attempt) -> Iterator[Movement]:
     """Yield one attempt's movements. Refunds, and lost disputes, are cut where they exceed what was received."""
-    method = attempt.method if attempt.evidence() else ""
-    for proof in attempt.evidence():
+    method = attempt.method if attempt.evidence else ""
+    for proof in attempt.evidence:
         yield _line(attempt, MovementKind.PAYMENT, proof.amount, proof, method=method)
     yield from _cut(_refunds(attempt, method), attempt.received)
     for fact in attempt.of(Kind.DESK_REFUND):

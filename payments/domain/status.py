@@ -7,6 +7,7 @@ change the status.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -157,7 +158,7 @@ def undecided_disputes(facts: Iterable[StripeFact], terms: Terms) -> list[Stripe
     return Case.of(facts, terms).undecided
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """A payment's facts, grouped for `derive`: `counted` are the attempts that brought money in its currency."""
 
@@ -180,18 +181,18 @@ class Case:
     def observed(self, *states: str) -> list[StripeFact]:
         return [fact for fact in self.observations if fact.status in states]
 
-    @property
+    @cached_property
     def decided(self) -> set[str]:
         """Return the ids of the lost disputes about which staff have decided whether to ask the patient again."""
         return {dispute for fact in self.observed(*DECISIONS) for dispute in fact.details.get("disputes", ())}
 
-    @property
+    @cached_property
     def undecided(self) -> list[StripeFact]:
         """Return the lost disputes about which nobody has decided yet."""
         lost = [fact for attempt in self.counted for fact in attempt.lost_disputes]
         return [fact for fact in lost if fact.stripe_id not in self.decided]
 
-    @property
+    @cached_property
     def desk_refunds(self) -> list[StripeFact]:
         """Return what was given back at the desk in the payment's currency, without entries that were a mistake."""
         facts = [fact for attempt in self.attempts if attempt.desk_refunded for fact in attempt.of(Kind.DESK_REFUND)]

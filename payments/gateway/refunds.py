@@ -71,7 +71,7 @@ def refundable_attempts(payment: Payment) -> list[Attempt]:
 
 
 def _request_fact(attempt: Attempt, amount: int, name: str, details: Json) -> StripeFact:
-    paid, now = attempt.evidence()[0], int(time.time())
+    paid, now = attempt.evidence[0], int(time.time())
     return StripeFact(
         kind=Kind.REFUND,
         stripe_id=f"{REQUEST_PREFIX}{name}",
