@@ -21,14 +21,26 @@ from stripe_sandbox.store import Json
 Call = Callable[[Sandbox, Json, str], Json]  # (sandbox, parameters, id from the path) -> answer
 
 _MAX_KEYS = 10_000
+# Stripe keeps a key for at least 24 hours; this sandbox, for exactly 24. https://docs.stripe.com/api/idempotent_requests
+_KEY_SECONDS = 86_400
 _TEST_KEYS = ("sk_test_", "rk_test_")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request with an idempotency key; `fingerprint` stands for the request's path and parameters."""
+
+    at: int  # on Stripe's clock, Unix seconds
+    fingerprint: str
+    status: int
+    body: Json
 
 
 @dataclass
 class Api:
     sandbox: Sandbox
     fault: Fault = field(default_factory=Fault)
-    answered: dict[str, tuple[str, int, Json]] = field(default_factory=dict)  # by key: (fingerprint, status, body)
+    answered: dict[str, Answer] = field(default_factory=dict)  # by idempotency key
 
     def handler(self, call: Call) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
@@ -77,8 +89,9 @@ class Api:
         params = await _params(request)
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
         fingerprint = _fingerprint(request.path, params)
-        if key and key in self.answered:
-            return self._replay(key, fingerprint)
+        earlier = self.answered.get(key) if key else None
+        if key and earlier and self.sandbox.now() - earlier.at < _KEY_SECONDS:
+            return self._replay(key, fingerprint, earlier)
         current_request.set({"id": request_id, "idempotency_key": key})
         try:
             object_id = request.match_info.get("id", "")
@@ -93,18 +106,18 @@ class Api:
             self._keep(key, fingerprint, status, body)
         return status, body, {"Idempotency-Key": key, "Original-Request": request_id}
 
-    def _replay(self, key: str, fingerprint: str) -> tuple[int, Json, dict[str, str]]:
-        original, status, body = self.answered[key]
-        if original != fingerprint:
+    def _replay(self, key: str, fingerprint: str, earlier: Answer) -> tuple[int, Json, dict[str, str]]:
+        if earlier.fingerprint != fingerprint:
             raise StripeError(
                 "Keys for idempotent requests can only be used with the same parameters they were first used with. "
                 f"Try using a key other than '{key}' if you meant to execute a different request.",
                 type="idempotency_error",
             )
-        return status, body, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
+        return earlier.status, earlier.body, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
 
     def _keep(self, key: str, fingerprint: str, status: int, body: Json) -> None:
-        self.answered[key] = (fingerprint, status, copy.deepcopy(body))  # the object may change later
+        # The body is copied, because the object may change later.
+        self.answered[key] = Answer(self.sandbox.now(), fingerprint, status, copy.deepcopy(body))
         while len(self.answered) > _MAX_KEYS:
             del self.answered[next(iter(self.answered))]
 

@@ -139,6 +139,15 @@ def test_the_same_idempotency_key_answers_the_same(account: StripeAccount) -> No
     assert {event["request"]["idempotency_key"] for event in account.receiver.events} == {None, "refund-1"}
 
 
+@pytest.mark.parametrize(("hours", "refunds"), [(23, 1), (25, 2)])
+def test_an_idempotency_key_is_forgotten_after_a_day(account: StripeAccount, hours: int, refunds: int) -> None:
+    intent, options = account.paid()["payment_intent"]["id"], {"idempotency_key": "refund-late"}
+    for _ in range(2):
+        account.v1.refunds.create({"payment_intent": intent, "amount": 100}, options)
+        account.control("clock", advance=hours * 3_600)
+    assert len(account.v1.refunds.list().data) == refunds
+
+
 def test_a_refused_request_does_not_use_up_its_key(account: StripeAccount) -> None:
     intent, options = account.paid()["payment_intent"]["id"], {"idempotency_key": "refund-2"}
     with pytest.raises(stripe.InvalidRequestError):
