@@ -15,7 +15,7 @@ from stripe_sandbox import API_VERSION, expand, forms
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import Fault
 from stripe_sandbox.ids import token
-from stripe_sandbox.sandbox import Sandbox, current_request
+from stripe_sandbox.sandbox import Sandbox, current_request, webhooks_lost
 from stripe_sandbox.store import Json
 
 Call = Callable[[Sandbox, Json, str], Json]  # (sandbox, parameters, id from the path) -> answer
@@ -52,14 +52,18 @@ class Api:
         request_id = f"req_{token(14)}"
         try:
             self.check_key(request)
-            faulty = self.fault.affects(request.path)
-            if faulty and not self.fault.processed:
-                await self.fault.fail(request)
-            status, body, headers = await self._run(request, call, request_id)
-            if faulty:
-                await self.fault.fail(request)
+            fault = self.fault if self.fault.affects(request.method, request.path) else None
+            if fault and not fault.processed:
+                await fault.fail(request)
+            lost = webhooks_lost.set(fault is not None and fault.drop_webhooks)
+            try:
+                status, body, headers = await self._run(request, call, request_id)
+            finally:
+                webhooks_lost.reset(lost)  # the connection's next request runs in this context too
+            if fault:
+                await fault.fail(request)
         except StripeError as error:
-            status, body, headers = error.status, error.body(request_id), {}
+            status, body, headers = error.status, error.body(request_id), dict(error.headers)
         headers |= {
             "Date": email.utils.formatdate(self.sandbox.now(), usegmt=True),  # compared with events' `created`
             "Request-Id": request_id,

@@ -14,7 +14,6 @@ from stripe_sandbox.api import Api
 from stripe_sandbox.control_http import handler
 from stripe_sandbox.delivery_modes import MODES, Mode
 from stripe_sandbox.errors import StripeError
-from stripe_sandbox.faults import MODES as API_MODES
 from stripe_sandbox.faults import Fault
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
@@ -160,9 +159,8 @@ class Control:
     def set_fault(self, body: Json) -> Json:
         """Make Stripe's API fail from now on; faults.Fault explains the keys.
 
-        Body: {mode, count?, seconds?, match?, processed?}
+        Body: {mode, count?, match?, method?, seconds?, retry_after?, processed?, drop_webhooks?}
         """
-        _choice(body, "mode", *API_MODES)
         self.api.fault = Fault(**body)
         return asdict(self.api.fault)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """An error answer of the API: its HTTP status and JSON. `extra` holds more JSON keys, such as `decline_code`."""
+    """An error answer of the API: its HTTP status, headers and JSON. `extra` holds more JSON keys."""
 
     def __init__(
         self,
@@ -14,10 +14,12 @@ class StripeError(Exception):
         type: str = "invalid_request_error",  # noqa: A002  (Stripe's word)
         code: str | None = None,
         param: str | None = None,
+        headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers or {}
         found = {"code": code, "message": message, "param": param, "type": type, **extra}
         self.error = {key: value for key, value in sorted(found.items()) if value is not None}
         if code:

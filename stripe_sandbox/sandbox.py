@@ -13,6 +13,8 @@ from stripe_sandbox.store import Json, Store
 
 # The API request that is being answered, as events refer to it: {"id": "req_...", "idempotency_key": ...}
 current_request: ContextVar[Json | None] = ContextVar("current_request", default=None)
+# Whether nobody is told of the events that the API request causes, as a fault with `drop_webhooks` orders.
+webhooks_lost: ContextVar[bool] = ContextVar("webhooks_lost", default=False)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import aiohttp
 from stripe_sandbox import endpoints
 from stripe_sandbox.deliveries import Attempt, Delivery, encode, from_json, post
 from stripe_sandbox.delivery_modes import Mode
-from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.sandbox import Sandbox, webhooks_lost
 from stripe_sandbox.store import Json
 
 _MAX_DELIVERIES = 5_000
@@ -47,11 +47,12 @@ class Webhooks:
             await self._client.close()
 
     def on_event(self, event: Json) -> None:
-        """Queue the event for each subscribed endpoint, and pass it to the Stripe CLI.
+        """Queue the event for each subscribed endpoint, and pass it to the Stripe CLI, unless the webhooks are lost.
 
         The events of one request are sent together, in random order.
         """
-        self.on_delivery(event)
+        if not webhooks_lost.get():
+            self.on_delivery(event)
         for endpoint in endpoints.listening_to(self.sandbox, event["type"]):
             self._queue(event, endpoint)
 
@@ -60,6 +61,9 @@ class Webhooks:
         subject = str(event["data"]["object"].get("id", ""))
         delivery = Delivery(event["id"], event["type"], subject, endpoint["id"], endpoint["url"])
         self.keep(delivery)
+        if webhooks_lost.get():
+            delivery.state = "dropped"
+            return
         if not self._batch:
             asyncio.get_running_loop().call_soon(self._flush)
         self._batch.append(delivery)

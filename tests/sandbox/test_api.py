@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe_account import KEY, Json, StripeAccount, running
+from tests.sandbox.stripe_account import KEY, Json, Refused, StripeAccount, running
 
 
 def get(url: str, authorization: str | None = None) -> tuple[int, Json]:
@@ -157,7 +157,15 @@ def test_a_refused_request_does_not_use_up_its_key(account: StripeAccount) -> No
 
 @pytest.mark.parametrize(
     ("mode", "error"),
-    [("error500", stripe.APIError), ("429", stripe.RateLimitError), ("down", stripe.APIConnectionError)],
+    [
+        ("error500", stripe.APIError),
+        ("401", stripe.AuthenticationError),
+        ("403", stripe.PermissionError),
+        ("409", stripe.APIError),
+        ("429", stripe.RateLimitError),
+        ("lock_timeout", stripe.RateLimitError),
+        ("down", stripe.APIConnectionError),
+    ],
 )
 def test_the_api_fails_as_told_and_then_works_again(
     account: StripeAccount, mode: str, error: type[stripe.StripeError]
@@ -176,6 +184,61 @@ def test_an_answer_can_get_lost_after_the_work_is_done(account: StripeAccount) -
     assert [refund.amount for refund in account.v1.refunds.list().data] == [6000]
     assert account.v1.refunds.create({"payment_intent": intent}, options).amount == 6000
     assert len(account.v1.refunds.list().data) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "code"),
+    [("409", 409, "idempotency_key_in_use"), ("429", 429, "rate_limit"), ("lock_timeout", 429, "lock_timeout")],
+)
+def test_a_busy_api_says_why_and_when_to_come_back(account: StripeAccount, mode: str, status: int, code: str) -> None:
+    account.control("api", mode=mode, count=1, retry_after=3)
+    with pytest.raises(stripe.StripeError) as refused:
+        account.v1.accounts.retrieve_current()
+    answer: Any = refused.value.json_body
+    assert (refused.value.http_status, answer["error"]["code"]) == (status, code)
+    assert {name.lower(): value for name, value in (refused.value.headers or {}).items()}["retry-after"] == "3"
+
+
+def test_a_fault_can_be_for_one_method_and_path(account: StripeAccount) -> None:
+    intent = account.paid()["payment_intent"]["id"]
+    account.control("api", mode="403", method="POST", match="/v1/refunds", count=2)
+    assert account.v1.refunds.list().data == []
+    assert account.session().id
+    for _ in range(2):
+        with pytest.raises(stripe.PermissionError, match="required permissions"):
+            account.v1.refunds.create({"payment_intent": intent})
+    assert account.v1.refunds.create({"payment_intent": intent}).status == "succeeded"
+
+
+def test_the_webhooks_can_get_lost_with_the_answer(account: StripeAccount) -> None:
+    intent = account.paid()["payment_intent"]["id"]
+    account.wait_for("checkout.session.completed")
+    account.control("api", mode="down", match="/v1/refunds", count=1, processed=True, drop_webhooks=True)
+    with pytest.raises(stripe.APIConnectionError):
+        account.v1.refunds.create({"payment_intent": intent, "metadata": {"request": "r_1"}})
+    assert [refund.metadata["request"] for refund in account.v1.refunds.list().data] == ["r_1"]
+    assert {found["state"] for found in account.deliveries(type="refund.created")} == {"dropped"}
+    account.control("refund", payment_intent=account.paid()["payment_intent"]["id"])
+    account.wait_for("refund.created")
+    assert account.receiver.types.count("refund.created") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"mode": "418"}, "mode is one of ok, error500"),
+        ({"mode": "429", "count": "two"}, "count is a whole number"),
+        ({"mode": "429", "retry_after": -1}, "retry_after is a number of seconds"),
+        ({"mode": "timeout", "seconds": None}, "seconds is a number"),
+        ({"mode": "401", "method": "BREW"}, "method is GET, POST or DELETE"),
+        ({"mode": "down", "processed": 1}, "true or false"),
+        ({"mode": "down", "drop_webhooks": True}, "drop_webhooks needs processed"),
+    ],
+)
+def test_an_impossible_fault_is_refused(account: StripeAccount, body: Json, words: str) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        account.control("api", **body)
+    assert refused.value.status == 400
 
 
 def test_metadata_is_merged_and_emptied_as_stripe_does(account: StripeAccount) -> None:
