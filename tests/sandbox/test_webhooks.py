@@ -114,7 +114,7 @@ def test_what_the_control_api_does_not_know_it_says(account: StripeAccount) -> N
         account.control("delivery", mode="sideways")
     with pytest.raises(Refused, match="No such delivery"):
         account.control("resend", delivery="whd_none")
-    with pytest.raises(Refused, match="unexpected keyword"):
+    with pytest.raises(Refused, match="colour is unknown here; the keys are mode, count"):
         account.control("api", mode="ok", colour="blue")
 
 

@@ -1,0 +1,148 @@
+"""The control API's actions on payments: what customers, their banks and Stripe's Dashboard do. See README.md.
+
+Each action's docstring lists the keys of its JSON body: `?` marks an optional key, `|` separates alternatives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stripe_sandbox import cards, checkout, control_body, disputes, methods, refunds
+from stripe_sandbox.control_http import Actions
+from stripe_sandbox.errors import StripeError
+from stripe_sandbox.sandbox import Sandbox
+from stripe_sandbox.store import Json
+
+_OUTCOMES = {"paid": "4242424242424242", "declined": "4000000000000002", "processing": ""}
+_ANY_IBAN = "ES9121000418450200051332"
+_PAYMENT = ("session", "payment_intent", "charge")  # the keys of which one names a payment
+
+
+@dataclass
+class PaymentActions:
+    sandbox: Sandbox
+
+    def actions(self) -> Actions:
+        return {
+            "pay": (self.pay, ("session", "card", "iban", "outcome", "email", "name")),
+            "authenticate": (self.authenticate, ("session", "success")),
+            "settle": (self.settle, ("session", "payment_intent", "success")),
+            "expire": (self.expire, ("session",)),
+            "refund": (self.refund, (*_PAYMENT, "amount", "reason")),
+            "refund_status": (self.refund_status, ("refund", "status")),
+            "dispute": (self.dispute, (*_PAYMENT, "reason", "amount", "warning")),
+            "dispute_status": (self.dispute_status, ("dispute", "status")),
+        }
+
+    def pay(self, body: Json) -> Json:
+        """Pay the session as the hosted page does; `error` in the answer says why a payment was declined.
+
+        Body: {session, card?|iban?|outcome?, email?, name?}; `outcome` is paid (by default), declined or processing.
+        """
+        session = self._get("checkout.session", body, "session")
+        method = self._method(body)
+        return self._attempt(session, lambda: checkout.pay(self.sandbox, session, method))
+
+    def _method(self, body: Json) -> Json:
+        email = control_body.text(body, "email", "patient@example.com")
+        billing = {"email": email, "name": control_body.text(body, "name", "Camille Martin")}
+        outcome = control_body.choice(body, "outcome", *_OUTCOMES, default="paid")
+        iban, number = control_body.text(body, "iban"), control_body.text(body, "card", _OUTCOMES[outcome])
+        if iban or outcome == "processing":
+            return methods.create_sepa_debit(self.sandbox, cards.bank_account(iban or _ANY_IBAN), billing)
+        return methods.create_card(self.sandbox, cards.card(number), billing)
+
+    def authenticate(self, body: Json) -> Json:
+        """Finish the session's 3-D Secure step; `success` (true by default) is the customer's answer.
+
+        Body: {session, success?}
+        """
+        session = self._get("checkout.session", body, "session")
+        success = control_body.truth(body, "success", default=True)
+        return self._attempt(session, lambda: checkout.authenticate(self.sandbox, session, success))
+
+    def _attempt(self, session: Json, act: Callable[[], None]) -> Json:
+        error = None
+        try:
+            act()
+        except StripeError as declined:
+            if declined.status != 402:
+                raise
+            error = declined.error
+        intent = checkout.intent_of(self.sandbox, session)
+        return {"session": session, "payment_intent": intent, "error": error}
+
+    def settle(self, body: Json) -> Json:
+        """Let a bank debit that is processing succeed or, with `success: false`, fail.
+
+        Body: {session|payment_intent, success?}
+        """
+        intent = self._intent(body)
+        checkout.settle(self.sandbox, intent, control_body.truth(body, "success", default=True))
+        return intent
+
+    def expire(self, body: Json) -> Json:
+        """Expire an open session now, whatever its `expires_at`. Body: {session}"""
+        session = self._get("checkout.session", body, "session")
+        checkout.expire(self.sandbox, session)
+        return session
+
+    def refund(self, body: Json) -> Json:
+        """Refund `amount` minor units of the charge, or all that is left, as on Stripe's Dashboard.
+
+        Body: {charge|payment_intent|session, amount?, reason?}
+        """
+        amount = control_body.integer(body, "amount")
+        reason = control_body.choice(body, "reason", *refunds.REASONS) if "reason" in body else None
+        return refunds.create(self.sandbox, self._charge(body), amount, reason, {})
+
+    def refund_status(self, body: Json) -> Json:
+        """Change a refund's status. Body: {refund, status: succeeded|failed|canceled}"""
+        refund = self._get("refund", body, "refund")
+        status = control_body.choice(body, "status", "succeeded", "failed", "canceled")
+        refunds.finish(self.sandbox, refund, status)
+        return refund
+
+    def dispute(self, body: Json) -> Json:
+        """Open a chargeback of the charge or, if `warning` is true, an inquiry; `amount` is in minor units.
+
+        Body: {charge|payment_intent|session, reason?, amount?, warning?}
+        """
+        return disputes.open_dispute(
+            self.sandbox,
+            self._charge(body),
+            control_body.text(body, "reason", "fraudulent"),
+            inquiry=control_body.truth(body, "warning", default=False),
+            amount=control_body.integer(body, "amount"),
+        )
+
+    def dispute_status(self, body: Json) -> Json:
+        """Change a dispute's status; `closed` means `lost` for a chargeback and `warning_closed` for an inquiry.
+
+        Body: {dispute, status: won|lost|under_review|closed}
+        """
+        dispute = self._get("dispute", body, "dispute")
+        status = control_body.choice(body, "status", "won", "lost", "under_review", "closed")
+        if status == "under_review":
+            disputes.update(self.sandbox, dispute)
+        else:
+            disputes.close(self.sandbox, dispute, won=status == "won")
+        return dispute
+
+    def _get(self, kind: str, body: Json, name: str) -> Json:
+        return self.sandbox.store.get(kind, control_body.text(body, name), name)
+
+    def _intent(self, body: Json) -> Json:
+        if "session" not in body:
+            return self._get("payment_intent", body, "payment_intent")
+        intent = checkout.intent_of(self.sandbox, self._get("checkout.session", body, "session"))
+        if intent is None:
+            raise StripeError("This Checkout Session has no PaymentIntent: nobody has tried to pay.", param="session")
+        return intent
+
+    def _charge(self, body: Json) -> Json:
+        if "charge" in body:
+            return self._get("charge", body, "charge")
+        latest = self._intent(body)["latest_charge"]
+        if latest is None:
+            raise StripeError("This payment has no charge yet.", param="payment_intent")
+        return self.sandbox.store.get("charge", latest)
