@@ -43,6 +43,7 @@ class ControlPage:
         html = templates.get_template("control.html").render(
             language=language,
             t=lambda key: TEXTS[key][language == "fr"],
+            status=lambda found: TEXTS.get(found, (found, found))[language == "fr"],  # it may be one nobody knows
             money=lambda amount, currency: format_money(amount, currency, language),
             clock=lambda at: datetime.fromtimestamp(at, UTC).astimezone(),
             chosen=chosen,

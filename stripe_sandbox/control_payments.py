@@ -3,6 +3,7 @@
 Each action's docstring lists the keys of its JSON body: `?` marks an optional key, `|` separates alternatives.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,15 @@ from stripe_sandbox.store import Json
 
 _OUTCOMES = {"paid": "4242424242424242", "declined": "4000000000000002", "processing": ""}
 _ANY_IBAN = "ES9121000418450200051332"
+# The event that tells of an object's status if the call names no other, by type of object.
+_TELLING = {
+    "checkout.session": "checkout.session.completed",
+    "payment_intent": "payment_intent.processing",
+    "charge": "charge.updated",
+    "refund": "refund.updated",
+    "dispute": "charge.dispute.updated",
+}
+_EVENT_TYPE = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 _PAYMENT = ("session", "payment_intent", "charge")  # the keys of which one names a payment
 
 
@@ -31,6 +41,7 @@ class PaymentActions:
             "refund_status": (self.refund_status, ("refund", "status")),
             "dispute": (self.dispute, (*_PAYMENT, "reason", "amount", "warning")),
             "dispute_status": (self.dispute_status, ("dispute", "status")),
+            "status": (self.set_status, ("object", "status", "payment_status", "event")),
         }
 
     def pay(self, body: Json) -> Json:
@@ -127,6 +138,31 @@ class PaymentActions:
         else:
             disputes.close(self.sandbox, dispute, won=status == "won")
         return dispute
+
+    def set_status(self, body: Json) -> Json:
+        """Give an object any status, also one that Stripe doesn't have, and tell of it with an event.
+
+        Body: {object: the id of a session, intent, charge, refund or dispute, status, payment_status?, event?}; `event`
+        is the event's type, or "" for no event. `payment_status` is for sessions only.
+        """
+        object_id, status = control_body.text(body, "object"), control_body.text(body, "status")
+        found = self.sandbox.store.find(object_id)
+        if found is None or found["object"] not in _TELLING:
+            raise StripeError(f"No such session, intent, charge, refund or dispute: '{object_id}'", param="object")
+        if not status:
+            raise StripeError("status is missing", param="status")
+        if "payment_status" in body and found["object"] != "checkout.session":
+            raise StripeError("payment_status is for Checkout Sessions only", param="payment_status")
+        event = control_body.text(body, "event", _TELLING[found["object"]])
+        if event and not _EVENT_TYPE.fullmatch(event):
+            raise StripeError("event is an event type, such as charge.updated", param="event")
+        found["status"] = status
+        if "payment_status" in body:
+            found["payment_status"] = control_body.text(body, "payment_status")
+        self.sandbox.changed = True
+        if event:
+            self.sandbox.emit(event, found)
+        return found
 
     def _get(self, kind: str, body: Json, name: str) -> Json:
         return self.sandbox.store.get(kind, control_body.text(body, name), name)

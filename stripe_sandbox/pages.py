@@ -68,7 +68,7 @@ class Pages:
         if session is None:
             return self._over(request, None, "missing", 404)
         if session["status"] != "open":
-            return self._over(request, session, session["status"])
+            return self._over(request, session, "expired" if session["status"] == "expired" else "complete")
         return self._form(request, session, {}, {})
 
     async def pay(self, request: web.Request) -> web.StreamResponse:
@@ -78,7 +78,7 @@ class Pages:
         if session["status"] == "complete":  # the button was pressed twice
             return self._leave(session)
         if session["status"] != "open":
-            return self._over(request, session, session["status"])
+            return self._over(request, session, "expired" if session["status"] == "expired" else "complete")
         typed = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
         errors = hosted_form.check(typed, session, self.sandbox.now()) if session["amount_total"] else {}
         if errors:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.stripe_account import Json, Refused, StripeAccount
+from tests.waits import wait_until
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,9 @@ from tests.sandbox.stripe_account import Json, Refused, StripeAccount
         ("refund", {"session": "{session}", "reason": "bored"}, "reason is one of duplicate"),
         ("dispute", {"session": "{session}", "amount": 0}, "amount is a whole number above zero"),
         ("dispute_status", {"dispute": "du_none", "status": "won"}, "No such dispute: 'du_none'"),
+        ("status", {"object": "{session}"}, "status is missing"),
+        ("status", {"object": "evt_1", "status": "quantum"}, "No such session, intent, charge"),
+        ("status", {"object": "{session}", "status": "quantum", "event": "!"}, "event is an event type"),
         ("clock", {"advance": "tomorrow"}, "advance is a number"),
         ("clock", {"offset": float("inf")}, "offset is a number"),
         ("delivery", {"mode": "delay", "types": "charge.succeeded"}, "types is a list of strings"),
@@ -55,3 +59,43 @@ def test_a_payment_without_a_charge_cannot_be_refunded(account: StripeAccount) -
     intent = account.v1.payment_intents.create({"amount": 500, "currency": "eur"})
     with pytest.raises(Refused, match="no charge yet"):
         account.control("refund", payment_intent=intent.id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "event"),
+    [
+        ("session", "checkout/sessions", "checkout.session.completed"),
+        ("payment_intent", "payment_intents", "payment_intent.processing"),
+        ("charge", "charges", "charge.updated"),
+        ("refund", "refunds", "refund.updated"),
+        ("dispute", "disputes", "charge.dispute.updated"),
+    ],
+)
+def test_an_object_can_have_a_status_that_nobody_knows(
+    account: StripeAccount, kind: str, path: str, event: str
+) -> None:
+    paid = account.paid()
+    ids = {
+        "session": paid["session"]["id"],
+        "payment_intent": paid["payment_intent"]["id"],
+        "charge": paid["payment_intent"]["latest_charge"],
+        "refund": account.control("refund", session=paid["session"]["id"], amount=100)["id"],
+        "dispute": account.control("dispute", session=paid["session"]["id"], warning=True)["id"],
+    }
+    account.control("status", object=ids[kind], status="quantum")
+    assert account.get(f"{path}/{ids[kind]}")["status"] == "quantum"
+    assert account.get(f"{path}?limit=1")["data"][0]["status"] == "quantum"
+    wait_until(lambda: "quantum" in [found.status for found in account.receiver.of(event)], "an event tells of it")
+    with urllib.request.urlopen(f"{account.url}/_sandbox/", timeout=60) as page:
+        assert page.status == 200
+    told = len(account.v1.events.list({"limit": 100}).data)
+    account.control("status", object=ids[kind], status="succeeded", event="")
+    assert len(account.v1.events.list({"limit": 100}).data) == told
+
+
+def test_a_session_can_have_a_payment_status_that_nobody_knows(account: StripeAccount) -> None:
+    session = account.session()
+    found = account.control("status", object=session.id, status="open", payment_status="escrowed")
+    assert (found["status"], found["payment_status"]) == ("open", "escrowed")
+    account.wait_for("checkout.session.completed")
+    assert account.receiver.of("checkout.session.completed")[0].payment_status == "escrowed"
