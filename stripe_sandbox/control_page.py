@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from stripe_sandbox import checkout
+from stripe_sandbox import checkout, disputes
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_texts import TEXTS
 from stripe_sandbox.deliveries import Delivery
@@ -64,19 +64,19 @@ class ControlPage:
         store, intent = self.sandbox.store, checkout.intent_of(self.sandbox, session)
         intent_id = session["payment_intent"]
         refunds = list(store.select("refund", payment_intent=intent_id)) if intent_id else []
-        disputes = list(store.select("dispute", payment_intent=intent_id)) if intent_id else []
+        disputed = list(store.select("dispute", payment_intent=intent_id)) if intent_id else []
         charge = store.find(intent["latest_charge"] or "") if intent else None
         return {
             "session": session,
             "lines": store.private[session["id"]]["lines"],
             "state": _state(session, intent),
             "refunds": refunds,
-            "disputes": disputes,
+            "disputes": disputed,
             "actions": [
                 *_of_session(session, intent),
                 *_of_charge(charge),
                 *(action for refund in refunds for action in _of_refund(refund)),
-                *(action for dispute in disputes for action in _of_dispute(dispute)),
+                *(action for dispute in disputed for action in _of_dispute(dispute)),
             ],
         }
 
@@ -130,6 +130,8 @@ def _of_charge(charge: Json | None) -> list[Action]:
         return []
     target = {"charge": charge["id"]}
     refund: list[Action] = [] if charge["refunded"] else [("refund", target, "do_refund")]
+    if disputes.is_debit(charge):
+        return [*refund, ("dispute", target, "do_return")]
     return [*refund, ("dispute", target, "do_dispute"), ("dispute", target | {"warning": True}, "do_warning")]
 
 
@@ -141,10 +143,15 @@ def _of_refund(refund: Json) -> list[Action]:
 
 
 def _of_dispute(dispute: Json) -> list[Action]:
-    target = {"dispute": dispute["id"]}
-    win: Action = ("dispute_status", target | {"status": "won"}, "do_win")
-    lose: Action = ("dispute_status", target | {"status": "lost"}, "do_lose")
-    if dispute["status"].startswith("warning_"):
-        closed: Action = ("dispute_status", target | {"status": "closed"}, "do_close")
-        return [] if dispute["status"] == "warning_closed" else [closed]
-    return {"won": [], "lost": [win]}.get(dispute["status"], [win, lose])
+    def button(status: str, words: str) -> Action:
+        return ("dispute_status", {"dispute": dispute["id"], "status": status}, words)
+
+    review, win, lose = button("under_review", "do_review"), button("won", "do_win"), button("lost", "do_lose")
+    escalate, close = button("needs_response", "do_escalate"), button("closed", "do_close")
+    return {
+        "needs_response": [review, win, lose],
+        "under_review": [win, lose],
+        "lost": [win] if dispute["payment_method_details"] else [],
+        "warning_needs_response": [review, escalate, close],
+        "warning_under_review": [escalate, close],
+    }.get(dispute["status"], [])

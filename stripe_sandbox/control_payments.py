@@ -24,6 +24,7 @@ _TELLING = {
     "dispute": "charge.dispute.updated",
 }
 _EVENT_TYPE = re.compile(r"[a-z_]+(\.[a-z_]+)+")
+_CURRENCY = re.compile(r"[a-z]{3}")
 _PAYMENT = ("session", "payment_intent", "charge")  # the keys of which one names a payment
 
 
@@ -39,7 +40,7 @@ class PaymentActions:
             "expire": (self.expire, ("session",)),
             "refund": (self.refund, (*_PAYMENT, "amount", "reason")),
             "refund_status": (self.refund_status, ("refund", "status")),
-            "dispute": (self.dispute, (*_PAYMENT, "reason", "amount", "warning")),
+            "dispute": (self.dispute, (*_PAYMENT, "reason", "amount", "currency", "due_by", "warning")),
             "dispute_status": (self.dispute_status, ("dispute", "status")),
             "status": (self.set_status, ("object", "status", "payment_status", "event")),
         }
@@ -114,27 +115,35 @@ class PaymentActions:
         return refund
 
     def dispute(self, body: Json) -> Json:
-        """Open a chargeback of the charge or, if `warning` is true, an inquiry; `amount` is in minor units.
+        """Open a chargeback of the charge or, if `warning` is true, an inquiry.
 
-        Body: {charge|payment_intent|session, reason?, amount?, warning?}
+        Body: {charge|payment_intent|session, reason?, amount?, currency?, due_by?, warning?}; `amount` is in minor
+        units of `currency`, which may be another one than the charge's; `due_by` is in Unix seconds. A bank debit is
+        returned: its dispute is lost from the beginning.
         """
-        return disputes.open_dispute(
-            self.sandbox,
-            self._charge(body),
-            control_body.text(body, "reason", "fraudulent"),
-            inquiry=control_body.truth(body, "warning", default=False),
+        currency = control_body.text(body, "currency") or None
+        if currency and not _CURRENCY.fullmatch(currency):
+            raise StripeError("currency has three small letters, such as usd", param="currency")
+        claim = disputes.Claim(
+            reason=control_body.choice(body, "reason", *disputes.REASONS) if "reason" in body else None,
             amount=control_body.integer(body, "amount"),
+            currency=currency,
+            due_by=control_body.integer(body, "due_by"),
+            inquiry=control_body.truth(body, "warning", default=False),
         )
+        return disputes.open_dispute(self.sandbox, self._charge(body), claim)
 
     def dispute_status(self, body: Json) -> Json:
         """Change a dispute's status; `closed` means `lost` for a chargeback and `warning_closed` for an inquiry.
 
-        Body: {dispute, status: won|lost|under_review|closed}
+        Body: {dispute, status: won|lost|under_review|closed|needs_response}; `needs_response` escalates an inquiry.
         """
         dispute = self._get("dispute", body, "dispute")
-        status = control_body.choice(body, "status", "won", "lost", "under_review", "closed")
+        status = control_body.choice(body, "status", "won", "lost", "under_review", "closed", "needs_response")
         if status == "under_review":
             disputes.update(self.sandbox, dispute)
+        elif status == "needs_response":
+            disputes.escalate(self.sandbox, dispute)
         else:
             disputes.close(self.sandbox, dispute, won=status == "won")
         return dispute

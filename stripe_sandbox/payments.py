@@ -76,7 +76,7 @@ def _succeed(sandbox: Sandbox, intent: Json, charge: Json, method: Json) -> None
     sandbox.emit("payment_intent.succeeded", intent)
     test = methods.test_of(method)
     if test.dispute:
-        disputes.open_dispute(sandbox, charge, test.dispute, inquiry=test.inquiry)
+        disputes.open_dispute(sandbox, charge, disputes.Claim(reason=test.dispute, inquiry=test.inquiry))
 
 
 def _failed(

@@ -50,10 +50,8 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
 def _check(sandbox: Sandbox, charge: Json, amount: int | None, left: int) -> None:
     if charge["status"] != "succeeded":
         raise StripeError(f"Charge {charge['id']} has not succeeded; it cannot be refunded.", param="charge")
-    blocking = [
-        found for found in sandbox.store.select("dispute", charge=charge["id"]) if not found["is_charge_refundable"]
-    ]
-    if blocking and blocking[0]["status"] != "won":
+    disputes = sandbox.store.select("dispute", charge=charge["id"])
+    if any(found["status"] != "won" and not found["is_charge_refundable"] for found in disputes):
         raise StripeError(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
         )

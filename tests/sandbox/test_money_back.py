@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe_account import Json, StripeAccount
+from tests.sandbox.stripe_account import Json, Refused, StripeAccount
 from tests.waits import wait_until
 
 VISA, REFUND_FAILS, REFUND_PENDING = "4242424242424242", "4000000000005126", "4000000000007726"
@@ -118,10 +118,80 @@ def test_a_dispute_ends_as_the_bank_says(
         account.wait_for("charge.dispute.funds_reinstated")
 
 
-def test_a_lost_dispute_can_still_be_won(account: StripeAccount) -> None:
-    dispute = account.control("dispute", session=account.paid()["session"]["id"])
+def test_a_lost_dispute_can_still_be_won_and_shows_both_moves_of_money(account: StripeAccount) -> None:
+    dispute = account.control("dispute", session=account.paid()["session"]["id"], amount=2_000)
     account.control("dispute_status", dispute=dispute["id"], status="lost")
-    assert account.control("dispute_status", dispute=dispute["id"], status="won")["status"] == "won"
+    account.control("clock", advance=86_400)
+    won = account.control("dispute_status", dispute=dispute["id"], status="won")
+    moves = won["balance_transactions"]
+    assert (won["status"], [move["amount"] for move in moves]) == ("won", [-2_000, 2_000])
+    assert moves[1]["created"] - moves[0]["created"] >= 86_400
+    account.wait_for("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated")
+    closed = [found.status for found in account.receiver.of("charge.dispute.closed")]
+    assert sorted(closed) == ["lost", "won"]
+
+
+def test_a_dispute_can_be_in_another_currency_than_its_charge(account: StripeAccount) -> None:
+    session = account.paid(5_000, "jpy")["session"]["id"]
+    with pytest.raises(Refused, match="needs an amount"):
+        account.control("dispute", session=session, currency="usd")
+    with pytest.raises(Refused, match="three small letters"):
+        account.control("dispute", session=session, currency="USD", amount=3_300)
+    dispute = account.control("dispute", session=session, currency="usd", amount=3_300)
+    found = account.v1.disputes.retrieve(dispute["id"])
+    assert (found.amount, found.currency, found.balance_transactions[0].currency) == (3_300, "usd", "usd")
+
+
+def test_an_inquiry_has_a_deadline_and_can_become_a_chargeback(account: StripeAccount) -> None:
+    paid = account.paid()
+    due_by = account.control("clock", offset=0)["now"] + 5 * 86_400
+    inquiry = account.control("dispute", session=paid["session"]["id"], warning=True, due_by=due_by)
+    assert (inquiry["status"], inquiry["evidence_details"]["due_by"]) == ("warning_needs_response", due_by)
+    reviewed = account.control("dispute_status", dispute=inquiry["id"], status="under_review")
+    assert (reviewed["status"], reviewed["balance_transactions"]) == ("warning_under_review", [])
+    account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": 1_000})
+    chargeback = account.control("dispute_status", dispute=inquiry["id"], status="needs_response")
+    assert (chargeback["id"], chargeback["status"]) == (inquiry["id"], "needs_response")
+    assert [move["amount"] for move in chargeback["balance_transactions"]] == [-6_000]
+    account.wait_for("charge.dispute.updated", "charge.dispute.funds_withdrawn")
+    with pytest.raises(stripe.InvalidRequestError, match="charged back"):
+        account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"]})
+    with pytest.raises(Refused, match="Only an open inquiry can be escalated"):
+        account.control("dispute_status", dispute=inquiry["id"], status="needs_response")
+
+
+def test_a_charge_can_be_disputed_again_once_its_dispute_is_closed(account: StripeAccount) -> None:
+    session = account.paid()["session"]["id"]
+    inquiry = account.control("dispute", session=session, warning=True)
+    with pytest.raises(Refused, match="open dispute already"):
+        account.control("dispute", session=session)
+    account.control("dispute_status", dispute=inquiry["id"], status="closed")
+    assert account.control("dispute", session=session, amount=100)["status"] == "needs_response"
+
+
+@pytest.mark.parametrize("reason", ["debit_not_authorized", "insufficient_funds"])
+def test_a_returned_debit_is_a_dispute_that_is_lost_at_once(account: StripeAccount, reason: str) -> None:
+    paid = account.paid(outcome="processing")
+    session, intent = paid["session"]["id"], paid["payment_intent"]["id"]
+    with pytest.raises(Refused, match="not succeeded"):
+        account.control("dispute", session=session)
+    account.control("settle", session=session)
+    account.control("dispute", session=session, reason=reason)
+    account.wait_for("charge.dispute.created", "charge.dispute.funds_withdrawn", "charge.dispute.closed")
+    told = [*account.receiver.of("charge.dispute.created"), *account.receiver.of("charge.dispute.closed")]
+    assert [(found.status, found.reason, found.amount) for found in told] == [("lost", reason, 6_000)] * 2
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        account.v1.refunds.create({"payment_intent": intent})
+    assert refused.value.code == "charge_disputed"
+    with pytest.raises(Refused, match="already closed"):
+        account.control("dispute_status", dispute=told[0].id, status="won")
+
+
+def test_there_are_no_inquiries_about_bank_debits(account: StripeAccount) -> None:
+    session = account.paid(outcome="processing")["session"]["id"]
+    account.control("settle", session=session)
+    with pytest.raises(Refused, match="no inquiries about bank debits"):
+        account.control("dispute", session=session, warning=True)
 
 
 def test_the_balance_adds_up(account: StripeAccount) -> None:
