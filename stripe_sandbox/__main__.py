@@ -9,8 +9,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from stripe_sandbox import endpoints
+from stripe_sandbox import endpoints, versions
 from stripe_sandbox.app import make_app
+from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox, Settings
 
 
@@ -22,6 +23,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--webhook-url", help="where to send events; the control API can set it later")
     parser.add_argument("--webhook-secret", help="whsec_...; several, separated by commas, during a rotation")
     parser.add_argument("--api-key", help="the only key to accept; by default any test key")
+    parser.add_argument("--api-version", default=Settings.api_version, help="the account's default version of the API")
     parser.add_argument("--business-name", default=Settings.business_name)
     parser.add_argument("--settle-seconds", type=int, default=Settings.settle_seconds)
     parser.add_argument("--retry-base", type=float, default=Settings.retry_base, help="seconds before the first retry")
@@ -29,6 +31,10 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.api_key and not given.api_key.startswith(("sk_test_", "rk_test_")):
         parser.error("--api-key must be a test key: sk_test_... or rk_test_...")
+    try:
+        versions.checked(given.api_version)
+    except StripeError as error:
+        parser.error(str(error))
     return given
 
 
@@ -38,6 +44,7 @@ async def serve(given: argparse.Namespace) -> None:
     settings = Settings(
         public_url=url.rstrip("/"),
         api_key=given.api_key,
+        api_version=given.api_version,
         business_name=given.business_name,
         settle_seconds=given.settle_seconds,
         retry_base=given.retry_base,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from stripe_sandbox import API_VERSION, expand, forms
+from stripe_sandbox import expand, forms, versions
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import Fault
 from stripe_sandbox.ids import token
@@ -67,7 +67,7 @@ class Api:
         headers |= {
             "Date": email.utils.formatdate(self.sandbox.now(), usegmt=True),  # compared with events' `created`
             "Request-Id": request_id,
-            "Stripe-Version": request.headers.get("Stripe-Version", API_VERSION),
+            "Stripe-Version": request.headers.get("Stripe-Version", self.sandbox.api_version),
         }
         text = json.dumps(body, indent=2)
         return web.Response(text=text, status=status, content_type="application/json", headers=headers)
@@ -99,7 +99,9 @@ class Api:
         current_request.set({"id": request_id, "idempotency_key": key})
         try:
             object_id = request.match_info.get("id", "")
-            status, body = 200, expand.expanded(self.sandbox, call(self.sandbox, params, object_id), params)
+            version = versions.checked(request.headers.get("Stripe-Version", self.sandbox.api_version))
+            found = expand.expanded(self.sandbox, call(self.sandbox, params, object_id), params)
+            status, body = 200, versions.rendered(self.sandbox, found, version)
         except StripeError as error:
             status, body = error.status, error.body(request_id)
         self.sandbox.changed = self.sandbox.changed or request.method != "GET"

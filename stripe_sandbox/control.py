@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 from aiohttp import web
 
-from stripe_sandbox import control_body, endpoints, jobs
+from stripe_sandbox import control_body, endpoints, jobs, versions
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_http import Actions, handler
 from stripe_sandbox.control_payments import PaymentActions
@@ -35,8 +35,9 @@ class Control:
         return {
             "clock": (self.clock, ("offset", "advance")),
             "delivery": (self.delivery, ("mode", "seconds", "times", "types")),
+            "account": (self.set_account, ("api_version",)),
             "api": (self.set_fault, tuple(found.name for found in fields(Fault))),
-            "webhook_endpoints": (self.set_endpoint, ("url", "secret", "secrets", "events")),
+            "webhook_endpoints": (self.set_endpoint, ("url", "secret", "secrets", "events", "api_version")),
             "resend": (self.resend, ("delivery",)),
             "reset": (self.reset, ("endpoints",)),
         }
@@ -74,15 +75,26 @@ class Control:
         self.api.fault = Fault(**body)
         return asdict(self.api.fault)
 
+    def set_account(self, body: Json) -> Json:
+        """Set the account's default API version, as an upgrade in Stripe's Workbench does. Body: {api_version}"""
+        self.sandbox.api_version = versions.checked(control_body.text(body, "api_version"), "api_version")
+        self.sandbox.changed = True
+        return {"api_version": self.sandbox.api_version}
+
     def set_endpoint(self, body: Json) -> Json:
         """Add a webhook endpoint, or change the endpoint that has this URL.
 
-        Body: {url, secret?, secrets?, events?}
+        Body: {url, secret?, secrets?, events?, api_version?}; an empty `api_version` means the account's default.
         """
+        version = control_body.text(body, "api_version")
         secret = control_body.text(body, "secret")
         secrets = control_body.texts(body, "secrets") or ([secret] if secret else None)
         url, events = control_body.text(body, "url"), control_body.texts(body, "events")
+        if version:
+            versions.checked(version, "api_version")
         endpoint = endpoints.replace(self.sandbox, url, events, secrets)
+        if "api_version" in body:
+            endpoint["api_version"] = version or None
         return endpoint | {"secrets": endpoints.secrets_of(self.sandbox, endpoint["id"])}
 
     def resend(self, body: Json) -> Json:
@@ -120,7 +132,7 @@ class Control:
         return web.json_response({"data": matching[: int(limit)]})
 
     async def state(self, request: web.Request) -> web.Response:
-        """Answer GET /_sandbox/state with the delivery mode, the API's fault and the clock.
+        """Answer GET /_sandbox/state with the delivery mode, the API's fault and version, and the clock.
 
         The answer also counts the objects of each type and the deliveries that wait to be sent.
         """
@@ -128,4 +140,5 @@ class Control:
         waiting = sum(delivery.waiting for delivery in self.webhooks.deliveries.values())
         modes = {"delivery": asdict(self.webhooks.mode), "api": asdict(self.api.fault)}
         clock = {"offset": self.sandbox.clock_offset, "now": self.sandbox.now()}
-        return web.json_response(modes | {"clock": clock, "objects": counts, "deliveries_waiting": waiting})
+        more = {"clock": clock, "api_version": self.sandbox.api_version, "deliveries_waiting": waiting}
+        return web.json_response(modes | more | {"objects": counts})

@@ -17,6 +17,7 @@ from stripe_sandbox.pages import HEADERS, templates
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 from stripe_sandbox.texts import pick_language
+from stripe_sandbox.versions import CHOICES
 from stripe_sandbox.webhooks import Webhooks
 
 _SESSIONS, _DELIVERIES = 30, 60
@@ -54,6 +55,8 @@ class ControlPage:
             modes=MODES,
             api_mode=self.api.fault.mode,
             api_modes=API_MODES,
+            api_version=self.sandbox.api_version,
+            api_versions=dict.fromkeys((*CHOICES, self.sandbox.api_version)),
             now=self.sandbox.now(),
             offset=self.sandbox.clock_offset,
             problem=request.query.get("problem", ""),

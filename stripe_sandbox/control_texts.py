@@ -27,6 +27,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "api_lock_timeout": ("Object locked (429)", "Objet verrouillé (429)"),
     "api_timeout": ("Never answers", "Ne répond jamais"),
     "api_down": ("Down", "En panne"),
+    "api_version": ("API version", "Version de l’API"),
     "clock": ("Stripe’s clock", "Horloge de Stripe"),
     "advance_1800": ("+ 30 min", "+ 30 min"),
     "advance_86400": ("+ 1 day", "+ 1 jour"),

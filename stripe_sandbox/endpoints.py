@@ -1,5 +1,6 @@
 """Webhook endpoints and their signing secrets. https://docs.stripe.com/api/webhook_endpoints"""
 
+from stripe_sandbox import versions
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.ids import token
 from stripe_sandbox.sandbox import Sandbox
@@ -42,6 +43,13 @@ def with_secret(sandbox: Sandbox, endpoint: Json) -> Json:
     return endpoint | {"secret": secrets_of(sandbox, endpoint["id"])[0]}
 
 
+def version_of(sandbox: Sandbox, endpoint: Json) -> str:
+    """Return the API version in which the endpoint gets events: its own, or else the account's default version."""
+    return str(endpoint["api_version"] or sandbox.api_version)
+
+
 def listening_to(sandbox: Sandbox, event_type: str) -> list[Json]:
+    """Return the enabled endpoints that want events of this type and whose API version has them."""
     enabled = sandbox.store.select("webhook_endpoint", status="enabled")
-    return [found for found in enabled if {"*", event_type} & set(found["enabled_events"])]
+    wanting = [found for found in enabled if {"*", event_type} & set(found["enabled_events"])]
+    return [found for found in wanting if versions.is_sent(event_type, version_of(sandbox, found))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
+from stripe_sandbox import API_VERSION, versions
 from stripe_sandbox.deliveries import Attempt, Delivery, encode, signed_headers
 from stripe_sandbox.ids import token
 from stripe_sandbox.sandbox import Sandbox
@@ -15,7 +16,7 @@ from stripe_sandbox.store import Json
 from stripe_sandbox.webhooks import Webhooks
 
 _PROTOCOL = "stripecli-devproxy-v1"
-_MAX_SENT = 1_000  # events whose answer is awaited
+_MAX_SENT = 2_000  # events whose answer is awaited, each in two versions
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Listeners:
         """
         session_id = f"cliws_{token(16)}"
         return {
-            "default_version": "",
+            "default_version": sandbox.api_version,
             "device_token": "",
             "display_connect_filter_warning": False,
-            "latest_version": "",
+            "latest_version": API_VERSION,
             "reconnect_delay": 86_400,  # seconds between the CLI's planned reconnections
             "secret": self.secret,
             "websocket_authorized_feature": (given.get("websocket_features") or ["webhooks"])[0],
@@ -65,17 +66,24 @@ class Listeners:
         return socket
 
     def on_event(self, event: Json) -> None:
-        if self.sockets:
-            # The running request may still change the event, so the event is sent in the event loop's next turn.
-            asyncio.get_running_loop().call_soon(lambda: self.webhooks.spawn(self._tell(event)))
+        """Send the event in the account's API version and in the newest one, of which each CLI session takes one."""
+        if not self.sockets:
+            return
+        for endpoint_version, version in ((None, self.sandbox.api_version), (API_VERSION, API_VERSION)):
+            if versions.is_sent(event["type"], version):
+                versions.event_in(self.sandbox, event, version)  # as it is at this moment
+                told = self._tell(event, endpoint_version, version)
+                # The running request may still change the event, so the event is sent in the event loop's next turn.
+                asyncio.get_running_loop().call_soon(self.webhooks.spawn, told)
 
-    async def _tell(self, event: Json) -> None:
-        body, conversation = encode(event), f"wc_{token(16)}"
+    async def _tell(self, event: Json, endpoint_version: str | None, version: str) -> None:
+        """Send the event, rendered in `version`; `endpoint_version` is None for the account's, as in the protocol."""
+        body, conversation = encode(versions.event_in(self.sandbox, event, version)), f"wc_{token(16)}"
         self.sent[conversation] = (event, time.time())
         while len(self.sent) > _MAX_SENT:
             del self.sent[next(iter(self.sent))]
         frame = {
-            "endpoint": {"api_version": None},
+            "endpoint": {"api_version": endpoint_version},
             "event_payload": body.decode(),
             "http_headers": signed_headers(body, [self.secret]),
             "type": "webhook_event",

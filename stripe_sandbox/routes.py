@@ -1,6 +1,6 @@
 """The table of Stripe's API URLs, each with the function that answers it."""
 
-from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds
+from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds, versions
 from stripe_sandbox.api import Call
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expand import as_list
@@ -47,6 +47,7 @@ def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
     params.only(given, *PAGING, "delivery_success", "type", "types")
     wanted = given.get("types") or ([given["type"]] if given.get("type") else [])
     found = created_in(sandbox.store.select("event"), given.get("created"))
+    found = [event for event in found if versions.is_sent(event["type"], event["api_version"])]
     if wanted:
         found = [event for event in found if any(_matches(event["type"], pattern) for pattern in wanted)]
     success = params.truth(given, "delivery_success")
@@ -68,8 +69,9 @@ def create_customer(sandbox: Sandbox, given: Json, _: str) -> Json:
 
 
 def create_endpoint(sandbox: Sandbox, given: Json, _: str) -> Json:
+    version = versions.checked(given["api_version"], "api_version") if given.get("api_version") else None
     endpoint = endpoints.create(sandbox, given.get("url", ""), given.get("enabled_events"))
-    endpoint |= {"description": given.get("description"), "api_version": given.get("api_version")}
+    endpoint |= {"description": given.get("description"), "api_version": version}
     endpoint["metadata"] = params.metadata(given)
     return endpoints.with_secret(sandbox, endpoint)
 

@@ -23,6 +23,7 @@ class Settings:
     api_key: str | None = None  # None accepts every test key
     business_name: str = "Stripe sandbox"
     settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; "slowly" always takes 180 s
+    api_version: str = API_VERSION  # the account's default version, until the control API changes it
     retry_base: float = 2.0  # seconds before a webhook's first retry; they double with each retry
 
 
@@ -42,9 +43,11 @@ class Sandbox:
     clock_offset: float = 0.0  # seconds added to the real time, for `created` and for due jobs
     jobs: list[Job] = field(default_factory=list)  # a heap, the earliest first
     on_event: Callable[[Json], None] = lambda event: None
+    api_version: str = ""  # for requests, endpoints and events that name no version; as in the settings if empty
     changed: bool = False  # whether anything changed since the state file was written
 
     def __post_init__(self) -> None:
+        self.api_version = self.api_version or self.settings.api_version
         self.open_account()
 
     def open_account(self) -> None:
@@ -86,7 +89,7 @@ class Sandbox:
         event = self.new(
             "event",
             type=event_type,
-            api_version=API_VERSION,
+            api_version=self.api_version,
             data=data,
             request=current_request.get() or {"id": None, "idempotency_key": None},
         )
@@ -95,12 +98,14 @@ class Sandbox:
 
     def dump(self) -> Json:
         jobs = [[job.at, job.name, job.args] for job in self.jobs]
-        return {"store": self.store.dump(), "jobs": jobs, "clock_offset": self.clock_offset}
+        clock = {"jobs": jobs, "clock_offset": self.clock_offset}
+        return {"store": self.store.dump(), "api_version": self.api_version, **clock}
 
     def load(self, state: Json) -> None:
         self.store.load(state["store"])
         self.jobs = [Job(*job) for job in state["jobs"]]
         self.clock_offset = state["clock_offset"]
+        self.api_version = state["api_version"]
 
     def reset(self, *, keep_endpoints: bool) -> None:
         """Delete all objects and jobs, and set the clock to real time.
@@ -111,3 +116,4 @@ class Sandbox:
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})
         self.jobs, self.clock_offset, self.changed = [], 0.0, True
+        self.api_version = self.settings.api_version

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from stripe_sandbox import endpoints
+from stripe_sandbox import endpoints, versions
 from stripe_sandbox.deliveries import Attempt, Delivery, encode, from_json, post
 from stripe_sandbox.delivery_modes import Mode
 from stripe_sandbox.sandbox import Sandbox, webhooks_lost
@@ -58,6 +58,7 @@ class Webhooks:
 
     def _queue(self, event: Json, endpoint: Json) -> None:
         event["pending_webhooks"] += 1
+        versions.event_in(self.sandbox, event, endpoints.version_of(self.sandbox, endpoint))  # as it is at this moment
         subject = str(event["data"]["object"].get("id", ""))
         delivery = Delivery(event["id"], event["type"], subject, endpoint["id"], endpoint["url"])
         self.keep(delivery)
@@ -173,7 +174,7 @@ class Webhooks:
             delivery.state = "failed"
             delivery.attempts.append(Attempt(delivery.created, 0, error="the event or its endpoint is gone"))
             return
-        body = encode(event)
+        body = encode(versions.event_in(self.sandbox, event, endpoints.version_of(self.sandbox, endpoint)))
         async with self._slots:
             attempt = await post(
                 self._client, endpoint["url"], body, endpoints.secrets_of(self.sandbox, endpoint["id"])

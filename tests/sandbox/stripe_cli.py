@@ -67,10 +67,10 @@ class StripeCli:
         return self.run("listen", "--print-secret", "--skip-update").strip()
 
     @contextmanager
-    def listening(self, forward_to: str) -> Iterator[None]:
+    def listening(self, forward_to: str, *options: str) -> Iterator[None]:
         """Run `stripe listen`, which forwards webhooks to the URL `forward_to`; the block starts when it is ready."""
         log = self.home / "listen.log"
-        arguments = ["listen", "--skip-update", "--all-snapshot", "--forward-to", forward_to]
+        arguments = ["listen", "--skip-update", "--all-snapshot", "--forward-to", forward_to, *options]
         command = [str(self.binary), *arguments, *self.options]
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
