@@ -21,7 +21,10 @@ _INTENT_PARAMS = (
     *("payment_method_types", "receipt_email", "return_url", "setup_future_usage", "shipping"),
     *("statement_descriptor", "statement_descriptor_suffix"),
 )
-_INTENT_COPIED = ("customer", "description", "receipt_email", "shipping", "setup_future_usage", "payment_method_types")
+_INTENT_COPIED = (
+    *("capture_method", "customer", "description", "receipt_email", "shipping", "setup_future_usage"),
+    "payment_method_types",
+)
 
 
 def create_session(sandbox: Sandbox, given: Json, _: str) -> Json:
@@ -77,6 +80,13 @@ def confirm_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
     return intent
 
 
+def capture_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
+    params.only(given, "amount_to_capture", "final_capture", "statement_descriptor", "statement_descriptor_suffix")
+    intent = sandbox.store.get("payment_intent", intent_id)
+    checkout.capture(sandbox, intent, params.integer(given, "amount_to_capture"))
+    return intent
+
+
 def cancel_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
     intent = sandbox.store.get("payment_intent", intent_id)
     session = checkout.session_of_intent(sandbox, intent_id)
@@ -103,7 +113,7 @@ def _charge_to_refund(sandbox: Sandbox, given: Json) -> Json:
         message = "One of the following params should be provided for this request: payment_intent or charge."
         raise StripeError(message, code="parameter_missing")
     intent = sandbox.store.get("payment_intent", given["payment_intent"], "payment_intent")
-    if not intent["latest_charge"]:
+    if not intent["latest_charge"] or intent["status"] == "requires_capture":
         message = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
         raise StripeError(message, param="payment_intent")
     return sandbox.store.get("charge", intent["latest_charge"])

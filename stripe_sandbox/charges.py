@@ -33,19 +33,32 @@ def create(sandbox: Sandbox, intent: Json, method: Json, authenticated: bool = F
     return charge
 
 
-def succeed(sandbox: Sandbox, charge: Json) -> None:
-    balance = add_balance(sandbox, charge, charge["amount"], "charge")
+def succeed(sandbox: Sandbox, charge: Json, *, captured: bool = True) -> None:
+    """Let the charge succeed; unless `captured`, the money is only reserved on the card until `capture` takes it."""
     charge |= {
         "status": "succeeded",
         "paid": True,
-        "captured": True,
-        "amount_captured": charge["amount"],
-        "balance_transaction": balance["id"],
         "calculated_statement_descriptor": sandbox.settings.business_name.upper()[:22],
         "outcome": _outcome("authorized", "approved_by_network", "Payment complete."),
         "receipt_url": f"{sandbox.settings.public_url}/receipts/{charge['id']}",
     }
+    if captured:
+        _take(sandbox, charge, charge["amount"])
     sandbox.emit("charge.succeeded", charge)
+
+
+def capture(sandbox: Sandbox, charge: Json, amount: int) -> None:
+    """Take `amount` minor units of the reserved money; the rest is released, without a refund.
+
+    https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
+    """
+    _take(sandbox, charge, amount)
+    sandbox.emit("charge.captured", charge)
+
+
+def _take(sandbox: Sandbox, charge: Json, amount: int) -> None:
+    balance = add_balance(sandbox, charge, amount, "charge")
+    charge |= {"captured": True, "amount_captured": amount, "balance_transaction": balance["id"]}
 
 
 def decline(sandbox: Sandbox, charge: Json, decline_code: str) -> None:

@@ -1,6 +1,6 @@
 """Creates and expires Checkout Sessions, and lets customers pay. https://docs.stripe.com/api/checkout/sessions"""
 
-from stripe_sandbox import line_items, payments
+from stripe_sandbox import line_items, payments, vouchers
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.money import MAXIMUM, format_money, minimum
 from stripe_sandbox.params import integer, metadata
@@ -19,6 +19,7 @@ _COPIED = (
     "customer_creation",
 )
 _OF_INTENT = (
+    "capture_method",
     "description",
     "receipt_email",
     "setup_future_usage",
@@ -140,7 +141,7 @@ def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
 
 
 def follow_intent(sandbox: Sandbox, session: Json, intent: Json) -> None:
-    if intent["status"] in ("succeeded", "processing"):
+    if intent["status"] in ("succeeded", "processing", "requires_capture") or vouchers.awaits_money(intent):
         _complete(sandbox, session, "paid" if intent["status"] == "succeeded" else "unpaid")
 
 
@@ -150,13 +151,21 @@ def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the bank debit of the PaymentIntent `intent` succeed or fail, and update its Checkout Session, if any."""
-    payments.settle_debit(sandbox, intent, success)
+    """Let the debit, voucher or transfer of the PaymentIntent `intent` succeed or fail, and update its session."""
+    payments.settle(sandbox, intent, success)
     session = session_of_intent(sandbox, intent["id"])
     if session:
         session["payment_status"] = "paid" if success else "unpaid"
         outcome = "succeeded" if success else "failed"
         sandbox.emit(f"checkout.session.async_payment_{outcome}", session)
+
+
+def capture(sandbox: Sandbox, intent: Json, amount: int | None) -> None:
+    """Capture what is authorized, as payments.capture does; its Checkout Session, if it has one, is then paid."""
+    payments.capture(sandbox, intent, amount)
+    session = session_of_intent(sandbox, intent["id"])
+    if session:
+        session["payment_status"] = "paid"  # Stripe has no event for it
 
 
 def _create_intent(sandbox: Sandbox, session: Json) -> Json:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from stripe_sandbox import checkout, disputes
+from stripe_sandbox import checkout, disputes, payments, vouchers
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_texts import TEXTS
 from stripe_sandbox.deliveries import Delivery
@@ -21,6 +21,7 @@ from stripe_sandbox.versions import CHOICES
 from stripe_sandbox.webhooks import Webhooks
 
 _SESSIONS, _DELIVERIES = 30, 60
+_VOUCHERS = ("multibanco", "bank_transfer")
 
 # A button: (name in the control API, its JSON body, key of its label in TEXTS)
 Action = tuple[str, Json, str]
@@ -101,7 +102,9 @@ def _state(session: Json, intent: Json | None) -> str:
     """Return the state of the session's payment, such as "paid" or "declined", as a key of control_texts.TEXTS."""
     if session["status"] == "expired" or session["payment_status"] != "unpaid":
         return str(session["status"] if session["status"] == "expired" else session["payment_status"])
-    if intent and intent["status"] in ("processing", "requires_action"):
+    if intent and vouchers.awaits_money(intent):
+        return "awaits_money"
+    if intent and intent["status"] in ("processing", "requires_action", "requires_capture"):
         return str(intent["status"])
     if intent and intent["last_payment_error"]:
         return "declined" if session["status"] == "open" else "failed"
@@ -110,7 +113,11 @@ def _state(session: Json, intent: Json | None) -> str:
 
 def _of_session(session: Json, intent: Json | None) -> list[Action]:
     target = {"session": session["id"]}
-    if intent and intent["status"] == "requires_action":
+    if intent and vouchers.awaits_money(intent):
+        return [("settle", target, "do_receive"), ("expire", target, "do_expire_voucher")]
+    if intent and intent["status"] == "requires_capture":
+        return [("capture", target, "do_capture"), ("expire", target, "do_expire_authorization")]
+    if intent and payments.awaits_authentication(intent):
         return [
             ("authenticate", target, "do_authenticate"),
             ("authenticate", target | {"success": False}, "do_refuse"),
@@ -121,6 +128,7 @@ def _of_session(session: Json, intent: Json | None) -> list[Action]:
             ("pay", target, "do_pay"),
             ("pay", target | {"outcome": "declined"}, "do_decline"),
             ("pay", target | {"outcome": "processing"}, "do_processing"),
+            *(("pay", target | {"outcome": name}, f"do_{name}") for name in _VOUCHERS if session["currency"] == "eur"),
             ("expire", target, "do_expire"),
         ]
     if intent and intent["status"] == "processing":
@@ -129,7 +137,7 @@ def _of_session(session: Json, intent: Json | None) -> list[Action]:
 
 
 def _of_charge(charge: Json | None) -> list[Action]:
-    if charge is None or charge["status"] != "succeeded" or charge["disputed"]:
+    if charge is None or charge["status"] != "succeeded" or charge["disputed"] or not charge["captured"]:
         return []
     target = {"charge": charge["id"]}
     refund: list[Action] = [] if charge["refunded"] else [("refund", target, "do_refund")]

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stripe_sandbox import cards, checkout, control_body, disputes, methods, refunds
+from stripe_sandbox import cards, checkout, control_body, disputes, methods, payments, refunds, vouchers
 from stripe_sandbox.control_http import Actions
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
-_OUTCOMES = {"paid": "4242424242424242", "declined": "4000000000000002", "processing": ""}
+_OUTCOMES = {"paid": "4242424242424242", "declined": "4000000000000002"}
+_VOUCHERS = {"multibanco": "multibanco", "bank_transfer": "customer_balance"}  # outcome: type of PaymentMethod
 _ANY_IBAN = "ES9121000418450200051332"
 # The event that tells of an object's status if the call names no other, by type of object.
 _TELLING = {
@@ -37,7 +38,8 @@ class PaymentActions:
             "pay": (self.pay, ("session", "card", "iban", "outcome", "email", "name")),
             "authenticate": (self.authenticate, ("session", "success")),
             "settle": (self.settle, ("session", "payment_intent", "success")),
-            "expire": (self.expire, ("session",)),
+            "capture": (self.capture, ("session", "payment_intent", "amount")),
+            "expire": (self.expire, ("session", "payment_intent")),
             "refund": (self.refund, (*_PAYMENT, "amount", "reason")),
             "refund_status": (self.refund_status, ("refund", "status")),
             "dispute": (self.dispute, (*_PAYMENT, "reason", "amount", "currency", "due_by", "warning")),
@@ -48,17 +50,22 @@ class PaymentActions:
     def pay(self, body: Json) -> Json:
         """Pay the session as the hosted page does; `error` in the answer says why a payment was declined.
 
-        Body: {session, card?|iban?|outcome?, email?, name?}; `outcome` is paid (by default), declined or processing.
+        Body: {session, card?|iban?|outcome?, email?, name?}; `outcome` is paid (by default), declined, processing (a
+        bank debit), multibanco (a voucher) or bank_transfer.
         """
         session = self._get("checkout.session", body, "session")
+        if body.get("outcome") in _VOUCHERS and session["currency"] != "eur":
+            raise StripeError(f"{body['outcome']} is for sessions in eur", param="outcome")
         method = self._method(body)
         return self._attempt(session, lambda: checkout.pay(self.sandbox, session, method))
 
     def _method(self, body: Json) -> Json:
         email = control_body.text(body, "email", "patient@example.com")
         billing = {"email": email, "name": control_body.text(body, "name", "Camille Martin")}
-        outcome = control_body.choice(body, "outcome", *_OUTCOMES, default="paid")
-        iban, number = control_body.text(body, "iban"), control_body.text(body, "card", _OUTCOMES[outcome])
+        outcome = control_body.choice(body, "outcome", *_OUTCOMES, "processing", *_VOUCHERS, default="paid")
+        if outcome in _VOUCHERS:
+            return methods.create_voucher(self.sandbox, _VOUCHERS[outcome], billing)
+        iban, number = control_body.text(body, "iban"), control_body.text(body, "card", _OUTCOMES.get(outcome, ""))
         if iban or outcome == "processing":
             return methods.create_sepa_debit(self.sandbox, cards.bank_account(iban or _ANY_IBAN), billing)
         return methods.create_card(self.sandbox, cards.card(number), billing)
@@ -84,7 +91,7 @@ class PaymentActions:
         return {"session": session, "payment_intent": intent, "error": error}
 
     def settle(self, body: Json) -> Json:
-        """Let a bank debit that is processing succeed or, with `success: false`, fail.
+        """Let a bank debit, a voucher or a bank transfer succeed or, with `success: false`, fail or expire.
 
         Body: {session|payment_intent, success?}
         """
@@ -92,11 +99,31 @@ class PaymentActions:
         checkout.settle(self.sandbox, intent, control_body.truth(body, "success", default=True))
         return intent
 
+    def capture(self, body: Json) -> Json:
+        """Capture `amount` minor units of an authorized payment, or all of it.
+
+        Body: {session|payment_intent, amount?}
+        """
+        intent = self._intent(body)
+        checkout.capture(self.sandbox, intent, control_body.integer(body, "amount"))
+        return intent
+
     def expire(self, body: Json) -> Json:
-        """Expire an open session now, whatever its `expires_at`. Body: {session}"""
-        session = self._get("checkout.session", body, "session")
-        checkout.expire(self.sandbox, session)
-        return session
+        """Expire an open session, an authorization that isn't captured, or a voucher, whatever its time.
+
+        Body: {session|payment_intent}; answers with the session or intent that it names.
+        """
+        session = self._get("checkout.session", body, "session") if "session" in body else None
+        intent = checkout.intent_of(self.sandbox, session) if session else self._intent(body)
+        if intent and intent["status"] == "requires_capture":
+            payments.expire_authorization(self.sandbox, intent)
+        elif intent and vouchers.awaits_money(intent):
+            checkout.settle(self.sandbox, intent, success=False)
+        elif session:
+            checkout.expire(self.sandbox, session)
+        else:
+            raise StripeError("This PaymentIntent has nothing that can expire.", param="payment_intent")
+        return session or self._intent(body)
 
     def refund(self, body: Json) -> Json:
         """Refund `amount` minor units of the charge, or all that is left, as on Stripe's Dashboard.

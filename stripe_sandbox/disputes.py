@@ -40,7 +40,7 @@ def open_dispute(sandbox: Sandbox, charge: Json, claim: Claim) -> Json:
     debit = is_debit(charge)
     dispute = sandbox.new(
         "dispute",
-        amount=claim.amount or charge["amount"] - charge["amount_refunded"],
+        amount=claim.amount or charge["amount_captured"] - charge["amount_refunded"],
         charge=charge["id"],
         currency=claim.currency or charge["currency"],
         is_charge_refundable=claim.inquiry,
@@ -66,7 +66,7 @@ def is_debit(charge: Json) -> bool:
 
 
 def _check_claim(sandbox: Sandbox, charge: Json, claim: Claim) -> None:
-    if charge["status"] != "succeeded":
+    if charge["status"] != "succeeded" or not charge["captured"]:
         raise StripeError(f"Charge {charge['id']} has not succeeded; nobody can dispute it.", param="charge")
     if any(found["status"] in OPEN for found in sandbox.store.select("dispute", charge=charge["id"])):
         raise StripeError(f"Charge {charge['id']} has an open dispute already.", code="charge_disputed")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from stripe_sandbox import checkout, refunds
+from stripe_sandbox import checkout, payments, refunds, vouchers
 from stripe_sandbox.sandbox import Sandbox
 
 
@@ -19,8 +19,14 @@ def _expire_session(sandbox: Sandbox, session_id: str) -> None:
 
 def _settle(sandbox: Sandbox, intent_id: str, success: bool) -> None:
     intent = sandbox.store.find(intent_id)
-    if intent and intent["status"] == "processing":
+    if intent and (intent["status"] == "processing" or vouchers.awaits_money(intent)):
         checkout.settle(sandbox, intent, success)
+
+
+def _expire_authorization(sandbox: Sandbox, intent_id: str) -> None:
+    intent = sandbox.store.find(intent_id)
+    if intent and intent["status"] == "requires_capture":
+        payments.expire_authorization(sandbox, intent)
 
 
 def _finish_refund(sandbox: Sandbox, refund_id: str, status: str) -> None:
@@ -32,5 +38,6 @@ def _finish_refund(sandbox: Sandbox, refund_id: str, status: str) -> None:
 _JOBS: dict[str, Callable[..., None]] = {
     "expire_session": _expire_session,
     "settle": _settle,
+    "expire_authorization": _expire_authorization,
     "finish_refund": _finish_refund,
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stripe_sandbox import cards
+from stripe_sandbox import cards, vouchers
 from stripe_sandbox.cards import TestMethod
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.sandbox import Sandbox
@@ -40,6 +40,11 @@ def create_sepa_debit(sandbox: Sandbox, test: TestMethod, billing: Json) -> Json
         "last4": test.last4,
     }
     return _create(sandbox, "sepa_debit", debit, billing)
+
+
+def create_voucher(sandbox: Sandbox, kind: str, billing: Json) -> Json:
+    """Create a PaymentMethod of a kind that the customer pays later: multibanco, or customer_balance by transfer."""
+    return _create(sandbox, kind, {}, billing)
 
 
 def _create(sandbox: Sandbox, kind: str, details: Json, billing: Json) -> Json:
@@ -91,10 +96,10 @@ def test_of(method: Json) -> TestMethod:
     For any other card, return one that is always declined; for any other IBAN, one whose debits stay processing.
     """
     details: dict[str, Any] = method[method["type"]]
-    found = cards.by_fingerprint(details["fingerprint"])
+    found = cards.by_fingerprint(details.get("fingerprint", ""))
     if found:
         return found
-    return TestMethod(details["last4"], decline="test_mode_live_card" if method["type"] == "card" else None)
+    return TestMethod(details.get("last4", ""), decline="test_mode_live_card" if method["type"] == "card" else None)
 
 
 def charge_details(method: Json, authenticated: bool, amount: int) -> Json:
@@ -106,6 +111,8 @@ def charge_details(method: Json, authenticated: bool, amount: int) -> Json:
     if method["type"] == "sepa_debit":
         shown = {key: details[key] for key in ("bank_code", "branch_code", "country", "fingerprint", "last4")}
         return {"sepa_debit": {**shown, "mandate": None}, "type": "sepa_debit"}
+    if method["type"] in vouchers.KINDS:
+        return vouchers.charge_details(method)
     shown = {key: details[key] for key in ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint")}
     return {"card": {**_CARD_DETAILS, **shown, **_network(details, authenticated, amount)}, "type": "card"}
 

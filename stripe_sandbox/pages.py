@@ -9,7 +9,7 @@ from urllib.parse import quote
 import jinja2
 from aiohttp import web
 
-from stripe_sandbox import checkout, hosted_form
+from stripe_sandbox import checkout, hosted_form, payments, vouchers
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.money import format_money
 from stripe_sandbox.sandbox import Sandbox
@@ -57,6 +57,7 @@ class Pages:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/receipts/{id}", self.show_receipt),
+            web.get("/instructions/{id}", self.show_instructions),
             web.get("/c/pay/{id}", self.show),
             web.post("/c/pay/{id}", self.pay),
             web.get("/c/pay/{id}/authenticate", self.show_authentication),
@@ -95,14 +96,14 @@ class Pages:
     async def show_authentication(self, request: web.Request) -> web.Response:
         session = self._session(request)
         intent = checkout.intent_of(self.sandbox, session) if session else None
-        if session is None or intent is None or intent["status"] != "requires_action":
+        if session is None or intent is None or not payments.awaits_authentication(intent):
             return await self.show(request)
         return self._render(request, "secure.html", session)
 
     async def authenticate(self, request: web.Request) -> web.StreamResponse:
         session = self._session(request)
         intent = checkout.intent_of(self.sandbox, session) if session else None
-        if session is None or intent is None or intent["status"] != "requires_action":
+        if session is None or intent is None or not payments.awaits_authentication(intent):
             return await self.show(request)
         success = (await request.post()).get("action") == "complete"
         try:
@@ -118,6 +119,14 @@ class Pages:
             return self._over(request, None, "missing", 404)
         paid_on = datetime.fromtimestamp(charge["created"], UTC).astimezone()
         return self._render(request, "receipt.html", None, charge=charge, paid_on=paid_on)
+
+    async def show_instructions(self, request: web.Request) -> web.Response:
+        """Render how to pay a voucher or by bank transfer; answer 404 if the intent doesn't wait for such money."""
+        intent = self.sandbox.store.objects["payment_intent"].get(request.match_info["id"])
+        if intent is None or not vouchers.awaits_money(intent):
+            return self._over(request, None, "missing", 404)
+        details = intent["next_action"][intent["next_action"]["type"]]
+        return self._render(request, "instructions.html", None, intent=intent, details=details)
 
     def _session(self, request: web.Request) -> Json | None:
         return self.sandbox.store.objects["checkout.session"].get(request.match_info["id"])

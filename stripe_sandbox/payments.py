@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stripe_sandbox import charges, disputes, methods
+from stripe_sandbox import charges, disputes, methods, vouchers
 from stripe_sandbox.cards import DECLINES
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import token
@@ -10,6 +10,7 @@ from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
 _SLOW_SECONDS = 180  # Stripe's "slowly" IBANs take at least this long
+_RESERVED_SECONDS = 7 * 86_400  # how long an authorized amount can be captured
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
@@ -23,13 +24,16 @@ def create(sandbox: Sandbox, amount: int, currency: str, **values: Any) -> Json:
 def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
     """Pay the intent with `method`. Raises a StripeError of type card_error when the card is declined.
 
-    The intent's status becomes succeeded, processing (bank debit) or requires_action (3-D Secure).
+    The intent's status becomes succeeded, requires_capture, processing (bank debit) or requires_action (3-D Secure, or
+    a voucher or bank transfer that the customer pays later).
     """
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state(intent, "confirm")
     intent |= {"payment_method": method["id"], "next_action": None, "last_payment_error": None}
     if method["type"] == "sepa_debit":
         _start_debit(sandbox, intent, method)
+    elif method["type"] in vouchers.KINDS:
+        _wait_for_money(sandbox, intent, method)
     elif methods.test_of(method).authenticate:
         _ask_authentication(sandbox, intent)
     else:
@@ -51,7 +55,7 @@ def authenticate(sandbox: Sandbox, intent: Json, success: bool) -> None:
 
     Raises a StripeError of type card_error if not, or if the card is declined.
     """
-    if intent["status"] != "requires_action":
+    if not awaits_authentication(intent):
         raise unexpected_state(intent, "authenticate")
     method = sandbox.store.get("payment_method", intent["payment_method"])
     intent["next_action"] = None
@@ -71,8 +75,18 @@ def _charge_card(sandbox: Sandbox, intent: Json, method: Json, authenticated: bo
 
 
 def _succeed(sandbox: Sandbox, intent: Json, charge: Json, method: Json) -> None:
+    if intent["capture_method"] == "manual" and method["type"] == "card":
+        charges.succeed(sandbox, charge, captured=False)
+        intent |= {"status": "requires_capture", "amount_capturable": charge["amount"]}
+        sandbox.emit("payment_intent.amount_capturable_updated", intent)
+        sandbox.later(_RESERVED_SECONDS, "expire_authorization", intent["id"])
+        return
     charges.succeed(sandbox, charge)
-    intent |= {"status": "succeeded", "amount_received": charge["amount"]}
+    _receive(sandbox, intent, charge, method)
+
+
+def _receive(sandbox: Sandbox, intent: Json, charge: Json, method: Json) -> None:
+    intent |= {"status": "succeeded", "amount_received": charge["amount_captured"]}
     sandbox.emit("payment_intent.succeeded", intent)
     test = methods.test_of(method)
     if test.dispute:
@@ -114,10 +128,42 @@ def _start_debit(sandbox: Sandbox, intent: Json, method: Json) -> None:
         sandbox.later(seconds, "settle", intent["id"], settles.startswith("succeeds"))
 
 
-def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the intent's bank debit succeed or fail, as `success` says. Raises StripeError if no debit is processing."""
-    if intent["status"] != "processing":
+def _wait_for_money(sandbox: Sandbox, intent: Json, method: Json) -> None:
+    intent |= {"status": "requires_action", "next_action": vouchers.next_action(sandbox, intent, method)}
+    sandbox.emit("payment_intent.requires_action", intent)
+    if method["type"] == "multibanco":
+        sandbox.later(vouchers.LIFETIME, "settle", intent["id"], False)
+
+
+def awaits_authentication(intent: Json) -> bool:
+    """Return whether the customer has to pass 3-D Secure."""
+    return intent["status"] == "requires_action" and not vouchers.awaits_money(intent)
+
+
+def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
+    """Let the money that is on its way arrive or not, as `success` says: a bank debit, a voucher or a bank transfer.
+
+    Raises StripeError if nothing is on its way.
+    """
+    if intent["status"] == "processing":
+        _settle_debit(sandbox, intent, success)
+    elif vouchers.awaits_money(intent):
+        _settle_voucher(sandbox, intent, success)
+    else:
         raise unexpected_state(intent, "settle")
+
+
+def _settle_voucher(sandbox: Sandbox, intent: Json, success: bool) -> None:
+    method = sandbox.store.get("payment_method", intent["payment_method"])
+    intent["next_action"] = None
+    if success:
+        _succeed(sandbox, intent, charges.create(sandbox, intent, method), method)
+        return
+    message = "The payment attempt has expired."
+    _failed(sandbox, intent, method, None, "payment_intent_payment_attempt_expired", message)
+
+
+def _settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
     charge = sandbox.store.get("charge", intent["latest_charge"])
     method = sandbox.store.get("payment_method", intent["payment_method"])
     if success:
@@ -127,11 +173,39 @@ def settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
     _failed(sandbox, intent, method, charge, "payment_intent_payment_attempt_failed", charge["failure_message"])
 
 
+def capture(sandbox: Sandbox, intent: Json, amount: int | None) -> None:
+    """Take `amount` minor units of what is authorized, or all if it is None; the rest is released.
+
+    Raises StripeError if nothing is authorized, or not so much.
+    """
+    if intent["status"] != "requires_capture":
+        raise unexpected_state(intent, "capture")
+    most = intent["amount_capturable"]
+    if amount is not None and amount <= 0:
+        raise StripeError("Invalid positive integer", code="parameter_invalid_integer", param="amount_to_capture")
+    if amount is not None and amount > most:
+        message = f"The amount to capture ({amount}) is greater than the capturable amount ({most})."
+        raise StripeError(message, code="amount_too_large", param="amount_to_capture")
+    charge = sandbox.store.get("charge", intent["latest_charge"])
+    charges.capture(sandbox, charge, most if amount is None else amount)
+    intent["amount_capturable"] = 0
+    _receive(sandbox, intent, charge, sandbox.store.get("payment_method", intent["payment_method"]))
+
+
+def expire_authorization(sandbox: Sandbox, intent: Json) -> None:
+    """Release what is authorized and not captured, as Stripe does after a week. Raises StripeError if nothing is."""
+    if intent["status"] != "requires_capture":
+        raise unexpected_state(intent, "expire")
+    sandbox.emit("charge.expired", sandbox.store.get("charge", intent["latest_charge"]))
+    cancel(sandbox, intent, "expired")
+
+
 def cancel(sandbox: Sandbox, intent: Json, reason: str | None) -> None:
     if intent["status"] in ("succeeded", "canceled", "processing"):
         raise unexpected_state(intent, "cancel")
     intent |= {
         "status": "canceled",
+        "amount_capturable": 0,
         "canceled_at": sandbox.now(),
         "cancellation_reason": reason,
         "next_action": None,

@@ -1,6 +1,6 @@
 """Creates refunds, which succeed at once, stay pending or fail later. https://docs.stripe.com/refunds"""
 
-from stripe_sandbox import charges, methods
+from stripe_sandbox import charges, methods, vouchers
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import token
 from stripe_sandbox.money import format_money
@@ -17,11 +17,11 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
 
     Raises StripeError, for example charge_already_refunded or charge_disputed.
     """
-    left = charge["amount"] - charge["amount_refunded"]
+    left = charge["amount_captured"] - charge["amount_refunded"]
     _check(sandbox, charge, amount, left)
     method = sandbox.store.get("payment_method", charge["payment_method"])
     behaviour = methods.test_of(method).refund
-    pending = behaviour == "pending" or method["type"] == "sepa_debit"
+    pending = behaviour == "pending" or method["type"] != "card"
     refund = sandbox.new(
         "refund",
         amount=left if amount is None else amount,
@@ -48,7 +48,7 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
 
 
 def _check(sandbox: Sandbox, charge: Json, amount: int | None, left: int) -> None:
-    if charge["status"] != "succeeded":
+    if charge["status"] != "succeeded" or not charge["captured"]:
         raise StripeError(f"Charge {charge['id']} has not succeeded; it cannot be refunded.", param="charge")
     disputes = sandbox.store.select("dispute", charge=charge["id"])
     if any(found["status"] != "won" and not found["is_charge_refundable"] for found in disputes):
@@ -68,6 +68,8 @@ def _check(sandbox: Sandbox, charge: Json, amount: int | None, left: int) -> Non
 def _destination(method: Json) -> Json:
     if method["type"] == "sepa_debit":
         return {"sepa_bank_transfer": {"reference": None, "reference_status": "pending"}, "type": "sepa_bank_transfer"}
+    if method["type"] in vouchers.KINDS:
+        return vouchers.refund_destination(method)
     card = {"reference": None, "reference_status": "pending", "reference_type": "acquirer_reference_number"}
     return {"card": {**card, "type": "refund"}, "type": "card"}
 
@@ -75,7 +77,7 @@ def _destination(method: Json) -> Json:
 def _update_refunded(sandbox: Sandbox, charge: Json) -> None:
     refunds = sandbox.store.select("refund", charge=charge["id"])
     charge["amount_refunded"] = sum(found["amount"] for found in refunds if found["status"] in _COUNTED)
-    charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
+    charge["refunded"] = charge["amount_refunded"] >= charge["amount_captured"]
 
 
 def _emit_update(sandbox: Sandbox, refund: Json, *more: str) -> None:

@@ -137,6 +137,7 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/payment_intents/{id}", retrieve("payment_intent")),
     ("POST", "/v1/payment_intents/{id}", update_metadata("payment_intent")),
     ("POST", "/v1/payment_intents/{id}/cancel", calls.cancel_intent),
+    ("POST", "/v1/payment_intents/{id}/capture", calls.capture_intent),
     ("POST", "/v1/payment_intents/{id}/confirm", calls.confirm_intent),
     ("GET", "/v1/payment_methods", list_all("payment_method", "/v1/payment_methods", "customer", "type")),
     ("POST", "/v1/payment_methods", lambda sandbox, given, _: methods.create_from_params(sandbox, given)),

@@ -105,7 +105,7 @@ class Sandbox:
         self.store.load(state["store"])
         self.jobs = [Job(*job) for job in state["jobs"]]
         self.clock_offset = state["clock_offset"]
-        self.api_version = state["api_version"]
+        self.api_version = state.get("api_version", self.settings.api_version)
 
     def reset(self, *, keep_endpoints: bool) -> None:
         """Delete all objects and jobs, and set the clock to real time.

@@ -52,6 +52,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "secure_complete": ("Confirm the payment", "Confirmer le paiement"),
     "secure_fail": ("Refuse the payment", "Refuser le paiement"),
+    "instructions": ("How to pay {name}", "Comment payer {name}"),
+    "entity": ("Entity", "Entité"),
+    "reference": ("Reference", "Référence"),
+    "amount": ("Amount", "Montant"),
     "complete_title": ("This payment is complete", "Ce paiement est terminé"),
     "complete_text": (
         "This checkout session is complete. You can close this page.",
