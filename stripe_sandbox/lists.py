@@ -43,7 +43,8 @@ def created_in(found: Iterable[Json], bounds: Json | str | None) -> list[Json]:
 
 
 def page(found: list[Json], params: Json, url: str) -> Json:
-    limit = integer(params, "limit") or 10
+    given = integer(params, "limit")
+    limit = 10 if given is None else given
     if not 1 <= limit <= 100:
         raise StripeError("This value must be between 1 and 100.", code="parameter_invalid_integer", param="limit")
     if after := params.get("starting_after"):

@@ -206,3 +206,46 @@ def test_the_balance_adds_up(account: StripeAccount) -> None:
         ("refund", -2_500),
     ]
     assert all(move.net == move.amount - move.fee for move in moves)
+
+
+def test_refunds_are_listed_by_their_payment_a_page_at_a_time(account: StripeAccount) -> None:
+    intent, other = (account.paid()["payment_intent"]["id"] for _ in range(2))
+    made = []
+    for number in range(23):
+        given: Any = {"payment_intent": intent, "amount": 100, "metadata": {"request_id": f"r_{number}"}}
+        made.append(account.v1.refunds.create(given).id)
+        account.control("refund", payment_intent=other, amount=100)
+    pages: list[int] = []
+    after: Json = {}
+    while True:
+        page = account.v1.refunds.list({"payment_intent": intent, "limit": 10, **after})
+        pages.append(len(page.data))
+        if not page.has_more:
+            break
+        after = {"starting_after": page.data[-1].id}
+    assert pages == [10, 10, 3]
+    found = list(account.v1.refunds.list({"payment_intent": intent, "limit": 7}).auto_paging_iter())
+    assert [refund.id for refund in found] == made[::-1]
+    assert [refund.metadata["request_id"] for refund in found] == [f"r_{number}" for number in reversed(range(23))]
+    assert len(account.v1.refunds.list({"payment_intent": intent}).data) == 10  # as Stripe does without a limit
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"limit": 0}, "between 1 and 100"),
+        ({"limit": 101}, "between 1 and 100"),
+        ({"starting_after": "re_x"}, "No such"),
+    ],
+)
+def test_an_impossible_page_is_refused(account: StripeAccount, given: Any, words: str) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match=words):
+        account.v1.refunds.list(given)
+
+
+def test_a_refunds_metadata_outlives_its_failure(account: StripeAccount) -> None:
+    given: Any = {"payment_intent": account.paid()["payment_intent"]["id"], "metadata": {"request_id": "r_1"}}
+    refund = account.v1.refunds.create(given)
+    account.control("refund_status", refund=refund.id, status="failed")
+    account.wait_for("refund.failed")
+    assert account.receiver.of("refund.failed")[0].metadata["request_id"] == "r_1"
