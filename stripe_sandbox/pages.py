@@ -37,6 +37,7 @@ SHOWN_IBANS = {
     "FR1420041010050500013M02606": "outcome_sepa_ok",
     "FR3020041010050500013M02609": "outcome_sepa_slow",
     "FR8420041010050500013M02607": "outcome_sepa_fails",
+    "FR5720041010050500013M02608": "outcome_sepa_returned",
 }
 
 

@@ -44,6 +44,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "outcome_sepa_ok": ("Debit succeeds after a moment", "Le prélèvement réussit peu après"),
     "outcome_sepa_slow": ("Stays processing for 3 minutes", "Reste en cours 3 minutes"),
     "outcome_sepa_fails": ("Debit fails after a moment", "Le prélèvement échoue peu après"),
+    "outcome_sepa_returned": ("Debit succeeds, then is returned", "Le prélèvement réussit, puis est rejeté"),
     "secure_title": ("3-D Secure test page", "Page de test 3-D Secure"),
     "secure_text": (
         "Your bank asks you to confirm a payment of {amount} to {name}. Choose the answer of the bank here.",

@@ -187,6 +187,13 @@ def test_a_returned_debit_is_a_dispute_that_is_lost_at_once(account: StripeAccou
         account.control("dispute_status", dispute=told[0].id, status="won")
 
 
+def test_stripes_iban_for_a_returned_debit_pays_and_is_returned(account: StripeAccount) -> None:
+    session = account.paid(iban="FR5720041010050500013M02608")["session"]["id"]
+    account.wait_for("checkout.session.async_payment_succeeded", "charge.dispute.created", "charge.dispute.closed")
+    assert account.v1.checkout.sessions.retrieve(session).payment_status == "paid"
+    assert account.receiver.of("charge.dispute.created")[0].status == "lost"
+
+
 def test_there_are_no_inquiries_about_bank_debits(account: StripeAccount) -> None:
     session = account.paid(outcome="processing")["session"]["id"]
     account.control("settle", session=session)
