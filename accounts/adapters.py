@@ -57,6 +57,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """
         return not proved_recently(context.request)
 
+    def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
+        """Send the link if `email` is the account's own address, and not one that the clinic has replaced."""
+        if email.lower() == user.email.lower():
+            super().send_password_reset_mail(user, email, context)
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send the e-mail in the background, with `send_soon`."""
         send_soon(functools.partial(super().send_mail, template_prefix, email, context))

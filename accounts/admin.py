@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
+from .addresses import forget_old
 from .models import User
 
 CONTACT = ("phone", "preferred_language")
@@ -30,6 +31,10 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         above = obj is not None and obj.is_superuser and not _is_superuser(request)
         return not above and super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        forget_old(obj)
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -14,15 +14,17 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from allauth.account.decorators import secure_admin_login
+        from allauth.account.signals import password_reset
         from allauth.mfa.signals import authenticator_added, authenticator_used
         from django.contrib import admin
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from . import middleware, second_factor, sessions
+        from . import addresses, middleware, second_factor, sessions
 
         post_migrate.connect(make_cache_table, sender=self)
         user_logged_in.connect(sessions.begin)
         user_logged_out.connect(middleware.signed_out)
+        password_reset.connect(addresses.proved)
         authenticator_added.connect(second_factor.added)
         authenticator_used.connect(second_factor.used)
         admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

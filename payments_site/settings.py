@@ -172,12 +172,14 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 5 * 60
+ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")  # no code by e-mail: its pages are not in accounts.urls
 GUESSES = "5/15m/key"  # attempts at a password; `key` is a username together with an IP address
 ACCOUNT_RATE_LIMITS = {"login_failed": f"10/m/ip,{GUESSES}"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # e-mails about a new password, and an added or removed second factor
 MFA_ADAPTER = "accounts.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # forbidding it guards sites where strangers sign up; here the clinic makes accounts
 MFA_TOTP_TOLERANCE = 1  # 30 s either way, for clocks that differ
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # WebAuthn also works at http://localhost
 

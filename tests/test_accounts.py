@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import (
     TOTP,
@@ -180,6 +182,74 @@ def test_a_forgotten_password_is_answered_alike_whether_the_address_is_known(cle
     assert answer.status_code == 200
     assert "_auth_user_id" in sign_in("desk", new).wsgi_request.session
     assert "invalide" in text_of(Client().get(link[0], follow=True))
+
+
+def reset_password(address: str, new: str = "a new and longer word") -> None:
+    """Ask for a new password and set it through the link that is sent to `address`."""
+    client = Client()
+    mail.outbox.clear()
+    client.post("/password/reset/", {"email": address})
+    [letter] = sent()
+    link = re.search(r"/password/reset/key/\S+", letter.body)
+    assert link
+    form = client.get(link[0], follow=True)
+    client.post(form.redirect_chain[-1][0], {"password1": new, "password2": new})
+
+
+def test_the_link_for_a_new_password_proves_the_address(clerk: User) -> None:
+    Client().post("/password/reset/", {"email": "desk@clinic.example"})
+    list(sent())
+    assert not EmailAddress.objects.get(user=clerk).verified
+    reset_password("desk@clinic.example")
+    assert EmailAddress.objects.get(user=clerk).verified
+
+
+def test_a_proved_address_takes_nothing_away_from_a_refund(clerk: User, paid: Payment) -> None:
+    """Check that allauth offers no code by e-mail, as it does for proved addresses: the site has no page for it."""
+    reset_password("desk@clinic.example", PASSWORD)
+    client = Client()
+    sign_in("desk", client=client)
+    with minutes_later(6):
+        asked = client.post(f"{desk_page_of(paid)}refund/", {"scope": "full", "reason": "duplicate"})
+        assert client.get(asked["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["totp/activate/", "webauthn/add/"])
+@pytest.mark.parametrize("address", ["desk@clinic.example", "other@clinic.example"])
+def test_an_address_that_nobody_proved_bars_no_second_factor(
+    strict: None, clerk: User, client: Client, way: str, address: str
+) -> None:
+    """Ask for a new password first, as anybody can do: allauth then knows the address as one that nobody proved."""
+    Client().post("/password/reset/", {"email": "desk@clinic.example"})
+    EmailAddress.objects.get_or_create(user=clerk, email=address)
+    sign_in("desk", client=client)
+    page = client.get(f"/two-factor/{way}")
+    assert page.status_code == 200
+    if way == "totp/activate/":
+        client.post(f"/two-factor/{way}", {"code": code_of(page.context["form"].secret)})
+        assert Authenticator.objects.filter(user=clerk, type=Authenticator.Type.TOTP).exists()
+
+
+def test_an_address_that_the_clinic_replaced_opens_nothing(clerk: User, admin_client: Client) -> None:
+    """Check that the old mailbox gets no link, and that the next person with that address gets one."""
+    reset_password("desk@clinic.example", PASSWORD)
+    page = f"/admin/clinic_accounts/user/{clerk.pk}/change/"
+    form = {"username": "desk", "email": "ines@clinic.example", "is_active": "on", "is_staff": "on"}
+    form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    assert admin_client.post(page, form).status_code == 302
+    mail.outbox.clear()
+    Client().post("/password/reset/", {"email": "desk@clinic.example"})
+    assert list(sent()) == []
+    User.objects.create_user("next", "desk@clinic.example", PASSWORD)
+    reset_password("desk@clinic.example")
+    assert EmailAddress.objects.get(user__username="next").verified
+    assert "_auth_user_id" in sign_in("next", "a new and longer word").wsgi_request.session
+
+
+def test_a_link_goes_to_the_person_s_own_address_only(clerk: User) -> None:
+    EmailAddress.objects.create(user=clerk, email="old@clinic.example", verified=True)
+    Client().post("/password/reset/", {"email": "old@clinic.example"})
+    assert list(sent()) == []
 
 
 def test_a_new_password_is_told_by_e_mail(clerk: User, client: Client) -> None:

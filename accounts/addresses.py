@@ -1,0 +1,21 @@
+"""E-mail addresses: allauth's copy of each, and whether its person has proved that they read its mail."""
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+
+from .models import User
+
+
+def proved(sender: object, user: User, **kwargs: Any) -> None:
+    """Receive allauth's password_reset signal, and mark the address as verified to which the link was sent.
+
+    That is the account's own address: the adapter sends links nowhere else, and a link ends when the address changes.
+    """
+    for address in EmailAddress.objects.filter(user=user, email__iexact=user.email):
+        address.set_verified()
+
+
+def forget_old(user: User) -> None:
+    """Delete the copies of addresses that the account no longer has, so that another account can have them."""
+    EmailAddress.objects.filter(user=user).exclude(email__iexact=user.email).delete()
