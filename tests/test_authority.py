@@ -71,6 +71,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:payment_timeline", "GET", DESK, FORBIDDEN, 302),
     ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:set_attendance", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
     ("clinic:set_attendance", "POST", DESK, FORBIDDEN, 302),
     ("clinic:cancel_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:cancel_appointment", "POST", DESK, FORBIDDEN, 302),
@@ -80,15 +81,20 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:refund_payment", "POST", REFUNDERS, FORBIDDEN, 302),
     ("clinic:approve_refund", "GET", REFUNDERS, FORBIDDEN, 302),
     ("clinic:approve_refund", "POST", REFUNDERS, FORBIDDEN, 302),
+    ("clinic:add_note", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
     ("clinic:add_note", "POST", DESK, FORBIDDEN, 302),
     ("clinic:replay_event", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:replay_event", "POST", EXPORTERS, FORBIDDEN, 302),
     ("clinic:collect", "GET", DESK, FORBIDDEN, 302),
     ("clinic:pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
+    ("clinic:pay_by_link", "GET", EVERYBODY, 0, 0),  # redirects to the page with the form
     ("clinic:pay_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:confirm_by_link", "GET", EVERYBODY, 0, 0),  # redirects to the page with the form
     ("clinic:confirm_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:pay", "GET", OWNER | DESK, HIDDEN, 302),  # redirects to the page with the form
     ("clinic:pay", "POST", OWNER | DESK, HIDDEN, 302),
     ("clinic:checkout_return", "GET", OWNER | DESK, HIDDEN, 302),
+    ("clinic:confirm_payment", "GET", OWNER | DESK, HIDDEN, 302),  # redirects to the page with the form
     ("clinic:confirm_payment", "POST", OWNER | DESK, HIDDEN, 302),
     ("clinic:receipt", "GET", OWNER | DESK, HIDDEN, 302),
     ("clinic:payments_live", "GET", SIGNED_IN, 0, 401),

@@ -12,7 +12,8 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from .. import metrics
@@ -48,6 +49,30 @@ def staff_required(view: View) -> View:
         return view(request, *args, **kwargs)
 
     return login_required(checked)
+
+
+def posted_from(page: Callable[..., str]) -> Callable[[View], View]:
+    """Return a decorator for a view whose form is on another page: it redirects a GET to that page.
+
+    `page` gets the view's arguments and returns the page's path. A GET comes from a person who has just signed in to
+    send the form, or who reloads a page that the POST has rendered.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return (
+                view(request, *args, **kwargs) if request.method == "POST" else redirect(page(request, *args, **kwargs))
+            )
+
+        return checked
+
+    return decorate
+
+
+def desk_page(request: HttpRequest, reference: str) -> str:
+    """Return the path of the front desk's page of an appointment; views are decorated with `posted_from(desk_page)`."""
+    return reverse("clinic:desk_appointment", args=[reference])
 
 
 def payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:

@@ -5,20 +5,21 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from appointments.models import Appointment
 
 from ..domain.status import PaymentStatus
 from ..models import Payment
-from .access import Request, open_payment_or_404, staff_required
+from .access import Request, desk_page, open_payment_or_404, posted_from, staff_required
 
 Attendance = Appointment.Status
 SETTABLE = (Attendance.BOOKED, Attendance.COMPLETED, Attendance.NO_SHOW)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
+@posted_from(desk_page)
 def set_attendance(request: Request, reference: str) -> HttpResponseBase:
     """Set the appointment's status to the posted one: booked, completed or no-show. Ignore any other."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import trigger_client_event
 
 from ..domain.status import PaymentStatus
@@ -19,13 +19,24 @@ from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from .access import Request, open_payment_or_404
+from .access import Request, open_payment_or_404, payment_or_404, posted_from
 
 RETURNED = "returned_from_checkout"  # session key; its value is the public id of the payment last returned from
 
 
-@require_POST
+def page_of(request: Request, payment: Payment) -> str:
+    """Return the URL path of the payment's page: the front desk's for staff, else the patient's."""
+    staff = request.user.is_staff
+    return reverse("clinic:desk_appointment" if staff else "clinic:appointment", args=[payment.appointment.reference])
+
+
+def _page(request: Request, public_id: uuid.UUID) -> str:
+    return page_of(request, payment_or_404(request, public_id=public_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@posted_from(_page)
 def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Redirect the signed-in user to Stripe Checkout for this payment."""
     payment = open_payment_or_404(request, public_id=public_id)
@@ -76,8 +87,9 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     return redirect(page_of(request, payment))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@posted_from(_page)
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Fetch the payment's state from Stripe and record it.
 
@@ -111,9 +123,3 @@ def is_confirming(request: HttpRequest, payment: Payment) -> bool:
     """Return whether the person has returned from Stripe Checkout, but the payment isn't confirmed yet."""
     returned = request.session.get(RETURNED) == str(payment.public_id)
     return returned and payment.status == PaymentStatus.CHECKOUT_OPEN
-
-
-def page_of(request: Request, payment: Payment) -> str:
-    """Return the URL path of the payment's page: the front desk's for staff, else the patient's."""
-    staff = request.user.is_staff
-    return reverse("clinic:desk_appointment" if staff else "clinic:appointment", args=[payment.appointment.reference])

@@ -14,14 +14,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from ..desk.pay_links import payment_of, token_of
 from ..gateway import reconcile
 from ..gateway.client import StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
-from .access import Request, open_payment_or_404, staff_required
+from .access import Request, open_payment_or_404, posted_from, staff_required
 from .checkout import is_confirming, remember_return, to_checkout
 
 LinkView = Callable[[HttpRequest, str, Payment], HttpResponseBase]
@@ -64,16 +64,22 @@ def pay_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponse
     return render(request, "payments/pay_link.html", context_of(request, token, payment))
 
 
-@require_POST
+def _page(request: HttpRequest, token: str, payment: Payment) -> str:
+    return reverse("clinic:pay_link", args=[token])
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 @with_payment
+@posted_from(_page)
 def pay_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
     """Redirect the person who holds the link to Stripe Checkout."""
     page = request.build_absolute_uri(reverse("clinic:pay_link", args=[token]))
     return to_checkout(request, payment, page=page, back=page)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @with_payment
+@posted_from(_page)
 def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
     """Fetch the payment's state from Stripe if the person has just paid.
 

@@ -7,14 +7,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from ..desk.exports import csv_lines
 from ..desk.filters import DayFilter
 from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab
-from .access import Request, open_payment_or_404, staff_required
+from .access import Request, desk_page, open_payment_or_404, posted_from, staff_required
 from .events import events_of
 
 ROWS = 50
@@ -66,8 +66,9 @@ def timeline(request: Request, reference: str) -> HttpResponse:
     return render(request, "payments/timeline.html", {"payment": payment})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
+@posted_from(desk_page)
 def add_note(request: Request, reference: str) -> HttpResponseBase:
     """Save a note on the payment. A form that is sent twice, as by a double click, saves one note."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
