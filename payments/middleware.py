@@ -1,7 +1,6 @@
 """Middleware for security headers, caching, htmx requests of signed-out users, and the live feed's newest number."""
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
@@ -38,18 +37,15 @@ def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
 
 @after_view
 def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace a redirect to the sign-in page by a 401 with an HX-Redirect header if htmx made the request.
+    """Replace a redirect to the sign-in page by a 401 if htmx made the request.
 
-    htmx would follow the redirect and insert the sign-in page as a fragment. HX-Redirect makes the browser open the
-    sign-in page, which leads back to the current page after signing in.
+    htmx would follow the redirect and insert the sign-in page as a fragment. After a 401 the page stays, with all that
+    was typed there, and live-source.js shows a link to sign in.
     """
     sign_in = resolve_url(settings.LOGIN_URL)
     if "HX-Request" not in request.headers or not response.headers.get("Location", "").startswith(f"{sign_in}?"):
         return response
-    page = getattr(request, "htmx", None) and request.htmx.current_url_abs_path  # type: ignore[attr-defined]
-    signed_out = HttpResponse("Signed out.", status=401, content_type="text/plain")
-    signed_out.headers["HX-Redirect"] = redirect_to_login(page or "/").url
-    return signed_out
+    return HttpResponse("Signed out.", status=401, content_type="text/plain")
 
 
 def _may_show_payments(request: HttpRequest) -> bool:

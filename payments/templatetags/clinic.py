@@ -66,10 +66,13 @@ def payment_status_notifier() -> dict[str, Any]:
     return {}
 
 
-@register.inclusion_tag("payments/_payment_connection_state.html")
-def payment_connection_state() -> dict[str, Any]:
-    """Render the indicator that tells whether the page is live, reconnecting, polling, offline or signed out."""
-    return {}
+@register.inclusion_tag("payments/_payment_connection_state.html", takes_context=True)
+def payment_connection_state(context: Context) -> dict[str, Any]:
+    """Render the indicator that tells whether the page is live, reconnecting, polling, offline or signed out.
+
+    When signed out, it links to the sign-in page in another tab, so that what was typed on this page stays.
+    """
+    return {"request": context.get("request")}
 
 
 @register.inclusion_tag("payments/_payment_refresh_button.html", takes_context=True)

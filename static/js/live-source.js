@@ -178,6 +178,7 @@ class LiveSource extends HTMLElement {
 
   /** Go back to the number of a fragment that htmx has fetched, if entries came while it was on its way. */
   #checkFragment(xhr) {
+    if (xhr?.status === 401) return this.#rest("answer", "signed-out"); // the page stays, with what was typed there
     const seq = xhr?.getResponseHeader("X-Live-Seq");
     if (!seq || Number(seq) >= this.cursor) return;
     this.cursor = seq;

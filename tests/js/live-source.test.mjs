@@ -186,6 +186,12 @@ test("a poll that says 401 or 403 signs out", () => {
   }
 });
 
+test("any fragment of htmx that says 401 signs out", () => {
+  socket().says(hello(5));
+  document.dispatchEvent(Object.assign(new Event("htmx:afterRequest"), { detail: { xhr: { status: 401, getResponseHeader: () => null } } }));
+  assert.equal(state(), "signed-out");
+});
+
 test("too many sockets of one person: this page polls and doesn't fight for its place", () => {
   socket().says(hello(5));
   socket().ends(4409);

@@ -55,10 +55,11 @@ def test_no_cache_stores_what_is_answered_to_a_session(ask: Ask) -> None:
     assert "Cache-Control" not in ask(middleware.no_store, request_of(), HttpResponse())
 
 
-def test_htmx_is_sent_to_sign_in_with_the_whole_page(ask: Ask) -> None:
+def test_htmx_is_told_that_it_is_signed_out_and_stays_on_the_page(ask: Ask) -> None:
     to_sign_in = HttpResponseRedirect("/login/?next=/desk/")
     response = ask(middleware.htmx_sign_in, request_of("/desk/", **{"HX-Request": "true"}), to_sign_in)
-    assert (response.status_code, response["HX-Redirect"]) == (401, "/login/?next=/")
+    assert (response.status_code, response.content) == (401, b"Signed out.")
+    assert "HX-Redirect" not in response.headers
     assert ask(middleware.htmx_sign_in, request_of("/desk/"), to_sign_in) is to_sign_in
     elsewhere = HttpResponseRedirect("/desk/")
     assert ask(middleware.htmx_sign_in, request_of(**{"HX-Request": "true"}), elsewhere) is elsewhere
