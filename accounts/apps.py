@@ -19,10 +19,11 @@ class AccountsConfig(AppConfig):
         from django.contrib import admin
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from . import addresses, middleware, second_factor, sessions
+        from . import addresses, middleware, second_factor, sessions, unsent
 
         post_migrate.connect(make_cache_table, sender=self)
         user_logged_in.connect(sessions.begin)
+        user_logged_in.connect(unsent.forget_others)
         user_logged_out.connect(middleware.signed_out)
         password_reset.connect(addresses.proved)
         authenticator_added.connect(second_factor.added)

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
-from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 
 from .sessions import SIGNED_IN
@@ -39,13 +41,17 @@ def proved_recently(request: HttpRequest) -> bool:
 def proof_required(view: View) -> View:
     """Decorate a view so that a POST needs a recent proof of identity, see `proved_recently`.
 
-    Without one, ReauthenticationRequired makes allauth ask for it; allauth keeps the POST and repeats it afterwards.
+    Without one, redirect to allauth's page that asks for it; accounts/unsent.py keeps what was typed. allauth's own
+    decorator would repeat the POST afterwards without asking, and show its answer at the URL of that page.
     """
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST" and not proved_recently(request):
-            raise ReauthenticationRequired
+            ways = get_adapter().get_reauthentication_methods(request.user)
+            if not ways:
+                raise PermissionDenied
+            return redirect_to_login(request.get_full_path(), ways[0]["url"])
         return view(request, *args, **kwargs)
 
     return checked

@@ -40,7 +40,7 @@ def detour(request: HttpRequest) -> HttpResponse | None:
     codes, keys = (is_mfa_enabled(request.user, [kind]) for kind in ("totp", "webauthn"))
     if codes or keys:
         way = reverse("mfa_reauthenticate" if codes else "mfa_reauthenticate_webauthn")
-        return HttpResponseRedirect(f"{way}?{urlencode({'next': request.path})}")
+        return HttpResponseRedirect(f"{way}?{urlencode({'next': request.get_full_path()})}")
     messages.warning(
         request,
         _("Staff accounts can take and refund payments, so they need a second step to sign in. Set one up now."),

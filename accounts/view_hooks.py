@@ -41,19 +41,31 @@ def before_view(
     return middleware
 
 
-def after_view(change: Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]) -> Middleware:
-    """Return a middleware that replaces each HTTP response by the result of `change(request, response)`.
+def after_view(
+    change: Callable[[HttpRequest, HttpResponseBase], HttpResponseBase],
+    when: Callable[[HttpRequest, HttpResponseBase], bool] | None = None,
+) -> Middleware:
+    """Return a middleware that replaces each response by the result of `change(request, response)`.
 
-    `change` may not query the database, because under ASGI it is called in the event loop.
+    With `when`, it replaces only the responses for which `when(request, response)` is true, and `change` may query the
+    database. Neither `when` nor a `change` without `when` may, because under ASGI they are called in the event loop.
     """
 
     @sync_and_async_middleware
     def middleware(get_response: Handler) -> Handler:
         if not iscoroutinefunction(get_response):
-            return lambda request: change(request, get_response(request))
+
+            def synchronous(request: HttpRequest) -> HttpResponseBase:
+                response = get_response(request)
+                return change(request, response) if when is None or when(request, response) else response
+
+            return synchronous
 
         async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            return change(request, await get_response(request))
+            response = await get_response(request)
+            if when is None:
+                return change(request, response)
+            return await sync_to_async(change)(request, response) if when(request, response) else response
 
         return asynchronous
 

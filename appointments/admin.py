@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.unsent import typed
+
 from . import week
 from .forms import WeekForm
 from .models import Appointment, Practitioner
@@ -46,7 +48,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Show the form that books a week; its buttons propose free times, preview the appointments, or book them."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = WeekForm(request.POST or None)
+        form = WeekForm(request.POST or typed(request))
         lines: list[Line] = []
         if request.method == "POST" and form.is_valid():
             if "propose" in request.POST:

@@ -62,7 +62,8 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "payments.middleware.htmx_sign_in",  # replaces the sign-in redirects of all that follows
     "payments.middleware.live_cursor",  # needs the user; reads the feed's number before later code reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
-    "accounts.middleware.clear_site_data",  # outside the next two, to add its header to their responses
+    "accounts.middleware.clear_site_data",  # outside the next three, to add its header to their responses
+    "accounts.middleware.keep_unsent_forms",  # needs messages; outside all that redirect to a step of signing in
     "accounts.middleware.note_activity",  # needs the session
     "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
@@ -84,7 +85,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "payments.context_processors.site",
             ],
-            "builtins": ["payments.templatetags.clinic"],
+            "builtins": ["accounts.templatetags.unsent", "payments.templatetags.clinic"],
         },
     }
 ]
@@ -230,6 +231,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 CSRF_TRUSTED_ORIGINS, CSRF_COOKIE_HTTPONLY = [SITE_URL], True
+CSRF_FAILURE_VIEW = "accounts.unsent.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200

@@ -1,10 +1,14 @@
-"""Tests that each form in templates names its address."""
+"""Tests of the forms in templates: each names its address, and each in which one types keeps what was typed."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FORM = re.compile(r"<form\b(?P<attributes>(?:\"[^\"]*\"|\{[%{].*?[%}]\}|[^>\"])*)>(?P<content>.*?)</form>", re.DOTALL)
+TYPED_IN = re.compile(r"\{\{ ?(?:form|field)\b|<textarea|<select|<input(?![^>]*\bhidden\b)|_amount_field\.html")
+SECRET = ("account/", "mfa/", "allauth/")  # what is typed here is a password or a code, and must not be kept
 
 FORMS = [
     (str(path.relative_to(TEMPLATES)), found["attributes"], found["content"])
@@ -29,3 +33,16 @@ def test_every_form_names_the_address_to_which_it_is_sent() -> None:
     """
     nameless = [form for form in FORMS if 'method="dialog"' not in form[1] and not re.search(r"\baction=\"\{", form[1])]
     assert names_of(nameless) == []
+
+
+def test_every_form_in_which_one_types_keeps_what_was_typed() -> None:
+    posted = [form for form in FORMS if 'method="post"' in form[1] and not form[0].startswith(SECRET)]
+    typed = [form for form in posted if TYPED_IN.search(form[2])]
+    assert "payments/refund.html" in names_of(typed)
+    assert names_of([form for form in typed if "{% keep_typed %}" not in form[2]]) == []
+
+
+@pytest.mark.parametrize("folder", SECRET)
+def test_no_form_with_a_password_keeps_it(folder: str) -> None:
+    secret = [form for form in FORMS if form[0].startswith(folder)]
+    assert names_of([form for form in secret if "keep_typed" in form[2]]) == []

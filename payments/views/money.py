@@ -6,13 +6,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.proof import proof_required
+from accounts.unsent import typed
 from appointments.money import format_amount
 
 from ..desk import refund_approvals, till
@@ -32,20 +33,22 @@ from .access import Request, open_payment_or_404, staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     """Show the form for a payment at the front desk; on POST record the payment."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    if till.was_taken(payment, _key(request)):
+    posted = request.POST or typed(request)
+    key = _key(posted)
+    if till.was_taken(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
-    form = TakePaymentForm(request.POST or None, payment=payment)
-    if not form.is_valid():
-        return _dialog(request, "payments/take_payment.html", payment, form)
+    form = TakePaymentForm(posted, payment=payment)
+    if not form.is_valid() or request.method != "POST":
+        return _dialog(request, "payments/take_payment.html", payment, form, key)
     amount = form.cleaned_data["amount"]
     try:
-        till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=_key(request))
+        till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=key)
     except NotPayableError:
         payment = open_payment_or_404(request, pk=payment.pk)
         form.add_error(
             None, _("This payment has changed in the meantime, so nothing was recorded. Check it and try again.")
         )
-        return _dialog(request, "payments/take_payment.html", payment, form, 409)
+        return _dialog(request, "payments/take_payment.html", payment, form, key, 409)
     messages.success(
         request, _("Payment of %(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)}
     )
@@ -64,23 +67,25 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     limit = refund_limit(request.user, payment)
     if not limit:
         raise PermissionDenied
-    if refunds.was_requested(payment, _key(request)):
+    posted = request.POST or typed(request)
+    key = _key(posted)
+    if refunds.was_requested(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
-    form = RefundForm(request.POST or None, payment=payment, limit=limit)
+    form = RefundForm(posted, payment=payment, limit=limit)
     if not form.is_valid():
-        return _dialog(request, "payments/refund.html", payment, form)
+        return _dialog(request, "payments/refund.html", payment, form, key)
     if "confirmed" not in request.POST:
-        return _dialog(request, "payments/refund_confirm.html", payment, form, 200)
+        return _dialog(request, "payments/refund_confirm.html", payment, form, key, 200)
     if refund_approvals.needs_approval(payment, form.total):
-        refund_approvals.request(payment, form.total, form.cleaned_data["reason"], request.user, _key(request))
+        refund_approvals.request(payment, form.total, form.cleaned_data["reason"], request.user, key)
         messages.success(request, _("Refund requested. Somebody else has to approve it before it is sent to Stripe."))
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     try:
-        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=_key(request))
+        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=key)
     except NotRefundableError as error:
         payment = open_payment_or_404(request, pk=payment.pk)
         form.add_error(None, _refusal(error, payment))
-        return _dialog(request, "payments/refund.html", payment, form, 409)
+        return _dialog(request, "payments/refund.html", payment, form, key, 409)
     except StripeUnavailableError:
         messages.warning(
             request, _("Stripe did not answer. The refund stays pending, and this site tries again by itself.")
@@ -102,21 +107,21 @@ def _refusal(error: NotRefundableError, payment: Payment) -> str:
     return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
 
 
-def _key(request: Request) -> str:
+def _key(posted: QueryDict | None) -> str:
     """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
 
     If a form is sent twice, by a double click or the back button, both requests have one key and take effect once.
     """
     try:
-        return uuid.UUID(request.POST.get("key", "")).hex
+        return uuid.UUID(posted.get("key", "") if posted else "").hex
     except ValueError:
         return uuid.uuid4().hex
 
 
-def _dialog(request: Request, template: str, payment: Payment, form: Form, status: int = 0) -> HttpResponse:
-    """Render the form's page. If `status` is 0, the HTTP status is 422 for a posted form and 200 for an empty one."""
-    context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": _key(request)}
-    return render(request, template, context, status=status or (422 if form.is_bound else 200))
+def _dialog(request: Request, template: str, payment: Payment, form: Form, key: str, status: int = 0) -> HttpResponse:
+    """Render the form's page. If `status` is 0, the HTTP status is 422 for a posted form and 200 for any other."""
+    context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": key}
+    return render(request, template, context, status=status or (422 if request.POST else 200))
 
 
 @require_safe

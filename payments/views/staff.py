@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.unsent import typed
+
 from ..desk.exports import csv_lines
 from ..desk.filters import DayFilter
 from ..forms import NoteForm
@@ -54,7 +56,7 @@ def day_list(request: Request) -> HttpResponse:
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
     """Show one appointment with its payment, timeline, Stripe events and the form for a note."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    return _detail(request, payment, NoteForm())
+    return _detail(request, payment, NoteForm(initial=typed(request, reverse("clinic:add_note", args=[reference]))))
 
 
 @require_safe

@@ -83,6 +83,17 @@ def test_staff_set_up_a_code_and_a_passkey_and_sign_in_with_it(strict_site: str,
     page.get_by_role("button", name=re.compile("clé d’accès ou de sécurité")).click()
     expect(page).to_have_url(re.compile("/desk/$"))
 
+    page.locator("table.day .who a").first.click()
+    note = page.get_by_label("Note pour les collègues")
+    note.fill("Maman appelle lundi")
+    address = page.url
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Enregistrer la note").click()
+    expect(page).to_have_url(re.compile("/login/"))
+    page.get_by_role("button", name="Se connecter avec une clé d’accès").click()
+    expect(page).to_have_url(address)
+    expect(note).to_have_value("Maman appelle lundi")
+
 
 def test_what_else_a_person_sees_of_their_account(clinic: Clinic, new_context: NewContext) -> None:
     page: Any = new_context(base_url=clinic.site.url).new_page()
