@@ -12,6 +12,7 @@ from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.contrib.auth import update_session_auth_hash
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
@@ -49,6 +50,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             context = {"address": self.get_client_ip(request), "clinic": settings.CLINIC_NAME, "link": link}
             with override(user.preferred_language or settings.LANGUAGE_CODE):  # the request may be an attacker's
                 self.send_mail("account/email/locked", user.email, context)
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """Return whether the password is right, and keep the person signed in if checking it changed how it is stored.
+
+        Checking a password stores it with the newest hasher, and a session ends when the stored password changes.
+        """
+        if not super().reauthenticate(user, password):
+            return False
+        stored = user.password
+        user.refresh_from_db(fields=["password"])
+        if user.password != stored:
+            update_session_auth_hash(context.request, user)
+        return True
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """Return whether the person has to prove their identity again, because they haven't done so recently.

@@ -446,6 +446,18 @@ def test_a_refund_asks_again_who_one_is(clerk: User, client: Client, paid: Payme
         assert "Rembourser 12,34" in text_of(client.post(f"{desk_page_of(paid)}refund/", refund))
 
 
+def test_a_password_that_moves_to_another_hasher_signs_nobody_out(
+    clerk: User, client: Client, settings: Settings
+) -> None:
+    """Sign in as with a passkey, so that the proof of identity is what moves the password to the other hasher."""
+    client.force_login(clerk)
+    settings.PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("Argon2", "MD5")]
+    assert client.post("/reauthenticate/?next=/desk/", {"password": PASSWORD})["Location"] == "/desk/"
+    clerk.refresh_from_db()
+    assert clerk.password.startswith("argon2$")
+    assert client.get("/desk/").status_code == 200
+
+
 def test_within_five_minutes_of_signing_in_a_refund_asks_for_nothing(
     clerk: User, client: Client, paid: Payment
 ) -> None:
