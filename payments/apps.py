@@ -25,10 +25,12 @@ class PaymentsConfig(AppConfig):
         from . import gauges
         from .desk import roles
         from .gateway import client, djstripe
+        from .models.installation import make_installation
         from .signals import payment_status_changed
 
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
+        post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
         REGISTRY.register(gauges.Gauges())

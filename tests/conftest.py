@@ -77,11 +77,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(autouse=True)
-def _clear_endpoint_cache() -> None:
-    """Clear the cache of dj-stripe's webhook endpoint, whose row was rolled back at the end of the previous test."""
+def _clear_caches() -> None:
+    """Forget what the process has read of rows that were rolled back with the test that made or changed them."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
+    from payments.models import installation
 
     djstripe.known_endpoint.cache_clear()
+    installation.own_site_id.cache_clear()
 
 
 @pytest.fixture(scope="session")

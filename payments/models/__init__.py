@@ -4,6 +4,7 @@ from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt
 from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
+from .installation import Installation
 from .note import Note
 from .payment import Payment
 from .record_view import RecordView
@@ -16,6 +17,7 @@ __all__ = [
     "Feed",
     "FeedEntry",
     "FeedReader",
+    "Installation",
     "Note",
     "Payment",
     "RecordView",

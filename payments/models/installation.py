@@ -1,0 +1,38 @@
+"""What tells this site's database from those of other sites."""
+
+import functools
+import uuid
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Installation(models.Model):
+    """The one row of its table, made with the database.
+
+    `site_id` goes into the metadata of what is sent to Stripe, because several sites can share one Stripe account.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    site_id = models.UUIDField(_("site id"), default=uuid.uuid4, editable=False)
+
+    class Meta:
+        verbose_name = _("installation")
+        verbose_name_plural = _("installations")
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_installation"),)
+
+    def __str__(self) -> str:
+        return str(self.site_id)
+
+
+@functools.cache
+def own_site_id() -> str:
+    """Return this site's id as text. Each process reads it from the database only once, because it never changes."""
+    return str(Installation.objects.get().site_id)
+
+
+def make_installation(**kwargs: Any) -> None:
+    """Create the row unless it exists, after each migration."""
+    Installation.objects.get_or_create(pk=1)
+    own_site_id.cache_clear()
