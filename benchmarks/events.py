@@ -11,6 +11,7 @@ HOST = "127.0.0.1"
 SECRET = "whsec_" + "b" * 32
 ACCOUNT = "acct_1Benchmark"
 API_KEY = "sk_test_" + "b" * 24
+SITE = "00000000-0000-4000-8000-00000000be4c"  # the site's id in Stripe's metadata
 AMOUNT, CURRENCY = 5000, "eur"
 
 
@@ -35,10 +36,10 @@ def session_object(key: str) -> dict[str, object]:
     tag = key.replace("-", "")
     return {
         "id": f"cs_test_{tag}", "object": "checkout.session", "created": int(time.time()) - 60, "currency": CURRENCY,
-        "livemode": False, "metadata": {"payment_id": key, "attempt": "A"}, "status": "complete", "mode": "payment",
-        "payment_status": "paid", "amount_total": AMOUNT, "amount_subtotal": AMOUNT, "payment_intent": f"pi_{tag}",
-        "customer": None, "customer_email": None, "client_reference_id": key, "locale": "fr", "url": None,
-        "payment_method_types": ["card"], "success_url": "https://clinic.example/ok",
+        "livemode": False, "metadata": {"site": SITE, "payment_id": key, "attempt": "A"}, "status": "complete",
+        "mode": "payment", "payment_status": "paid", "amount_total": AMOUNT, "amount_subtotal": AMOUNT,
+        "payment_intent": f"pi_{tag}", "customer": None, "customer_email": None, "client_reference_id": key,
+        "locale": "fr", "url": None, "payment_method_types": ["card"], "success_url": "https://clinic.example/ok",
         "cancel_url": "https://clinic.example/no", "expires_at": int(time.time()) + 1800, "subscription": None,
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ import django
 from django.db import connection, models
 from tqdm import tqdm
 
-from benchmarks.events import AMOUNT, CURRENCY, session_key
+from benchmarks.events import AMOUNT, CURRENCY, SITE, session_key
 
 CHUNK = 20_000
 PER_DAY = 400  # appointments
@@ -181,7 +181,9 @@ def main() -> None:
     django.setup()
     speed_up_writes()
     from appointments.models import Practitioner
+    from payments.models import Installation
 
+    Installation.objects.update(site_id=SITE)
     Practitioner.objects.bulk_create([Practitioner(pk=n, name=f"Dr {n}", specialty="Care") for n in range(1, 11)])
     make_people(given.staff, given.patients)
     history = max(0, given.payments - given.fresh) if given.changes else 0

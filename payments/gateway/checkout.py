@@ -13,6 +13,7 @@ from ..domain.facts import Kind, StripeFact
 from ..ledger import Cause, Source
 from ..models import Fact, Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
+from .metadata import metadata_of
 from .objects import from_object
 from .retrieve import read_session
 
@@ -34,7 +35,7 @@ def open_checkout(
     """
     expire_open(payment)
     attempt = _next_attempt(payment)
-    metadata = {"payment_id": str(payment.public_id), "attempt": str(attempt)}
+    metadata = metadata_of(payment, attempt=str(attempt))
     line = {
         "quantity": 1,
         "price_data": {

@@ -46,8 +46,14 @@ def from_event(event: Json) -> list[StripeFact]:
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:
         return []
-    data = event.get("data")
-    obj = data.get("object") if isinstance(data, Mapping) else None
-    if not isinstance(obj, Mapping):
+    obj = object_of(event)
+    if not obj:
         raise MalformedObjectError("data.object is missing")
     return reader(obj, read_amount(event, "created"))
+
+
+def object_of(event: Json) -> Json:
+    """Return the Stripe object that the event is about, or {} if the event holds none."""
+    data = event.get("data")
+    obj = data.get("object") if isinstance(data, Mapping) else None
+    return obj if isinstance(obj, Mapping) else {}

@@ -13,6 +13,7 @@ from ..domain.facts import REQUEST_PREFIX, Json, Kind, StripeFact
 from ..ledger import Cause, Source
 from ..models import Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
+from .metadata import metadata_of
 from .objects import from_object
 from .retrieve import everything_about
 
@@ -96,7 +97,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
     params: Any = {
         "payment_intent": request.payment_intent_id,
         "amount": request.amount,
-        "metadata": {"payment_id": str(payment.public_id), "refund_request": request.stripe_id},
+        "metadata": metadata_of(payment, refund_request=request.stripe_id),
     }
     if (reason := request.details.get("reason")) in REASONS:
         params["reason"] = reason

@@ -5,6 +5,7 @@ from typing import Any
 from ..domain.facts import StripeFact
 from .client import StripeRefusedError, call
 from .event_types import EVENT_READERS
+from .metadata import names_another_site, own_claims
 from .objects import from_object
 
 PAGE = 100  # objects in one answer, the most that Stripe allows
@@ -23,11 +24,14 @@ def read_session(session_id: str) -> list[StripeFact]:
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
     """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state (a StripeFact).
 
-    The list is empty if Stripe doesn't know the PaymentIntent. Raises StripeUnavailableError.
+    The list is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises
+    StripeUnavailableError.
     """
     try:
         intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
     except StripeRefusedError:
+        return []
+    if names_another_site(intent):
         return []
     params: Any = {"payment_intent": payment_intent_id, "limit": PAGE}
     pages = (
@@ -36,7 +40,7 @@ def everything_about(payment_intent_id: str) -> list[StripeFact]:
         call(lambda stripe: stripe.v1.disputes.list(params)),
     )
     objects = [(intent, as_of), *((obj, listed_at) for page, listed_at in pages for obj in page["data"])]
-    return [fact for obj, read_at in objects for fact in from_object(obj, read_at)]
+    return [fact for obj, read_at in objects for fact in own_claims(obj, from_object(obj, read_at))]
 
 
 def events_since(since: int) -> list[dict[str, Any]]:

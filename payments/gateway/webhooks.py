@@ -22,7 +22,8 @@ from ..domain.facts import StripeFact
 from ..ledger import Cause, Source
 from ..models import EventReceipt
 from . import djstripe
-from .event_types import EVENT_READERS, from_event
+from .event_types import EVENT_READERS, from_event, object_of
+from .metadata import names_another_site, own_claims
 from .objects import MalformedObjectError
 from .signatures import (
     LARGEST_BODY,
@@ -200,10 +201,11 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
         return Outcome.REJECTED_LIVEMODE, [], ""
     if event["type"] not in EVENT_READERS:
         return Outcome.IGNORED_TYPE, [], ""
-    if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID):
+    obj = object_of(event)
+    if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID) or names_another_site(obj):
         return Outcome.IGNORED_FOREIGN, [], ""
     try:
-        return Outcome.RECEIVED, from_event(event), ""
+        return Outcome.RECEIVED, own_claims(obj, from_event(event)), ""
     except MalformedObjectError as error:
         return Outcome.QUARANTINED, [], str(error)[:200]
 

@@ -278,9 +278,12 @@ def test_another_account_is_ignored(target: Target) -> None:
 
 
 def test_an_unknown_payment_waits_and_nobodys_is_ignored(target: Target) -> None:
-    event, before = target.clinic.story().completed(), target.rows()
-    event["data"]["object"]["metadata"]["payment_id"] = str(uuid.uuid4())
-    quarantined(target, target.signed(event), event, "deferred", before)
+    row = target.database.execute("SELECT site_id FROM clinic_payments_installation").fetchone()
+    assert row
+    for site, outcome in ((row[0], "deferred"), (uuid.uuid4(), "ignored_foreign"), ("", "ignored_foreign")):
+        event, before = target.clinic.story().completed(), target.rows()
+        event["data"]["object"]["metadata"] |= {"payment_id": str(uuid.uuid4()), "site": str(site)}
+        quarantined(target, target.signed(event), event, outcome, before)
     payment_id: Any
     for payment_id in ("", "x" * 500, "../../etc/passwd", 5, None, {}):
         event, before = target.clinic.story().completed(), target.rows()

@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.models import Payment
+from payments.models.installation import own_site_id
 from payments_site.demo.process import HOST, Process, free_port
 from tests.payments.clients import client_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
@@ -84,7 +85,7 @@ def payment(book: Callable[..., Payment]) -> Payment:
 
 @pytest.fixture
 def story(payment: Payment) -> Story:
-    return Story(payment)
+    return Story(payment, site=own_site_id())
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,11 @@ def deliver(
 class Story:
     """Builds a payment's events, dated a minute apart in the order of the calls. Tests may deliver them in any order.
 
-    `attempt` ("A", "B") names one attempt to pay through Checkout, with its session, intent and charge.
+    `attempt` ("A", "B") names one attempt to pay through Checkout, with its session, intent and charge. `site` is the
+    site's id in the metadata; without it, the site accepts events only about payments that it knows.
     """
 
-    def __init__(self, payment: Any, *, metadata: bool = True, livemode: bool = False) -> None:
+    def __init__(self, payment: Any, *, metadata: bool = True, livemode: bool = False, site: str = "") -> None:
         self.payment = payment
         self.now = START
         self.refunded_at: dict[str, int] = {}  # when each refund was first mentioned
@@ -47,6 +48,7 @@ class Story:
         self.amount = payment.amount_due
         self.currency = payment.currency
         self.metadata = metadata
+        self.site = site
 
     def _event(self, event_type: str, obj: dict[str, Any]) -> Event:
         self.now += 60
@@ -64,6 +66,7 @@ class Story:
 
     def _object(self, kind: str, prefix: str, name: str, **fields: Any) -> dict[str, Any]:
         metadata = {"payment_id": str(self.payment.public_id), "attempt": name[0]} if self.metadata else {}
+        metadata |= {"site": self.site} if self.site else {}
         return {
             "id": f"{prefix}_{self.tag}{name}",
             "object": kind,

@@ -294,7 +294,7 @@ def test_35_an_event_before_its_payment_waits_for_it(story: Story, book: Any) ->
 
 
 def test_36_an_event_of_somebody_else_is_ignored(story: Story) -> None:
-    story.metadata = False
+    story.metadata, story.site = False, ""
     assert deliver(story.succeeded()).content == b"ignored_foreign"
     assert not Fact.objects.exists()
 

@@ -14,6 +14,7 @@ from payments.gateway.client import StripeUnavailableError
 from payments.gateway.reconcile import ask_stripe, confirm_return
 from payments.ledger import Source
 from payments.models import Payment
+from payments.models.installation import own_site_id
 from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +26,7 @@ def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(
     session_id = open_checkout(payment)
     session = stripe.session(session_id)
     assert (session["amount_total"], session["currency"], session["locale"]) == (5000, "eur", "fr")
-    assert session["metadata"] == {"payment_id": str(payment.public_id), "attempt": "1"}
+    assert session["metadata"] == {"site": own_site_id(), "payment_id": str(payment.public_id), "attempt": "1"}
     assert payment.status == S.CHECKOUT_OPEN
     sent = str(session)
     patient = payment.appointment.patient
