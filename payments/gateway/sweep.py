@@ -18,6 +18,7 @@ from .reconcile import ask_stripe
 from .refunds import NotRefundableError
 from .retrieve import everything_about
 
+Outcome = EventReceipt.Outcome
 STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits usually take a week, at most 14 working days
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an event after three days
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
@@ -82,24 +83,40 @@ def resend(request: Fact) -> None:
 
 
 def waiting_links() -> list[str]:
-    """Return the ids of PaymentIntents whose stored facts (states of Stripe objects) have no payment yet, sorted."""
-    return sorted(set(Fact.objects.waiting().exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
+    """Return the PaymentIntent ids in facts that wait for their payment, sorted.
+
+    Stripe isn't asked any more about facts that have waited longer than GIVE_UP_AFTER.
+    """
+    waiting = Fact.objects.waiting().filter(recorded_at__gte=timezone.now() - GIVE_UP_AFTER)
+    return sorted(set(waiting.exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe which payment a PaymentIntent belongs to, and link the PaymentIntent's stored facts to that payment.
+    """Ask Stripe which payment a PaymentIntent belongs to, and link the waiting facts about it.
 
-    A fact is the state of one Stripe object. If neither Stripe nor the facts name a payment of this site, the facts are
-    deleted and the events that brought them get an "ignored" outcome. If the named payment isn't in the database, the
-    events get the outcome DEAD once they are older than GIVE_UP_AFTER. Raises StripeUnavailableError.
+    If neither Stripe's objects nor the waiting facts name a payment of ours, the facts are deleted and their events
+    ignored as foreign. Raises StripeUnavailableError.
     """
     facts = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)
-    receipts = EventReceipt.objects.filter(
-        outcome=EventReceipt.Outcome.DEFERRED, object_id__in=waiting.values("stripe_id")
-    )
-    if not any(fact.payment_id for fact in facts) and not waiting.exclude(claimed_payment=None).exists():
-        receipts.settle(EventReceipt.Outcome.IGNORED_FOREIGN, None)
+    if not any(fact.payment_id for fact in facts) and not waiting.claimed().exists():
+        receipts = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, object_id__in=waiting.values("stripe_id"))
+        receipts.settle(Outcome.IGNORED_FOREIGN, None)
         waiting.delete()
-    elif facts and ledger.record(facts, Cause(Source.SWEEP)).payment is None:
-        receipts.filter(received_at__lt=timezone.now() - GIVE_UP_AFTER).settle(EventReceipt.Outcome.DEAD, None)
+    elif facts:
+        ledger.record(facts, Cause(Source.SWEEP))
+
+
+def overdue_events() -> QuerySet[EventReceipt]:
+    """Return events whose payment hasn't become known within GIVE_UP_AFTER."""
+    return EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GIVE_UP_AFTER)
+
+
+def give_up(receipt: EventReceipt) -> None:
+    """Stop waiting for the payment of an event.
+
+    A person has to look at it if something names a payment of ours. Otherwise the event belongs to another site, and
+    `manage.py prune` deletes its fact.
+    """
+    ours = Fact.objects.waiting().claimed().filter(stripe_id=receipt.object_id).exists()
+    EventReceipt.objects.filter(pk=receipt.pk).settle(Outcome.DEAD if ours else Outcome.IGNORED_FOREIGN, None)

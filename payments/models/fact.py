@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..db import statements
 from ..domain.facts import Kind, StripeFact
+from .event import EventReceipt
 from .payment import Payment
 
 COLUMNS = (
@@ -76,6 +77,18 @@ class FactQuerySet(models.QuerySet["Fact"]):
     def waiting(self) -> Self:
         """Return facts (states of Stripe objects) whose payment isn't known yet."""
         return self.filter(payment=None)
+
+    def claimed(self) -> Self:
+        """Return facts that name a payment of ours, or share their PaymentIntent with a waiting fact that names one."""
+        named = Fact.objects.waiting().exclude(claimed_payment=None)
+        intents = named.exclude(payment_intent_id="").values("payment_intent_id")
+        return self.exclude(claimed_payment=None) | self.filter(payment_intent_id__in=intents)
+
+    def foreign(self) -> Self:
+        """Return facts of another site: nothing names a payment of ours, and the sweep no longer looks for one."""
+        looked_for = EventReceipt.objects.filter(outcome=EventReceipt.Outcome.DEFERRED).values("object_id")
+        ours = Fact.objects.waiting().claimed().values("pk")
+        return self.waiting().exclude(pk__in=ours).exclude(stripe_id__in=looked_for)
 
 
 class Fact(models.Model):

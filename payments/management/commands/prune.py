@@ -7,13 +7,13 @@ from django.utils import timezone
 
 from payments.gateway import djstripe
 from payments.management.base import OperatorCommand, at_least, rehearsal
-from payments.models import Feed, FeedEntry, RecordView
+from payments.models import Fact, Feed, FeedEntry, RecordView
 
 
 class Command(OperatorCommand):
     help = (
-        "Delete old records of webhook deliveries, feed entries and views of patients' records."
-        " Payments, facts, changes, receipts and the events that a replay needs are kept."
+        "Delete old records of webhook deliveries, feed entries, views of patients' records, and facts that turned out"
+        " to be another site's. Payments, their facts, changes, receipts and the events that a replay needs are kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,9 +31,10 @@ class Command(OperatorCommand):
         with rehearsal(dry_run):
             bodies = djstripe.forget_deliveries(now - datetime.timedelta(days=deliveries))
             entries = self.prune_feeds(now - datetime.timedelta(days=feeds))
+            foreign, _ = Fact.objects.foreign().delete()
             viewed, _ = RecordView.objects.filter(at__lt=now - datetime.timedelta(days=views)).delete()
-        deleted = f"{bodies} deliveries, {entries} feed entries and {viewed} views of records deleted"
-        self.say(deleted + (" (dry run)" if dry_run else ""))
+        deleted = f"{bodies} deliveries, {entries} feed entries, {foreign} foreign facts and {viewed} views of records"
+        self.say(f"{deleted} deleted" + (" (dry run)" if dry_run else ""))
 
     def prune_feeds(self, before: datetime.datetime) -> int:
         """Delete feed entries created before `before`, and return how many were deleted.

@@ -51,6 +51,7 @@ class Command(OperatorCommand):
         done += self.work("standing still", sweep.standing_still(quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("open page to expire", sweep.superfluous(), expire_open, skip=dry_run)
         done += self.work("event without its payment", sweep.waiting_links(), sweep.find_payment, rehearse=dry_run)
+        done += self.work("event given up", sweep.overdue_events(), sweep.give_up, rehearse=dry_run)
         return done
 
     def work(

@@ -1,12 +1,15 @@
 """Tests of sites that share one Stripe account: each leaves the others' objects alone."""
 
+import datetime
 import uuid
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.core.management import call_command
+from django.utils import timezone
 from djstripe.models import Event as DjstripeEvent
 
 from accounts.models import User
@@ -19,6 +22,7 @@ from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
 
 pytestmark = pytest.mark.django_db
+DAY = datetime.timedelta(days=1)
 TOLD: dict[str, Callable[[Story], Event]] = {
     "session": lambda story: story.completed(),
     "intent": lambda story: story.succeeded(),
@@ -116,3 +120,40 @@ def test_a_dashboard_refund_of_another_site_waits_until_stripe_says_whose_it_is(
     assert not Fact.objects.exists()
     assert set(EventReceipt.objects.values_list("outcome", flat=True)) <= {"ignored_foreign", "ignored_type"}
     assert not asked_stripe()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_giving_up_ends_a_wait_and_prune_takes_the_fact(linked: bool, story: Story, stripe: StripeAtHome) -> None:
+    stripe.do("api", mode="error500")
+    event = story.dispute("needs_response")
+    if not linked:
+        event["data"]["object"]["payment_intent"] = None
+    assert deliver(event).content == b"deferred"
+    call_command("prune")
+    assert Fact.objects.exists()
+    with time_machine.travel(timezone.now() + sweep.GIVE_UP_AFTER + DAY):
+        assert not asked_stripe()
+        call_command("prune")
+        assert Fact.objects.exists(), "not before the sweep has given up"
+        call_command("sweep")
+        assert EventReceipt.objects.get().outcome == "ignored_foreign"
+        call_command("prune", "--dry-run")
+        assert Fact.objects.exists()
+        call_command("prune")
+    assert not Fact.objects.exists()
+
+
+def test_what_names_a_payment_of_ours_that_never_comes_is_given_up_for_a_person_and_kept(
+    story: Story, stripe: StripeAtHome
+) -> None:
+    deliver(marked(story.succeeded(), own_site_id(), payment_id=str(uuid4())))
+    deliver(story.refund(1000))
+    with time_machine.travel(timezone.now() + sweep.GIVE_UP_AFTER + DAY):
+        assert not asked_stripe()
+        call_command("sweep")
+        call_command("prune")
+    assert set(EventReceipt.objects.values_list("type", "outcome")) == {
+        ("payment_intent.succeeded", "dead"),
+        ("refund.updated", "dead"),
+    }
+    assert Fact.objects.count() == 2
