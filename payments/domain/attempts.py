@@ -263,9 +263,9 @@ def desk_refundable(attempts: Iterable[Attempt]) -> int:
 
 
 def _started(attempt: Attempt) -> tuple[int, str, str]:
-    """Return a sort key: the Unix time at which the attempt to pay started, then the attempt's number, then an id.
+    """Return a sort key: the Unix time at which the attempt started, then its name, which sorts by milliseconds.
 
-    Stripe's times have no fractions of a second, so the number orders attempts that started in the same second.
+    The name decides between attempts that started within one second, because Stripe's clock has no fractions.
     """
-    first = min(attempt.facts, key=lambda fact: (fact.date, fact.stripe_id))
-    return first.date, first.attempt.zfill(8), first.stripe_id
+    first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
+    return first.created or first.as_of, first.attempt, first.stripe_id

@@ -1,6 +1,7 @@
 """Opens Stripe Checkout Sessions for payments, and expires Checkout Sessions that must not be paid any more."""
 
 import logging
+import secrets
 import time
 from typing import Any
 
@@ -34,8 +35,9 @@ def open_checkout(
     StripeRefusedError and StripeUnavailableError. https://docs.stripe.com/api/checkout/sessions/create
     """
     expire_open(payment)
-    attempt = _next_attempt(payment)
-    metadata = metadata_of(payment, attempt=str(attempt))
+    _refresh_payable(payment)
+    attempt = new_attempt()
+    metadata = metadata_of(payment, attempt=attempt)
     line = {
         "quantity": 1,
         "price_data": {
@@ -61,19 +63,22 @@ def open_checkout(
     return _newest_url(payment, session)
 
 
-def _next_attempt(payment: Payment) -> int:
-    """Add one to the payment's count of attempts to pay through Checkout; return the new count, the attempt's number.
-
-    Also reloads the payment from the database.
-    """
+def _refresh_payable(payment: Payment) -> None:
+    """Update the payment's amount due and currency from the database. Raises NotPayableError."""
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable:
             raise NotPayableError
-        row.checkout_attempts += 1
-        row.save(update_fields=["checkout_attempts"])
-    payment.refresh_from_db()
-    return row.checkout_attempts
+    payment.amount_due, payment.currency = row.amount_due, row.currency
+
+
+def new_attempt() -> str:
+    """Return a name for an attempt to pay, such as "1780142400000-9f86d081". Names sort by their time in milliseconds.
+
+    No name comes again, also after a backup was restored: Stripe would take the new session for the lost one, whose
+    idempotency key has this name.
+    """
+    return f"{time.time_ns() // 1_000_000:013}-{secrets.token_hex(4)}"
 
 
 def _newest_url(payment: Payment, session: dict[str, str]) -> str:
@@ -82,7 +87,7 @@ def _newest_url(payment: Payment, session: dict[str, str]) -> str:
     Two quick clicks create two Checkout Sessions. As only the newest one stays open, both clicks lead to its page.
     `session` is the Checkout Session that Stripe has just created; its URL is returned if none is open.
     """
-    newest = max(_open_sessions(payment), key=lambda fact: int(fact.attempt or 0), default=None)
+    newest = max(_open_sessions(payment), key=lambda fact: (fact.attempt, fact.stripe_id), default=None)
     expire_open(payment, keep=newest)
     return str(newest.details["url"]) if newest else session["url"]
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+import time_machine
+from django.db import transaction
 
 from accounts.models import User
 from payments.desk import till
@@ -26,7 +28,9 @@ def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(
     session_id = open_checkout(payment)
     session = stripe.session(session_id)
     assert (session["amount_total"], session["currency"], session["locale"]) == (5000, "eur", "fr")
-    assert session["metadata"] == {"site": own_site_id(), "payment_id": str(payment.public_id), "attempt": "1"}
+    (fact,) = payment.facts.all()
+    named = {"site": own_site_id(), "payment_id": str(payment.public_id), "attempt": fact.attempt}
+    assert (session["metadata"], len(fact.attempt)) == (named, 22)
     assert payment.status == S.CHECKOUT_OPEN
     sent = str(session)
     patient = payment.appointment.patient
@@ -85,6 +89,32 @@ def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
     urls.append(open_checkout(payment))
     assert urls[0] == urls[1]
     assert payment.facts.filter(kind="session", status="open").count() == 1
+
+
+def test_names_of_attempts_sort_by_time_and_never_repeat() -> None:
+    names = []
+    for second in range(200):
+        with time_machine.travel(second * 10_000_000, tick=False):
+            names += sorted(checkout.new_attempt() for _ in range(3))
+    assert names == sorted(names)
+    assert len(set(names)) == len(names)
+
+
+def test_after_a_restore_an_attempt_is_a_new_one_though_the_old_one_is_forgotten(
+    payment: Payment, stripe: StripeAtHome
+) -> None:
+    backup = transaction.savepoint()
+    lost = open_checkout(payment)
+    transaction.savepoint_rollback(backup)
+    payment.refresh_from_db()
+    again = open_checkout(payment)
+    assert again != lost
+    stripe.do("pay", session=lost)
+    stripe.tell()
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_overpaid) == (S.PAID, 0)
+    attempts = payment.facts.filter(kind="session").values_list("stripe_id", "attempt")
+    assert len({name for _, name in attempts}) == len(attempts) == 2
 
 
 def test_a_paid_payment_cannot_be_paid_again(payment: Payment, stripe: StripeAtHome) -> None:
