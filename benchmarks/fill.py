@@ -149,11 +149,13 @@ def make_history(first: int, last: int, changes: int, patients: int) -> None:
 def make_feeds(history: int, changes: int, staff: int, patients: int) -> None:
     from payments.models import Feed
 
-    insert(Feed, "generate_series(1, 1) AS i", 1, 1, id="1", audience="'staff'", head=str(history * changes))
+    epoch = "(SELECT epoch FROM clinic_payments_installation)"
+    staff_head = str(history * changes)
+    insert(Feed, "generate_series(1, 1) AS i", 1, 1, id="1", audience="'staff'", head=staff_head, epoch=epoch)
     of_each = f"{history} / {patients} + (CASE WHEN i BETWEEN 1 AND {history} %% {patients} THEN 1 ELSE 0 END)"
     insert(
         Feed, "generate_series(FIRST, LAST) AS i", 0, patients - 1, id="2 + i",
-        audience=f"'patient.' || ({staff} + 1 + i)", head=f"({of_each}) * {changes}",
+        audience=f"'patient.' || ({staff} + 1 + i)", head=f"({of_each}) * {changes}", epoch=epoch,
     )  # fmt: skip
 
 

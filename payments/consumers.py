@@ -31,7 +31,7 @@ REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow
 
 
 async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-    """Serve one connection to /ws/payments/?feed=...&after=N&lang=fr until the page disconnects.
+    """Serve one connection to /ws/payments/?feed=...&epoch=E&after=N&lang=fr until the page disconnects.
 
     "Live delivery" in ARCHITECTURE.md describes the messages in both directions.
     """
@@ -81,7 +81,7 @@ class PaymentConsumer:
     async def _join(self, query: dict[str, str], session: SocketSession) -> None:
         language = supported_language(query.get("lang"))
         self._socket = Socket(session, language, self._send, self._scope["server_send"])
-        await self._hub.join(self._socket, int(query["after"]) if "after" in query else None)
+        await self._hub.join(self._socket, int(query["after"]) if "after" in query else None, query.get("epoch"))
 
     async def _close(self, code: int) -> None:
         await self._send({"type": "websocket.close", "code": code})

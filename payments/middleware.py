@@ -61,7 +61,7 @@ def _read_cursor(request: HttpRequest) -> None:
     audience = audience_of(request.user)
     if audience and not lacks_second_factor(request.user, request.session):
         request.live_feed = audience  # type: ignore[attr-defined]
-        request.live_cursor = Feed.objects.head_of(audience)  # type: ignore[attr-defined]
+        request.live_epoch, request.live_cursor = Feed.objects.of(audience).position  # type: ignore[attr-defined]
 
 
 def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -72,7 +72,7 @@ def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @sync_and_async_middleware
 def live_cursor(get_response: Handler) -> Handler:
-    """Set `request.live_feed` to the user's feed, and `request.live_cursor` to the number of its newest entry.
+    """Store the number of the newest entry in the user's feed as `request.live_cursor`, with `live_feed`, `live_epoch`.
 
     The page later requests the entries after this number. The number is read before the view runs; if it were read
     later, it could include a change that the page doesn't show. Responses to htmx have the number in the header

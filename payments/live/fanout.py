@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from .. import metrics
 from ..models import FeedEntry
-from ..models.feed import STAFF
+from ..models.feed import STAFF, Position
 from .feeds import BATCH, Batch
 from .rendering import Frames, cached_frames, encode, load_frames, render_frames
 from .sockets import Socket
@@ -50,39 +50,42 @@ class RecentEntries:
 class Fanout:
     """The WebSockets of this process that follow one feed (a numbered list of changes), and how far they have read it.
 
-    `sent` is the number of the last entry written to them, or None before the first query. `head` is the number of the
-    feed's newest known entry. `path` says how this process learned of `head`: from a hint (a message sent at the
-    commit) or from the hub's regular query.
+    `sent` is the number that all live sockets have reached, or None before the first query. `head` is the feed's newest
+    known number, `epoch` the epoch of both. `path` says how this process learned of `head`: by a hint, or by the hub's
+    regular query (the tail). `doubtful` says that the feed's numbers may have begun again, as after a restored backup,
+    so that the database has to be queried.
     """
 
     def __init__(self, audience: str) -> None:
         self.audience = audience
         self.sockets: set[Socket] = set()
         self.languages = frozenset[str]()  # of all sockets added so far
+        self.epoch: str | None = None
         self.sent: int | None = None
         self.head, self.path = 0, metrics.PUSH
+        self.doubtful = False
         self._pumping, self._querying = asyncio.Lock(), asyncio.Lock()
         self._recent = RecentEntries()
 
     @property
     def behind(self) -> bool:
-        """Return whether the feed (list of changes) has entries that haven't been written yet to the live sockets.
+        """Return whether `pump` has work: the feed has, or may have, what hasn't been written to the live sockets."""
+        return self.sent is not None and (self.doubtful or self.head > self.sent)
 
-        A socket is live once it has all earlier entries, and then gets each new one.
+    def advance(self, at: Position, path: str, entry: FeedEntry | None = None) -> bool:
+        """Note that the feed has reached the position `at`, and return whether that is new to this process.
+
+        `path` says how the position became known: by a hint or by the tail. `entry` is the entry at this position,
+        given if this process committed it.
         """
-        return self.sent is not None and self.head > self.sent
-
-    def advance(self, seq: int, path: str, entry: FeedEntry | None = None) -> bool:
-        """Note that the newest entry of the feed (list of changes) has number `seq`; return whether this is news here.
-
-        `path` says how the number became known: metrics.PUSH (by a hint, a message sent at the commit) or metrics.TAIL
-        (by the hub's regular query). `entry` is the entry with this number, given if this process committed the entry.
-        """
-        if entry and seq > (self.sent or 0):
+        if self.epoch not in (None, at.epoch):
+            self.doubtful = True
+            return True
+        if entry and at.seq > (self.sent or 0):
             self._recent.add([entry])
-        if seq <= self.head:
+        if at.seq <= self.head:
             return False
-        self.head, self.path = seq, path
+        self.head, self.path = at.seq, path
         return True
 
     def add(self, socket: Socket) -> None:
@@ -101,41 +104,57 @@ class Fanout:
         live socket gets each new entry.
         """
         languages = frozenset({socket.language})
-        while not socket.closed and socket.seq != self.sent:
-            if recent := self._sent_after(socket.seq):
+        while not socket.closed and not (socket.seq == self.sent and self._same_epoch(socket)):
+            if recent := self._sent_after(socket):
                 await self._write([socket], await self._render(recent, languages))
                 continue
             async with self._querying:
-                if self._sent_after(socket.seq):
+                if self._sent_after(socket):
                     continue  # another socket has loaded these entries while this one waited for the lock
-                batch, frames = await in_thread(load_frames, self.audience, socket.seq, languages)
-                self._note_loaded(batch)
+                sent = self.sent
+                batch, frames = await in_thread(load_frames, self.audience, socket.seq, socket.epoch, languages)
+                continued = self._note_loaded(batch, sent)
             await self._write([socket], frames)
             await self._mark_pushed(batch.entries)
-            socket.seq = batch.last
-            if (self.sent or 0) <= socket.seq == batch.head:
+            socket.epoch, socket.seq = batch.epoch, batch.last
+            if not continued or (self.sent or 0) <= socket.seq == batch.head:
                 break
         socket.live = True
-        socket.write(encode({"t": "hello", "seq": socket.seq, "hb": BEAT}))
+        socket.write(_hello(Position(socket.epoch or self.epoch or "", socket.seq)))
 
-    def _note_loaded(self, batch: Batch) -> None:
-        """Update `sent`, `head` and the buffer after a query for one socket has loaded feed entries (`batch`)."""
+    def _same_epoch(self, socket: Socket) -> bool:
+        return socket.epoch in (None, self.epoch)
+
+    def _note_loaded(self, batch: Batch, sent: int | None) -> bool:
+        """Update `sent`, `head` and the buffer from a batch that was loaded for one socket. Return False if in doubt.
+
+        `sent` is what `self.sent` was before the query: if the feed's end is before it, numbers have begun again.
+        """
         if self.sent is None:
-            self.sent, self.head = batch.head, max(self.head, batch.head)
-        elif batch.head < self.sent:  # the database was restored to an older state
-            self.sent = self.head = batch.head
-            self._recent.clear()
+            self.epoch, self.sent, self.head = batch.epoch, batch.head, max(self.head, batch.head)
+        elif batch.epoch != self.epoch or batch.head < (sent or 0):
+            self.doubtful = True
+            return False
         self._keep(batch.entries)
+        return True
 
     async def pump(self) -> None:
-        """Write the new entries of the feed (list of changes) to all live sockets, until no entry is left to write."""
+        """Write the feed's new entries to all live sockets, until none is left to write.
+
+        If the feed can't be continued, tell the sockets where it stands instead.
+        """
         async with self._pumping:
-            while self.sockets and self.sent is not None and self.head > self.sent:
-                languages = self.languages
+            while self.sockets and self.sent is not None and self.behind:
+                languages, head = self.languages, self.head
                 batch, frames = await self._load_after(self.sent, languages)
+                if batch.reset:
+                    await self._restart(Position(batch.epoch, batch.head))
+                    continue
                 if self.languages != languages:
                     continue  # a socket with another language was added meanwhile, so load again
-                self.sent, self.head = batch.last, max(batch.head, batch.last)
+                self.sent = batch.last
+                if self.head == head:  # else a hint came meanwhile
+                    self.head = max(batch.head, batch.last)
                 self._keep(batch.entries)
                 started = time.monotonic()
                 await self._write(self.live(), frames)
@@ -145,26 +164,38 @@ class Fanout:
                 if self.behind:  # in a burst, wait: fewer writes carry more entries, and webhooks get a turn
                     await asyncio.sleep(took)
 
+    async def _restart(self, at: Position) -> None:
+        """Follow the feed from its end `at` on, and tell all live sockets, so that their pages load again."""
+        self.epoch, self.sent, self.head = at.epoch, at.seq, at.seq
+        self._recent.clear()
+        text = _hello(at)
+        for number, socket in enumerate(self.live(), 1):
+            socket.epoch, socket.seq = at
+            socket.write(text)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
     def _keep(self, entries: Iterable[FeedEntry]) -> None:
         """Buffer feed entries for sockets that reconnect soon, and drop older entries from the buffer."""
         self._recent.add(entries)
         self._recent.trim(self.sent or 0)
 
-    def _sent_after(self, seq: int) -> list[FeedEntry] | None:
-        """Return the feed entries after number `seq` that live sockets already have, or None if the buffer lacks one.
-
-        At most BATCH entries are returned.
-        """
-        return None if self.sent is None else self._recent.between(seq, self.sent)
+    def _sent_after(self, socket: Socket) -> list[FeedEntry] | None:
+        """Return the entries that live sockets have and this socket lacks, at most BATCH, or None to load them."""
+        if self.sent is None or not self._same_epoch(socket):
+            return None
+        return self._recent.between(socket.seq, self.sent)
 
     async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        """Return the feed entries after number `seq`, and messages about them in `languages`.
+        """Return the entries after `seq` and their messages in `languages`, from the buffer or else the database.
 
-        The entries come from the buffer, or from the database if the buffer lacks one of them.
+        In doubt the database is queried, which ends the doubt.
         """
-        if (recent := self._recent.between(seq, self.head)) is None:
-            return await in_thread(load_frames, self.audience, seq, languages)
-        return Batch(self.head, recent), await self._render(recent, languages)
+        recent = None if self.doubtful else self._recent.between(seq, self.head)
+        if recent is None:
+            self.doubtful = False
+            return await in_thread(load_frames, self.audience, seq, self.epoch, languages)
+        return Batch(self.epoch or "", self.head, recent), await self._render(recent, languages)
 
     async def _render(self, entries: list[FeedEntry], languages: frozenset[str]) -> Frames:
         frames = cached_frames(entries, languages)
@@ -179,8 +210,8 @@ class Fanout:
                 await asyncio.sleep(0)
 
     def heartbeat(self) -> bytes:
-        """Return a heartbeat: a message with the newest feed entry's number, by which pages notice missing entries."""
-        return encode({"t": "hb", "seq": self.head})
+        """Return the heartbeat message. Its epoch and newest number let a page check that it is current."""
+        return encode({"t": "hb", "seq": self.head, "epoch": self.epoch})
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
         if any(entry.pushed_at is None for entry in entries) and self.audience != STAFF:
@@ -201,3 +232,8 @@ class Fanout:
                 if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
+
+
+def _hello(at: Position) -> bytes:
+    """Return the message that says where a feed stands, and how often heartbeats come."""
+    return encode({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT})

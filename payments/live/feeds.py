@@ -9,19 +9,20 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from ..models import Feed, FeedEntry, patient_audience
-from ..models.feed import STAFF
+from ..models.feed import STAFF, Position
 
 BATCH = 100  # entries loaded at once; a page that is further behind requests more
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries of a feed (a numbered list of changes) after a requested number, oldest first.
+    """Entries of a feed after some number, oldest first, and the feed's epoch and newest number, `head`.
 
     `head` is the number of the feed's newest entry. `reset` is true if the feed can't be continued from the requested
     number; the page must then load its content again.
     """
 
+    epoch: str
     head: int
     entries: list[FeedEntry] = field(default_factory=list)
     reset: bool = False
@@ -52,24 +53,25 @@ def supported_language(code: str | None) -> str:
     return code if code in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 
-def entries_after(audience: str, seq: int) -> Batch:
-    """Load the entries after number `seq` of the audience's feed (list of changes), at most BATCH of them.
+def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
+    """Load at most BATCH entries of the audience's feed after number `seq`. One query suffices if there are none.
 
-    If there are no such entries, this takes one query only.
+    `epoch` is the epoch in which `seq` was the feed's number, or None if that isn't known.
     """
-    feed = Feed.objects.filter(audience=audience).first() or Feed(audience=audience)
+    feed = Feed.objects.of(audience)
+    if epoch not in (None, feed.epoch) or not feed.pruned <= seq <= feed.head:
+        return Batch(*feed.position, reset=True)
     if seq == feed.head:
-        return Batch(feed.head)
-    if not feed.pruned <= seq <= feed.head:
-        return Batch(feed.head, reset=True)
+        return Batch(*feed.position)
     entries = FeedEntry.objects.filter(feed=feed, seq__gt=seq, seq__lte=feed.head).order_by("seq")
     related = ("feed", "change", "change__actor", "payment", "payment__appointment")
-    return Batch(feed.head, list(entries.select_related(*related)[:BATCH]))
+    return Batch(*feed.position, list(entries.select_related(*related)[:BATCH]))
 
 
-def heads_of(audiences: list[str]) -> dict[str, int]:
-    """Return, for each audience ("staff" or "patient.<id>"), the number of the newest entry in its list of changes.
+def heads_of(audiences: list[str]) -> dict[str, Position]:
+    """Load the epoch and the newest entry number of each audience's feed in one query, as a dict by audience.
 
     Audiences that have no such list (feed) yet are left out. This takes one query.
     """
-    return dict(Feed.objects.filter(audience__among=audiences).values_list("audience", "head"))
+    found = Feed.objects.filter(audience__among=audiences).values_list("audience", "epoch", "head")
+    return {audience: Position(epoch, head) for audience, epoch, head in found}

@@ -1,4 +1,4 @@
-"""Hints that processes send each other when a feed (a numbered list of changes) has new entries.
+"""Hints that processes send each other when a feed has new entries; a hint is the feed's epoch and newest number.
 
 A hint is the number of the feed's newest entry. A lost hint only delays an entry, because every process also queries
 the database for what it has missed (see hub.py).
@@ -16,6 +16,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from .. import metrics
 from ..models import FeedEntry
+from ..models.feed import Position
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
 DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
 
-local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, number and maybe the entry
+local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, position and maybe the entry
 
 
 def group_name(audience: str) -> str:
@@ -51,12 +52,12 @@ def publish(entries: Iterable[FeedEntry]) -> None:
     This process's hub is called directly; a background thread sends messages (hints) to the other processes. This
     function never waits for the channel layer, and never raises.
     """
-    newest = {entry.feed.audience: entry for entry in entries}
+    newest = {entry.feed.audience: (Position(entry.feed.epoch, entry.seq), entry) for entry in entries}
     for on_hint in list(local_hubs):
-        for audience, entry in newest.items():
-            on_hint(audience, entry.seq, entry)
+        for audience, (at, entry) in newest.items():
+            on_hint(audience, at, entry)
     if shared_layer() is not None:
-        publisher.put({audience: entry.seq for audience, entry in newest.items()})
+        publisher.put({audience: at for audience, (at, _entry) in newest.items()})
 
 
 class Publisher:
@@ -67,19 +68,17 @@ class Publisher:
     """
 
     def __init__(self) -> None:
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, Position] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._working = True
 
-    def put(self, newest: dict[str, int]) -> None:
-        """Queue a hint for each audience in `newest`: the number of the newest entry in its feed (list of changes).
-
-        Start the thread that sends the hints unless it is running.
-        """
+    def put(self, newest: dict[str, Position]) -> None:
+        """Queue the newest position of each audience's feed, and start the thread unless it is running."""
         with self._changed:
-            for audience, seq in newest.items():
-                self._newest[audience] = max(seq, self._newest.get(audience, 0))
+            for audience, at in newest.items():
+                queued = self._newest.get(audience, at)
+                self._newest[audience] = max(at, queued) if at.epoch == queued.epoch else at
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="live-hints", daemon=True)
                 self._thread.start()
@@ -104,12 +103,12 @@ class Publisher:
                     newest, self._newest, self._working = self._newest, {}, True
                 runner.run(self._send(newest))
 
-    async def _send(self, newest: dict[str, int]) -> None:
+    async def _send(self, newest: dict[str, Position]) -> None:
         layer = shared_layer()
         try:
             async with asyncio.timeout(BOUND):
-                for audience, seq in newest.items():
-                    message = {"type": "feed.moved", "audience": audience, "seq": seq}
+                for audience, at in newest.items():
+                    message = {"type": "feed.moved", "audience": audience, **at._asdict()}
                     await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 a layer's library may raise anything
             metrics.LAYER_ERRORS.inc()
@@ -122,12 +121,11 @@ publisher = Publisher()
 class Subscriber:
     """Receives the hints of other processes from the channel layer, and subscribes again after any failure.
 
-    A hint has an audience and the number of the newest entry in this audience's feed (list of changes); `on_hint` is
-    called with both. `audiences` is a function that returns the audiences whose feeds are wanted; set the event
-    `changed` when the function's result has changed.
+    It calls `on_hint` with the audience and position of each hint, and subscribes again after any failure. `audiences`
+    returns the audiences whose feeds are wanted now; set `changed` when they change.
     """
 
-    def __init__(self, layer: Any, on_hint: Callable[[str, int], None], audiences: Callable[[], Set[str]]) -> None:
+    def __init__(self, layer: Any, on_hint: Callable[[str, Position], None], audiences: Callable[[], Set[str]]) -> None:
         self.changed = asyncio.Event()
         self._layer, self._on_hint, self._audiences = layer, on_hint, audiences
         self._channel = ""
@@ -207,7 +205,7 @@ class Subscriber:
             message = await self._layer.receive(self._channel)
             self._heard = time.monotonic()
             if message["type"] == "feed.moved":
-                self._on_hint(message["audience"], message["seq"])
+                self._on_hint(message["audience"], Position(message["epoch"], message["seq"]))
 
     async def _reset(self) -> None:
         """Stop receiving, close the layer's connections in this event loop, and forget the subscription.

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from .. import metrics
 from ..models import FeedEntry
+from ..models.feed import Position
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
@@ -70,16 +71,16 @@ class Hub:
         """Return the valid login session with this key, or None. Concurrent calls share their queries."""
         return await self._sessions.load(session_key)
 
-    async def join(self, socket: Socket, after: int | None) -> None:
-        """Add a WebSocket: write to it the entries after number `after` of its feed (list of changes), then "hello".
+    async def join(self, socket: Socket, after: int | None, epoch: str | None) -> None:
+        """Add a socket: write to it its feed's entries after number `after`, then "hello", then each new entry.
 
-        From then on, the socket gets each new entry. If `after` is None, the socket gets only these.
+        If `after` is None, the socket gets new entries only. `epoch` is the epoch of `after`, None if it isn't known.
         """
         feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
         feed.add(socket)  # before the query, so that an entry committed in between isn't missed
         self._make_room(socket)
         self._start()
-        socket.seq = -1 if after is None else after
+        socket.seq, socket.epoch = -1 if after is None else after, epoch
         await feed.catch_up(socket)
         if feed.behind:
             self._spawn(feed.pump())
@@ -120,11 +121,10 @@ class Hub:
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
-    def on_hint(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
-        """Handle a hint: a message that the newest entry in the feed of `audience` has number `seq`.
+    def on_hint(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
+        """Handle a hint that the feed of `audience` has reached the position `at`. Any thread may call this method.
 
-        `entry` is this entry if this process committed it; the calling thread then renders it. Any thread may call this
-        method.
+        `entry` is the entry at that position if this process committed it; the calling thread renders the entry.
         """
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE:
@@ -135,7 +135,7 @@ class Hub:
                     render_entry(entry, language)
         except Exception:
             logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
-        self._loop.call_soon_threadsafe(self._advance, audience, seq, entry)
+        self._loop.call_soon_threadsafe(self._advance, audience, at, entry)
 
     def _audiences(self) -> set[str]:
         """Return the audiences ("staff", "patient.<id>") whose feeds this hub follows.
@@ -144,11 +144,11 @@ class Hub:
         """
         return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
 
-    def _advance(self, audience: str, seq: int, entry: FeedEntry | None = None) -> None:
+    def _advance(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
         if self.probe and audience == probe.AUDIENCE:
-            self.probe.heard(seq, metrics.PUSH)
+            self.probe.heard(at.seq, metrics.PUSH)
         feed = self._feeds.get(audience)
-        if feed and feed.advance(seq, metrics.PUSH, entry):
+        if feed and feed.advance(at, metrics.PUSH, entry):
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
@@ -176,12 +176,17 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> None:
-        """Query the newest number of each feed in use, and start to write the entries of which no hint has arrived."""
+        """Query the newest number of each feed in use, and start to write the entries that no hint announced."""
+        known = {audience: feed.head for audience, feed in self._feeds.items()}  # hints may come during the query
         heads = await in_thread(heads_of, list(self._audiences()))
-        if self.probe and self.probe.heard(heads.get(probe.AUDIENCE, 0), metrics.TAIL):
+        if self.probe and probe.AUDIENCE in heads and self.probe.heard(heads[probe.AUDIENCE].seq, metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
         for audience, feed in self._feeds.items():
-            if feed.sent is not None and feed.advance(heads.get(audience, 0), metrics.TAIL):
+            if feed.sent is None or audience not in known:
+                continue
+            at = heads.get(audience) or Position(feed.epoch or "", 0)
+            feed.doubtful |= at.seq < known[audience]  # as after a restore
+            if feed.advance(at, metrics.TAIL):
                 metrics.FEEDS_FOUND_LATE.inc()
             if feed.behind:
                 self._spawn(feed.pump())

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from .. import metrics
 from ..models import Feed
+from ..models.feed import Position
 from . import hints
 from .threads import in_thread
 
@@ -41,20 +42,21 @@ class Probe:
                 logger.exception("live_probe_failed")
 
     async def send(self) -> None:
-        """Add one to the number of the probe's feed in the database, and send a hint (message) with the new number."""
-        self._sent = seq, _ = await in_thread(write)
-        self._publish(seq)
+        """Advance the probe feed's number by one in the database, and publish a hint with the new number."""
+        at, committed = await in_thread(write)
+        self._sent = at.seq, committed
+        self._publish(at)
 
-    def _publish(self, seq: int) -> None:
-        """Send a hint (a message that the probe's feed has reached number `seq`) through the channel layer, to test it.
+    def _publish(self, at: Position) -> None:
+        """Publish a hint with this position, through the shared channel layer if there is one, to test the layer.
 
         If the channel layer doesn't reach other processes, call this process's hubs directly instead.
         """
         if hints.shared_layer() is not None:
-            hints.publisher.put({AUDIENCE: seq})
+            hints.publisher.put({AUDIENCE: at})
             return
         for on_hint in list(hints.local_hubs):
-            on_hint(AUDIENCE, seq)
+            on_hint(AUDIENCE, at)
 
     def heard(self, seq: int, path: str) -> bool:
         """Note that the hub has learned of number `seq`; return whether the pending probe has thereby come back.
@@ -69,10 +71,10 @@ class Probe:
         return True
 
 
-def write() -> tuple[int, float]:
-    """Add one to the number of the probe's feed, which no page reads; return it and its commit's `time.monotonic()`."""
+def write() -> tuple[Position, float]:
+    """Advance the probe feed's number by one. Return the new position and its time of commit (`time.monotonic()`)."""
     with transaction.atomic():
         feed, _ = Feed.objects.select_for_update().get_or_create(audience=AUDIENCE)
         feed.head = feed.pruned = feed.head + 1  # the number has no entry, so it is marked as deleted
         feed.save(update_fields=["head", "pruned"])
-    return feed.head, time.monotonic()
+    return feed.position, time.monotonic()

@@ -92,7 +92,10 @@ def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Fr
         return None
 
 
-def load_frames(audience: str, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-    """Load a batch of a feed's entries after number `seq`. Return the batch, and its messages in these languages."""
-    batch = entries_after(audience, seq)
+def load_frames(audience: str, seq: int, epoch: str | None, languages: frozenset[str]) -> tuple[Batch, Frames]:
+    """Load a batch of a feed's entries after number `seq`. Return the batch, and its messages in these languages.
+
+    `epoch` is the epoch of `seq`, or None if that isn't known.
+    """
+    batch = entries_after(audience, seq, epoch)
     return batch, render_frames(batch.entries, languages)

@@ -17,12 +17,14 @@ TOO_SLOW = 1008
 class Socket:
     """An open WebSocket of one page.
 
-    The page has all entries of its feed up to number `seq`. `live` is true once the page gets each new entry.
+    `seq` is the number of the feed's entry up to which the page has all entries, and `epoch` the epoch of this number,
+    or None if it isn't known. `live` becomes true once the page has caught up and gets each new entry.
     """
 
     def __init__(self, session: SocketSession, language: str, send: Send, server_send: Send | None = None) -> None:
         self.session, self.language = session, language
         self.seq, self.live, self.closed = 0, False, False
+        self.epoch: str | None = None
         self._send = send
         self._wire = wire_of(server_send) if server_send else None
         self._buffer: deque[bytes] = deque()

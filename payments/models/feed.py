@@ -1,15 +1,19 @@
 """Feeds: numbered lists of payment changes, one for all staff and one for each patient.
 
-Entries are numbered without holes, so that a page can tell which entries it lacks.
+Entries are numbered without holes, so that a page can tell which entries it lacks. A page's number counts only within
+the feed's epoch, which is a random id. After a backup was restored, numbers are given again; a new epoch then tells the
+open pages to load their content again.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from django.db import models
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from ..db import statements
 from .change import StatusChange
+from .installation import Installation, new_epoch
 from .payment import Payment
 
 STAFF = "staff"
@@ -22,10 +26,20 @@ def patient_audience(user_id: int) -> str:
 
 # One statement creates missing feeds, locks all in the order given, adds 1 to each `head` and returns the feeds.
 NEXT = """
-INSERT INTO {table} (audience, head, pruned) VALUES {rows}
+INSERT INTO {table} (audience, head, pruned, epoch) VALUES {rows}
 ON CONFLICT (audience) DO UPDATE SET head = {table}.head + 1
 RETURNING {columns}
 """
+
+
+ROW = "(%s, 1, 0, (SELECT epoch FROM {installation}))"
+
+
+class Position(NamedTuple):
+    """A place in a feed: after its entry number `seq`, in this epoch."""
+
+    epoch: str
+    seq: int
 
 
 class FeedQuerySet(models.QuerySet["Feed"]):
@@ -36,19 +50,30 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         of commits, without holes. The feeds are locked in sorted order, so that two transactions never deadlock.
         """
         names = sorted(set(audiences))
-        rows = ", ".join(["(%s, 1, 0)"] * len(names))
+        rows = ", ".join([ROW.format(installation=Installation._meta.db_table)] * len(names))
         sql = NEXT.format(table=Feed._meta.db_table, rows=rows, columns="{columns}")
         feeds: list[Feed] = statements.read(sql, names, Feed)
         entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
         statements.insert(*entries)
         return entries
 
-    def head_of(self, audience: str) -> int:
-        """Return the number of the newest entry in the feed of `audience`, or 0 if it has no entry.
+    def of(self, audience: str) -> "Feed":
+        """Return the audience's feed; if it doesn't exist yet, return it unsaved and without entries."""
+        feed = self.filter(audience=audience).first()
+        return feed or Feed(audience=audience, epoch=Installation.objects.get().epoch)
 
-        The audience is "staff" or "patient.<id>".
+    def begin_epoch(self, audiences: Iterable[str] | None = None) -> None:
+        """Begin a new epoch of the audiences' feeds, by default of all, so that their open pages load again.
+
+        The feeds are locked in the order in which `append` locks them, so that two transactions never deadlock.
         """
-        return self.filter(audience=audience).values_list("head", flat=True).first() or 0
+        epoch = new_epoch()
+        with transaction.atomic():
+            feeds = self.all() if audiences is None else self.filter(audience__among=sorted(set(audiences)))
+            locked = [feed.pk for feed in feeds.order_by("audience").select_for_update()]
+            self.filter(pk__among=locked).update(epoch=epoch)
+            if audiences is None:
+                Installation.objects.update(epoch=epoch)
 
 
 class Feed(models.Model):
@@ -58,6 +83,7 @@ class Feed(models.Model):
     """
 
     audience = models.CharField(max_length=40, unique=True)
+    epoch = models.CharField(max_length=16)
     head = models.PositiveBigIntegerField(default=0)
     pruned = models.PositiveBigIntegerField(default=0)
 
@@ -69,6 +95,11 @@ class Feed(models.Model):
 
     def __str__(self) -> str:
         return self.audience
+
+    @property
+    def position(self) -> Position:
+        """Return the feed's end."""
+        return Position(self.epoch, self.head)
 
 
 class FeedEntry(models.Model):

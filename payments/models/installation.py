@@ -1,6 +1,7 @@
-"""What tells this site's database from those of other sites."""
+"""What tells this site's database from those of other sites, and from itself before a backup was restored."""
 
 import functools
+import secrets
 import uuid
 from typing import Any
 
@@ -8,14 +9,21 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+def new_epoch() -> str:
+    """Return a random id for an epoch of feeds."""
+    return secrets.token_hex(8)
+
+
 class Installation(models.Model):
     """The one row of its table, made with the database.
 
     `site_id` goes into the metadata of what is sent to Stripe, because several sites can share one Stripe account.
+    `epoch` is the epoch of feeds that don't exist yet (see models/feed.py).
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     site_id = models.UUIDField(_("site id"), default=uuid.uuid4, editable=False)
+    epoch = models.CharField(_("epoch"), max_length=16, default=new_epoch, editable=False)
 
     class Meta:
         verbose_name = _("installation")

@@ -54,6 +54,7 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
     return {
         "feed": feed,
         "cursor": request.live_cursor,
+        "epoch": request.live_epoch,
         "poll": poll,
         "poll_seconds": POLL_SECONDS,
         "socket": socket,

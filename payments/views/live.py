@@ -15,7 +15,7 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Answer a page's poll: return the user's feed entries with numbers above `after` as htmx out-of-band swaps.
+    """Return the user's feed entries with numbers above `after`, a number of `epoch`, as htmx out-of-band swaps.
 
     Answer 204 if there are none, 401 to signed-out users, 403 if the page was made for another user. The page sends
     the header X-Live-Seq as `after` in its next poll. X-Live-More says that more entries wait. X-Live-Reset says that
@@ -30,7 +30,7 @@ def payments_live(request: HttpRequest) -> HttpResponse:
         return HttpResponse("This page was made for somebody else.", status=403, content_type="text/plain")
     if not (after.isdecimal() and after.isascii() and len(after) < 18):
         return HttpResponse("after: a number is needed.", status=400, content_type="text/plain")
-    batch = entries_after(audience, int(after))
+    batch = entries_after(audience, int(after), request.GET.get("epoch"))
     language = supported_language(request.GET.get("lang"))
     html = "\n".join(render_entry(entry, language).html for entry in batch.entries)
     response = HttpResponse(html, status=200 if html or batch.reset else 204)

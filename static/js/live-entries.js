@@ -34,7 +34,7 @@ export function applyEntries(source, html) {
   }
 }
 
-/** Load this page again and swap in its live regions. Return the page's new cursor, or null on failure. */
+/** Load this page again and swap in its live regions. Return the page's new cursor and epoch, or null on failure. */
 export async function fetchRegions() {
   const headers = { "HX-Request": "true" }; // htmx's header: what a page fetches by itself prolongs no session
   const options = { cache: "no-store", headers, signal: AbortSignal.timeout(ANSWER_MS) };
@@ -52,5 +52,5 @@ export async function fetchRegions() {
       window.htmx.swap(shown, fresh.outerHTML, { swapStyle: "outerHTML" });
     }
   }
-  return cursor.value;
+  return { cursor: cursor.value, epoch: page.getElementById("live-epoch").value };
 }

@@ -12,6 +12,8 @@ class LiveSource extends HTMLElement {
   announced = 0; // the newest number with dispatched events; the cursor may go back, but no event is sent twice
   provenAt = 0; // when the page was last known to be current, in ms since 1970
   #socket = null;
+  #head = 0; // the newest number that the server has told
+  #reloading = null; // the promise of a reload that isn't done yet
   #state = "";
   #tries = 0;
   #cause = { why: "", code: "" }; // of the last disconnect, for the server's log
@@ -30,6 +32,11 @@ class LiveSource extends HTMLElement {
     this.querySelector("#live-cursor").value = seq;
   }
 
+  /** The epoch of the cursor: a number says nothing in another epoch, such as after a restored backup. */
+  get epoch() {
+    return this.querySelector("#live-epoch").value;
+  }
+
   get connected() {
     return this.#state === "connected";
   }
@@ -42,11 +49,18 @@ class LiveSource extends HTMLElement {
   }
 
   /** Load the page's live regions again, because its number is of no use any more or because rows are missing. */
-  async reload() {
-    const cursor = await fetchRegions();
-    if (cursor === null) return;
-    this.cursor = this.announced = Number(cursor);
+  reload() {
+    this.#reloading ??= this.#reload().finally(() => (this.#reloading = null));
+    return this.#reloading;
+  }
+
+  async #reload() {
+    const fresh = await fetchRegions();
+    if (!fresh) return;
+    this.querySelector("#live-epoch").value = fresh.epoch;
+    this.cursor = this.announced = Number(fresh.cursor);
     this.provenAt = Date.now();
+    if (this.#head > this.cursor) this.refresh("gap"); // entries that came during the reload were dropped
   }
 
   connectedCallback() {
@@ -81,6 +95,7 @@ class LiveSource extends HTMLElement {
     this.#set(this.#tries ? this.#troubled() : "connecting");
     const url = new URL(this.getAttribute("src"), location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("epoch", this.epoch);
     url.searchParams.set("after", this.cursor);
     if (this.#tries) url.search += `&${new URLSearchParams({ try: this.#tries, ...this.#cause })}`;
     this.#heardAt = Date.now();
@@ -155,12 +170,14 @@ class LiveSource extends HTMLElement {
   #hear(message) {
     this.#heardAt = Date.now();
     this.#probing = clearTimeout(this.#probing);
+    this.#head = message.seq;
     if (message.t === "hello") {
       this.#tries = 0;
       this.#beatMs = message.hb * 1000;
       this.#set("connected");
-      if (message.seq < this.cursor) this.refresh("gap");
     }
+    if (message.t && message.epoch !== this.epoch) return this.reload();
+    if (message.t === "hello" && message.seq < this.cursor) this.refresh("gap");
     if ((message.t ? message.seq : message.prev) > this.cursor) return this.refresh("gap");
     this.provenAt = this.#heardAt;
     if (message.html) applyEntries(this, message.html);

@@ -74,8 +74,8 @@ export function openPage(cursor = 0) {
   FakeSocket.all.length = told.length = 0;
   document.hidden = false;
   const source = new defined();
-  const field = { value: String(cursor) };
-  source.querySelector = () => field;
+  const fields = { "#live-cursor": { value: String(cursor) }, "#live-epoch": { value: "e1" } };
+  source.querySelector = (selector) => fields[selector];
   source.attributes.src = "/ws/payments/?feed=staff&lang=fr";
   source.asked = [];
   source.losses = [];

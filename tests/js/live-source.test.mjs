@@ -3,7 +3,8 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 
 mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
 const { answer, entries, entry, FakeSocket, openPage, page, polls, socket, state, told } = await import("./dom.mjs");
-const hello = (seq, hb = 10) => ({ t: "hello", seq, hb });
+const hello = (seq, epoch = "e1") => ({ t: "hello", seq, epoch, hb: 10 });
+const beat = (seq, epoch = "e1") => ({ t: "hb", seq, epoch });
 const pass = (seconds) => {
   for (let tick = 0; tick < seconds * 10; tick += 1) mock.timers.tick(100);
 };
@@ -15,7 +16,7 @@ beforeEach(() => {
 afterEach(() => source.disconnectedCallback());
 
 test("the socket says where the page stands, and only hello makes it connected", () => {
-  assert.equal(socket().url.href, "ws://clinic.example/ws/payments/?feed=staff&lang=fr&after=5");
+  assert.equal(socket().url.href, "ws://clinic.example/ws/payments/?feed=staff&lang=fr&epoch=e1&after=5");
   assert.equal(state(), "connecting");
   socket().says(entry(6));
   assert.equal(state(), "connecting");
@@ -39,7 +40,7 @@ test("what was told before is dropped, what is missing is asked for", () => {
 
 test("a beat with a newer number, and a hello with an older one, are asked about", () => {
   socket().says(hello(5));
-  socket().says({ t: "hb", seq: 6 });
+  socket().says(beat(6));
   assert.deepEqual(source.asked, ["gap"]);
   socket().says(hello(2));
   assert.deepEqual(source.asked, ["gap", "gap"]);
@@ -98,7 +99,7 @@ test("a socket whose beat is late has to prove itself, and is replaced at once i
   socket().says(hello(5));
   pass(12);
   assert.deepEqual(socket().sent, ["ping"]);
-  socket().says({ t: "hb", seq: 5 });
+  socket().says(beat(5));
   pass(9);
   assert.equal(FakeSocket.all.length, 1);
   pass(5);
@@ -117,9 +118,9 @@ test("a hello that never comes is waited for 15 s", () => {
 
 test("beats keep it for hours", () => {
   socket().says(hello(5));
-  for (let beat = 0; beat < 1000; beat += 1) {
+  for (let beats = 0; beats < 1000; beats += 1) {
     pass(10);
-    socket().says({ t: "hb", seq: 5 });
+    socket().says(beat(5));
   }
   assert.equal(FakeSocket.all.length, 1);
   assert.ok(Date.now() - source.provenAt < 1000);
@@ -134,7 +135,7 @@ test("a laptop that slept proves its socket when it wakes", () => {
   socket().says(hello(5));
   page.dispatchEvent(new Event("visibilitychange"));
   assert.deepEqual(socket().sent, ["ping"]);
-  socket().says({ t: "hb", seq: 5 });
+  socket().says(beat(5));
   pass(4);
   assert.equal(FakeSocket.all.length, 1);
   page.dispatchEvent(new Event("visibilitychange"));
@@ -210,6 +211,70 @@ test("a page that loads itself again sends the header of htmx, which prolongs no
   assert.deepEqual(asked, [["http://clinic.example/desk/", { "HX-Request": "true" }]]);
 });
 
+/** Answer the page's next requests for itself with a page at this place in the feed, or with nothing. */
+function serve(place) {
+  const asked = [];
+  globalThis.DOMParser = class {
+    parseFromString = () => ({
+      getElementById: (id) => ({ value: String({ "live-cursor": place.cursor, "live-epoch": place.epoch }[id]) }),
+    });
+  };
+  globalThis.fetch = async (href) => {
+    asked.push(href);
+    if (!place) throw new Error("offline");
+    return { status: 200, text: async () => "" };
+  };
+  return asked;
+}
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("a page of another epoch loads again, whatever its number, and goes on from there", async () => {
+  source.disconnectedCallback();
+  source = openPage(15);
+  const asked = serve({ cursor: 17, epoch: "e2" });
+  socket().says(hello(17, "e2"));
+  assert.deepEqual(source.asked, []);
+  await settled();
+  assert.equal(asked.length, 1);
+  assert.deepEqual([source.epoch, source.cursor], ["e2", 17]);
+  socket().says(entry(18));
+  assert.deepEqual(told, [18]);
+  assert.deepEqual(source.asked, []);
+});
+
+test("a beat of another epoch makes the page load again too, once at a time", async () => {
+  socket().says(hello(5));
+  const asked = serve({ cursor: 2, epoch: "e2" });
+  for (let beats = 0; beats < 3; beats += 1) socket().says(beat(2, "e2"));
+  await settled();
+  assert.equal(asked.length, 1);
+  assert.deepEqual([source.epoch, source.cursor], ["e2", 2]);
+  socket().says(beat(2, "e2"));
+  assert.equal(asked.length, 1);
+});
+
+test("a page that couldn't be loaded again tries at the next beat", async () => {
+  socket().says(hello(5));
+  const asked = serve(null);
+  socket().says(hello(2, "e2"));
+  await settled();
+  assert.equal(source.epoch, "e1");
+  serve({ cursor: 2, epoch: "e2" });
+  socket().says(beat(2, "e2"));
+  await settled();
+  assert.deepEqual([asked.length, source.epoch], [1, "e2"]);
+});
+
+test("what comes while the page loads again is asked for", async () => {
+  socket().says(hello(5));
+  serve({ cursor: 2, epoch: "e2" });
+  socket().says(hello(2, "e2"));
+  socket().says(entry(3));
+  assert.deepEqual(told, []);
+  await settled();
+  assert.deepEqual([source.cursor, source.asked], [2, ["gap"]]);
+});
+
 test("a fragment older than the page makes it ask from the fragment's number", () => {
   socket().says(hello(9));
   source.cursor = 9;
@@ -249,7 +314,7 @@ test("whatever happens, in any order: in sequence, nothing twice, and never conn
     () => (head += 1), // the frame is lost
     () => hears(entry(Math.max(1, head - random(3)))), // told again
     () => hears(...since(source.cursor).map((seq) => entry(seq)), hello(head)),
-    () => hears({ t: "hb", seq: head }),
+    () => hears(beat(head)),
     () => socket().readyState < 2 && socket().ends([1000, 1001, 1006, 1011, 1012, 1013][random(6)]),
     () => pass(random(40)),
     () => page.dispatchEvent(new Event("visibilitychange")),

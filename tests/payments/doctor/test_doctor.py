@@ -216,7 +216,7 @@ def test_a_feed_with_a_hole_anywhere(torn: int, story: Story) -> None:
     for event in (story.failed(), story.completed(), story.refund(1000)):
         deliver(event)
     assert database.feeds().level == Level.OK
-    assert Feed.objects.head_of("staff") == 4
+    assert Feed.objects.of("staff").head == 4
     FeedEntry.objects.filter(feed__audience="staff", seq=torn).delete()
     assert says(database.feeds(), Level.ERROR, "have gaps in their numbering: staff", "prune")
 

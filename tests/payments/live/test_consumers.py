@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from payments.live import fanout, hints, hub, rendering
 from payments.live.timing import BEAT
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
+from payments.models.feed import Position
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
 from tests.waits import until
@@ -38,6 +40,14 @@ def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "RECHECK", 0.1)
 
 
+def hello(seq: int, epoch: Any = ANY) -> dict[str, Any]:
+    return {"t": "hello", "seq": seq, "epoch": epoch, "hb": 10}
+
+
+def beat(seq: int) -> dict[str, Any]:
+    return {"t": "hb", "seq": seq, "epoch": ANY}
+
+
 @sync_to_async
 def pay(payment: Payment, clerk: User) -> None:
     till.take_payment(payment, payment.amount_due, Method.CASH, clerk, key=uuid4().hex)
@@ -47,11 +57,11 @@ async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Bo
     first, second = await sync_to_async(book)(), await sync_to_async(book)()
     await pay(first, clerk)
     async with Page(patient, "after=2&lang=en") as page:
-        missed, hello = await page.told_until_hello()
+        missed, greeting = await page.told_until_hello()
         assert (missed["seq"], missed["prev"]) == (3, 2)
         assert f'id="payment-{first.public_id}"' in missed["html"]
         assert "Paid" in missed["html"]
-        assert hello == {"t": "hello", "seq": 3, "hb": 10}
+        assert greeting == hello(3)
         await pay(second, clerk)
         coming = await page.told()
         assert coming["seq"] == 4
@@ -67,7 +77,7 @@ async def test_who_comes_back_is_told_what_others_heard_lately_without_asking_fo
         heard = await page.told()
         await sync_to_async(FeedEntry.objects.all().delete)()
         async with Page(patient, "after=1&lang=en") as back:
-            assert await back.told_until_hello() == [heard, {"t": "hello", "seq": 2, "hb": 10}]
+            assert await back.told_until_hello() == [heard, hello(2)]
 
 
 async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
@@ -85,9 +95,9 @@ async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     pages = [Page(patient, f"after={3 + number % 3}&lang=en") for number in range(9)]
     await asyncio.gather(*(page.open() for page in pages))
     for number, page in enumerate(pages):
-        *missed, hello = await page.told_until_hello()
+        *missed, greeting = await page.told_until_hello()
         assert [message["seq"] for message in missed] == list(range(4 + number % 3, 7))
-        assert hello["seq"] == 6
+        assert greeting["seq"] == 6
         await page.socket.disconnect(timeout=5)
     assert len(asked) <= 3, "once for each number that they knew, at most"
 
@@ -95,7 +105,7 @@ async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
 async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
     await pay(payment, clerk)
     async with Page(patient, "after=2") as page:
-        assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
+        assert await page.told_until_hello() == [hello(2)]
 
 
 async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
@@ -106,7 +116,115 @@ async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
     await sync_to_async(FeedEntry.objects.all().delete)()
     for after in (0, 900):
         async with Page(patient, f"after={after}") as page:
-            assert await page.told_until_hello() == [{"t": "hello", "seq": 2, "hb": 10}]
+            assert await page.told_until_hello() == [hello(2)]
+
+
+@sync_to_async
+def position_of(patient: User) -> Position:
+    return Feed.objects.of(f"patient.{patient.pk}").position
+
+
+@sync_to_async
+def restore(patient: User, seq: int, *, epoch: bool = True) -> None:
+    """Set the patient's feed back to the number `seq`, as a restored backup does; with a new epoch unless told not."""
+    FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=seq).delete()
+    Feed.objects.filter(audience=f"patient.{patient.pk}").update(head=seq)
+    if epoch:
+        Feed.objects.begin_epoch()
+
+
+async def test_a_page_of_another_epoch_is_told_where_the_feed_stands_and_no_entry_that_it_would_put_wrongly(
+    book: Book, patient: User
+) -> None:
+    for _ in range(3):
+        await sync_to_async(book)()
+    old = await position_of(patient)
+    await restore(patient, 1)
+    for _ in range(4):
+        await sync_to_async(book)()
+    now = await position_of(patient)
+    assert now.seq == 5
+    async with Page(patient, f"after=3&epoch={old.epoch}") as page:
+        assert await page.told_until_hello() == [hello(5, now.epoch)]
+    async with Page(patient, f"after=3&epoch={now.epoch}") as page:
+        assert [message["seq"] for message in await page.told_until_hello()] == [4, 5, 5]
+
+
+@pytest.mark.parametrize("told_by", ["hint", "tail"])
+async def test_an_open_page_is_told_of_a_new_epoch_and_then_of_its_entries(
+    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch, told_by: str
+) -> None:
+    monkeypatch.setattr(hub, "TAIL", 600 if told_by == "hint" else 0.1)
+    for _ in range(3):
+        await sync_to_async(book)()
+    old = await position_of(patient)
+    async with Page(patient, f"after=3&epoch={old.epoch}") as page, Page(patient, "after=0") as other:
+        await page.told_until_hello()
+        await other.told_until_hello()
+        await restore(patient, 1)
+        if told_by == "hint":
+            await sync_to_async(book)()
+        now = await position_of(patient)
+        for each in (page, other):
+            assert await each.told() == hello(now.seq, now.epoch)
+        await sync_to_async(book)()
+        for each in (page, other):
+            assert (await each.told())["seq"] == now.seq + 1
+        async with Page(patient, f"after=0&epoch={now.epoch}") as late:
+            assert [message["seq"] for message in await late.told_until_hello()][-2:] == [now.seq + 1] * 2
+
+
+async def test_a_feed_that_goes_back_without_a_new_epoch_is_noticed(
+    book: Book, patient: User, hurried_hub: None
+) -> None:
+    for _ in range(3):
+        await sync_to_async(book)()
+    async with Page(patient, "after=3") as page:
+        await page.told_until_hello()
+        await restore(patient, 1, epoch=False)
+        assert await page.told() == hello(1)
+        await sync_to_async(book)()
+        assert (await page.told())["seq"] == 2
+
+
+async def test_a_page_that_joins_before_the_others_know_of_a_new_epoch_is_not_asked_about_for_ever(
+    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TAIL", 600)
+    for _ in range(3):
+        await sync_to_async(book)()
+    async with Page(patient, "after=3") as page:
+        await page.told_until_hello()
+        await restore(patient, 1)
+        now = await position_of(patient)
+        async with Page(patient, f"after=1&epoch={now.epoch}") as fresh:
+            assert await fresh.told_until_hello() == [hello(1, now.epoch)]
+            assert await page.told() == hello(1, now.epoch)
+
+
+async def test_an_entry_made_while_others_are_loaded_is_sent_at_once(
+    book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrap load_frames so that, after its first query for this page, another process's hint of a newer entry comes."""
+    monkeypatch.setattr(hub, "TAIL", 600)
+    first, second = await sync_to_async(book)(), await sync_to_async(book)()
+    monkeypatch.setattr(hints, "publish", lambda entries: None)  # as if another process committed
+    async with Page(patient, "after=2") as page:
+        await page.told_until_hello()
+        [running] = hub.running()
+        audience = f"patient.{patient.pk}"
+        await pay(first, clerk)
+
+        def overtaken(*question: Any) -> Any:
+            monkeypatch.setattr(fanout, "load_frames", rendering.load_frames)
+            found = rendering.load_frames(*question)
+            till.take_payment(second, second.amount_due, Method.CASH, clerk, key=uuid4().hex)
+            running.on_hint(audience, Feed.objects.of(audience).position)
+            return found
+
+        monkeypatch.setattr(fanout, "load_frames", overtaken)
+        running.on_hint(audience, (await position_of(patient)))
+        assert [(await page.told())["seq"] for _ in range(2)] == [3, 4]
 
 
 async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
@@ -176,14 +294,14 @@ async def test_a_beat_says_the_newest_number(
     await pay(payment, clerk)
     async with Page(patient, "after=2") as page:
         await page.told_until_hello()
-        assert await page.told() == {"t": "hb", "seq": 2}
+        assert await page.told() == beat(2)
 
 
 async def test_a_ping_is_answered(patient: User) -> None:
     async with Page(patient) as page:
         await page.told_until_hello()
         await page.socket.send_to("ping")
-        assert await page.told() == {"t": "hb", "seq": 0}
+        assert await page.told() == beat(0)
 
 
 async def test_a_ping_is_not_answered_while_the_database_is_silent(

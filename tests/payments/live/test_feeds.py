@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
@@ -19,7 +19,7 @@ from payments.domain.methods import Method
 from payments.live import feeds, rendering, timing
 from payments.models import Feed, FeedEntry, Payment
 from payments.templatetags import clinic as tags
-from tests.payments.clients import client_of
+from tests.payments.clients import client_of, page_of
 
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
@@ -83,6 +83,46 @@ def test_a_number_that_is_pruned_or_ahead_asks_for_a_new_page(paid: Payment, pat
         response = poll(client, after=after)
         assert (response.status_code, response["X-Live-Reset"], response["X-Live-Seq"]) == (200, "1", "2")
     assert poll(client, after=2).status_code == 204
+
+
+def test_a_page_of_another_epoch_asks_for_a_new_page_whatever_its_number(
+    book: Book, patient: User, payment: Payment
+) -> None:
+    """Restore a backup with 1 entry while a page has 3, then make entries until the feed is ahead of the page."""
+    client = client_of(patient)
+    backup = transaction.savepoint()
+    for _ in range(2):
+        book()
+    page = client.get(page_of(payment)).content.decode()
+    epoch = page.split('id="live-epoch" name="epoch" value="')[1].split('"')[0]
+    assert f"epoch={epoch}" not in page, "the address that is polled stays; what the fields say is added to it"
+    assert poll(client, after=3, epoch=epoch).status_code == 204
+    transaction.savepoint_rollback(backup)
+    Feed.objects.begin_epoch()
+    for _ in range(4):
+        assert poll(client, after=3, epoch=epoch)["X-Live-Reset"] == "1"
+        book()
+    assert "X-Live-Reset" not in poll(client, after=3), "a page that knows no epoch is believed"
+    fresh = client.get(page_of(payment)).content.decode()
+    assert f'value="{epoch}"' not in fresh
+    assert 'id="live-cursor" name="after" value="5"' in fresh
+
+
+def test_a_feed_that_has_no_entry_yet_has_the_epoch_that_it_will_have(patient: User, book: Book) -> None:
+    before = Feed.objects.of(f"patient.{patient.pk}").position
+    book()
+    after = Feed.objects.of(f"patient.{patient.pk}").position
+    assert (before.seq, after.seq) == (0, 1)
+    assert before.epoch == after.epoch != ""
+
+
+def test_an_epoch_can_begin_for_some_feeds_only(payment: Payment, patient: User) -> None:
+    staff, mine = Feed.objects.of("staff").position, Feed.objects.of(f"patient.{patient.pk}").position
+    Feed.objects.begin_epoch([f"patient.{patient.pk}", "patient.0"])
+    assert Feed.objects.of("staff").position == staff
+    now = Feed.objects.of(f"patient.{patient.pk}").position
+    assert (now.seq, now.epoch == mine.epoch) == (mine.seq, False)
+    assert not Feed.objects.filter(audience="patient.0").exists()
 
 
 def test_a_page_far_behind_is_told_in_portions(book: Book, patient: User, monkeypatch: pytest.MonkeyPatch) -> None:

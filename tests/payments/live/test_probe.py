@@ -18,6 +18,7 @@ from payments.doctor import database, delivery
 from payments.doctor.finding import Level
 from payments.live import hub, probe
 from payments.models import Feed, FeedEntry
+from payments.models.feed import Position
 from tests.payments.page import Page
 from tests.payments.views.test_health import scrape
 from tests.services import Service
@@ -79,7 +80,7 @@ async def test_a_probe_whose_hint_is_lost_comes_back_by_the_tail(
 async def test_a_probe_that_cannot_be_written_is_missed_and_told(
     patient: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full() -> tuple[int, float]:
+    def full() -> tuple[Position, float]:
         raise OperationalError("disk full")
 
     monkeypatch.setattr(probe, "write", full)
@@ -117,6 +118,6 @@ async def test_a_loop_that_is_held_up_is_seen(patient: User, monkeypatch: pytest
 
 
 def test_the_feed_of_probes_is_numbered_as_any_pruned_one() -> None:
-    assert [probe.write()[0] for _ in range(3)] == [1, 2, 3]
+    assert [probe.write()[0].seq for _ in range(3)] == [1, 2, 3]
     assert not FeedEntry.objects.exists()
     assert database.feeds().level == Level.OK
