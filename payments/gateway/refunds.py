@@ -58,9 +58,9 @@ def reserve(
         part = min(amount, attempt.refundable)
         if part:
             name = f"{key}_{len(requests)}" if requests else key
-            details = {"reason": reason, "waives": min(part, waives)}
-            requests.append(_request_fact(attempt, part, name, details))
-            amount, waives = amount - part, waives - details["waives"]
+            waived = min(part, waives)
+            requests.append(_request_fact(attempt, part, name, {"reason": reason, "waives": waived}))
+            amount, waives = amount - part, waives - waived
     ledger.record(requests, Cause(Source.REFUND, actor=actor))
     return requests
 

@@ -1,6 +1,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 import payments.domain.facts
+import payments.models.installation
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -41,6 +42,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("audience", models.CharField(max_length=40, unique=True)),
+                ("epoch", models.CharField(max_length=16)),
                 ("head", models.PositiveBigIntegerField(default=0)),
                 ("pruned", models.PositiveBigIntegerField(default=0)),
             ],
@@ -62,6 +64,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Installation",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
+                ("site_id", models.UUIDField(default=uuid.uuid4, editable=False, verbose_name="site id")),
+                (
+                    "epoch",
+                    models.CharField(
+                        default=payments.models.installation.new_epoch,
+                        editable=False,
+                        max_length=16,
+                        verbose_name="epoch",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "installation",
+                "verbose_name_plural": "installations",
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="one_installation")],
+            },
+        ),
+        migrations.CreateModel(
             name="Payment",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -71,7 +94,6 @@ class Migration(migrations.Migration):
                 ("earlier_prices", models.JSONField(blank=True, default=list)),
                 ("booking", models.JSONField(blank=True, default=dict)),
                 ("slot_lost", models.BooleanField(default=False)),
-                ("checkout_attempts", models.PositiveIntegerField(default=0)),
                 (
                     "status",
                     models.CharField(
