@@ -14,8 +14,10 @@ from djstripe.models import Event as DjstripeEvent
 
 from accounts.models import User
 from payments import metrics
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
-from payments.gateway import refunds, sweep
+from payments.gateway import sweep
 from payments.models import EventReceipt, Fact, Installation, Payment
 from payments.models.installation import own_site_id
 from tests.payments.sandbox import StripeAtHome, open_checkout
@@ -43,7 +45,7 @@ def asked_stripe() -> list[str]:
 
 
 def test_what_is_sent_to_stripe_bears_the_sites_id(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
-    refunds.refund(paid, 1000, "", clerk, key=uuid4().hex)
+    give_back(paid, Order(1000, ""), clerk, key=uuid4().hex)
     ours = {"site": own_site_id(), "payment_id": str(paid.public_id)}
     objects = {event["data"]["object"]["object"]: event["data"]["object"] for event in stripe.events()}
     for kind in ("checkout.session", "payment_intent", "charge", "refund"):
