@@ -15,7 +15,7 @@ from ..models import Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
 from .metadata import metadata_of
 from .objects import from_object
-from .retrieve import everything_about
+from .retrieve import everything_about, refund_made_for
 
 logger = logging.getLogger(__name__)
 REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # https://docs.stripe.com/api/refunds/create
@@ -89,10 +89,9 @@ def _request_fact(attempt: Attempt, amount: int, name: str, details: Json) -> St
 
 
 def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Send the refund `request`, which `reserve` has stored, to Stripe, and record Stripe's answer.
+    """Send the refund `request`, which `reserve` has stored, to Stripe for the first time, and record Stripe's answer.
 
-    A refund request that is sent twice makes one refund, because the request's id is the idempotency key. Raises
-    NotRefundableError when Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
+    Raises NotRefundableError when Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
     """
     params: Any = {
         "payment_intent": request.payment_intent_id,
@@ -115,6 +114,18 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
         )
         raise
     ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
+
+
+def send_again(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
+    """Record the refund that Stripe has made for a request without an answer; if there is none, send the request again.
+
+    The idempotency key alone would not prevent a second refund, because Stripe forgets it after a day. Nothing is sent
+    if Stripe's refunds can't be read. Raises NotRefundableError, StripeUnavailableError and StripeRefusedError.
+    """
+    if made := refund_made_for(request):
+        ledger.record(made, Cause(Source.SWEEP))
+    else:
+        send(payment, request, actor)
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:

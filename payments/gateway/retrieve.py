@@ -1,5 +1,7 @@
 """Fetches objects and events from Stripe's API, and returns objects as facts (a fact is one object's state)."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from ..domain.facts import StripeFact
@@ -33,14 +35,36 @@ def everything_about(payment_intent_id: str) -> list[StripeFact]:
         return []
     if names_another_site(intent):
         return []
-    params: Any = {"payment_intent": payment_intent_id, "limit": PAGE}
-    pages = (
-        call(lambda stripe: stripe.v1.charges.list(params)),
-        call(lambda stripe: stripe.v1.refunds.list(params)),
-        call(lambda stripe: stripe.v1.disputes.list(params)),
-    )
-    objects = [(intent, as_of), *((obj, listed_at) for page, listed_at in pages for obj in page["data"])]
+    lists = [listed(kind, payment_intent=payment_intent_id) for kind in ("charges", "refunds", "disputes")]
+    objects = [(intent, as_of), *chain(*lists)]
     return [fact for obj, read_at in objects for fact in own_claims(obj, from_object(obj, read_at))]
+
+
+def refund_made_for(request: StripeFact) -> list[StripeFact]:
+    """Fetch the refund that Stripe has made for this site's refund request, and return it as a list of one fact.
+
+    The list is empty if Stripe has made none. Unlike Stripe's memory of idempotency keys, the request's id in the
+    refund's metadata stays for ever. Raises StripeUnavailableError and StripeRefusedError.
+    """
+    for refund, as_of in listed("refunds", payment_intent=request.payment_intent_id):
+        if (refund.get("metadata") or {}).get("refund_request") == request.stripe_id:
+            return from_object(refund, as_of)
+    return []
+
+
+def listed(kind: str, **filters: object) -> Iterator[tuple[dict[str, Any], int]]:
+    """Fetch the objects of the list call /v1/<kind> that match `filters`, page by page, newest first.
+
+    Yield each object with the Unix time at which it was read. Raises StripeUnavailableError and StripeRefusedError.
+    https://docs.stripe.com/api/pagination
+    """
+    params = {**filters, "limit": PAGE}
+    while True:
+        page, as_of = call(lambda stripe: getattr(stripe.v1, kind).list(params))
+        yield from ((obj, as_of) for obj in page["data"])
+        if not page["has_more"]:
+            return
+        params["starting_after"] = page["data"][-1]["id"]
 
 
 def events_since(since: int) -> list[dict[str, Any]]:
@@ -49,11 +73,5 @@ def events_since(since: int) -> list[dict[str, Any]]:
     Only event types that this site handles are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError.
     https://docs.stripe.com/api/events/list
     """
-    events: list[dict[str, Any]] = []
-    params: Any = {"created": {"gte": since}, "types": list(EVENT_READERS)[:20], "limit": PAGE}
-    while True:
-        page, _ = call(lambda stripe: stripe.v1.events.list(params))
-        events += page["data"]
-        if not page["has_more"]:
-            return sorted(events, key=lambda event: int(event["created"]))
-        params["starting_after"] = page["data"][-1]["id"]
+    events = listed("events", created={"gte": since}, types=list(EVENT_READERS)[:20])
+    return sorted((event for event, _ in events), key=lambda event: int(event["created"]))

@@ -69,15 +69,14 @@ def unanswered_refunds() -> list[Fact]:
 
 
 def resend(request: Fact) -> None:
-    """Send a refund request to Stripe again, after updating the refund request's payment from Stripe.
+    """Find out what became of a refund request, and send it again if Stripe hasn't made its refund.
 
-    The refund request's idempotency key prevents a second refund. Raises StripeUnavailableError.
+    Raises StripeUnavailableError and StripeRefusedError.
     """
     if request.payment is None:
         return
-    ask_stripe(request.payment, Source.SWEEP)
     try:
-        refunds.send(request.payment, request.value, request.actor)
+        refunds.send_again(request.payment, request.value, request.actor)
     except NotRefundableError:
         return  # Stripe refused it: `send` has recorded that, and the payment's timeline shows it
 

@@ -27,6 +27,11 @@ class StripeAtHome:
         page = self._send(f"{self.url}/v1/events?limit=100", None)
         return list(reversed(page["data"]))
 
+    def listed(self, kind: str) -> list[dict[str, Any]]:
+        """Return the sandbox's newest 100 objects of the list call /v1/<kind>, newest first."""
+        found: list[dict[str, Any]] = self._send(f"{self.url}/v1/{kind}?limit=100", None)["data"]
+        return found
+
     def session(self, session_id: str) -> dict[str, Any]:
         return self._send(f"{self.url}/v1/checkout/sessions/{session_id}", None)
 

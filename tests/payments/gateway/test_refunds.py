@@ -1,10 +1,18 @@
 """Tests of refunds, with the sandbox as Stripe."""
 
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from payments.desk import refund_approvals
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
@@ -18,6 +26,28 @@ from payments.models import Fact, Payment
 from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db
+DAY = 24 * 3600
+
+
+@contextmanager
+def unanswered_refunds(stripe: StripeAtHome) -> Iterator[None]:
+    """Let Stripe make the refunds that are asked for in the block, but lose its answers and its webhooks."""
+    stripe.do("api", mode="error500", processed=True, drop_webhooks=True, match="/v1/refunds", method="POST")
+    with pytest.raises(StripeUnavailableError):
+        yield
+    stripe.do("api", mode="ok")
+
+
+def sweep_after(days: float, stripe: StripeAtHome) -> None:
+    """Sweep this many days from now, on Stripe's clock too, which forgets idempotency keys after one day."""
+    stripe.do("clock", offset=int(days * DAY))
+    with time_machine.travel(timezone.now() + datetime.timedelta(days=days)):
+        call_command("sweep", "--quiet-for", "0")
+
+
+def refunds_at(stripe: StripeAtHome) -> list[int]:
+    """Return the amounts of all refunds at Stripe, in minor units, smallest first."""
+    return sorted(refund["amount"] for refund in stripe.listed("refunds"))
 
 
 def test_a_refund_is_one_row_and_bears_the_name_of_who_asked(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
@@ -104,3 +134,85 @@ def test_of_a_double_payment_the_later_one_is_given_back(payment: Payment, strip
     later = payment.facts.filter(kind="intent").order_by("attempt").last()
     assert later
     assert Fact.objects.filter(kind="refund", payment_intent_id=later.stripe_id).exists()
+
+
+@pytest.mark.parametrize("days", [0.01, 2])
+def test_a_refund_whose_answer_and_webhook_were_lost_is_made_once(
+    paid: Payment, stripe: StripeAtHome, clerk: User, days: float
+) -> None:
+    with unanswered_refunds(stripe):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    sweep_after(days, stripe)
+    assert refunds_at(stripe) == [2000]
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded, paid.amount_refund_pending) == (S.PARTIALLY_REFUNDED, 2000, 0)
+    assert paid.changes.last().actor == clerk
+
+
+def test_a_lost_refund_that_somebody_had_to_approve_is_made_once(
+    paid: Payment, stripe: StripeAtHome, clerk: User, settings: Settings
+) -> None:
+    settings.REFUND_APPROVAL_LIMITS = {"eur": 0}
+    approver = User.objects.create_superuser("approver")
+    assert not give_back(paid, Order(2000, ""), clerk, key="c0ffee")
+    with unanswered_refunds(stripe):
+        refund_approvals.approve(paid, "c0ffee", approver)
+    sweep_after(2, stripe)
+    assert refunds_at(stripe) == [2000]
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 2000)
+    assert paid.changes.last().actor == approver
+
+
+def test_each_part_of_a_lost_refund_of_two_payments_is_made_once(
+    book: Callable[..., Payment], stripe: StripeAtHome, clerk: User
+) -> None:
+    """Stripe makes the first part, whose answer is lost; the second part was never sent."""
+    payment = book(deposit_amount=2000)
+    for _ in range(2):
+        stripe.do("pay", session=open_checkout(payment))
+        stripe.tell()
+        payment.refresh_from_db()
+    assert (payment.status, payment.amount_received) == (S.PAID, 5000)
+    with unanswered_refunds(stripe):
+        give_back(payment, Order(4500, ""), clerk, key=uuid4().hex)
+    assert refunds_at(stripe) == [3000]
+    sweep_after(2, stripe)
+    sweep_after(4, stripe)
+    assert refunds_at(stripe) == [1500, 3000]
+    payment.refresh_from_db()
+    assert (payment.status, payment.amount_refunded, payment.amount_refund_pending) == (S.PARTIALLY_REFUNDED, 4500, 0)
+
+
+def test_a_lost_refund_is_found_behind_a_hundred_newer_ones(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    intent = paid.facts.get(kind="intent").stripe_id
+    with unanswered_refunds(stripe):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    stripe.do("clock", offset=60)
+    for _ in range(100):
+        stripe.do("refund", payment_intent=intent, amount=1)
+    sweep_after(2, stripe)
+    assert refunds_at(stripe)[-1:] == [1]  # the newest hundred
+    paid.refresh_from_db()
+    assert (paid.amount_refunded, paid.amount_refund_pending) == (2000, 0)
+    call_command("reconcile", "--fix")
+    paid.refresh_from_db()
+    assert (paid.amount_refunded, paid.amount_refund_pending) == (2100, 0)
+
+
+def test_a_refund_is_not_sent_again_while_stripes_refunds_cannot_be_read(
+    paid: Payment, stripe: StripeAtHome, clerk: User
+) -> None:
+    with unanswered_refunds(stripe):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    stripe.do("api", mode="error500", match="/v1/refunds", method="GET")
+    with pytest.raises(CommandError):
+        sweep_after(2, stripe)
+    stripe.do("api", mode="ok")
+    assert refunds_at(stripe) == [2000]
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (S.REFUND_PENDING, 2000)
+    sweep_after(3, stripe)
+    assert refunds_at(stripe) == [2000]
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 2000)
