@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from ..checks import is_loopback
-from ..gateway.client import StripeRefusedError, StripeUnavailableError, call
+from ..gateway.client import StripeKeyError, StripeRefusedError, StripeUnavailableError, call
 from ..gateway.event_types import EVENT_READERS
 from ..gateway.retrieve import PAGE, events_since
 from ..models import EventReceipt
@@ -16,7 +16,6 @@ from .finding import Check, Verdict, error, ok, warning
 COMPARED_SECONDS = 48 * 60 * 60  # how far back events are compared
 DELIVERY_SECONDS = 60  # a younger event may still be on its way
 CLOCK_WARNING, CLOCK_ERROR = 30, 240  # seconds; beyond 300 every webhook's signature is refused
-KEY_ERRORS = ("PermissionError", "AuthenticationError")
 
 
 def reports_stripe_errors(check: Check) -> Check:
@@ -25,13 +24,13 @@ def reports_stripe_errors(check: Check) -> Check:
     def decorated() -> Verdict:
         try:
             return check()
+        except StripeKeyError as refusal:
+            return error(
+                _("Stripe rejects this key (%(error)s).") % {"error": refusal},
+                _("Set STRIPE_SECRET_KEY to a valid key. A restricted key needs read access to events, webhook"
+                  " endpoints and the account."),
+            )  # fmt: skip
         except StripeUnavailableError as failure:
-            if str(failure) in KEY_ERRORS:
-                return error(
-                    _("Stripe rejects this key (%(error)s).") % {"error": failure},
-                    _("Set STRIPE_SECRET_KEY to a valid key. A restricted key needs read access to events, webhook"
-                      " endpoints and the account."),
-                )  # fmt: skip
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
                 % {"host": settings.STRIPE_API_HOST, "error": failure},

@@ -1,6 +1,5 @@
 """Fetches the present state of a payment's Stripe objects, and records it through ledger.py, as webhooks do."""
 
-import contextlib
 from collections.abc import Iterator
 
 from django.contrib.auth.models import AbstractUser
@@ -16,8 +15,7 @@ from .retrieve import everything_about, read_session
 def ask_stripe(payment: Payment, source: Source, actor: AbstractUser | None = None) -> Recorded:
     """Fetch the present state of the payment's Stripe objects and record it; return what changed.
 
-    `source` is stored as the origin of the change. `actor` is the person who requested this, or None for a job. Raises
-    StripeUnavailableError.
+    `actor` is the person who requested this, or None for a job. Raises StripeUnavailableError and StripeRefusedError.
     """
     facts = facts_at_stripe(payment)
     if not facts:
@@ -34,9 +32,10 @@ def confirm_return(payment: Payment, session_id: str) -> bool:
 
 
 def facts_at_stripe(payment: Payment) -> list[StripeFact]:
-    """Fetch all Stripe objects of the payment, and return their states (facts). Raises StripeUnavailableError.
+    """Fetch all Stripe objects of the payment, and return them as facts.
 
-    The objects are Checkout Sessions, PaymentIntents, charges, refunds and disputes.
+    The objects are Checkout Sessions, PaymentIntents, charges, refunds and disputes. Raises StripeUnavailableError and
+    StripeRefusedError.
     """
     facts = list(_sessions(payment))
     known = {fact.payment_intent_id for fact in facts}
@@ -48,5 +47,8 @@ def facts_at_stripe(payment: Payment) -> list[StripeFact]:
 
 def _sessions(payment: Payment) -> Iterator[StripeFact]:
     for session_id in payment.facts.filter(kind=Kind.SESSION).values_list("stripe_id", flat=True):
-        with contextlib.suppress(StripeRefusedError):  # Stripe may have deleted a test session
+        try:
             yield from read_session(session_id)
+        except StripeRefusedError as error:
+            if not error.is_unknown_object:  # Stripe may have deleted a test session
+                raise

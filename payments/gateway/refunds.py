@@ -1,5 +1,6 @@
 """Refunds through Stripe. Each refund is requested once, and is pending until Stripe says how it ended."""
 
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -103,15 +104,14 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
     try:
         answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
     except StripeRefusedError as error:
-        _withdraw(payment, request, actor)
-        if error.code != "charge_already_refunded":  # with this code, the money has been returned already
+        logger.warning("refund_refused", extra=_named(payment, request) | {"code": error.code})
+        made = _withdraw(payment, request, actor)
+        if not made and error.code != "charge_already_refunded":  # with this code, the money has been returned already
             payment.refresh_from_db()
             raise NotRefundableError(payment.refundable, error.code) from error
         return
-    except StripeUnavailableError:
-        logger.warning(
-            "refund_unknown", extra={"payment_id": str(payment.public_id), "refund_request": request.stripe_id}
-        )
+    except StripeUnavailableError as error:
+        logger.warning("refund_unknown", extra=_named(payment, request) | {"code": str(error)})
         raise
     ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
 
@@ -128,10 +128,18 @@ def send_again(payment: Payment, request: StripeFact, actor: AbstractUser | None
         send(payment, request, actor)
 
 
-def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record the refund `request` as cancelled, because Stripe refused it.
+def _named(payment: Payment, request: StripeFact) -> dict[str, str]:
+    return {"payment_id": str(payment.public_id), "refund_request": request.stripe_id}
 
-    Also fetch the present state of the PaymentIntent to be refunded from Stripe, and record this state.
+
+def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> bool:
+    """Record a refund request as cancelled, because Stripe refused it, and update its PaymentIntent from Stripe.
+
+    A refused key can't read the PaymentIntent either. Return whether Stripe has made the request's refund nevertheless,
+    after an earlier sending.
     """
-    facts = everything_about(request.payment_intent_id)
+    facts: list[StripeFact] = []
+    with contextlib.suppress(StripeRefusedError, StripeUnavailableError):
+        facts = everything_about(request.payment_intent_id)
     ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))
+    return any(fact.details.get("request") == request.stripe_id for fact in facts)

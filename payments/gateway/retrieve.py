@@ -26,13 +26,15 @@ def read_session(session_id: str) -> list[StripeFact]:
 def everything_about(payment_intent_id: str) -> list[StripeFact]:
     """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state (a StripeFact).
 
-    The list is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises
-    StripeUnavailableError.
+    The list is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises StripeUnavailableError
+    and StripeRefusedError.
     """
     try:
         intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
-    except StripeRefusedError:
-        return []
+    except StripeRefusedError as error:
+        if error.is_unknown_object:
+            return []
+        raise
     if names_another_site(intent):
         return []
     lists = [listed(kind, payment_intent=payment_intent_id) for kind in ("charges", "refunds", "disputes")]
@@ -70,7 +72,8 @@ def listed(kind: str, **filters: object) -> Iterator[tuple[dict[str, Any], int]]
 def events_since(since: int) -> list[dict[str, Any]]:
     """Fetch the events that Stripe created at or after `since` (Unix seconds), oldest first.
 
-    Only event types that this site handles are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError.
+    Only event types that this site applies are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError
+    and StripeRefusedError.
     https://docs.stripe.com/api/events/list
     """
     events = listed("events", created={"gte": since}, types=list(EVENT_READERS)[:20])

@@ -14,10 +14,12 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
+from payments.gateway.client import StripeRefusedError, StripeUnavailableError, waiting_while_busy
 from payments.models import Payment
 
 T = TypeVar("T")
 USAGE = 2  # exit status for a wrong argument; failed work exits with 1
+BUSY_SECONDS = 120  # how long one request to Stripe waits at most while Stripe answers 429
 INTERRUPTED = 130  # exit status after Ctrl-C, as in shells
 RERUN = "What was done stays; run it again."
 
@@ -29,10 +31,18 @@ class OperatorCommand(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. A database error, Ctrl-C or a closed pipe raises CommandError, which prints one line."""
+        """Run the command, and wait while Stripe is busy.
+
+        An error of Stripe or the database, Ctrl-C or a closed pipe raises CommandError, which prints one line.
+        """
         try:
-            output = super().execute(*args, **options)
+            with waiting_while_busy(BUSY_SECONDS):
+                output = super().execute(*args, **options)
             self.stdout.flush()
+        except StripeUnavailableError as error:
+            raise CommandError(f"Stripe doesn't answer ({error}). {RERUN}") from error
+        except StripeRefusedError as error:
+            raise CommandError(f"Stripe refuses ({error}). {RERUN}") from error
         except DatabaseError as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CommandError(f"The database refuses: {reason}. {RERUN}") from error

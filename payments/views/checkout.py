@@ -106,6 +106,9 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
         note = _(
             "Stripe cannot be reached now. Nothing is lost: this page will show the payment as soon as Stripe answers."
         )
+    except StripeRefusedError as error:
+        note = _("Stripe refuses to answer this site (%(code)s). Nothing is lost: this page shows what Stripe reports.")
+        note %= {"code": error.code}
     else:
         note = _("Checked with Stripe: the status below is up to date.")
     if getattr(request, "htmx", False):

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from ..desk.pay_links import payment_of, token_of
 from ..gateway import reconcile
-from ..gateway.client import StripeUnavailableError
+from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404, posted_from, staff_required
@@ -86,7 +86,7 @@ def confirm_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpR
     Answer an htmx request with the part of the page that shows the status; redirect other requests to the page.
     """
     if is_confirming(request, payment):
-        with contextlib.suppress(StripeUnavailableError):  # the page repeats this request by itself
+        with contextlib.suppress(StripeUnavailableError, StripeRefusedError):  # the page repeats this request by itself
             reconcile.ask_stripe(payment, Source.RETURN_PAGE)
         payment.refresh_from_db()
     if getattr(request, "htmx", False):

@@ -216,3 +216,48 @@ def test_a_refund_is_not_sent_again_while_stripes_refunds_cannot_be_read(
     assert refunds_at(stripe) == [2000]
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 2000)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("401", "authentication_error"), ("403", "permission_error")])
+@pytest.mark.parametrize("match", ["/v1/", "/v1/refunds"])
+def test_a_refund_for_which_stripe_refuses_the_key_is_withdrawn(
+    paid: Payment, stripe: StripeAtHome, clerk: User, mode: str, code: str, match: str
+) -> None:
+    stripe.do("api", mode=mode, match=match)
+    with pytest.raises(NotRefundableError) as refused:
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    assert (refused.value.code, refused.value.remaining) == (code, 5000)
+    stripe.do("api", mode="ok")
+    sweep_after(2, stripe)
+    assert refunds_at(stripe) == []
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending, paid.refundable) == (S.PAID, 0, 5000)
+
+
+def test_a_lost_refund_waits_while_stripe_refuses_the_key(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
+    with unanswered_refunds(stripe):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    stripe.do("api", mode="401")
+    with pytest.raises(CommandError):
+        sweep_after(2, stripe)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (S.REFUND_PENDING, 2000)
+    stripe.do("api", mode="ok")
+    sweep_after(3, stripe)
+    assert refunds_at(stripe) == [2000]
+
+
+@pytest.mark.parametrize("mode", ["409", "429", "lock_timeout"])
+def test_a_refund_that_stripe_puts_off_is_made_by_the_sweep(
+    paid: Payment, stripe: StripeAtHome, clerk: User, mode: str
+) -> None:
+    stripe.do("api", mode=mode, match="/v1/refunds", method="POST")
+    with pytest.raises(StripeUnavailableError):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending) == (S.REFUND_PENDING, 2000)
+    stripe.do("api", mode="ok")
+    sweep_after(0.01, stripe)
+    assert refunds_at(stripe) == [2000]
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 2000)
