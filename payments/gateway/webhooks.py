@@ -4,6 +4,7 @@ Nothing here calls Stripe's API.
 """
 
 import datetime
+import json
 import logging
 import uuid
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ from .signatures import (
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 
+NO_ADDRESS = "0.0.0.0"  # noqa: S104 - dj-stripe's word for an unknown sender; nothing listens on it
 REFUSALS = {404: "No such endpoint.", 413: "The body is too large."}
 SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
 
@@ -153,12 +155,25 @@ def receive(
 ) -> EventReceipt:
     """Handle an event that was stored before or fetched from Stripe's API; return the event's EventReceipt row.
 
-    No signature is checked. An event that was handled before is handled again only if `again` is true. `actor` is the
-    person who replays the event.
+    An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it. An
+    error while the event is applied is stored in the receipt, and raised.
     """
-    with transaction.atomic(), together():
-        account_id = djstripe.default_endpoint().djstripe_owner_account_id
-        return _apply_once(event, account_id, source, again=again, actor=actor)
+    try:
+        with transaction.atomic(), together():
+            account_id = djstripe.default_endpoint().djstripe_owner_account_id
+            receipt = _apply_once(event, account_id, source, again=again, actor=actor)
+            if receipt.outcome == Outcome.QUARANTINED:
+                _keep_body(event, receipt)
+    except Exception as error:
+        _keep_body(event, _store_failure(event, error), type(error).__name__)
+        raise
+    return receipt
+
+
+def _keep_body(event: Mapping[str, Any], receipt: EventReceipt, error: str = "") -> None:
+    """Store an event that came from Stripe's API and couldn't be applied as a delivery, so that it can be replayed."""
+    if receipt.deliveries == 1:  # later ones find the stored body of the first
+        djstripe.store_trigger(djstripe.default_endpoint(), json.dumps(event), NO_ADDRESS, error=error)
 
 
 def _apply_once(
@@ -210,11 +225,12 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
         return Outcome.QUARANTINED, [], str(error)[:200]
 
 
-def _store_failure(event: Mapping[str, Any], error: Exception) -> None:
-    """Store the failure in the event's EventReceipt row, in a transaction of its own; the next delivery tries again."""
+def _store_failure(event: Mapping[str, Any], error: Exception) -> EventReceipt:
+    """Store the failure in the event's receipt, in its own transaction; the next delivery applies the event again."""
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:
             receipt.detail = type(error).__name__
             receipt.settle_as(Outcome.FAILED)
             update(receipt, SETTLED)
+    return receipt
