@@ -32,7 +32,7 @@ LIBRARIES = {
     "allauth": ("accounts*",),
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.mirror", "payments.gateway.payers", "payments.admin",
                  "payments.doctor*"),
-    "stripe": ("payments.gateway.client", "payments.gateway.mirror", "payments.gateway.signatures", "payments.checks"),
+    "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.domain*", "payments.gateway.objects", "payments.gateway.event_types")

@@ -20,6 +20,7 @@ QUICK: dict[str, Check] = {
     "database-settings": database.settings_of_connection,
     "events-failed": events.failed,
     "events-quarantined": events.quarantined,
+    "objects-quarantined": events.quarantined_objects,
     "events-waiting": events.waiting,
     "events-other-mode": events.other_mode,
     "refunds-unanswered": events.unanswered_refunds,

@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from ..domain.status import derive
 from ..models import Feed, FeedEntry, Payment
-from .finding import Verdict, error, ok, warning
+from .finding import MAX_NAMED, Verdict, error, ok, warning
 
 BATCH_SIZE = 500  # payments fetched by one query
-MAX_NAMED = 5  # faulty rows that a finding lists
 FEED_AGE_LIMIT = datetime.timedelta(days=14)  # twice what `prune` keeps when it runs daily
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 

@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 
 from ..domain.status import PaymentStatus
 from ..gateway import sweep
-from ..models import EventReceipt, Payment
-from .finding import Verdict, age, error, ok, warning
+from ..models import EventReceipt, Payment, QuarantinedObject
+from .finding import MAX_NAMED, Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome
 GRACE = datetime.timedelta(minutes=15)  # a running worker is never further behind than this
@@ -55,6 +55,19 @@ def quarantined() -> Verdict:
     )
 
 
+def quarantined_objects() -> Verdict:
+    """Report Stripe objects that the site could not read when it asked Stripe about a payment."""
+    found = QuarantinedObject.objects.all()
+    if not (count := len(found)):
+        return ok(_("Every object that Stripe answered was understood."))
+    named = "; ".join(str(each) for each in found[:MAX_NAMED])
+    return warning(
+        _("Objects at Stripe that this site does not understand: %(count)s (%(named)s). Their payments may be wrong.")
+        % {"count": count, "named": named},
+        _("Install a version of this site that understands them, then run `manage.py reconcile --fix`."),
+    )
+
+
 def waiting() -> Verdict:
     """Report events that arrived more than GRACE ago and still wait for a payment that isn't known."""
     deferred = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GRACE)
@@ -88,7 +101,7 @@ def unanswered_refunds() -> Verdict:
             " them as on their way."
         )
         % said,
-        _("Run `manage.py sweep`: it repeats each request with its idempotency key, so that no refund is made twice."),
+        _("Run `manage.py sweep`: it looks for each refund at Stripe and asks again only if it is not there."),
     )
 
 
@@ -111,12 +124,13 @@ def mirror_lag() -> Verdict:
     waiting = EventReceipt.objects.unmirrored().filter(received_at__lt=timezone.now() - GRACE)
     if not (seen := _count_and_age(waiting)):
         return ok(_("dj-stripe’s copies are up to date."))
+    oldest = waiting.order_by("received_at").values_list("object_id", flat=True)[:MAX_NAMED]
     return warning(
         _(
-            "Events that dj-stripe has not copied: %(count)s, the oldest received %(age)s ago. Pages do not"
-            " depend on these copies."
+            "Events that dj-stripe has not copied: %(count)s, the oldest received %(age)s ago (%(named)s). Pages do"
+            " not depend on these copies."
         )
-        % seen,
+        % {**seen, "named": ", ".join(oldest)},
         _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
     )
 

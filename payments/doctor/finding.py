@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from ..dashboard.charts import duration_text
 
+MAX_NAMED = 5  # faulty rows that a finding lists
+
 
 class Level(IntEnum):
     """How bad a check's result is. `manage.py payments_doctor` exits with the highest level among its results."""

@@ -6,6 +6,7 @@
 | 401, 403 | StripeKeyError, a StripeRefusedError | no |
 | 429 | StripeBusyError, a StripeUnavailableError | no; it may be sent again |
 | 409, 5xx, none at all | StripeUnavailableError | unknown |
+| an object in an unknown form | NotUnderstoodError, a StripeUnavailableError | yes, with an unknown result |
 """
 
 import datetime
@@ -42,6 +43,10 @@ class StripeBusyError(StripeUnavailableError):
     def __init__(self, code: str, retry_after: float) -> None:
         super().__init__(code)
         self.retry_after = retry_after
+
+
+class NotUnderstoodError(StripeUnavailableError):
+    """Raised when an object in Stripe's answer has a form that this site doesn't know, such as a new status."""
 
 
 class StripeRefusedError(Exception):

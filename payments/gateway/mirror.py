@@ -1,10 +1,9 @@
 """Updates dj-stripe's copies of Stripe's objects, in a separate process so that webhooks don't wait for Stripe."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
+from functools import partial
 
-import stripe
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -12,9 +11,7 @@ from django.utils import timezone
 from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
 from ..models import EventReceipt
-
-logger = logging.getLogger(__name__)
-BATCH = 100
+from .client import ask
 
 MODELS = {  # dj-stripe's model, by the prefix of the Stripe id
     "cs": Session,
@@ -33,25 +30,16 @@ def waiting() -> QuerySet[EventReceipt, str]:
     return EventReceipt.objects.unmirrored().order_by().values_list("object_id", flat=True).distinct()
 
 
-def refresh(limit: int = BATCH) -> tuple[int, int]:
-    """Update up to `limit` of dj-stripe's outdated copies. Return how many updates succeeded and how many failed."""
-    done = failed = 0
-    for object_id in list(waiting()[:limit]):
-        try:
-            copy(object_id)
-            done += 1
-        except stripe.StripeError as error:
-            failed += 1
-            logger.warning("mirror_failed", extra={"stripe_id": object_id, "error": type(error).__name__})
-    return done, failed
-
-
 def copy(object_id: str) -> None:
-    """Fetch a Stripe object from Stripe's API, and update the row in dj-stripe's tables that is a copy of this object.
+    """Fetch an object from Stripe, update dj-stripe's copy of it, and mark the receipts of its events as copied.
 
-    Then mark the EventReceipt rows of the object's events as copied. Other workers that copy the same object wait
-    meanwhile, so that an older answer of Stripe never overwrites a newer one. Raises stripe.StripeError.
+    Raises StripeUnavailableError and StripeRefusedError.
     """
+    ask(partial(_copy, object_id))
+
+
+def _copy(object_id: str) -> None:
+    """Do the work of `copy`. The object is locked first, so that an older answer never overwrites a newer one."""
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):
         receipts = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))

@@ -220,8 +220,8 @@ OBJECT_READERS: dict[str, Reader] = {
 
 
 def from_object(obj: Json, as_of: int) -> list[StripeFact]:
-    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts (states of objects).
-
-    The first fact is about the object, and the others are about any refunds in it. Raises MalformedObjectError.
-    """
-    return OBJECT_READERS[str(obj.get("object"))](obj, as_of)
+    """Convert an object that Stripe's API returned at `as_of` (Unix seconds) to facts. Raises MalformedObjectError."""
+    reader = OBJECT_READERS.get(str(obj.get("object")))
+    if reader is None:
+        raise MalformedObjectError("object has an unknown type")
+    return reader(obj, as_of)

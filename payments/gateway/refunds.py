@@ -15,7 +15,7 @@ from ..ledger import Cause, Source
 from ..models import Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
 from .metadata import metadata_of
-from .objects import from_object
+from .reading import Reading, understood
 from .retrieve import everything_about, refund_made_for
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
     except StripeUnavailableError as error:
         logger.warning("refund_unknown", extra=_named(payment, request) | {"code": str(error)})
         raise
-    ledger.record(from_object(answer, as_of), Cause(Source.REFUND, actor=actor))
+    ledger.record(understood(answer, as_of), Cause(Source.REFUND, actor=actor))
 
 
 def send_again(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
@@ -138,8 +138,9 @@ def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None)
     A refused key can't read the PaymentIntent either. Return whether Stripe has made the request's refund nevertheless,
     after an earlier sending.
     """
-    facts: list[StripeFact] = []
+    reading = Reading()
     with contextlib.suppress(StripeRefusedError, StripeUnavailableError):
-        facts = everything_about(request.payment_intent_id)
-    ledger.record([replace(request, status="canceled"), *facts], Cause(Source.REFUND, actor=actor))
-    return any(fact.details.get("request") == request.stripe_id for fact in facts)
+        reading = everything_about(request.payment_intent_id)
+        reading.settle()
+    ledger.record([replace(request, status="canceled"), *reading.facts], Cause(Source.REFUND, actor=actor))
+    return any(fact.details.get("request") == request.stripe_id for fact in reading.facts)

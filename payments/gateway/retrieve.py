@@ -1,14 +1,15 @@
 """Fetches objects and events from Stripe's API, and returns objects as facts (a fact is one object's state)."""
 
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import contextmanager
 from typing import Any
 
-from ..domain.facts import StripeFact
+from ..domain.facts import Kind, StripeFact
+from ..models import Payment
 from .client import StripeRefusedError, call
 from .event_types import EVENT_READERS
-from .metadata import names_another_site, own_claims
-from .objects import from_object
+from .metadata import names_another_site
+from .reading import Reading, understood
 
 PAGE = 100  # objects in one answer, the most that Stripe allows
 
@@ -18,28 +19,56 @@ def read_session(session_id: str) -> list[StripeFact]:
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
+    return understood(*_session(session_id))
+
+
+def _session(session_id: str) -> tuple[dict[str, Any], int]:
     params: Any = {"expand": ["payment_intent"]}
-    session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.retrieve(session_id, params))
-    return from_object(session, as_of)
+    return call(lambda stripe: stripe.v1.checkout.sessions.retrieve(session_id, params))
 
 
-def everything_about(payment_intent_id: str) -> list[StripeFact]:
-    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe; return each one's state (a StripeFact).
+def everything_at_stripe(payment: Payment) -> Reading:
+    """Fetch a payment's Checkout Sessions, PaymentIntents, charges, refunds and disputes from Stripe.
 
-    The list is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises StripeUnavailableError
-    and StripeRefusedError.
+    Raises StripeUnavailableError and StripeRefusedError.
     """
-    try:
+    reading = Reading()
+    for session_id in payment.facts.filter(kind=Kind.SESSION).values_list("stripe_id", flat=True):
+        with _unknown_left_out():  # Stripe may have deleted a test session
+            reading.add(*_session(session_id))
+    known = {fact.payment_intent_id for fact in reading.facts}
+    known |= set(payment.facts.values_list("payment_intent_id", flat=True))
+    for payment_intent_id in sorted(known - {""}):
+        reading.extend(everything_about(payment_intent_id))
+    return reading
+
+
+def everything_about(payment_intent_id: str) -> Reading:
+    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe.
+
+    The reading is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises
+    StripeUnavailableError and StripeRefusedError.
+    """
+    reading = Reading()
+    with _unknown_left_out():
         intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
+        if names_another_site(intent):
+            return reading
+        reading.add(intent, as_of)
+        for kind in ("charges", "refunds", "disputes"):
+            for obj, as_of in listed(kind, payment_intent=payment_intent_id):
+                reading.add(obj, as_of)
+    return reading
+
+
+@contextmanager
+def _unknown_left_out() -> Iterator[None]:
+    """Leave the `with` block early if Stripe refuses because it has no object with the id that is asked for."""
+    try:
+        yield
     except StripeRefusedError as error:
-        if error.is_unknown_object:
-            return []
-        raise
-    if names_another_site(intent):
-        return []
-    lists = [listed(kind, payment_intent=payment_intent_id) for kind in ("charges", "refunds", "disputes")]
-    objects = [(intent, as_of), *chain(*lists)]
-    return [fact for obj, read_at in objects for fact in own_claims(obj, from_object(obj, read_at))]
+        if not error.is_unknown_object:
+            raise
 
 
 def refund_made_for(request: StripeFact) -> list[StripeFact]:
@@ -50,7 +79,7 @@ def refund_made_for(request: StripeFact) -> list[StripeFact]:
     """
     for refund, as_of in listed("refunds", payment_intent=request.payment_intent_id):
         if (refund.get("metadata") or {}).get("refund_request") == request.stripe_id:
-            return from_object(refund, as_of)
+            return understood(refund, as_of)
     return []
 
 

@@ -96,14 +96,15 @@ def find_payment(payment_intent_id: str) -> None:
     If neither Stripe's objects nor the waiting facts name a payment of ours, the facts are deleted and their events
     ignored as foreign. Raises StripeUnavailableError.
     """
-    facts = everything_about(payment_intent_id)
+    reading = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)
-    if not any(fact.payment_id for fact in facts) and not waiting.claimed().exists():
+    if not any(fact.payment_id for fact in reading.facts) and not reading.strange and not waiting.claimed().exists():
         receipts = EventReceipt.objects.filter(outcome=Outcome.DEFERRED, object_id__in=waiting.values("stripe_id"))
         receipts.settle(Outcome.IGNORED_FOREIGN, None)
         waiting.delete()
-    elif facts:
-        ledger.record(facts, Cause(Source.SWEEP))
+    elif reading.facts:
+        ledger.record(reading.facts, Cause(Source.SWEEP))
+    reading.settle()
 
 
 def overdue_events() -> QuerySet[EventReceipt]:

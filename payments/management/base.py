@@ -1,31 +1,53 @@
 """The base class and argument types of this site's management commands."""
 
 import datetime
+import logging
 import os
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
-from payments.gateway.client import StripeRefusedError, StripeUnavailableError, waiting_while_busy
-from payments.models import Payment
+from payments.gateway.client import (
+    NotUnderstoodError,
+    StripeKeyError,
+    StripeRefusedError,
+    StripeUnavailableError,
+    waiting_while_busy,
+)
+from payments.models import EventReceipt, Payment
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 USAGE = 2  # exit status for a wrong argument; failed work exits with 1
 BUSY_SECONDS = 120  # how long one request to Stripe waits at most while Stripe answers 429
 INTERRUPTED = 130  # exit status after Ctrl-C, as in shells
+OUTAGE = 5  # after so many failures in a row, Stripe or the database is out of order, and not one item
+NAMED = 5  # failed items that the last line names
 RERUN = "What was done stays; run it again."
 
 
 class OperatorCommand(BaseCommand):
-    """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing."""
+    """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing.
+
+    `failed` maps the names of items, such as payments or events, with which `each` has failed, to the errors. `untried`
+    counts the items that it left out because Stripe or the database was out of order.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.forget_failures()
+
+    def forget_failures(self) -> None:
+        self.failed: dict[str, Exception] = {}
+        self.untried = 0
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
@@ -44,8 +66,7 @@ class OperatorCommand(BaseCommand):
         except StripeRefusedError as error:
             raise CommandError(f"Stripe refuses ({error}). {RERUN}") from error
         except DatabaseError as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CommandError(f"The database refuses: {reason}. {RERUN}") from error
+            raise CommandError(f"The database refuses: {first_line(error)}. {RERUN}") from error
         except KeyboardInterrupt:
             raise CommandError(f"Interrupted. {RERUN}", returncode=INTERRUPTED) from None
         except BrokenPipeError:
@@ -54,22 +75,99 @@ class OperatorCommand(BaseCommand):
             raise CommandError(f"Nobody reads the output any more. {RERUN}") from None
         return output
 
-    def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
-        """Yield the items, and show a progress bar titled `label` if standard error is a terminal."""
-        listed = list(items)
-        yield from tqdm(listed, desc=label, disable=None if self.stderr.isatty() else True, leave=False)
+    def progress(self, items: Iterable[T], label: str, done: int = 0) -> Iterator[T]:
+        """Yield the items, and show a progress bar titled `label` if standard error is a terminal.
+
+        The bar starts with `done` items, which were dealt with earlier.
+        """
+        listed, hidden = list(items), None if self.stderr.isatty() else True
+        yield from tqdm(listed, label, done + len(listed), initial=done, disable=hidden, leave=False)
+
+    def each(
+        self, items: Sequence[T], label: str, job: Callable[[T], None], *, name: Callable[[T], str] = str, done: int = 0
+    ) -> None:
+        """Call `job` for each item, with a progress bar titled `label` that starts with `done` items.
+
+        An item with which `job` fails is named on standard error and in the log, and the others go on; `finish` then
+        makes the command fail. If Stripe or the database fails OUTAGE times in a row, the remaining items are left out.
+        """
+        outages = 0
+        for number, item in enumerate(self.progress(items, label, done)):
+            try:
+                job(item)
+                outages = 0
+            except CommandError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever one item raises must not stop the others
+                self.report(label, name(item), error)
+                outages = outages + 1 if is_outage(error) else 0
+            if outages == OUTAGE:
+                self.untried += len(items) - number - 1
+                return
+
+    def report(self, label: str, name: str, error: Exception) -> None:
+        """Count an item with which a job has failed, and name it on standard error and in the log."""
+        self.failed[name] = error
+        fields = {"job": label, "item": name, "error": type(error).__name__}
+        if isinstance(error, StripeUnavailableError | StripeRefusedError):
+            text = str(error)
+            logger.warning("command_item_failed", extra=fields)
+        else:
+            text = f"{type(error).__name__}: {first_line(error)}"
+            logger.error("command_item_failed", extra=fields, exc_info=error)
+        with tqdm.external_write_mode(file=self.stderr):
+            self.stderr.write(f"{label}: {name}: {text}")
+        if isinstance(error, DatabaseError):
+            connection.close_if_unusable_or_obsolete()  # so that the next item gets a connection that works
+
+    def finish(self) -> None:
+        """Raise CommandError, with a summary, if `each` has failed with an item."""
+        if not self.failed:
+            return
+        named = ", ".join(list(self.failed)[:NAMED]) + (", ..." if len(self.failed) > NAMED else "")
+        outage = f" Stripe or the database doesn't answer: {self.untried} not tried." if self.untried else ""
+        raise CommandError(f"{len(self.failed)} failed: {named}.{outage} {RERUN}")
 
     def say(self, line: str) -> None:
         """Write the line to standard output without breaking the progress bar."""
         with tqdm.external_write_mode(file=self.stdout):
             self.stdout.write(line)
 
-    def moved(self, payment: Payment | None, before: str, why: str) -> bool:
-        """Return whether the payment's status differs from `before`; if so, print the change and its reason `why`."""
-        if payment is None or payment.status == before:
-            return False
-        self.say(f"{payment.public_id} {before} -> {payment.status} ({why})")
-        return True
+    def moves(self, payment: Payment, job: Callable[[], object], why: str, *, dry_run: bool) -> bool:
+        """Call `job`, and return whether it changed the payment's status; if so, print the change and its reason `why`.
+
+        With `dry_run`, roll back what the job wrote. Passes on what the job raises.
+        """
+        before, not_understood = payment.status, None
+        with rehearsal(dry_run):
+            try:
+                job()
+            except NotUnderstoodError as error:  # the rest was understood and recorded
+                not_understood = error
+            payment.refresh_from_db()
+        moved = payment.status != before
+        if moved:
+            self.say(f"{payment.public_id} {before} -> {payment.status} ({why})")
+        if not_understood:
+            raise not_understood
+        return moved
+
+
+def require_understood(receipt: EventReceipt) -> None:
+    """Raise NotUnderstoodError if the receipt's event was quarantined, because its object couldn't be read."""
+    if receipt.outcome == EventReceipt.Outcome.QUARANTINED:
+        raise NotUnderstoodError(receipt.detail)
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether the error may be one of Stripe, of the API key or of the database, which concerns every item."""
+    one_item = isinstance(error, NotUnderstoodError)
+    return isinstance(error, StripeUnavailableError | StripeKeyError | DatabaseError) and not one_item
+
+
+def first_line(error: Exception) -> str:
+    """Return the error's first line, or its type's name; the database's further lines contain data."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
@@ -81,7 +179,7 @@ def rehearsal(dry_run: bool) -> Iterator[None]:
     if not dry_run:
         yield
         return
-    with transaction.atomic():
+    with transaction.atomic(), waiting_while_busy(0):  # PostgreSQL ends a transaction that is idle for 15 s
         yield
         transaction.set_rollback(True)
 

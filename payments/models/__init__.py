@@ -7,6 +7,7 @@ from .feed import Feed, FeedEntry, patient_audience
 from .installation import Installation
 from .note import Note
 from .payment import Payment
+from .quarantine import QuarantinedObject
 from .record_view import RecordView
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Installation",
     "Note",
     "Payment",
+    "QuarantinedObject",
     "RecordView",
     "StatusChange",
     "patient_audience",

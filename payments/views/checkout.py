@@ -16,7 +16,7 @@ from ..domain.status import PaymentStatus
 from ..emails import message
 from ..gateway import checkout, reconcile
 from ..gateway.checkout import NotPayableError
-from ..gateway.client import StripeRefusedError, StripeUnavailableError
+from ..gateway.client import NotUnderstoodError, StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404, payment_or_404, posted_from
@@ -101,6 +101,11 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     try:
         reconcile.ask_stripe(
             payment, Source.RECONCILE if staff else Source.RETURN_PAGE, request.user if staff else None
+        )
+    except NotUnderstoodError:
+        note = _(
+            "Stripe reports something about this payment that this site doesn’t understand. Everything else is up to"
+            " date below, and the people who run this site are told."
         )
     except StripeUnavailableError:
         note = _(

@@ -1,16 +1,17 @@
 import datetime
 import time
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import Max
 
 from payments.gateway import webhooks
-from payments.gateway.client import StripeUnavailableError
 from payments.gateway.reconcile import ask_stripe
 from payments.gateway.retrieve import events_since
 from payments.ledger import Source
-from payments.management.base import OperatorCommand, parse_time, rehearsal
+from payments.management.base import OperatorCommand, parse_time, rehearsal, require_understood
 from payments.models import EventReceipt, Payment
 
 LISTED_SECONDS = datetime.timedelta(days=30).total_seconds()  # how long Stripe lists an event
@@ -33,19 +34,15 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, since: datetime.datetime | None, dry_run: bool, **options: Any) -> None:
         start = since.timestamp() if since else min(time.time() - RETRY_SECONDS, self.last_event() - OVERLAP_SECONDS)
         horizon = time.time() - LISTED_SECONDS
-        try:
-            events = events_since(int(max(start, horizon)))
-            moved = self.apply(events, dry_run)
-            if start < horizon:
-                self.say("Stripe keeps events for 30 days: comparing every payment with Stripe's objects instead.")
-                moved += self.compare(dry_run)
-        except StripeUnavailableError as error:
-            raise CommandError(
-                f"Stripe doesn't answer ({error}). What was applied stays; run it again later."
-            ) from error
+        events = events_since(int(max(start, horizon)))
+        moved = self.apply(events, dry_run)
+        if start < horizon:
+            self.say("Stripe keeps events for 30 days: comparing every payment with Stripe's objects instead.")
+            moved += self.compare(dry_run)
         self.say(
             f"{len(events)} events, {moved} payments moved" + (" (dry run: nothing was changed)" if dry_run else "")
         )
+        self.finish()
 
     def last_event(self) -> float:
         """Return when Stripe created the newest event that we received, in Unix seconds; 0 if we received none."""
@@ -58,13 +55,19 @@ class Command(OperatorCommand):
         With `dry_run`, roll back the changes.
         """
         moved = 0
+
+        def job(event: dict[str, Any]) -> None:
+            nonlocal moved
+            receipt = webhooks.receive(event, Source.CATCH_UP)
+            change = receipt.change
+            if change and change.moved:
+                self.say(f"{change.payment.public_id} {change} ({event['type']} {event['id']})")
+                moved += 1
+            if receipt.deliveries == 1:
+                require_understood(receipt)
+
         with rehearsal(dry_run):
-            for event in self.progress(events, "catch up"):
-                receipt = webhooks.receive(event, Source.CATCH_UP)
-                change = receipt.change
-                if change and change.moved:
-                    self.say(f"{change.payment.public_id} {change} ({event['type']} {event['id']})")
-                    moved += 1
+            self.each(events, "catch up", job, name=itemgetter("id"))
         return moved
 
     def compare(self, dry_run: bool) -> int:
@@ -73,10 +76,12 @@ class Command(OperatorCommand):
         Return how many payments changed their status. With `dry_run`, roll back the changes.
         """
         moved = 0
-        for payment in self.progress(Payment.objects.exclude(facts=None).select_related("appointment"), "compare"):
-            before = payment.status
-            with rehearsal(dry_run):
-                ask_stripe(payment, Source.CATCH_UP)
-                payment.refresh_from_db()
-            moved += self.moved(payment, before, "asked Stripe")
+
+        def job(payment: Payment) -> None:
+            nonlocal moved
+            ask = partial(ask_stripe, payment, Source.CATCH_UP)
+            moved += self.moves(payment, ask, "asked Stripe", dry_run=dry_run)
+
+        payments = Payment.objects.exclude(facts=None).select_related("appointment")
+        self.each(list(payments), "compare", job)
         return moved

@@ -1,10 +1,12 @@
 import time
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from payments.gateway import mirror
-from payments.management.base import OperatorCommand, at_least
+from payments.management.base import OperatorCommand, at_least, is_outage
+
+PAUSE_AFTER_FAILURE = 600  # seconds
 
 
 class Command(OperatorCommand):
@@ -12,6 +14,10 @@ class Command(OperatorCommand):
         "Update dj-stripe's copies of Checkout Sessions, PaymentIntents, charges, refunds and disputes after events"
         " about them. Runs until stopped; no payment waits for it."
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.again_at: dict[str, float] = {}  # when, on the monotonic clock, an object that failed is tried again
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -25,11 +31,25 @@ class Command(OperatorCommand):
             self.say(f"{mirror.waiting().count()} objects wait to be copied (dry run)")
             return
         while True:
-            done, failed = mirror.refresh()
-            if done or failed:
-                self.say(f"{done} objects copied, {failed} failed")
-            if once and done == 0:
+            done = self.copy_waiting()
+            if once:
                 break
-            time.sleep(0 if done and not failed else every)
-        if failed:
-            raise CommandError("Stripe didn't answer for some objects; they stay waiting.")
+            time.sleep(0 if done and not self.failed else every)
+        self.finish()
+
+    def copy_waiting(self) -> int:
+        """Copy the objects that are waiting, and return how many were copied.
+
+        An object that can't be copied waits for PAUSE_AFTER_FAILURE, so that it doesn't cost a request in every round.
+        """
+        now = time.monotonic()
+        self.again_at = {object_id: at for object_id, at in self.again_at.items() if at > now}
+        items = [object_id for object_id in mirror.waiting() if object_id not in self.again_at]
+        self.forget_failures()
+        self.each(items, "mirror", mirror.copy)
+        lasting = [object_id for object_id, error in self.failed.items() if not is_outage(error)]
+        self.again_at |= dict.fromkeys(lasting, now + PAUSE_AFTER_FAILURE)
+        done = len(items) - len(self.failed) - self.untried
+        if items:
+            self.say(f"{done} objects copied, {len(self.failed)} failed")
+        return done

@@ -1,11 +1,11 @@
 import uuid
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from payments import ledger
-from payments.gateway.client import StripeUnavailableError
-from payments.gateway.reconcile import facts_at_stripe
+from payments.gateway.retrieve import everything_at_stripe
 from payments.ledger import Cause, Source
 from payments.management.base import USAGE, OperatorCommand, rehearsal
 from payments.models import Payment
@@ -26,16 +26,11 @@ class Command(OperatorCommand):
         chosen = Payment.objects.exclude(facts=None).select_related("appointment").order_by("pk")
         if payments:
             chosen = chosen.filter(public_id__in=self.existing(payments))
-        differing = 0
-        for payment in self.progress(chosen, "reconcile"):
-            try:
-                differing += self.compare(payment, fix)
-            except StripeUnavailableError as error:
-                raise CommandError(
-                    f"Stripe doesn't answer ({error}). Run it again later; {differing} differed."
-                ) from error
-        self.say(f"{chosen.count()} compared, {differing} differed" + (", fixed" if fix and differing else ""))
-        if differing and not fix:
+        self.differing = 0
+        self.each(list(chosen), "reconcile", partial(self.compare, fix=fix))
+        self.say(f"{chosen.count()} compared, {self.differing} differed" + ", fixed" * (fix and self.differing > 0))
+        self.finish()
+        if self.differing and not fix:
             raise CommandError("There are differences. --fix applies what Stripe says.")
 
     def existing(self, payments: list[str]) -> list[uuid.UUID]:
@@ -50,25 +45,26 @@ class Command(OperatorCommand):
             )
         return list(found)
 
-    def compare(self, payment: Payment, fix: bool) -> bool:
-        """Update the payment from Stripe, and roll this back unless `fix` is true; return whether the payment differed.
+    def compare(self, payment: Payment, fix: bool) -> None:
+        """Update the payment from Stripe, and roll this back unless `fix` is true; if the payment differed, print how.
 
-        If it differed from Stripe, print how.
+        Raises StripeUnavailableError and StripeRefusedError.
         """
-        facts = facts_at_stripe(payment)
+        reading = everything_at_stripe(payment)
+        payment.refresh_from_db()  # it may have changed since the list was read
         before = payment.standing
         with rehearsal(not fix):
-            if facts:
-                ledger.record(facts, Cause(Source.RECONCILE))
+            if reading.facts:
+                ledger.record(reading.facts, Cause(Source.RECONCILE))
             payment.refresh_from_db()
-        if payment.standing == before:
-            return False
-        ours, theirs = f"{before.status} {before.amounts.received}", f"{payment.status} {payment.amount_received}"
-        self.say(
-            f"{payment.public_id} ours: {ours} refunded {before.amounts.refunded}; Stripe: {theirs} refunded"
-            f" {payment.amount_refunded} {payment.currency}"
-        )
-        return True
+        if payment.standing != before:
+            self.differing += 1
+            ours, theirs = f"{before.status} {before.amounts.received}", f"{payment.status} {payment.amount_received}"
+            self.say(
+                f"{payment.public_id} ours: {ours} refunded {before.amounts.refunded}; Stripe: {theirs} refunded"
+                f" {payment.amount_refunded} {payment.currency}"
+            )
+        reading.settle()
 
 
 def _uuid(text: str) -> uuid.UUID | None:

@@ -1,12 +1,13 @@
 import datetime
 import fnmatch
+from operator import itemgetter
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from payments.gateway import djstripe, webhooks
 from payments.ledger import Source
-from payments.management.base import USAGE, OperatorCommand, at_least, parse_time, rehearsal
+from payments.management.base import USAGE, OperatorCommand, at_least, parse_time, rehearsal, require_understood
 
 
 class Command(OperatorCommand):
@@ -33,21 +34,20 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, dry_run: bool, force: bool, **options: Any) -> None:
         events = self.chosen(force=force, **options)
-        failed = moved = 0
+        moved = 0
+
+        def job(event: dict[str, Any]) -> None:
+            nonlocal moved
+            receipt = webhooks.receive(event, Source.REPLAY, again=True)
+            change = receipt.change
+            moved += bool(change and change.moved)
+            self.say(f"{event['id']} {event['type']} {receipt.outcome}" + (f" {change}" if change else ""))
+            require_understood(receipt)
+
         with rehearsal(dry_run):
-            for event in self.progress(events, "replay"):
-                try:
-                    receipt = webhooks.receive(event, Source.REPLAY, again=True)
-                except Exception as error:  # noqa: BLE001 - one broken event must not stop the others
-                    failed += 1
-                    self.stderr.write(f"{event['id']} failed: {type(error).__name__}: {error}")
-                    continue
-                change = receipt.change
-                moved += bool(change and change.moved)
-                self.say(f"{event['id']} {event['type']} {receipt.outcome}" + (f" {change}" if change else ""))
-        self.say(f"{len(events)} replayed, {moved} moved, {failed} failed" + (" (dry run)" if dry_run else ""))
-        if failed:
-            raise CommandError(f"{failed} events failed again; the rest is applied.")
+            self.each(events, "replay", job, name=itemgetter("id"))
+        self.say(f"{len(events)} replayed, {moved} moved, {len(self.failed)} failed" + " (dry run)" * dry_run)
+        self.finish()
 
     def chosen(
         self,

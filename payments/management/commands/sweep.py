@@ -3,13 +3,11 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
-
-from django.core.management.base import CommandError
 
 from payments.gateway import sweep
 from payments.gateway.checkout import expire_open
-from payments.gateway.client import StripeRefusedError, StripeUnavailableError
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Payment
 
@@ -38,44 +36,53 @@ class Command(OperatorCommand):
             if every is None:
                 break
             time.sleep(every)
+            self.forget_failures()
         self.say(f"{done['found']} looked at, {done['moved']} payments moved" + " (dry run)" * dry_run)
-        if failed := done["failed"]:
-            raise CommandError(f"Stripe didn't answer {failed} times. What was done stays; run it again later.")
+        self.finish()
 
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
-        """Do each of sweep's jobs once, and return the counts "found", "moved" and "failed" of all jobs together.
+        """Do each of sweep's jobs once, and return the counts "found" and "moved" of all jobs together.
 
         A dry run skips the jobs that write to Stripe, and rolls back what the other jobs write to the database.
         """
-        done = self.work("refund without an answer", sweep.unanswered_refunds(), sweep.resend, skip=dry_run)
-        done += self.work("standing still", sweep.standing_still(quiet), sweep.refresh, rehearse=dry_run)
-        done += self.work("open page to expire", sweep.superfluous(), expire_open, skip=dry_run)
-        done += self.work("event without its payment", sweep.waiting_links(), sweep.find_payment, rehearse=dry_run)
-        done += self.work("event given up", sweep.overdue_events(), sweep.give_up, rehearse=dry_run)
+        done = self.work("refund without an answer", sweep.unanswered_refunds, sweep.resend, skip=dry_run)
+        done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
+        done += self.work("open page to expire", sweep.superfluous, expire_open, skip=dry_run)
+        done += self.work("event without its payment", sweep.waiting_links, sweep.find_payment, rehearse=dry_run)
+        done += self.work("event given up", sweep.overdue_events, sweep.give_up, rehearse=dry_run)
         return done
 
     def work(
-        self, label: str, items: Iterable[T], job: Callable[[T], None], *, skip: bool = False, rehearse: bool = False
+        self,
+        label: str,
+        find: Callable[[], Iterable[T]],
+        job: Callable[[T], None],
+        *,
+        skip: bool = False,
+        rehearse: bool = False,
     ) -> Counter[str]:
-        """Call `job` for each item, and return the counts "found", "moved" and "failed".
+        """Call `job` for each item that `find` returns, and return the counts "found" and "moved".
 
-        "found" counts the items, "moved" the payments whose status changed, "failed" the errors. If `skip` is true,
-        `job` isn't called. If `rehearse` is true, what `job` wrote is rolled back. `label` names the job in the output.
+        "found" counts the items, "moved" the payments whose status changed. If `skip` is true, the items are only
+        printed. If `rehearse` is true, what `job` wrote is rolled back. `label` names the job in the output.
         """
-        items = list(items)
-        done = Counter(found=len(items))
-        for item in self.progress(items, label):
+        done: Counter[str] = Counter()
+
+        def deal_with(item: T) -> None:
             self.say(f"{label}: {item}")
-            payment = item if isinstance(item, Payment) else None
-            before = payment.status if payment else ""
-            try:
-                with rehearsal(rehearse):
-                    if not skip:
-                        job(item)
-                    if payment:
-                        payment.refresh_from_db()
-            except (StripeUnavailableError, StripeRefusedError) as error:
-                done["failed"] += 1
-                self.stderr.write(f"{label}: {item}: {error}")
-            done["moved"] += self.moved(payment, before, label)
+            if skip:
+                return
+            if isinstance(item, Payment):
+                done["moved"] += self.moves(item, partial(job, item), label, dry_run=rehearse)
+                return
+            with rehearsal(rehearse):
+                job(item)
+
+        try:
+            items = list(find())
+        except Exception as error:  # noqa: BLE001 - a row that can't be read must not stop the other jobs
+            self.report(label, "looking for work", error)
+            return done
+        self.each(items, label, deal_with)
+        done["found"] = len(items)
         return done

@@ -129,7 +129,7 @@ def test_replay_applies_a_failed_delivery(story: Story, capsys: Capture) -> None
     with broken_ledger():
         with pytest.raises(ZeroDivisionError):
             deliver(event)
-        with pytest.raises(CommandError, match="1 events failed again"):
+        with pytest.raises(CommandError, match="1 failed: evt_"):
             call_command("replay_events", "--failed")
     call_command("replay_events", "--failed", "--dry-run")
     assert "unpaid -> paid" in capsys.readouterr().out
@@ -226,7 +226,7 @@ def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
         deliver(event)
     payment.refresh_from_db()
     assert payment.status == S.PAID
-    with pytest.raises(CommandError, match="stay waiting"):
+    with pytest.raises(CommandError, match="3 failed"):
         call_command("mirror", "--once")
     call_command("mirror", "--dry-run")
     assert "3 objects wait" in capsys.readouterr().out
@@ -269,7 +269,8 @@ def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(story: Story, 
     call_command("prune")
     assert {trigger.json_body["id"] for trigger in WebhookEventTrigger.objects.all()} == {failed["id"], strange["id"]}
     capsys.readouterr()
-    call_command("replay_events", "--force")
+    with pytest.raises(CommandError, match=f"1 failed: {strange['id']}"):
+        call_command("replay_events", "--force")
     assert "4 replayed" in capsys.readouterr().out
 
 

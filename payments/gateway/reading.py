@@ -1,0 +1,56 @@
+"""What Stripe's API answers, as facts. Objects that this site doesn't understand are quarantined."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain.facts import StripeFact
+from ..models import QuarantinedObject
+from .client import NotUnderstoodError
+from .metadata import own_claims
+from .objects import MalformedObjectError, from_object
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reading:
+    """Stripe's answers: `facts` of the objects that were understood, and `strange` objects, which were not.
+
+    `strange` maps an object's Stripe id to the reason, such as "refund status 'x' is unknown".
+    """
+
+    facts: list[StripeFact] = field(default_factory=list)
+    strange: dict[str, str] = field(default_factory=dict)
+
+    def add(self, obj: Mapping[str, Any], as_of: int) -> None:
+        """Add an object that Stripe answered at `as_of` (Unix seconds)."""
+        try:
+            self.facts += own_claims(obj, from_object(obj, as_of))
+        except MalformedObjectError as error:
+            self.strange[str(obj.get("id"))[:255]] = str(error)[:200]
+
+    def extend(self, other: "Reading") -> None:
+        self.facts += other.facts
+        self.strange |= other.strange
+
+    def settle(self) -> None:
+        """Quarantine the objects that weren't understood, and release those that were.
+
+        Raises NotUnderstoodError if there are any that weren't, so record the facts first.
+        """
+        QuarantinedObject.objects.filter(stripe_id__in={fact.stripe_id for fact in self.facts}).delete()
+        for stripe_id, reason in self.strange.items():
+            logger.warning("stripe_object_quarantined", extra={"stripe_id": stripe_id, "reason": reason})
+            QuarantinedObject.objects.update_or_create(stripe_id=stripe_id, defaults={"reason": reason})
+        if self.strange:
+            raise NotUnderstoodError("; ".join(f"{stripe_id}: {reason}" for stripe_id, reason in self.strange.items()))
+
+
+def understood(obj: Mapping[str, Any], as_of: int) -> list[StripeFact]:
+    """Return the facts in one object that Stripe answered at `as_of`, or quarantine it and raise NotUnderstoodError."""
+    reading = Reading()
+    reading.add(obj, as_of)
+    reading.settle()
+    return reading.facts
