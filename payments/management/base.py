@@ -37,8 +37,8 @@ RERUN = "What was done stays; run it again."
 class OperatorCommand(BaseCommand):
     """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing.
 
-    `failed` maps the names of items, such as payments or events, with which `each` has failed, to the errors. `untried`
-    counts the items that it left out because Stripe or the database was out of order.
+    `failed` has the names of items, such as payments or events, with which `each` has failed, and whether that may be
+    an outage. `untried` counts the items that it left out because Stripe or the database was out of order.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -46,7 +46,7 @@ class OperatorCommand(BaseCommand):
         self.forget_failures()
 
     def forget_failures(self) -> None:
-        self.failed: dict[str, Exception] = {}
+        self.failed: dict[str, bool] = {}
         self.untried = 0
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -107,7 +107,7 @@ class OperatorCommand(BaseCommand):
 
     def report(self, label: str, name: str, error: Exception) -> None:
         """Count an item with which a job has failed, and name it on standard error and in the log."""
-        self.failed[name] = error
+        self.failed[name] = is_outage(error)
         fields = {"job": label, "item": name, "error": type(error).__name__}
         if isinstance(error, StripeUnavailableError | StripeRefusedError):
             text = str(error)

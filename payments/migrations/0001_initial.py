@@ -18,6 +18,34 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Cursor",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("run", models.CharField(max_length=40, unique=True, verbose_name="run")),
+                ("position", models.PositiveBigIntegerField(default=0, verbose_name="position")),
+                ("counts", models.JSONField(blank=True, default=dict, verbose_name="counts")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated")),
+            ],
+            options={
+                "verbose_name": "cursor",
+                "verbose_name_plural": "cursors",
+            },
+        ),
+        migrations.CreateModel(
+            name="QuarantinedObject",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("stripe_id", models.CharField(max_length=255, unique=True)),
+                ("reason", models.CharField(max_length=200, verbose_name="reason")),
+                ("found_at", models.DateTimeField(auto_now_add=True, verbose_name="found")),
+            ],
+            options={
+                "verbose_name": "quarantined object",
+                "verbose_name_plural": "quarantined objects",
+                "ordering": ("found_at",),
+            },
+        ),
+        migrations.CreateModel(
             name="Correspondent",
             fields=[
                 (

@@ -1,5 +1,6 @@
 from ..db import lookups as lookups
 from .change import StatusChange
+from .cursor import Cursor
 from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt
 from .fact import Fact
@@ -12,6 +13,7 @@ from .record_view import RecordView
 
 __all__ = [
     "Correspondent",
+    "Cursor",
     "Email",
     "EventReceipt",
     "Fact",

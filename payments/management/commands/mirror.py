@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from payments.gateway import mirror
-from payments.management.base import OperatorCommand, at_least, is_outage
+from payments.management.base import OperatorCommand, at_least
 
 PAUSE_AFTER_FAILURE = 600  # seconds
 
@@ -47,7 +47,7 @@ class Command(OperatorCommand):
         items = [object_id for object_id in mirror.waiting() if object_id not in self.again_at]
         self.forget_failures()
         self.each(items, "mirror", mirror.copy)
-        lasting = [object_id for object_id, error in self.failed.items() if not is_outage(error)]
+        lasting = [object_id for object_id, is_outage in self.failed.items() if not is_outage]
         self.again_at |= dict.fromkeys(lasting, now + PAUSE_AFTER_FAILURE)
         done = len(items) - len(self.failed) - self.untried
         if items:

@@ -18,7 +18,9 @@ from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway import djstripe, sweep
-from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
+from payments.gateway.reading import Reading
+from payments.gateway.retrieve import everything_at_stripe
+from payments.models import Cursor, EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from tests.payments.faults import broken_ledger
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -108,6 +110,66 @@ def test_reconcile_prints_differences_and_fixes_them_when_told(
     assert payment.status == S.PAID
     call_command("reconcile", str(payment.public_id))
     assert "1 compared, 0 differed" in capsys.readouterr().out
+
+
+def test_an_interrupted_reconcile_goes_on_where_it_was(
+    book: Callable[..., Payment], stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Ctrl-C is pressed at the third of four payments, of which the first and the last differ."""
+    payments = [book() for _ in range(4)]
+    sessions = [open_checkout(payment) for payment in payments]
+    for session in (sessions[0], sessions[3]):
+        stripe.do("pay", session=session)
+    asked: list[Payment] = []
+
+    def reading(payment: Payment) -> Reading:
+        asked.append(payment)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return everything_at_stripe(payment)
+
+    monkeypatch.setattr("payments.management.commands.reconcile.everything_at_stripe", reading)
+    with pytest.raises(CommandError, match="Interrupted"):
+        call_command("reconcile")
+    call_command("reconcile", str(payments[1].public_id))
+    assert "1 compared, 0 differed" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="There are differences"):
+        call_command("reconcile")
+    assert "Going on after 2 of 4 payments" in (out := capsys.readouterr().out)
+    assert "4 compared, 2 differed" in out
+    assert asked == [*payments[:3], payments[1], *payments[2:]]
+    with pytest.raises(CommandError, match="There are differences"):
+        call_command("reconcile")
+    assert "Going on" not in capsys.readouterr().out
+    assert len(asked) == 10
+
+
+@pytest.mark.parametrize("way", ["restart", "fix", "old"])
+def test_reconcile_begins_again(book: Callable[..., Payment], stripe: StripeAtHome, capsys: Capture, way: str) -> None:
+    """An interrupted run isn't resumed with --restart, by a run of the other kind, or after more than a week."""
+    for _ in range(2):
+        open_checkout(book())
+    first = Payment.objects.order_by("pk")[0]
+    Cursor.objects.create(run="reconcile", position=first.pk, counts={"differed": 0, "failed": []})
+    if way == "old":
+        Cursor.objects.update(updated_at=timezone.now() - datetime.timedelta(days=8))
+    call_command("reconcile", *([] if way == "old" else [f"--{way}"]))
+    assert "Going on" not in (out := capsys.readouterr().out)
+    assert "2 compared, 0 differed" in out
+    assert Cursor.objects.count() == (way == "fix")
+
+
+def test_reconcile_names_what_failed_before_it_was_interrupted(
+    book: Callable[..., Payment], stripe: StripeAtHome, capsys: Capture
+) -> None:
+    for _ in range(2):
+        open_checkout(book())
+    first = Payment.objects.order_by("pk")[0]
+    Cursor.objects.create(run="reconcile", position=first.pk, counts={"differed": 0, "failed": [str(first)]})
+    with pytest.raises(CommandError, match=f"1 failed: {first}"):
+        call_command("reconcile")
+    assert "2 compared, 0 differed" in capsys.readouterr().out
+    assert not Cursor.objects.exists()
 
 
 def test_replay_leaves_applied_events_alone_unless_forced(story: Story, capsys: Capture) -> None:
