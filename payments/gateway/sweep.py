@@ -3,17 +3,20 @@
 import datetime
 from dataclasses import replace
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from .. import ledger
-from ..domain.attempts import attempts_of
-from ..domain.facts import Kind
+from ..domain.attempts import DISPUTE_OPEN, INQUIRY, attempts_of
+from ..domain.facts import REQUEST_PREFIX, Kind
 from ..domain.status import PaymentStatus
 from ..ledger import Cause, Source
 from ..models import EventReceipt, Fact, Payment
 from . import refunds
 from .checkout import wrong_sessions
+from .client import StripeRefusedError
 from .reconcile import ask_stripe
 from .refunds import NotRefundableError
 from .retrieve import everything_about
@@ -22,6 +25,18 @@ Outcome = EventReceipt.Outcome
 STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits usually take a week, at most 14 working days
 GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an event after three days
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
+REFUND_WINDOW = datetime.timedelta(days=30)  # how long the sweep asks about a refund that it doesn't find
+DISPUTE_WINDOW = datetime.timedelta(days=120)  # banks take up to three months to decide
+DISPUTE_PAUSE = datetime.timedelta(days=1)
+DISPUTE_MAY_CHANGE = (*DISPUTE_OPEN, INQUIRY, "warning_under_review", "lost")
+WITH_MONEY = (
+    PaymentStatus.PAID,
+    PaymentStatus.UNDERPAID,
+    PaymentStatus.PARTIALLY_REFUNDED,
+    PaymentStatus.REFUNDED,
+    PaymentStatus.DISPUTED,
+    PaymentStatus.CHARGED_BACK,
+)
 
 
 def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
@@ -34,6 +49,50 @@ def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
     waiting = Payment.objects.in_progress() | Payment.objects.filter(refunds_only)
     still = waiting.exclude(changes__created_at__gte=timezone.now() - quiet_for)
     return still.distinct().select_related("appointment").order_by("pk")
+
+
+def incomplete(quiet_for: datetime.timedelta) -> list[Payment]:
+    """Return payments that aren't in progress, but about which Stripe knows more than this site, or may by now.
+
+    A charge of theirs says that more was refunded than the known refunds sum up to, or a dispute may have gone on: one
+    that is open, and one that is lost, which can still be won. Facts that are younger than `quiet_for`, and disputes of
+    which Stripe told within DISPUTE_PAUSE, are left alone. Only payments that changed recently are looked at, so that
+    the query stays fast; `manage.py reconcile` compares the older ones.
+    """
+    now = timezone.now()
+    done = Payment.objects.filter(status__in=WITH_MONEY).select_related("appointment").prefetch_related("facts")
+    refunded = done.filter(updated_at__range=(now - REFUND_WINDOW, now - quiet_for), amount_refunded__gt=0)
+    disputed = Q(amount_lost__gt=0) | Q(dispute_due_by__isnull=False)
+    searches = (  # one by one, because the database uses no index for all three joined by OR
+        refunded.filter(Exists(_charges_with_unknown_refunds())),
+        done.filter(disputed, updated_at__gt=now - DISPUTE_WINDOW),
+        done.filter(status=PaymentStatus.DISPUTED),
+    )
+    found = {payment.pk: payment for search in searches for payment in search}
+    return [payment for _, payment in sorted(found.items()) if _has_gap(payment, now, quiet_for)]
+
+
+def _charges_with_unknown_refunds() -> QuerySet[Fact]:
+    """Return charges of the outer query's payments that say more was refunded than was listed until then.
+
+    Refunds that failed are left out. Some failed later than the charge was read, so only `_has_gap` is exact.
+    """
+    listed = Fact.objects.filter(
+        kind=Kind.REFUND, payment=OuterRef("payment"), charge_id=OuterRef("charge_id"), created__lte=OuterRef("as_of")
+    ).exclude(Q(status__in=("failed", "canceled")) | Q(stripe_id__startswith=REQUEST_PREFIX))
+    total = listed.order_by().values("charge_id").annotate(total=Sum("amount")).values("total")
+    charges = Fact.objects.filter(kind=Kind.CHARGE, payment=OuterRef("pk"))
+    return charges.filter(amount_refunded__gt=Coalesce(Subquery(total), 0))
+
+
+def _has_gap(payment: Payment, now: datetime.datetime, quiet_for: datetime.timedelta) -> bool:
+    facts = [row.value for row in payment.facts.all()]
+    quiet_since, told_before = (now - quiet_for).timestamp(), (now - DISPUTE_PAUSE).timestamp()
+    unlisted = [attempt for attempt in attempts_of(facts) if attempt.unlisted_refund]
+    if any(fact.as_of <= quiet_since for attempt in unlisted for fact in attempt.of(Kind.CHARGE)):
+        return True
+    disputes = [fact for fact in facts if fact.kind == Kind.DISPUTE and fact.as_of <= told_before]
+    return any(fact.status in DISPUTE_MAY_CHANGE for fact in disputes)
 
 
 def refresh(payment: Payment) -> None:
@@ -63,22 +122,23 @@ def superfluous() -> list[Payment]:
 def unanswered_refunds() -> list[Fact]:
     """Return the rows of refund requests to Stripe that are older than UNANSWERED_AFTER and have no recorded answer."""
     overdue = timezone.now() - UNANSWERED_AFTER
-    requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith="request_")
-    answered = set(Fact.objects.filter(kind=Kind.REFUND).values_list("details__request", flat=True))
-    return [row for row in requests.filter(recorded_at__lt=overdue) if row.stripe_id not in answered]
+    refunds_of_payment = Fact.objects.filter(kind=Kind.REFUND, payment=OuterRef("payment"))
+    answers = refunds_of_payment.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
+    requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith=REQUEST_PREFIX)
+    return list(requests.filter(~Exists(answers), recorded_at__lt=overdue).select_related("payment", "actor"))
 
 
 def resend(request: Fact) -> None:
     """Find out what became of a refund request, and send it again if Stripe hasn't made its refund.
 
-    Raises StripeUnavailableError and StripeRefusedError.
+    Raises StripeUnavailableError, and StripeRefusedError, also after a refusal for which the request was withdrawn.
     """
     if request.payment is None:
         return
     try:
         refunds.send_again(request.payment, request.value, request.actor)
-    except NotRefundableError:
-        return  # Stripe refused it: `send` has recorded that, and the payment's timeline shows it
+    except NotRefundableError as error:
+        raise StripeRefusedError(error.code) from error
 
 
 def waiting_links() -> list[str]:

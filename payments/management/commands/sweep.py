@@ -16,8 +16,9 @@ T = TypeVar("T")
 
 class Command(OperatorCommand):
     help = (
-        "Ask Stripe about payments that stand still, expire Checkout pages that must not be paid any more, send refunds"
-        " without an answer again and find payments for waiting events. Safe on a timer and beside a running site."
+        "Ask Stripe about payments that stand still or are incomplete, expire Checkout pages that must not be paid any"
+        " more, find out what became of refunds without an answer, and find payments for waiting events."
+        " Safe on a timer and beside a running site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,6 +48,7 @@ class Command(OperatorCommand):
         """
         done = self.work("refund without an answer", sweep.unanswered_refunds, sweep.resend, skip=dry_run)
         done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
+        done += self.work("incomplete", partial(sweep.incomplete, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("open page to expire", sweep.superfluous, expire_open, skip=dry_run)
         done += self.work("event without its payment", sweep.waiting_links, sweep.find_payment, rehearse=dry_run)
         done += self.work("event given up", sweep.overdue_events, sweep.give_up, rehearse=dry_run)

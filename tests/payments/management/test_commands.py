@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -214,6 +215,80 @@ def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome,
     call_command("sweep", "--quiet-for", "0")
     payment.refresh_from_db()
     assert (payment.status, payment.changes.get(to_status=S.PAID).source) == (S.PAID, "sweep")
+
+
+def swept(capsys: Capture) -> list[str]:
+    """Sweep, and return the public ids of the payments that the sweep found incomplete."""
+    capsys.readouterr()
+    call_command("sweep", "--quiet-for", "0")
+    lines = capsys.readouterr().out.splitlines()
+    return [line.removeprefix("incomplete: ") for line in lines if line.startswith("incomplete: ")]
+
+
+def test_sweep_finds_a_refund_of_which_only_the_charge_tells(
+    paid: Payment, stripe: StripeAtHome, clerk: User, capsys: Capture
+) -> None:
+    """Two refunds are made in the Dashboard; of the second one, only the event about its charge arrives."""
+    give_back(paid, Order(1000, ""), clerk, key=uuid4().hex)
+    stripe.tell()
+    assert swept(capsys) == []
+    refund = stripe.do("refund", payment_intent=paid.facts.get(kind="intent").stripe_id, amount=2000)
+    about_charge = [event for event in stripe.events() if event["type"] == "charge.refunded"]
+    deliver(about_charge[-1])
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 3000)
+    assert swept(capsys) == [str(paid)]
+    paid.refresh_from_db()
+    assert paid.amount_refunded == 3000
+    assert Fact.objects.filter(stripe_id=refund["id"]).exists()
+    assert swept(capsys) == []
+
+
+@pytest.mark.parametrize(("status", "ends_as"), [("won", S.PAID), ("lost", S.CHARGED_BACK)])
+def test_sweep_learns_daily_how_a_dispute_ends(
+    paid: Payment, stripe: StripeAtHome, capsys: Capture, status: str, ends_as: S
+) -> None:
+    dispute = stripe.do("dispute", payment_intent=paid.facts.get(kind="intent").stripe_id)
+    stripe.tell()
+    stripe.do("dispute_status", dispute=dispute["id"], status=status)
+    assert swept(capsys) == []
+    stripe.do("clock", offset=2 * DAY)
+    with time_machine.travel(timezone.now() + datetime.timedelta(days=2)):
+        assert swept(capsys) == [str(paid)]
+        paid.refresh_from_db()
+        assert paid.status == ends_as
+        assert swept(capsys) == []
+    stripe.do("clock", offset=4 * DAY)
+    with time_machine.travel(timezone.now() + datetime.timedelta(days=4)):
+        assert swept(capsys) == ([str(paid)] if status == "lost" else [])
+
+
+def test_sweep_learns_that_a_lost_dispute_was_won_after_all(
+    paid: Payment, stripe: StripeAtHome, capsys: Capture
+) -> None:
+    dispute = stripe.do("dispute", payment_intent=paid.facts.get(kind="intent").stripe_id)
+    stripe.do("dispute_status", dispute=dispute["id"], status="lost")
+    stripe.tell()
+    paid.refresh_from_db()
+    assert paid.status == S.CHARGED_BACK
+    stripe.do("dispute_status", dispute=dispute["id"], status="won")
+    stripe.do("clock", offset=2 * DAY)
+    with time_machine.travel(timezone.now() + datetime.timedelta(days=2)):
+        assert swept(capsys) == [str(paid)]
+    paid.refresh_from_db()
+    assert paid.status == S.PAID
+
+
+def test_sweep_asks_about_no_payment_without_a_gap(
+    story: Story, book: Callable[..., Payment], django_assert_num_queries: Any
+) -> None:
+    """A refund that failed after its charge was reported is known, so that there is no gap."""
+    events = [story.succeeded(), story.refund(1000), story.charge_refunded(1000), story.refund(1000, "failed")]
+    for event in (*events, story.refund(500, name="2")):
+        deliver(event)
+    deliver(Story(book()).charged())
+    with django_assert_num_queries(4):  # three searches, and the facts of what one of them found
+        assert sweep.incomplete(datetime.timedelta()) == []
 
 
 def test_sweep_sends_an_overdue_bank_debit_to_review(payment: Payment, stripe: StripeAtHome) -> None:
