@@ -1,6 +1,7 @@
 """Checks that ask Stripe about the account, the webhook endpoint, the time and recent events, and change nothing."""
 
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -9,10 +10,11 @@ from django.utils.translation import gettext as _
 from ..checks import is_loopback
 from ..gateway.client import StripeKeyError, StripeRefusedError, StripeUnavailableError, call
 from ..gateway.event_types import EVENT_READERS
-from ..gateway.retrieve import PAGE, events_since
+from ..gateway.retrieve import PAGE, events_since, listed
 from ..models import EventReceipt
 from .finding import Check, Verdict, error, ok, warning
 
+REFUND_EVENTS_SINCE = "2024-10-28"  # https://docs.stripe.com/changelog/acacia
 COMPARED_SECONDS = 48 * 60 * 60  # how far back events are compared
 DELIVERY_SECONDS = 60  # a younger event may still be on its way
 CLOCK_WARNING, CLOCK_ERROR = 30, 240  # seconds; beyond 300 every webhook's signature is refused
@@ -63,12 +65,12 @@ def account() -> Verdict:
 @reports_stripe_errors
 def endpoint() -> Verdict:
     """Check that Stripe has an enabled webhook endpoint for this site that sends every event type the site reads."""
-    page, _as_of = call(lambda stripe: stripe.v1.webhook_endpoints.list({"limit": PAGE}))
-    ours = [found for found in page["data"] if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
+    every = [found for found, _as_of in listed("webhook_endpoints")]
+    ours = [found for found in every if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
     if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
         return ok(_("Stripe can’t reach this machine; `stripe listen` forwards the events."))
     if not ours:
-        known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in page["data"]})) or "-"
+        known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in every})) or "-"
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.") % {"site": settings.SITE_URL, "known": known},
             _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.")
@@ -87,7 +89,28 @@ def endpoint() -> Verdict:
             _("The endpoint in Stripe does not send these event types: %(types)s.") % {"types": ", ".join(missing)},
             _("Add these types to the endpoint in Stripe’s Dashboard, then run `manage.py catch_up --since DAY`."),
         )
+    if outdated := _outdated_version(enabled):
+        return error(
+            _("The endpoint in Stripe sends events in API version %(version)s, which has no events about most refunds.")
+            % {"version": outdated},
+            _("An endpoint’s version can’t be changed: in Stripe’s Dashboard, add another endpoint with this URL and a"
+              " newer version, add its secret to STRIPE_WEBHOOK_SECRET, restart the site, and delete the old endpoint."
+              " Then run `manage.py catch_up` and `manage.py reconcile --fix`."),
+        )  # fmt: skip
     return ok(_("The endpoint in Stripe is enabled and sends every event type that this site needs."))
+
+
+def _outdated_version(endpoints: list[dict[str, Any]]) -> str:
+    """Return the API version of the endpoints' events if it is older than REFUND_EVENTS_SINCE, else "".
+
+    An endpoint without a version has the account's, which Stripe's newest event tells. If that is unknown, return "".
+    """
+    versions = {found["api_version"] for found in endpoints}
+    if None in versions:
+        page, _as_of = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
+        versions = {*versions - {None}, *(event["api_version"] for event in page["data"])}
+    newest = max(versions, default="")
+    return newest if newest < REFUND_EVENTS_SINCE else ""
 
 
 @reports_stripe_errors

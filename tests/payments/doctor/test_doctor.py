@@ -262,6 +262,26 @@ def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome,
     assert says(checked("stripe-endpoint"), Level.ERROR, "disabled in Stripe", "Enable it")
 
 
+@pytest.mark.parametrize("whose", ["endpoint", "account"])
+def test_an_endpoint_with_an_old_api_version_is_told(stripe: StripeAtHome, payment: Payment, whose: str) -> None:
+    """An endpoint without a version of its own has the account's, which the account's events tell."""
+    old, new = "2024-09-30.acacia", "2025-02-24.acacia"
+    url = "http://testserver/stripe/webhook/"
+
+    def set_version(version: str) -> None:
+        if whose == "account":
+            stripe.do("account", api_version=version)
+        stripe.do("webhook_endpoints", url=url, api_version=version if whose == "endpoint" else "")
+        stripe.do("expire", session=open_checkout(payment))
+
+    set_version(old)
+    assert says(checked("stripe-endpoint"), Level.ERROR, f"API version {old}", "STRIPE_WEBHOOK_SECRET")
+    set_version(new)
+    assert checked("stripe-endpoint").level == Level.OK
+    stripe.do("account", api_version="2026-08-26.dahlia")
+    stripe.do("reset", endpoints=True)
+
+
 @pytest.mark.parametrize(("ahead", "level"), [(0, Level.OK), (60, Level.WARNING), (-290, Level.ERROR)])
 def test_a_wrong_clock_is_measured(ahead: int, level: Level, stripe: StripeAtHome) -> None:
     with time_machine.travel(timezone.now() + datetime.timedelta(seconds=ahead)):
