@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import csrf
 
@@ -72,9 +73,7 @@ def lead_back(request: HttpRequest, response: HttpResponseBase) -> HttpResponseB
     messages.info(
         request, _("Nothing has been sent or changed yet. After this step you are back on the page where you were.")
     )
-    step = response.headers["Location"].partition("?")[0]
-    response.headers["Location"] = f"{step}?{urlencode({'next': _page_of(request)})}"
-    return response
+    return redirect_to_login(_page_of(request), response.headers["Location"].partition("?")[0])
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
