@@ -95,15 +95,12 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
     assert target.webhook(body.encode(), (name, header.replace("v1=", f"v1={'0' * 64},v1="))).body in TAKEN
 
 
-def test_two_signature_headers_are_one_with_both(target: Target, body: str) -> None:
-    """Two Stripe-Signature headers count as one, joined with a comma; two wrong ones are refused.
-
-    The later header's time is the one that is checked.
-    """
+def test_two_signature_headers_are_refused_because_they_name_two_times(target: Target, body: str) -> None:
+    """Two Stripe-Signature headers count as one, joined with a comma, which then has two times."""
+    wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
     with target.unmoved():
-        wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
-        assert target.webhook(body.encode(), wrong, wrong).status == 400
-    assert target.webhook(body.encode(), wrong, target.signature(body)).status in (200, 400)
+        for other in (wrong, target.signature(body)):
+            assert target.webhook(body.encode(), other, target.signature(body)).status == 400
 
 
 def test_a_delivery_replayed_later_is_refused_and_a_second_one_is_applied_once(target: Target, body: str) -> None:
