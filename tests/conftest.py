@@ -82,8 +82,7 @@ def _clear_caches() -> None:
     from payments.gateway import djstripe  # models can't be imported before Django is set up
     from payments.models import installation
 
-    djstripe.known_endpoint.cache_clear()
-    installation.own_site_id.cache_clear()
+    djstripe.forget_endpoint()
 
 
 @pytest.fixture(scope="session")

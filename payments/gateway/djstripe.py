@@ -1,9 +1,10 @@
 """Reads and writes dj-stripe's tables of webhook deliveries, events, endpoints and accounts."""
 
 import datetime
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +25,7 @@ SYNCING_RECEIVERS = (
 )
 UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)  # outcomes that a replay may still change
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
+KNOWN_SECONDS = 10  # how long a process may go on after the default endpoint's row was changed
 BATCH = 500  # deliveries whose bodies are read at once
 ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
 
@@ -70,13 +72,39 @@ def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
 
 
 def default_endpoint() -> WebhookEndpoint:
-    """Return the endpoint whose URL has no UUID, creating it if it is missing. Its signing secrets are in settings."""
-    return endpoint_of(DEFAULT_ENDPOINT) or bootstrap()
+    """Return the endpoint whose URL has no UUID. Its signing secrets are in settings.
+
+    It is created if it is missing, and updated when the settings name another mode or account than it does.
+    """
+    endpoint = endpoint_of(DEFAULT_ENDPOINT)
+    return endpoint if endpoint and _is_of_this_site(endpoint) else bootstrap()
 
 
-# Runs its query once in a process. Call it outside transactions, because an endpoint that it creates inside one may be
-# rolled back, but would stay in the cache.
-known_endpoint = cache(default_endpoint)
+def known_endpoint() -> WebhookEndpoint:
+    """Return the default endpoint from a cache, so that a process queries it only once in KNOWN_SECONDS.
+
+    Call this outside transactions, because an endpoint that it creates inside one may be rolled back, but would stay in
+    the cache.
+    """
+    return _endpoint_at(int(time.time() // KNOWN_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _endpoint_at(period: int) -> WebhookEndpoint:
+    return default_endpoint()
+
+
+forget_endpoint = _endpoint_at.cache_clear
+
+
+def is_active(endpoint: WebhookEndpoint) -> bool:
+    """Return whether the site applies what this endpoint signs: it is enabled, and of the site's mode and account."""
+    return endpoint.status == "enabled" and _is_of_this_site(endpoint)
+
+
+def _is_of_this_site(endpoint: WebhookEndpoint) -> bool:
+    owner = endpoint.djstripe_owner_account_id
+    return endpoint.livemode == settings.STRIPE_LIVE_MODE and owner in (None, settings.STRIPE_ACCOUNT_ID)
 
 
 def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:

@@ -24,7 +24,7 @@ class UnknownEndpointError(LookupError):
 
 
 class UnsignedError(ValueError):
-    """Raised when a delivery's body wasn't signed with one of our secrets, or not within five minutes of now."""
+    """Raised when a delivery wasn't signed with the secret of an active endpoint, or not within five minutes of now."""
 
 
 class NotAnEventError(ValueError):

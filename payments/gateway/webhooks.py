@@ -42,6 +42,7 @@ Outcome = EventReceipt.Outcome
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - dj-stripe's word for an unknown sender; nothing listens on it
 REFUSALS = {404: "No such endpoint.", 413: "The body is too large."}
+INACTIVE = "this webhook endpoint is disabled, or of another mode or account"
 SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
 
 
@@ -70,12 +71,14 @@ def answer(delivery: Delivery) -> HttpResponse:
     """
     event: dict[str, Any] | None = None
     try:
-        endpoint, secrets = _endpoint_of(delivery)
+        named, secrets = _endpoint_of(delivery)
         body = verified_body(delivery, secrets)
+        if not djstripe.is_active(named or djstripe.known_endpoint()):
+            raise UnsignedError(INACTIVE)
         event = parse_event(body)
         if event["object"] == THIN:
             return _acknowledgement(event, Outcome.IGNORED_TYPE)
-        receipt = _store_and_apply(event, body, delivery, endpoint)
+        receipt = _store_and_apply(event, body, delivery, named)
     except UnknownEndpointError:
         return refusal(404)
     except (UnsignedError, NotAnEventError) as error:
@@ -143,7 +146,7 @@ def _store_and_apply(
                 djstripe.store_trigger(endpoint, body, delivery.remote_ip, event_id=event_id)
     except Exception as error:
         _store_failure(event, error)
-        djstripe.known_endpoint.cache_clear()  # the cached endpoint's row may have been deleted
+        djstripe.forget_endpoint()  # the cached endpoint's row may have been deleted
         endpoint = named or djstripe.known_endpoint()
         djstripe.store_trigger(endpoint, body, delivery.remote_ip, error=type(error).__name__)
         raise

@@ -4,16 +4,19 @@ import json
 import uuid
 
 import pytest
+import time_machine
 from django.conf import settings as site_settings
+from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
+from djstripe.models import Account, WebhookEndpoint, WebhookEventTrigger
 from djstripe.models import Event as DjstripeEvent
-from djstripe.models import WebhookEndpoint, WebhookEventTrigger
 from pytest_django.fixtures import Settings
 
 from payments.gateway import djstripe
 from payments.gateway.event_types import EVENT_READERS
 from payments.gateway.signatures import LARGEST_BODY
-from payments.models import EventReceipt, Fact
+from payments.models import EventReceipt, Fact, Payment
 from tests.payments.faults import broken_ledger
 from tests.payments.stripe_story import Story, deliver, sign
 
@@ -91,6 +94,64 @@ def test_an_unknown_endpoint_is_not_found(story: Story) -> None:
         Client().post(f"/stripe/webhook/{uuid.uuid4()}/", body, "application/json", headers=headers).status_code == 404
     )
     assert_nothing_stored()
+
+
+def post_to(endpoint: WebhookEndpoint, event: dict[str, object]) -> HttpResponse:
+    body, path = json.dumps(event), f"/stripe/webhook/{endpoint.djstripe_uuid}/"
+    headers = {"Stripe-Signature": sign(body, endpoint.secret)}
+    return Client().post(path, body, "application/json", headers=headers)
+
+
+@pytest.fixture
+def endpoint(db: None) -> WebhookEndpoint:
+    """Return another endpoint than the default one, as dj-stripe's admin makes them, with a secret of its own."""
+    account = djstripe.bootstrap().djstripe_owner_account
+    row = {"id": "we_1", "secret": "whsec_of_this_row", "url": "http://testserver/", "enabled_events": ["*"]}
+    return WebhookEndpoint.objects.create(**row, livemode=False, status="enabled", djstripe_owner_account=account)
+
+
+def test_an_endpoint_signs_with_its_own_secret(story: Story, endpoint: WebhookEndpoint) -> None:
+    assert post_to(endpoint, story.completed()).content == b"applied"
+    assert WebhookEventTrigger.objects.get().webhook_endpoint == endpoint
+
+
+INACTIVE = [{"status": "disabled"}, {"livemode": True}, {"livemode": None}, {"secret": ""}]
+
+
+@pytest.mark.parametrize("change", INACTIVE, ids=str)
+def test_an_endpoint_that_is_off_or_of_the_other_mode_is_refused(
+    story: Story, endpoint: WebhookEndpoint, change: dict[str, object]
+) -> None:
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(**change)
+    endpoint.refresh_from_db()
+    assert post_to(endpoint, story.completed()).status_code == 400
+    assert_nothing_stored()
+
+
+def test_an_endpoint_of_another_account_is_refused(story: Story, endpoint: WebhookEndpoint) -> None:
+    endpoint.djstripe_owner_account = Account.objects.create(id="acct_another")
+    endpoint.save()
+    assert post_to(endpoint, story.completed()).status_code == 400
+    assert_nothing_stored()
+
+
+def test_switching_off_the_default_endpoint_is_noticed_within_seconds(story: Story, endpoint: WebhookEndpoint) -> None:
+    default = WebhookEndpoint.objects.filter(djstripe_uuid=djstripe.DEFAULT_ENDPOINT)
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        assert deliver(story.requires_action()).content == b"applied"
+        default.update(status="disabled")
+        clock.shift(djstripe.KNOWN_SECONDS + 1)
+        assert deliver(story.completed()).status_code == 400
+        assert post_to(endpoint, story.completed()).content == b"applied"
+    assert EventReceipt.objects.count() == 2
+
+
+def test_the_default_endpoint_follows_the_sites_mode(payment: Payment, settings: Settings) -> None:
+    """A site that goes live keeps its database; the row that it made in test mode must not refuse live events."""
+    djstripe.bootstrap()
+    settings.STRIPE_LIVE_MODE = True
+    assert deliver(Story(payment, livemode=True).completed()).content == b"applied"
+    assert djstripe.default_endpoint().livemode
 
 
 def test_djstripes_syncing_receivers_are_off_for_every_type_that_it_knows() -> None:
