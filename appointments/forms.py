@@ -6,15 +6,17 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminDateWidget
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
-from .models import Appointment, Practitioner
+from .models import FIRST_DAY, LAST_DAY, Appointment, Practitioner
 from .money import parse_amount
 from .week import Terms
 
 MOST = 200  # lines at once
+VALID_DAYS = [MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
 
 
 def next_monday() -> datetime.date:
@@ -41,7 +43,9 @@ class WeekForm(forms.Form):
     minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
     price = forms.CharField(label=_("price"), max_length=16, widget=forms.TextInput({"inputmode": "decimal"}))
     currency = forms.ChoiceField(label=_("currency"), choices=Appointment.Currency.choices)
-    week = forms.DateField(label=_("any day of that week"), initial=next_monday, widget=AdminDateWidget)
+    week = forms.DateField(
+        label=_("any day of that week"), initial=next_monday, widget=AdminDateWidget, validators=VALID_DAYS
+    )
     weekdays = forms.TypedMultipleChoiceField(
         label=_("days"), choices=list(WEEKDAYS.items()), coerce=int, initial=[0, 1, 2, 3, 4],
         widget=forms.CheckboxSelectMultiple,

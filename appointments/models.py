@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .signals import appointment_saved
 
+# Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
+FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
 
@@ -108,6 +110,8 @@ class Appointment(models.Model):
             appointment_saved.send(Appointment, appointment=self, actor=actor)
 
     def clean(self) -> None:
+        if self.start and not FIRST_DAY <= self.start.date() <= LAST_DAY:
+            raise ValidationError({"start": _("Check the year.")})
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": _("An appointment must end after it starts.")})
 

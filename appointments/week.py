@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .models import Appointment, Practitioner
+from .models import FIRST_DAY, LAST_DAY, Appointment, Practitioner
 
 LINE = re.compile(r"(\S+)[ \t;,]+(\d{1,2})\s*[:hH]\s*(\d{2})?[ \t;,]*(.*)")
 DATES = ("%Y-%m-%d", "%d/%m/%Y")
@@ -35,7 +37,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the form that books a week, after parsing.
+    """One line of the form that books a week, after parsing. `start` is in UTC.
 
     `problem` says why the line can't be booked. `existing` is the reference of its appointment if that exists already.
     """
@@ -55,18 +57,37 @@ class Line:
 def free_times(
     terms: Terms, days: Iterable[datetime.date], first: datetime.time, last: datetime.time
 ) -> Iterator[datetime.datetime]:
-    """Yield the start of each future slot of `terms.length` in which the practitioner is free.
+    """Yield the start, in UTC, of each future slot of `terms.length` in which the practitioner is free.
 
-    The slots lie on `days` between `first` and `last`, which are times of day in the clinic's time zone.
+    The slots lie on `days` between `first` and `last`, which are times of day in the clinic's time zone. A time that
+    comes twice, because the clocks are set back, is left out.
     """
     for day in days:
-        start = timezone.make_aware(datetime.datetime.combine(day, first))
-        close = timezone.make_aware(datetime.datetime.combine(day, last))
+        start = _in_utc(datetime.datetime.combine(day, first))
+        close = _in_utc(datetime.datetime.combine(day, last.replace(fold=1)))
         while start + terms.length <= close:
             taken = Appointment.objects.overlapping(start, start + terms.length).filter(practitioner=terms.practitioner)
-            if start > timezone.now() and not taken.exists():
+            if start > timezone.now() and not taken.exists() and _moment(timezone.make_naive(start)):
                 yield start
             start += terms.length
+
+
+def _in_utc(local: datetime.datetime) -> datetime.datetime:
+    """Convert a time of the clinic to UTC.
+
+    Python subtracts and adds the times of one time zone as clocks show them, which is wrong by an hour when the clocks
+    change in between. With `fold=0` a time that comes twice is the first of both, and a skipped one is an hour later.
+    With `fold=1` it is the second of both, and a skipped one is an hour earlier.
+    """
+    return timezone.make_aware(local).astimezone(datetime.UTC)
+
+
+def _moment(local: datetime.datetime) -> datetime.datetime | None:
+    """Convert a time of the clinic to UTC; return None if the clocks skip this time or show it twice."""
+    try:
+        return from_current_timezone(local.replace(fold=0)).astimezone(datetime.UTC)
+    except ValidationError:
+        return None
 
 
 def read(text: str, terms: Terms) -> list[Line]:
@@ -98,8 +119,10 @@ def _parsed(line: Line) -> Line:
     day = _day(match[1]) if match else None
     if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
         return replace(line, problem=_("Write a date, a time and a patient, such as “2026-05-31 09:30 Camille Roux”."))
-    at = datetime.time(int(match[2]), int(match[3] or 0))
-    line = replace(line, start=timezone.make_aware(datetime.datetime.combine(day, at)))
+    start = _moment(datetime.datetime.combine(day, datetime.time(int(match[2]), int(match[3] or 0))))
+    if start is None:
+        return replace(line, problem=_("The clocks change that night: this time is skipped or comes twice."))
+    line = replace(line, start=start)
     name = match[4].strip()
     if not name:
         return line
@@ -114,9 +137,10 @@ def _parsed(line: Line) -> Line:
 def _day(text: str) -> datetime.date | None:
     for form in DATES:
         try:
-            return datetime.datetime.strptime(text, form).date()  # noqa: DTZ007 a day has no time zone
+            day = datetime.datetime.strptime(text, form).date()  # noqa: DTZ007 a day has no time zone
         except ValueError:
             continue
+        return day if FIRST_DAY <= day <= LAST_DAY else None
     return None
 
 

@@ -9,6 +9,7 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from appointments.forms import VALID_DAYS
 from appointments.models import Practitioner
 from appointments.money import parse_number
 
@@ -38,7 +39,12 @@ class DayFilter(forms.Form):
     """
 
     q = forms.CharField(label=_("Search"), max_length=80, required=False)
-    day = forms.DateField(label=_("Date"), required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
+    day = forms.DateField(
+        label=_("Date"),
+        required=False,
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        validators=VALID_DAYS,
+    )
     period = forms.ChoiceField(label=_("Period"), required=False, choices=PERIODS)
     practitioner = forms.ModelChoiceField(
         Practitioner.objects.all(), label=_("Practitioner"), required=False, empty_label=_("All practitioners")
