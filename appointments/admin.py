@@ -15,7 +15,7 @@ from accounts.unsent import typed
 
 from . import week
 from .forms import WeekForm
-from .models import Appointment, Practitioner
+from .models import AMOUNTS, Appointment, Practitioner
 from .week import Line
 
 
@@ -35,7 +35,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("reference", "patient__last_name", "patient__first_name", "patient__username")
     autocomplete_fields = ("patient", "practitioner")
     readonly_fields = ("reference",)
-    fields = ("reference", "patient", "practitioner", "service", "start", "end", "status", "price_amount", "currency")
+    fields = ("reference", "patient", "practitioner", "service", "start", "end", "status", *AMOUNTS, "currency")
 
     def save_model(self, request: HttpRequest, obj: Appointment, form: object, change: bool) -> None:
         obj.save(actor=request.user)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
 from .models import FIRST_DAY, LAST_DAY, Appointment, Practitioner
-from .money import parse_amount
+from .money import parse_price
 from .week import Terms
 
 MOST = 200  # lines at once
@@ -73,7 +73,7 @@ class WeekForm(forms.Form):
         filled = self.cleaned_data
         if {"price", "currency"} <= filled.keys():
             try:
-                filled["price"] = parse_amount(filled["price"], filled["currency"])
+                filled["price"] = parse_price(filled["price"], filled["currency"])
             except ValidationError as error:
                 self.add_error("price", error)
         if {"first", "last"} <= filled.keys() and filled["first"] >= filled["last"]:

@@ -11,10 +11,12 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .money import check_price
 from .signals import appointment_saved
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
+AMOUNTS = ("price_amount", "deposit_amount", "fee_amount")
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
 
@@ -114,6 +116,26 @@ class Appointment(models.Model):
             raise ValidationError({"start": _("Check the year.")})
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": _("An appointment must end after it starts.")})
+
+        self._check_amounts()
+
+    def _check_amounts(self) -> None:
+        """Raise ValidationError if Stripe can't charge the price, the deposit or the fee.
+
+        Amounts that were saved before are not checked, so that the appointment's other fields can be changed.
+        """
+        saved = Appointment.objects.filter(pk=self.pk).values(*AMOUNTS, "currency").first() or {}
+        refused: dict[str, ValidationError] = {}
+        for name in AMOUNTS:
+            amount = getattr(self, name)
+            if amount is None or (amount, self.currency) == (saved.get(name), saved.get("currency")):
+                continue
+            try:
+                check_price(amount, self.currency)
+            except ValidationError as error:
+                refused[name] = error
+        if refused:
+            raise ValidationError(refused)
 
     @property
     def canceled(self) -> bool:

@@ -5,6 +5,7 @@ A currency is an ISO 4217 code in lower case.
 """
 
 import re
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -13,29 +14,78 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext as _
 
-# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX are shown without decimals,
-# although Stripe counts them in hundredths (#special-cases).
-ZERO_DECIMAL = frozenset(
-    {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
-)
-THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
-SHOWN_WHOLE = frozenset({"isk", "ugx"})
-LARGEST = 99_999_999  # minor units, https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """What Stripe says about a currency. Amounts are in its minor unit. https://docs.stripe.com/currencies
+
+    `decimals` is how many decimal places the minor unit stands for, and `shown` how many people write. Stripe charges
+    amounts from `least` to `most` that are divisible by `step`.
+    """
+
+    decimals: int = 2
+    shown: int = 2
+    least: int = 1
+    most: int = 99_999_999
+    step: int = 1
 
 
-def exponent(currency: str) -> int:
-    """Return how many decimal places the currency has at Stripe: 0, 2 or 3."""
-    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+WHOLE = Currency(decimals=0, shown=0)
+THOUSANDTHS = Currency(decimals=3, shown=3, least=10, most=99_999_990, step=10)
+WHOLE_IN_HUNDREDTHS = Currency(shown=0, least=100, most=99_999_900, step=100)  # Stripe counts in hundredths
+# The minimum is that of an account which is paid out in this currency; Stripe converts it for other accounts, and
+# publishes none for other currencies. A card may be charged more than `most` in a few currencies, such as JPY.
+CURRENCIES = {
+    **dict.fromkeys(("bif", "clp", "djf", "gnf", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"),
+                    WHOLE),
+    **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), THOUSANDTHS),
+    **dict.fromkeys(("isk", "ugx"), WHOLE_IN_HUNDREDTHS),
+    **dict.fromkeys(("aud", "brl", "cad", "chf", "eur", "nzd", "sgd", "usd"), Currency(least=50)),
+    **dict.fromkeys(("aed", "myr", "pln", "ron"), Currency(least=200)),
+    **dict.fromkeys(("nok", "sek"), Currency(least=300)),
+    **dict.fromkeys(("mxn", "thb"), Currency(least=1000)),
+    "bgn": Currency(least=100),
+    "czk": Currency(least=1500),
+    "dkk": Currency(least=250),
+    "gbp": Currency(least=30),
+    "hkd": Currency(least=400),
+    "huf": Currency(least=17_500),
+    "idr": Currency(most=999_999_999_999),
+    "inr": Currency(least=50, most=999_999_999),
+    "jpy": replace(WHOLE, least=50),
+}  # fmt: skip
 
 
-def decimals_shown(currency: str) -> int:
-    """Return how many decimal places people write in this currency; see SHOWN_WHOLE for the exceptions."""
-    return 0 if currency in SHOWN_WHOLE else exponent(currency)
+def currency_of(code: str) -> Currency:
+    """Return what Stripe says about the currency with this code."""
+    return CURRENCIES.get(code, Currency())
+
+
+def is_chargeable(amount: int, code: str) -> bool:
+    """Return whether Stripe charges such an amount, in minor units of this currency."""
+    currency = currency_of(code)
+    return currency.least <= amount <= currency.most and amount % currency.step == 0
+
+
+def check_price(amount: int, code: str) -> None:
+    """Raise ValidationError if a patient could not pay `amount` minor units online; 0 is valid: nothing is to pay."""
+    if amount == 0 or is_chargeable(amount, code):
+        return
+    currency = currency_of(code)
+    limits = {
+        name: format_amount(value, code)
+        for name, value in (("least", currency.least), ("most", currency.most), ("step", currency.step))
+    }
+    if currency.least <= amount <= currency.most:
+        raise ValidationError(_("Stripe takes this currency in steps of %(step)s."), params=limits)
+    raise ValidationError(
+        _("Stripe takes from %(least)s to %(most)s. Enter 0 if there is nothing to pay."), params=limits
+    )
 
 
 def to_decimal(amount: int, currency: str) -> Decimal:
     """Convert minor to major units exactly: (1234, "eur") -> Decimal("12.34")."""
-    return Decimal(amount).scaleb(-exponent(currency))
+    return Decimal(amount).scaleb(-currency_of(currency).decimals)
 
 
 def format_amount(amount: int, currency: str) -> str:
@@ -45,7 +95,7 @@ def format_amount(amount: int, currency: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _formatted(amount: int, currency: str, locale: str) -> str:
-    places = decimals_shown(currency)
+    places = currency_of(currency).shown
     pattern = "#,##0" + ("." + "0" * places if places else "")
     number = format_decimal(to_decimal(amount, currency), pattern, locale=locale)
     symbol = get_currency_symbol(currency.upper(), locale)
@@ -56,7 +106,7 @@ def _formatted(amount: int, currency: str, locale: str) -> str:
 
 def number_text(amount: int, currency: str) -> str:
     """Format minor units without symbol, as typed in the active language: (5000, "eur") -> "50,00" in French."""
-    text = f"{to_decimal(amount, currency):.{decimals_shown(currency)}f}"
+    text = f"{to_decimal(amount, currency):.{currency_of(currency).shown}f}"
     return text if (get_language() or "en").startswith("en") else text.replace(".", ",")
 
 
@@ -76,15 +126,29 @@ def parse_number(text: str) -> Decimal:
 def parse_amount(text: str, currency: str) -> int:
     """Convert an amount that a person typed in major units, such as "12.50", to minor units of `currency`.
 
-    Raises ValidationError unless the amount is a number above zero, at most LARGEST, and has no more decimal places
-    than the currency.
+    Raises ValidationError unless the amount is a number above zero, not more than Stripe charges, and has no more
+    decimal places than the currency.
     """
-    number = parse_number(text)
-    if -int(number.as_tuple().exponent) > decimals_shown(currency):  # "12.500" may mean 12,500
-        raise ValidationError(_("This amount has too many decimal places for its currency."))
-    minor = int(number.scaleb(exponent(currency)))
+    minor = _parse_minor(text, currency)
     if minor == 0:
         raise ValidationError(_("Enter an amount above zero."))
-    if minor > LARGEST:
+    if minor > currency_of(currency).most:
         raise ValidationError(_("This amount is too large."))
     return minor
+
+
+def parse_price(text: str, currency: str) -> int:
+    """Convert a price that a person typed in major units to minor units of `currency`.
+
+    Raises ValidationError unless it is 0 or an amount that Stripe charges.
+    """
+    minor = _parse_minor(text, currency)
+    check_price(minor, currency)
+    return minor
+
+
+def _parse_minor(text: str, currency: str) -> int:
+    number = parse_number(text)
+    if -int(number.as_tuple().exponent) > currency_of(currency).shown:  # "12.500" may mean 12,500
+        raise ValidationError(_("This amount has too many decimal places for its currency."))
+    return int(number.scaleb(currency_of(currency).decimals))

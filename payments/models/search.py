@@ -11,14 +11,17 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from appointments.money import THREE_DECIMAL, ZERO_DECIMAL
+from appointments.money import CURRENCIES
 
 from ..domain.status import PaymentStatus
 
 Row = TypeVar("Row", bound=models.Model)
+ZERO_DECIMAL, THREE_DECIMAL = (
+    [code for code, currency in CURRENCIES.items() if currency.decimals == decimals] for decimals in (0, 3)
+)
 DECIMALS = {
     0: Q(currency__in=ZERO_DECIMAL),
-    2: ~Q(currency__in=ZERO_DECIMAL | THREE_DECIMAL),
+    2: ~Q(currency__in=ZERO_DECIMAL + THREE_DECIMAL),
     3: Q(currency__in=THREE_DECIMAL),
 }
 STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")

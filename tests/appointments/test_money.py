@@ -61,6 +61,43 @@ def test_more_decimals_than_the_currency_has_are_refused(text: str, currency: st
         money.parse_amount(text, currency)
 
 
+CHARGEABLE = [("eur", 0), ("eur", 50), ("eur", 99_999_999), ("gbp", 30), ("chf", 50), ("usd", 50), ("jpy", 50),
+              ("kwd", 10), ("kwd", 12_340), ("isk", 500)]  # fmt: skip
+REFUSED = [
+    ("eur", 30, "from €0.50 to €999,999.99"),
+    ("eur", 49, "from €0.50 to €999,999.99"),
+    ("eur", 100_000_000, "from €0.50 to €999,999.99"),
+    ("gbp", 29, "from £0.30 to £999,999.99"),
+    ("jpy", 49, "from ¥50 to ¥99,999,999"),
+    ("kwd", 5, f"from KWD{NBSP}0.010 to KWD{NBSP}99,999.990"),
+    ("kwd", 12_345, f"in steps of KWD{NBSP}0.010"),
+    ("isk", 550, f"in steps of ISK{NBSP}1"),
+]
+
+
+@pytest.mark.parametrize(("currency", "amount"), CHARGEABLE)
+def test_a_price_is_nothing_or_what_stripe_charges(currency: str, amount: int) -> None:
+    money.check_price(amount, currency)
+    with translation.override("en"):
+        assert money.parse_price(money.number_text(amount, currency), currency) == amount
+
+
+@pytest.mark.parametrize(("currency", "amount", "limits"), REFUSED)
+def test_a_price_that_stripe_refuses_is_refused_with_the_limits(currency: str, amount: int, limits: str) -> None:
+    with translation.override("en"), pytest.raises(ValidationError) as refused:
+        money.check_price(amount, currency)
+    assert limits in refused.value.messages[0]
+
+
+def test_each_currency_has_limits_within_its_own_steps() -> None:
+    for code, currency in money.CURRENCIES.items():
+        assert 0 < currency.least < currency.most, code
+        assert currency.least % currency.step == currency.most % currency.step == 0, code
+        assert money.is_chargeable(currency.least, code), code
+        assert not money.is_chargeable(currency.least - 1, code), code
+        assert not money.is_chargeable(currency.most + 1, code), code
+
+
 MONEY_MODULES = [
     "appointments/money.py",
     "appointments/models.py",

@@ -144,6 +144,26 @@ def test_what_is_filled_in_wrongly_is_marked(
     assert not Appointment.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("price", "currency", "said"),
+    [("0,30", "eur", "0,50"), ("49", "jpy", "50"), ("1500000,00", "eur", "999"), ("12,345", "kwd", "0,010")],
+)
+def test_a_price_that_stripe_would_refuse_is_not_booked(
+    as_manager: Client, filled: dict[str, object], monday: datetime.date, price: str, currency: str, said: str
+) -> None:
+    fields = {**filled, "price": price, "currency": currency, "lines": f"{monday} 09:00 hugo", "book": "1"}
+    page = as_manager.post(URL, fields)
+    assert said in str(page.context["form"].errors["price"])
+    assert not Appointment.objects.exists()
+
+
+def test_a_week_without_a_price_is_booked_and_owes_nothing(
+    as_manager: Client, filled: dict[str, object], monday: datetime.date
+) -> None:
+    as_manager.post(URL, {**filled, "price": "0", "lines": f"{monday} 09:00 hugo", "book": "1"})
+    assert Payment.objects.get().status == "void"
+
+
 def test_only_who_may_add_appointments_books_a_week(client: Client, as_manager: Client) -> None:
     assert URL in as_manager.get("/admin/clinic_appointments/appointment/").content.decode()
     clerk = User.objects.create_user("desk", is_staff=True)

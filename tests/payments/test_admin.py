@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
 import pytest
 from django.apps import apps
+from django.http import HttpResponse
 from django.test import Client
+from django.utils.timezone import localtime
 
 from accounts.models import User
-from appointments.models import Appointment
+from appointments.models import AMOUNTS, Appointment
 from payments.models import Payment, StatusChange
 from tests.payments.stripe_story import Story, deliver
 
@@ -50,19 +54,52 @@ def test_nobody_changes_a_payment_here(admin_client: Client, payment: Payment, s
     assert admin_client.post(change, {"status": "unpaid"}).status_code == 403
 
 
-def test_canceling_an_appointment_here_says_who_did_it(admin_client: Client, manager: User, payment: Payment) -> None:
-    appointment = payment.appointment
-    fields = {name: getattr(appointment, name) for name in ("service", "price_amount", "currency")}
+def save(admin_client: Client, appointment: Appointment, **changes: object) -> HttpResponse:
+    """Post the appointment's form in the admin, with its present values except for `changes`."""
+    fields = {name: getattr(appointment, name) for name in ("service", "status", *AMOUNTS, "currency")}
     times = {
         f"{name}_{part}": text
         for name in ("start", "end")
-        for part, text in zip((0, 1), f"{getattr(appointment, name):%d/%m/%Y %H:%M:%S}".split(), strict=True)
+        for part, text in zip((0, 1), f"{localtime(getattr(appointment, name)):%d/%m/%Y %H:%M:%S}".split(), strict=True)
     }
     people = {"patient": appointment.patient_id, "practitioner": appointment.practitioner_id}
-    answer = admin_client.post(
-        f"/admin/clinic_appointments/appointment/{appointment.pk}/change/",
-        {**fields, **times, **people, "status": "canceled"},
-    )
-    assert answer.status_code == 302
+    path = f"/admin/clinic_appointments/appointment/{appointment.pk}/change/"
+    return admin_client.post(path, {**fields, **times, **people, **changes})
+
+
+def errors_of(answer: HttpResponse) -> dict[str, list[str]]:
+    return answer.context["adminform"].form.errors  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+@pytest.mark.parametrize(
+    ("amount", "currency", "said"),
+    [(30, "eur", "0,50"), (49, "jpy", "50"), (150_000_000, "eur", "999"), (12_345, "kwd", "0,010")],
+)
+def test_an_amount_that_stripe_would_refuse_is_refused_with_the_limits(
+    admin_client: Client, payment: Payment, name: str, amount: int, currency: str, said: str
+) -> None:
+    price = {"price_amount": 5000, "currency": currency}
+    (refusal,) = errors_of(save(admin_client, payment.appointment, **price | {name: amount}))[name]
+    assert said in refusal
+    payment.appointment.refresh_from_db()
+    assert getattr(payment.appointment, name) != amount
+
+
+def test_nothing_to_pay_is_a_price(admin_client: Client, payment: Payment) -> None:
+    assert save(admin_client, payment.appointment, price_amount=0).status_code == 302
+    payment.refresh_from_db()
+    assert payment.status == "void"
+
+
+def test_a_price_saved_before_does_not_block_other_changes(admin_client: Client, book: Callable[..., Payment]) -> None:
+    appointment = book(amount=30).appointment
+    assert save(admin_client, appointment, service="Contrôle").status_code == 302
+    assert list(errors_of(save(admin_client, appointment, price_amount=31))) == ["price_amount"]
+
+
+def test_canceling_an_appointment_here_says_who_did_it(admin_client: Client, manager: User, payment: Payment) -> None:
+    appointment = payment.appointment
+    assert save(admin_client, appointment, status="canceled").status_code == 302
     assert Appointment.objects.get(pk=appointment.pk).canceled
     assert StatusChange.objects.get(payment=payment, to_status="void").actor == manager
