@@ -76,6 +76,7 @@ DECLINES: Words = {
     ),
 }
 REST_TO_PAY = _("We received %(net)s. %(owed)s is left to pay.")
+ONLY_AT_DESK = _("%(asked)s can only be paid at the front desk, because Stripe does not charge such an amount.")
 INSTRUCTIONS = _("Pay with the instructions that Stripe gave you. This page shows the payment as soon as it arrives.")
 UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
 REQUIRES_ACTION = DECLINES["authentication_required"]
@@ -93,12 +94,15 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
         words = _about_the_attempt(payment) or words
     if payment.status == Status.UNDERPAID and payment.payable and not to_staff:
         words = REST_TO_PAY
+    if payment.payable and not payment.payable_online:
+        words = ONLY_AT_DESK
     return str(words) % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
 
 
 def _sums(payment: Payment) -> dict[str, int]:
     amounts = payment.amounts
-    return asdict(amounts) | {"owed": amounts.owed, "overpaid": amounts.overpaid, "net": amounts.net}
+    others = {"owed": amounts.owed, "overpaid": amounts.overpaid, "net": amounts.net, "asked": payment.to_ask}
+    return asdict(amounts) | others
 
 
 def _about_the_attempt(payment: Payment) -> Promise | None:

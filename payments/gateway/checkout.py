@@ -67,7 +67,7 @@ def _refresh_payable(payment: Payment) -> None:
     """Update the payment's amount due and currency from the database. Raises NotPayableError."""
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
-        if not row.payable:
+        if not row.payable_online:
             raise NotPayableError
     payment.amount_due, payment.currency = row.amount_due, row.currency
 
@@ -97,11 +97,12 @@ def _open_sessions(payment: Payment) -> list[Fact]:
 
 
 def wrong_sessions(payment: Payment) -> list[Fact]:
-    """Return the payment's open Checkout Sessions that must not be paid: for another amount than what is asked now.
+    """Return the payment's open Checkout Sessions for another amount or currency than what is asked now.
 
     If nothing is to be paid online, all of its open sessions are returned.
     """
-    return [fact for fact in _open_sessions(payment) if not payment.payable or fact.amount != payment.to_ask]
+    asked = (payment.to_ask, payment.currency) if payment.payable_online else None
+    return [fact for fact in _open_sessions(payment) if (fact.amount, fact.currency) != asked]
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:

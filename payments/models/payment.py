@@ -10,6 +10,7 @@ from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Appointment
+from appointments.money import is_chargeable
 
 from ..db import statements
 from ..domain.facts import Kind, StripeFact
@@ -134,9 +135,22 @@ class Payment(models.Model):
 
     @property
     def to_ask(self) -> int:
-        """Return what Checkout asks for now, in minor units: what is left of the deposit, else all that is owed."""
+        """Return what Checkout asks for now, in minor units: what is left of the deposit, else all that is owed.
+
+        All is asked as well when what is left of the deposit is less than Stripe charges.
+        """
         deposit_left = self.terms.deposit - self.amounts.net
-        return min(self.amount_owed, deposit_left) if deposit_left > 0 and not self.terms.canceled else self.amount_owed
+        if self.terms.canceled or not is_chargeable(deposit_left, self.currency):
+            return self.amount_owed
+        return min(self.amount_owed, deposit_left)
+
+    @property
+    def payable_online(self) -> bool:
+        """Return whether Checkout can take what it would ask for: the clinic asks for it, and Stripe charges so much.
+
+        A few cents that are left after a part was paid have to be taken at the desk.
+        """
+        return self.payable and is_chargeable(self.to_ask, self.currency)
 
     @property
     def refundable(self) -> int:

@@ -181,3 +181,30 @@ def test_the_return_page_asks_stripe_when_no_webhook_came(payment: Payment, stri
 def test_a_return_with_somebody_elses_session_is_not_ours(book: Callable[..., Payment], stripe: StripeAtHome) -> None:
     mine, other = book(), book()
     assert not confirm_return(mine, open_checkout(other))
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "cash"), [("eur", 5000, 4970), ("gbp", 5000, 4971), ("jpy", 5000, 4951), ("kwd", 50_000, 5)]
+)
+def test_a_rest_that_stripe_does_not_charge_is_left_to_the_desk(
+    book: Callable[..., Payment], stripe: StripeAtHome, clerk: User, currency: str, price: int, cash: int
+) -> None:
+    payment = book(amount=price, currency=currency)
+    session_id = open_checkout(payment)
+    till.take_payment(payment, cash, Method.CASH, clerk, key=uuid4().hex)
+    payment.refresh_from_db()
+    assert (payment.amount_owed, payment.payable_online) == (price - cash, False)
+    assert stripe.session(session_id)["status"] == "expired"
+    with pytest.raises(checkout.NotPayableError):
+        open_checkout(payment)
+    till.take_payment(payment, payment.amount_owed, Method.CASH, clerk, key=uuid4().hex)
+    payment.refresh_from_db()
+    assert payment.status == S.PAID
+
+
+def test_all_is_asked_when_too_little_is_left_of_the_deposit(book: Callable[..., Payment], clerk: User) -> None:
+    payment = book(amount=5000, deposit_amount=2000)
+    assert payment.to_ask == 2000
+    till.take_payment(payment, 1980, Method.CASH, clerk, key=uuid4().hex)
+    payment.refresh_from_db()
+    assert (payment.to_ask, payment.payable_online) == (3020, True)
