@@ -58,7 +58,11 @@ def open_checkout(
         "expires_at": int(time.time()) + SESSION_SECONDS,
     }
     once: Any = {"idempotency_key": f"checkout-{payment.public_id}-{attempt}"}
-    session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.create(params, once))
+    try:
+        session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.create(params, once))
+    except (StripeRefusedError, StripeUnavailableError) as error:
+        logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})
+        raise
     ledger.record(from_object(session, as_of), Cause(Source.CHECKOUT, actor=actor))
     return _newest_url(payment, session)
 

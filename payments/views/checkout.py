@@ -62,14 +62,23 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
             language=language,
         )
     except NotPayableError:
-        messages.info(request, _("There is nothing to pay for this appointment now."))
-    except (StripeUnavailableError, StripeRefusedError):
+        messages.info(request, _("There is nothing to pay online for this appointment now."))
+    except StripeRefusedError as error:
+        messages.error(request, _refusal(error, to_staff=request.user.is_staff))
+    except StripeUnavailableError:
         messages.error(
             request, _("Stripe cannot be reached, and you have not been charged. Please try again in a minute.")
         )
     else:
         return redirect(url)
     return redirect(page)
+
+
+def _refusal(error: StripeRefusedError, *, to_staff: bool) -> str:
+    """Return the text that says why the payment page couldn't be opened; staff also see Stripe's code."""
+    if to_staff:
+        return _("Stripe refused: %(code)s. Nothing has been charged.") % {"code": error.code}
+    return _("Stripe refused to open the payment page. You have not been charged: please pay at the front desk.")
 
 
 @require_safe
