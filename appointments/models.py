@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .money import check_price
-from .signals import appointment_saved
+from .signals import appointment_checked, appointment_saved
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
@@ -118,6 +118,7 @@ class Appointment(models.Model):
             raise ValidationError({"end": _("An appointment must end after it starts.")})
 
         self._check_amounts()
+        appointment_checked.send(Appointment, appointment=self)
 
     def _check_amounts(self) -> None:
         """Raise ValidationError if Stripe can't charge the price, the deposit or the fee.

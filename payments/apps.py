@@ -19,7 +19,7 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib import admin
 
-        from appointments.signals import appointment_saved
+        from appointments.signals import appointment_checked, appointment_saved
 
         from . import checks as checks
         from . import gauges
@@ -28,6 +28,7 @@ class PaymentsConfig(AppConfig):
         from .models.installation import make_installation
         from .signals import payment_status_changed
 
+        appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
@@ -40,6 +41,13 @@ class PaymentsConfig(AppConfig):
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"
                 " transaction. This version of dj-stripe is not supported: see payments/gateway/djstripe.py."
             )
+
+
+def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
+    """Receive `appointment_checked`: refuse another currency once money moved, before the appointment is saved."""
+    from . import ledger
+
+    ledger.check_currency(appointment)
 
 
 def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:

@@ -12,15 +12,18 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from appointments.models import Appointment, Practitioner
 
 from . import linking
 from .db.statements import insert, update
+from .domain.attempts import AttemptState, attempts_of
 from .domain.facts import Kind, StripeFact
-from .domain.status import PaymentStatus, derive
+from .domain.status import STILL_OPEN, PaymentStatus, derive
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
 from .models.payment import RESULTS, SUMS
@@ -30,6 +33,7 @@ logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
 
+UNDER_WAY = (*STILL_OPEN, AttemptState.PROCESSING)
 MOVED = ["status", *(f"amount_{name}" for name in SUMS + RESULTS), "payable", "attempt", "failure_code", "method",
          "dispute_due_by", "reviews", "version", "updated_at"]  # fmt: skip
 
@@ -84,7 +88,7 @@ def follow_appointment(appointment: Appointment, actor: AbstractUser | None = No
     """
     with transaction.atomic():
         start = {"amount_due": appointment.price_amount, "currency": appointment.currency}
-        found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=start)
+        found = Payment.objects.get_or_create(appointment=appointment, defaults=start)[0]
         _lock_calendar(appointment)
         slots = Q(start__lt=appointment.end, end__gt=appointment.start, practitioner=appointment.practitioner_id)
         if found.booking:
@@ -99,6 +103,34 @@ def follow_appointment(appointment: Appointment, actor: AbstractUser | None = No
         return found
 
 
+def check_currency(appointment: Appointment) -> None:
+    """Raise ValidationError if the appointment has another currency than its payment, and money has moved in that one.
+
+    The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
+    They are locked in the order in which `follow_appointment` locks them, so that the two never wait for each other.
+    """
+    changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
+    if not changed.exists():
+        return
+    with transaction.atomic():
+        Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)
+        _lock_calendar(appointment)
+        _require_currency(Payment.objects.locked().get(appointment=appointment.pk), appointment)
+
+
+def _require_currency(payment: Payment, appointment: Appointment) -> None:
+    """Raise ValidationError if the currency of the locked `payment` would change after money moved or may move."""
+    if payment.currency == appointment.currency:
+        return
+    facts = [fact.value for fact in Fact.objects.belonging_to(payment.public_id, [])()]
+    if any(attempt.evidence or attempt.state in UNDER_WAY for attempt in attempts_of(facts)):
+        text = _(
+            "The currency can’t be changed any more, because money was paid or a payment page is open."
+            " Cancel this appointment and book another one."
+        )
+        raise ValidationError({"currency": text})
+
+
 def _lock_calendar(appointment: Appointment) -> None:
     """Lock the practitioner's row, so that a cancellation and a booking of its slot run one after another."""
     practitioners = Practitioner.objects.select_for_update(no_key=True)
@@ -107,6 +139,7 @@ def _lock_calendar(appointment: Appointment) -> None:
 
 def _follow(payment: Payment, appointment: Appointment, actor: AbstractUser | None) -> None:
     """Store what the locked `payment` has to know of its appointment, and derive its standing."""
+    _require_currency(payment, appointment)
     price, booking = appointment.price_amount, _booking(appointment)
     if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
         payment.earlier_prices = [*payment.earlier_prices, payment.booking["price"][0]]
