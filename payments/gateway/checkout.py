@@ -1,12 +1,17 @@
 """Opens Stripe Checkout Sessions for payments, and expires Checkout Sessions that must not be paid any more."""
 
+import datetime
+import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
+from django.utils import translation
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from .. import ledger
@@ -19,61 +24,140 @@ from .objects import from_object
 from .retrieve import read_session
 
 logger = logging.getLogger(__name__)
-SESSION_SECONDS = 60 * 60  # how long a Checkout page stays open; Stripe allows 30 minutes to 24 hours
+HOUR = 60 * 60  # seconds
+SESSION_SECONDS = HOUR  # how long a Checkout page stays open; Stripe allows 30 minutes to 24 hours
+LEAST_SECONDS = 10 * 60  # how long an open page must stay open for another click to lead to it
+MOST_PAGES = 10  # that are opened for one payment within an hour
 
 
 class NotPayableError(Exception):
-    """Raised when nothing is due for the appointment, or when a payment for it is already being processed."""
+    """Raised when nothing is to be paid online now, or not the amount for which a page was being opened."""
+
+
+class TooManyPagesError(Exception):
+    """Raised when MOST_PAGES payment pages were opened within an hour. From `again_at` on another one can be opened."""
+
+    def __init__(self, again_at: datetime.datetime) -> None:
+        super().__init__(str(again_at))
+        self.again_at = again_at
 
 
 def open_checkout(
     payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
 ) -> str:
-    """Expire the payment's open Checkout Sessions, open a new one for the amount due, and return its page's URL.
+    """Return the URL of a page at Stripe on which what is asked now can be paid; close the payment's other pages.
 
-    Stripe replaces {CHECKOUT_SESSION_ID} in `return_url` with the id of the Checkout Session. Raises NotPayableError,
-    StripeRefusedError and StripeUnavailableError. https://docs.stripe.com/api/checkout/sessions/create
+    The page that is open already is used again if it is the same and stays open for a while. Stripe replaces
+    {CHECKOUT_SESSION_ID} in `return_url` with the session's id. Raises NotPayableError, TooManyPagesError,
+    StripeRefusedError and StripeUnavailableError.
+    https://docs.stripe.com/api/checkout/sessions/create
     """
-    expire_open(payment)
-    _refresh_payable(payment)
-    attempt = new_attempt()
-    metadata = metadata_of(payment, attempt=attempt)
-    line = {
-        "quantity": 1,
-        "price_data": {
-            "currency": payment.currency,
-            "unit_amount": payment.to_ask,
-            "product_data": {"name": _("Appointment %(reference)s") % {"reference": payment.appointment.reference}},
-        },
-    }
-    params: Any = {
-        "mode": "payment",
-        "line_items": [line],
+    page = _page(payment, return_url, cancel_url, language)
+    terms = salted_hmac("payments.checkout", json.dumps(page)).hexdigest()
+    _ask_about_open_page(payment, terms)
+    attempt, url = _next_attempt(payment, terms)
+    if url:
+        return url
+    try:
+        _close_other_pages(payment, terms)
+        session, as_of = _create(payment, page, attempt)
+    except (NotPayableError, StripeRefusedError, StripeUnavailableError) as error:
+        reason = str(error) or type(error).__name__
+        logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": reason})
+        _forget_attempt(payment, attempt)
+        raise
+    ledger.record(from_object(session, as_of), Cause(Source.CHECKOUT, actor=actor))
+    return _url_for_all(payment, terms)
+
+
+def _page(payment: Payment, return_url: str, cancel_url: str, language: str) -> dict[str, str]:
+    """Return what a payment page shows and where it leads to, apart from the amount; `line` names what is paid for."""
+    with translation.override(language):
+        line = _("Appointment %(reference)s") % {"reference": payment.appointment.reference}
+    return {
+        "line": line,
         "success_url": return_url,
         "cancel_url": cancel_url,
+        "locale": "fr" if language == "fr" else "en",
+    }
+
+
+def _create(payment: Payment, page: Mapping[str, str], attempt: str) -> tuple[dict[str, Any], int]:
+    """Create the Checkout Session of this attempt, and return Stripe's answer and its time, as `call` does."""
+    metadata = metadata_of(payment, attempt=attempt)
+    price = {
+        "currency": payment.currency,
+        "unit_amount": payment.to_ask,
+        "product_data": {"name": page["line"]},
+    }
+    params: Any = {
+        **{name: value for name, value in page.items() if name != "line"},
+        "mode": "payment",
+        "line_items": [{"quantity": 1, "price_data": price}],
         "client_reference_id": str(payment.public_id),
         "metadata": metadata,
         "payment_intent_data": {"metadata": metadata},
-        "locale": "fr" if language == "fr" else "en",
         "expires_at": int(time.time()) + SESSION_SECONDS,
     }
     once: Any = {"idempotency_key": f"checkout-{payment.public_id}-{attempt}"}
-    try:
-        session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.create(params, once))
-    except (StripeRefusedError, StripeUnavailableError) as error:
-        logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})
-        raise
-    ledger.record(from_object(session, as_of), Cause(Source.CHECKOUT, actor=actor))
-    return _newest_url(payment, session)
+    return call(lambda stripe: stripe.v1.checkout.sessions.create(params, once))
 
 
-def _refresh_payable(payment: Payment) -> None:
-    """Update the payment's amount due and currency from the database. Raises NotPayableError."""
+def _ask_about_open_page(payment: Payment, terms: str) -> None:
+    """Ask Stripe how the open page with these terms stands; it may have been paid although no webhook told so yet."""
+    payment.refresh_from_db()
+    for fact in _open_sessions(payment):
+        if _is_usable(payment, fact, terms):
+            ledger.record(read_session(fact.stripe_id), Cause(Source.CHECKOUT))
+
+
+def _close_other_pages(payment: Payment, terms: str) -> None:
+    """Expire the payment's open sessions with other terms. Raises NotPayableError if one of them has been paid."""
+    for fact in _open_sessions(payment):
+        if not _is_usable(payment, fact, terms):
+            ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+    payment.refresh_from_db()
+    if not payment.payable_online:
+        raise NotPayableError
+
+
+def _is_usable(payment: Payment, session: Fact, terms: str) -> bool:
+    """Return whether a click that wants a page with these terms can lead to this open session."""
+    pages = {page["attempt"]: page["terms"] for page in payment.checkouts}
+    lasting = int(session.details.get("expires_at", 0)) - time.time() > LEAST_SECONDS
+    return lasting and pages.get(session.attempt) == terms and _asks_rightly(payment, session)
+
+
+def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
+    """Return the name of a new attempt and "", or "" and the URL of an open page with these terms.
+
+    Both are decided on the payment's locked row, so that clicks at once can't exceed MOST_PAGES. Also reloads the
+    payment from the database. Raises NotPayableError and TooManyPagesError.
+    """
+    now, attempt = int(time.time()), new_attempt()
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable_online:
             raise NotPayableError
-    payment.amount_due, payment.currency = row.amount_due, row.currency
+        usable = next((fact for fact in _open_sessions(row) if _is_usable(row, fact, terms)), None)
+        if usable:
+            return "", str(usable.details["url"])
+        row.checkouts = [page for page in row.checkouts if page["at"] > now - HOUR]
+        if len(row.checkouts) >= MOST_PAGES:
+            again_at = row.checkouts[-MOST_PAGES]["at"] + HOUR
+            raise TooManyPagesError(datetime.datetime.fromtimestamp(again_at, datetime.UTC))
+        row.checkouts.append({"attempt": attempt, "at": now, "terms": terms})
+        row.save(update_fields=["checkouts"])
+    payment.refresh_from_db()
+    return attempt, ""
+
+
+def _forget_attempt(payment: Payment, attempt: str) -> None:
+    """Take back an attempt for which Stripe opened no page, so that an outage doesn't use up MOST_PAGES."""
+    with transaction.atomic():
+        row = Payment.objects.locked().get(pk=payment.pk)
+        row.checkouts = [page for page in row.checkouts if page["attempt"] != attempt]
+        row.save(update_fields=["checkouts"])
 
 
 def new_attempt() -> str:
@@ -85,19 +169,23 @@ def new_attempt() -> str:
     return f"{time.time_ns() // 1_000_000:013}-{secrets.token_hex(4)}"
 
 
-def _newest_url(payment: Payment, session: dict[str, str]) -> str:
-    """Return the URL of the payment's newest open Checkout Session, and expire its other open ones.
+def _url_for_all(payment: Payment, terms: str) -> str:
+    """Return the URL of one open page with these terms, and expire the payment's other sessions.
 
-    Two quick clicks create two Checkout Sessions. As only the newest one stays open, both clicks lead to its page.
-    `session` is the Checkout Session that Stripe has just created; its URL is returned if none is open.
+    Clicks at once open several sessions. The session that was recorded first is kept, because its URL may have been
+    returned already. Raises NotPayableError if the amount has changed while Stripe was opening the page.
     """
-    newest = max(_open_sessions(payment), key=lambda fact: (fact.attempt, fact.stripe_id), default=None)
-    expire_open(payment, keep=newest)
-    return str(newest.details["url"]) if newest else session["url"]
+    payment.refresh_from_db()
+    kept = next((fact for fact in _open_sessions(payment) if _is_usable(payment, fact, terms)), None)
+    expire_open(payment, keep=kept)
+    if kept is None:
+        raise NotPayableError
+    return str(kept.details["url"])
 
 
 def _open_sessions(payment: Payment) -> list[Fact]:
-    return list(payment.facts.filter(kind=Kind.SESSION, status="open"))
+    """Return the payment's open Checkout Sessions, in the order in which they were recorded."""
+    return list(payment.facts.filter(kind=Kind.SESSION, status="open").order_by("pk"))
 
 
 def wrong_sessions(payment: Payment) -> list[Fact]:
@@ -105,8 +193,12 @@ def wrong_sessions(payment: Payment) -> list[Fact]:
 
     If nothing is to be paid online, all of its open sessions are returned.
     """
-    asked = (payment.to_ask, payment.currency) if payment.payable_online else None
-    return [fact for fact in _open_sessions(payment) if (fact.amount, fact.currency) != asked]
+    return [fact for fact in _open_sessions(payment) if not _asks_rightly(payment, fact)]
+
+
+def _asks_rightly(payment: Payment, session: Fact) -> bool:
+    asked = (session.amount, session.currency)
+    return payment.payable_online and asked == (payment.to_ask, payment.currency)
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:

@@ -121,6 +121,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(max_length=3, verbose_name="currency")),
                 ("earlier_prices", models.JSONField(blank=True, default=list)),
                 ("booking", models.JSONField(blank=True, default=dict)),
+                ("checkouts", models.JSONField(blank=True, default=list)),
                 ("slot_lost", models.BooleanField(default=False)),
                 (
                     "status",

@@ -90,6 +90,7 @@ class Payment(models.Model):
     currency = models.CharField(_("currency"), max_length=3)
     earlier_prices = models.JSONField(default=list, blank=True)
     booking = models.JSONField(default=dict, blank=True)  # the appointment's data as of the newest change
+    checkouts = models.JSONField(default=list, blank=True)  # the payment pages opened within the last hour
     slot_lost = models.BooleanField(default=False)  # the appointment was canceled, and another one has its time
 
     status = models.CharField(_("status"), max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)

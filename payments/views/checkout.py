@@ -1,5 +1,6 @@
 """Views that send people to Stripe Checkout, receive them afterwards, and fetch a payment's state from Stripe."""
 
+import datetime
 import uuid
 
 from django.contrib import messages
@@ -7,6 +8,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import time_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
@@ -15,8 +18,8 @@ from django_htmx.http import trigger_client_event
 from ..domain.status import PaymentStatus
 from ..emails import message
 from ..gateway import checkout, reconcile
-from ..gateway.checkout import NotPayableError
-from ..gateway.client import NotUnderstoodError, StripeRefusedError, StripeUnavailableError
+from ..gateway.checkout import NotPayableError, TooManyPagesError
+from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404, payment_or_404, posted_from
@@ -62,7 +65,11 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
             language=language,
         )
     except NotPayableError:
-        messages.info(request, _("There is nothing to pay online for this appointment now."))
+        messages.info(request, _nothing_opened(payment))
+    except TooManyPagesError as error:
+        next_minute = timezone.localtime(error.again_at) + datetime.timedelta(minutes=1)
+        text = _("Too many payment pages were opened. Please try again at %(time)s, or pay at the front desk.")
+        messages.error(request, text % {"time": time_format(next_minute, "TIME_FORMAT")})
     except StripeRefusedError as error:
         messages.error(request, _refusal(error, to_staff=request.user.is_staff))
     except StripeUnavailableError:
@@ -72,6 +79,14 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
     else:
         return redirect(url)
     return redirect(page)
+
+
+def _nothing_opened(payment: Payment) -> str:
+    """Return the text that says why no page was opened: nothing is to be paid online, or it changed meanwhile."""
+    payment.refresh_from_db()
+    if payment.payable_online:
+        return _("This payment has just changed. Please check it, then try again.")
+    return _("There is nothing to pay online for this appointment now.")
 
 
 def _refusal(error: StripeRefusedError, *, to_staff: bool) -> str:

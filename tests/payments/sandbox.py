@@ -35,6 +35,11 @@ class StripeAtHome:
     def session(self, session_id: str) -> dict[str, Any]:
         return self._send(f"{self.url}/v1/checkout/sessions/{session_id}", None)
 
+    def page(self, session_id: str) -> str:
+        """Return the HTML of the page on which the session is paid."""
+        with urllib.request.urlopen(f"{self.url}/c/pay/{session_id}", timeout=60) as answer:
+            return str(answer.read().decode())
+
     def tell(self, client: Client | None = None) -> list[str]:
         """Deliver the events that were not delivered yet, and return the text of each response."""
         fresh = [event for event in self.events() if event["id"] not in self.told]
@@ -49,13 +54,13 @@ class StripeAtHome:
         return answered
 
 
-def open_checkout(payment: Payment) -> str:
+def open_checkout(payment: Payment, *, language: str = "fr") -> str:
     """Open Checkout for the payment as the site does, and return the id of the Checkout Session."""
     url = checkout.open_checkout(
         payment,
         return_url="http://testserver/return/?session_id={CHECKOUT_SESSION_ID}",
         cancel_url="http://testserver/",
-        language="fr",
+        language=language,
     )
     payment.refresh_from_db()
     return url.rstrip("/").rsplit("/", 1)[-1]

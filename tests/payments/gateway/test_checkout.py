@@ -1,11 +1,14 @@
 """Tests of opening and expiring Checkout Sessions, with HTTP requests to the sandbox."""
 
+import datetime
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import connection, transaction
+from django.utils import timezone
 
 from accounts.models import User
 from payments.desk import till
@@ -64,16 +67,54 @@ def test_a_declined_card_leaves_the_page_open_and_says_so(payment: Payment, stri
     assert (payment.status, payment.failure_code) == (S.PAID, "")
 
 
-def test_the_older_page_is_expired_before_a_new_one_is_shown(payment: Payment, stripe: StripeAtHome) -> None:
+def test_another_click_leads_to_the_page_that_is_open(payment: Payment, stripe: StripeAtHome) -> None:
     first, second = open_checkout(payment), open_checkout(payment)
-    assert [stripe.session(session_id)["status"] for session_id in (first, second)] == ["expired", "open"]
+    assert first == second
+    assert stripe.session(first)["status"] == "open"
     assert payment.status == S.CHECKOUT_OPEN
 
 
-def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
+@pytest.mark.parametrize("age", [0, 49, 51])
+def test_a_page_that_ends_soon_is_not_used_again(payment: Payment, stripe: StripeAtHome, age: int) -> None:
+    first = open_checkout(payment)
+    with time_machine.travel(timezone.now() + datetime.timedelta(minutes=age)):
+        stripe.do("clock", offset=age * 60)
+        second = open_checkout(payment)
+    assert (first == second) == (age < 50)
+    assert stripe.session(first)["status"] == ("open" if first == second else "expired")
+
+
+def change_price(payment: Payment) -> None:
+    payment.appointment.price_amount = 6000
+    payment.appointment.save()
+
+
+def forget(payment: Payment) -> None:
+    """Forget which pages were opened, as an older version of this site does."""
+    Payment.objects.update(checkouts=[])
+
+
+@pytest.mark.parametrize("change", [change_price, forget])
+def test_a_page_with_other_terms_is_closed_before_another_one_is_shown(
+    payment: Payment, stripe: StripeAtHome, change: Callable[[Payment], None]
+) -> None:
+    first = open_checkout(payment)
+    change(payment)
+    payment = Payment.objects.with_appointment().get(pk=payment.pk)
+    second = open_checkout(payment)
+    assert [stripe.session(session_id)["status"] for session_id in (first, second)] == ["expired", "open"]
+    assert stripe.session(second)["amount_total"] == payment.price
+
+
+def test_a_page_in_another_language_replaces_the_open_one(payment: Payment, stripe: StripeAtHome) -> None:
+    first, second = open_checkout(payment, language="fr"), open_checkout(payment, language="en")
+    assert [stripe.session(session_id)["status"] for session_id in (first, second)] == ["expired", "open"]
+
+
+def test_of_two_clicks_at_once_the_page_that_came_first_is_the_one_for_both(
     payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two simultaneous clicks on "Pay" open the same Checkout page, and only one Checkout Session stays open.
+    """Two clicks on "Pay" at once lead to one page, and only one Checkout Session stays open.
 
     The test makes the second click just before the first click's call to Stripe.
     """
@@ -89,6 +130,77 @@ def test_of_two_clicks_at_once_the_later_page_is_the_one_for_both(
     urls.append(open_checkout(payment))
     assert urls[0] == urls[1]
     assert payment.facts.filter(kind="session", status="open").count() == 1
+
+
+def test_a_page_whose_price_changes_while_it_is_opened_is_closed(
+    payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test changes the price just before the call to Stripe."""
+    create = client.call
+
+    def overtaken(request: Callable) -> tuple:  # type: ignore[type-arg]
+        monkeypatch.setattr(checkout, "call", create)
+        change_price(payment)
+        return create(request)
+
+    monkeypatch.setattr(checkout, "call", overtaken)
+    with pytest.raises(checkout.NotPayableError):
+        open_checkout(payment)
+    assert not payment.facts.filter(kind="session", status="open").exists()
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_many_clicks_at_once_lead_to_one_page(payment: Payment, stripe: StripeAtHome) -> None:
+    def click(number: int) -> str:
+        try:
+            return open_checkout(Payment.objects.with_appointment().get(pk=payment.pk))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        urls = set(pool.map(click, range(6)))
+    assert len(urls) == 1
+    assert payment.facts.filter(kind="session", status="open").count() == 1
+
+
+def test_a_page_in_another_language_is_not_opened_once_the_first_is_paid(
+    payment: Payment, stripe: StripeAtHome
+) -> None:
+    stripe.do("pay", session=open_checkout(payment, language="fr"))
+    with pytest.raises(checkout.NotPayableError):  # although no webhook has been delivered
+        open_checkout(payment, language="en")
+    payment.refresh_from_db()
+    assert (payment.status, len(payment.checkouts)) == (S.PAID, 1)
+
+
+def test_only_a_few_pages_are_opened_within_an_hour(payment: Payment, stripe: StripeAtHome) -> None:
+    languages = ["fr", "en"] * checkout.MOST_PAGES
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        for language in languages[: checkout.MOST_PAGES]:
+            open_checkout(payment, language=language)
+            clock.shift(60)
+        for _ in range(3):
+            with pytest.raises(checkout.TooManyPagesError) as refused:
+                open_checkout(payment)
+        last = open_checkout(payment, language="en")  # is still open
+        assert stripe.session(last)["status"] == "open"
+        clock.move_to(refused.value.again_at - datetime.timedelta(seconds=1))
+        with pytest.raises(checkout.TooManyPagesError):
+            open_checkout(payment)
+        clock.move_to(refused.value.again_at)
+        stripe.do("clock", offset=51 * 60)
+        assert open_checkout(payment) != last
+    assert payment.facts.filter(kind="session").count() == checkout.MOST_PAGES + 1
+
+
+def test_an_outage_of_stripe_does_not_use_up_the_pages_of_the_hour(payment: Payment, stripe: StripeAtHome) -> None:
+    stripe.do("api", mode="error500")
+    for _ in range(checkout.MOST_PAGES + 1):
+        with pytest.raises(StripeUnavailableError):
+            open_checkout(payment)
+    stripe.do("api", mode="ok")
+    assert open_checkout(payment)
 
 
 def test_names_of_attempts_sort_by_time_and_never_repeat() -> None:

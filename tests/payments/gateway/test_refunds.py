@@ -131,8 +131,7 @@ def test_of_a_double_payment_the_later_one_is_given_back(payment: Payment, strip
     give_back(payment, Order(5000, "duplicate"), clerk, key=uuid4().hex)
     payment.refresh_from_db()
     assert (payment.status, payment.amount_overpaid, payment.reviews) == (S.PAID, 0, [])
-    later = payment.facts.filter(kind="intent").order_by("attempt").last()
-    assert later
+    later = payment.facts.filter(kind="intent").latest("attempt")
     assert Fact.objects.filter(kind="refund", payment_intent_id=later.stripe_id).exists()
 
 

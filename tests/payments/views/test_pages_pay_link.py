@@ -11,6 +11,7 @@ from django.utils import timezone
 from payments.desk.pay_links import VALID, payment_of, token_of
 from payments.models import Payment
 from tests.payments.clients import desk_page_of, text_of
+from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -71,3 +72,22 @@ def test_the_desk_shows_the_link_as_a_qr_code(as_clerk: Client, payment: Payment
     page = as_clerk.get(f"{desk_page_of(payment)}collect/")
     assert '<svg viewBox="0 0 ' in page.content.decode()
     assert payment_of(page.context["link"].rstrip("/").rpartition("/")[2]) == payment
+
+
+def test_two_hundred_clicks_open_one_page(client: Client, payment: Payment, stripe: StripeAtHome) -> None:
+    link = link_of(payment)
+    pages = {client.post(f"{link}pay/")["Location"] for _ in range(200)}
+    assert len(pages) == 1
+    assert payment.facts.filter(kind="session").count() == 1
+
+
+def test_too_many_pages_are_refused_with_the_time_to_try_again(
+    client: Client, payment: Payment, stripe: StripeAtHome
+) -> None:
+    noon = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
+    with time_machine.travel(noon, tick=False):
+        begun = [{"attempt": f"{number}", "at": noon.timestamp() - 60 * number, "terms": ""} for number in range(10)]
+        Payment.objects.update(checkouts=begun[::-1])
+        answer = client.post(f"{link_of(payment)}pay/", follow=True)
+    assert "Réessayez à 12:52" in text_of(answer)
+    assert not payment.facts.exists()
