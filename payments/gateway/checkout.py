@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from .. import ledger
@@ -43,16 +46,22 @@ class TooManyPagesError(Exception):
 
 
 def open_checkout(
-    payment: Payment, *, return_url: str, cancel_url: str, language: str, actor: AbstractUser | None = None
+    payment: Payment,
+    *,
+    return_url: str,
+    cancel_url: str,
+    language: str,
+    prefill: bool = True,
+    actor: AbstractUser | None = None,
 ) -> str:
     """Return the URL of a page at Stripe on which what is asked now can be paid; close the payment's other pages.
 
     The page that is open already is used again if it is the same and stays open for a while. Stripe replaces
-    {CHECKOUT_SESSION_ID} in `return_url` with the session's id. Raises NotPayableError, TooManyPagesError,
-    StripeRefusedError and StripeUnavailableError.
+    {CHECKOUT_SESSION_ID} in `return_url` with the session's id. `prefill` is whether the page shows the patient's
+    e-mail address. Raises NotPayableError, TooManyPagesError, StripeRefusedError and StripeUnavailableError.
     https://docs.stripe.com/api/checkout/sessions/create
     """
-    page = _page(payment, return_url, cancel_url, language)
+    page = _page(payment, return_url, cancel_url, language, prefill=prefill)
     terms = salted_hmac("payments.checkout", json.dumps(page)).hexdigest()
     _ask_about_open_page(payment, terms)
     attempt, url = _next_attempt(payment, terms)
@@ -70,16 +79,36 @@ def open_checkout(
     return _url_for_all(payment, terms)
 
 
-def _page(payment: Payment, return_url: str, cancel_url: str, language: str) -> dict[str, str]:
-    """Return what a payment page shows and where it leads to, apart from the amount; `line` names what is paid for."""
+def _page(payment: Payment, return_url: str, cancel_url: str, language: str, *, prefill: bool) -> dict[str, str]:
+    """Return what a payment page shows and where it leads to, apart from the amount; `line` names what is paid for.
+
+    The line must tell nothing about the patient's health, so it names the practitioner and the day, but no service.
+    """
+    appointment = payment.appointment
     with translation.override(language):
-        line = _("Appointment %(reference)s") % {"reference": payment.appointment.reference}
+        names = {
+            "practitioner": appointment.practitioner.name,
+            "day": date_format(timezone.localtime(appointment.start), "DATE_FORMAT"),
+            "reference": appointment.reference,
+        }
+        line = _("Appointment with %(practitioner)s, %(day)s (%(reference)s)") % names
+    email = appointment.patient.email if prefill else ""
     return {
         "line": line,
         "success_url": return_url,
         "cancel_url": cancel_url,
         "locale": "fr" if language == "fr" else "en",
+        **({"customer_email": email} if _is_valid(email) else {}),
     }
+
+
+def _is_valid(email: str) -> bool:
+    """Return whether Stripe takes this e-mail address; it refuses the whole page otherwise."""
+    try:
+        validate_email(email)
+    except ValidationError:
+        return False
+    return email.isascii()
 
 
 def _create(payment: Payment, page: Mapping[str, str], attempt: str) -> tuple[dict[str, Any], int]:

@@ -52,7 +52,8 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
     """Redirect to Stripe Checkout, or to the URL `page` with a message if Checkout can't be opened.
 
-    Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel.
+    Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel. Only the patient and
+    staff see the patient's e-mail address there, because a pay link may have been passed on.
     """
     language = get_language() or "en"
     if not request.user.is_staff:
@@ -63,6 +64,7 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
             return_url=f"{back}?session_id={{CHECKOUT_SESSION_ID}}",
             cancel_url=page,
             language=language,
+            prefill=request.user.is_staff or request.user.pk == payment.appointment.patient_id,
         )
     except NotPayableError:
         messages.info(request, _nothing_opened(payment))

@@ -25,7 +25,7 @@ from tests.payments.sandbox import StripeAtHome, open_checkout
 pytestmark = pytest.mark.django_db
 
 
-def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(
+def test_checkout_opens_for_what_is_due_and_tells_stripe_only_the_address(
     payment: Payment, stripe: StripeAtHome
 ) -> None:
     session_id = open_checkout(payment)
@@ -35,15 +35,35 @@ def test_checkout_opens_for_what_is_due_and_tells_stripe_nothing_personal(
     named = {"site": own_site_id(), "payment_id": str(payment.public_id), "attempt": fact.attempt}
     assert (session["metadata"], len(fact.attempt)) == (named, 22)
     assert payment.status == S.CHECKOUT_OPEN
-    sent = str(session)
     patient = payment.appointment.patient
-    for secret in (
-        patient.last_name,
-        patient.email,
-        payment.appointment.service,
-        payment.appointment.practitioner.name,
-    ):
+    assert session["customer_email"] == patient.email
+    sent = stripe.page(session_id) + str(session)
+    for secret in (patient.last_name, payment.appointment.service, payment.appointment.practitioner.specialty):
         assert secret not in sent
+    assert patient.email not in str([session["metadata"], session["success_url"], session["cancel_url"]])
+
+
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("fr", "Rendez-vous avec Dr Anne Mercier, 14 mars 2027 ({})"),
+        ("en", "Appointment with Dr Anne Mercier, 14 March 2027 ({})"),
+    ],
+)
+def test_the_page_names_the_practitioner_and_the_day_in_the_clinics_time(
+    book: Callable[..., Payment], stripe: StripeAtHome, language: str, line: str
+) -> None:
+    late = datetime.datetime(2027, 3, 13, 23, 30, tzinfo=datetime.UTC)  # 00:30 on the next day in Paris
+    payment = book(start=late, end=late + datetime.timedelta(minutes=30))
+    page = stripe.page(open_checkout(payment, language=language))
+    assert line.format(payment.appointment.reference) in page
+
+
+@pytest.mark.parametrize("email", ["", "camille", "camille@", "camille@localhost ", "c@exämple.com", "a b@example.com"])
+def test_an_address_that_stripe_would_refuse_is_left_out(payment: Payment, stripe: StripeAtHome, email: str) -> None:
+    User.objects.filter(pk=payment.appointment.patient_id).update(email=email)
+    payment = Payment.objects.with_appointment().get(pk=payment.pk)
+    assert stripe.session(open_checkout(payment))["customer_email"] is None
 
 
 def test_paying_there_marks_the_payment_paid_once(payment: Payment, stripe: StripeAtHome) -> None:
@@ -89,12 +109,22 @@ def change_price(payment: Payment) -> None:
     payment.appointment.save()
 
 
+def change_day(payment: Payment) -> None:
+    payment.appointment.start += datetime.timedelta(days=1)
+    payment.appointment.end += datetime.timedelta(days=1)
+    payment.appointment.save()
+
+
+def change_address(payment: Payment) -> None:
+    User.objects.filter(pk=payment.appointment.patient_id).update(email="other@example.com")
+
+
 def forget(payment: Payment) -> None:
     """Forget which pages were opened, as an older version of this site does."""
     Payment.objects.update(checkouts=[])
 
 
-@pytest.mark.parametrize("change", [change_price, forget])
+@pytest.mark.parametrize("change", [change_price, change_day, change_address, forget])
 def test_a_page_with_other_terms_is_closed_before_another_one_is_shown(
     payment: Payment, stripe: StripeAtHome, change: Callable[[Payment], None]
 ) -> None:

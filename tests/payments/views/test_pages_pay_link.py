@@ -8,6 +8,7 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from payments.desk.pay_links import VALID, payment_of, token_of
 from payments.models import Payment
 from tests.payments.clients import desk_page_of, text_of
@@ -79,6 +80,22 @@ def test_two_hundred_clicks_open_one_page(client: Client, payment: Payment, stri
     pages = {client.post(f"{link}pay/")["Location"] for _ in range(200)}
     assert len(pages) == 1
     assert payment.facts.filter(kind="session").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("who", "shown"), [("client", False), ("as_clerk", True), ("stranger", False), ("patient", True)]
+)
+def test_only_the_patient_and_staff_see_the_patients_address_at_stripe(
+    request: pytest.FixtureRequest, client: Client, payment: Payment, stripe: StripeAtHome, who: str, shown: bool
+) -> None:
+    people = {"stranger": User(username="mallory"), "patient": payment.appointment.patient}
+    if who in people:
+        people[who].save()
+        client.force_login(people[who])
+    visitor = client if who in people else request.getfixturevalue(who)
+    page = visitor.post(f"{link_of(payment)}pay/")["Location"]
+    session = stripe.session(page.rpartition("/")[2])
+    assert session["customer_email"] == (payment.appointment.patient.email if shown else None)
 
 
 def test_too_many_pages_are_refused_with_the_time_to_try_again(
