@@ -80,7 +80,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def _clear_caches() -> None:
     """Forget what the process has read of rows that were rolled back with the test that made or changed them."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
-    from payments.models import installation
 
     djstripe.forget_endpoint()
 

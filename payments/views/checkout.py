@@ -19,7 +19,7 @@ from ..domain.status import PaymentStatus
 from ..emails import message
 from ..gateway import checkout, reconcile
 from ..gateway.checkout import NotPayableError, TooManyPagesError
-from ..gateway.client import StripeRefusedError, StripeUnavailableError
+from ..gateway.client import NotUnderstoodError, StripeRefusedError, StripeUnavailableError
 from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404, payment_or_404, posted_from
