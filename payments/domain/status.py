@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .attempts import DISPUTE_OPEN, INQUIRY, Attempt, AttemptState, attempts_of
 from .facts import Kind, StripeFact
-from .movements import MovementKind, movements_of
+from .movements import Movement, MovementKind, movements_of
 
 
 class PaymentStatus(TextChoices):
@@ -205,18 +205,24 @@ def _amounts(case: Case) -> Amounts:
     for attempt in case.attempts:
         for line in movements_of(attempt):
             if line.currency == case.terms.currency:
-                sums[line.kind] += line.amount
-    received = sums[MovementKind.PAYMENT] + sums[MovementKind.REVERSAL]
+                sums[_counts_as(line)] += line.amount
     free = any(attempt.state == AttemptState.FREE for attempt in case.attempts)
     return Amounts(
         due=0 if free else case.terms.due,
-        received=received,
+        received=sums[MovementKind.PAYMENT],
         refunded=-sums[MovementKind.REFUND] - sums[MovementKind.DESK_REFUND],
         refund_pending=sum(attempt.refund_pending for attempt in case.counted),
         lost=-sums[MovementKind.TAKEN_BACK] - sums[MovementKind.REINSTATED],
         waived=_waived(case),
         on_its_way=sum(attempt.on_its_way for attempt in case.attempts),
     )
+
+
+def _counts_as(line: Movement) -> MovementKind:
+    """Return the kind in whose sum a movement counts: a reversal counts against the entry that was a mistake."""
+    if line.kind != MovementKind.REVERSAL:
+        return line.kind
+    return MovementKind.PAYMENT if line.amount < 0 else MovementKind.DESK_REFUND
 
 
 def _waived(case: Case) -> int:
