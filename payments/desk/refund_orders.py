@@ -18,7 +18,7 @@ from ..gateway.refunds import NotRefundableError
 from ..ledger import Cause, Source
 from ..models import Payment
 
-STRIPE = "stripe"
+STRIPE, DESK = "stripe", "desk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,23 @@ class Order:
 
 
 def refundable_through(payment: Payment) -> dict[str, int]:
-    """Return how much can be given back through Stripe (STRIPE) and at the desk ("desk"), in minor units."""
+    """Return how much can be given back through Stripe (STRIPE) and at the desk (DESK), in minor units."""
     at_stripe = sum(attempt.refundable for attempt in refunds.refundable_attempts(payment))
     at_desk = desk_refundable(attempts_of(row.value for row in payment.facts.all()))
-    return {STRIPE: min(payment.refundable, at_stripe), "desk": min(payment.refundable, at_desk)}
+    return {STRIPE: min(payment.refundable, at_stripe), DESK: min(payment.refundable, at_desk)}
+
+
+def overpaid_now(payment: Payment) -> int:
+    """Return what was paid too much and isn't being refunded already, in minor units."""
+    return max(0, payment.amount_overpaid - payment.amount_refund_pending)
+
+
+def waives(payment: Payment, order: Order) -> int:
+    """Return how much of the order's amount the patient doesn't have to pay again, in minor units.
+
+    What was paid too much was never owed, so that giving it back waives nothing.
+    """
+    return 0 if order.still_owed else max(0, order.amount - overpaid_now(payment))
 
 
 def require_available(payment: Payment, order: Order) -> None:
@@ -70,11 +83,13 @@ def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) ->
 
     Money given back at the desk is recorded as given. Raises NotRefundableError if less than the amount is left.
     """
-    waives = 0 if order.still_owed else max(0, order.amount - row.amount_overpaid)
+    waived = waives(row, order)
     if order.through == STRIPE:
-        return refunds.reserve(row, order.amount, order.reason, actor, key, waives=waives)
-    require_available(row, order)
-    details = {"reason": order.reason, "waives": waives}
+        return refunds.reserve(row, order.amount, order.reason, actor, key, waives=waived)
+    remaining = refundable_through(row)[DESK]
+    if not 0 < order.amount <= remaining:
+        raise NotRefundableError(remaining)
+    details = {"reason": order.reason, "waives": waived}
     given = row.own_fact(Kind.DESK_REFUND, f"desk_refund_{key}", Method(order.through), order.amount, **details)
     ledger.record([given], Cause(Source.DESK, actor=actor))
     return []
