@@ -8,7 +8,7 @@ from django.utils.translation import override
 from accounts.models import User
 from payments.desk import till
 from payments.desk.exports import cells
-from payments.desk.receipts import lines_of
+from payments.desk.journal import lines_of
 from payments.domain.methods import Method, method_label
 from payments.domain.movements import MovementKind
 from payments.forms import TakePaymentForm
