@@ -1,34 +1,52 @@
-"""Forms for payments taken at the desk, refunds and notes."""
+"""The front desk's forms: payments, refunds, corrections, cancellations and notes."""
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
+from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from appointments.money import format_amount, number_text, parse_amount
+from appointments.money import LARGEST, format_amount, number_text, parse_amount, parse_number
 
+from .desk.order_words import refusal_words, way_label
+from .desk.refund_limits import OverLimitError
+from .desk.refund_orders import DESK, STRIPE, Order, overpaid_now, refundable_through
 from .domain.methods import Method
+from .domain.status import Review
+from .gateway.refunds import NotRefundableError
 from .models import Payment
+
+REASONS = [
+    ("requested_by_customer", _("The patient asked for it")),
+    ("duplicate", _("Paid twice")),
+    ("canceled", _("The appointment was cancelled")),
+    ("goodwill", _("Goodwill gesture")),
+    ("fraudulent", _("Fraud")),
+]
+HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # the clinic refunds no insurer
 
 
 class AmountField(forms.CharField):
     """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
 
-    `most` is the highest valid amount, in minor units.
+    `most` is the highest valid amount, in minor units. Zero is only valid with `zero`.
     """
 
-    def __init__(self, *, currency: str, most: int, **options: Any) -> None:
-        self.currency, self.most = currency, most
+    def __init__(self, *, currency: str, most: int = LARGEST, zero: bool = False, **options: Any) -> None:
+        self.currency, self.most, self.zero = currency, most, zero
         widget = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
         super().__init__(widget=widget, max_length=20, **options)
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
-        amount = parse_amount(text, self.currency) if text else None
-        if amount is not None and amount > self.most:
+        if not text:
+            return None
+        amount = 0 if self.zero and not parse_number(text) else parse_amount(text, self.currency)
+        if amount > self.most:
             most = format_amount(self.most, self.currency)
             raise ValidationError(_("Enter at most %(most)s."), params={"most": most})
         return amount
@@ -47,7 +65,10 @@ class NoteForm(forms.Form):
 
 
 class TakePaymentForm(forms.Form):
-    """The method and amount of a payment taken at the desk. The amount is prefilled with all that is owed."""
+    """A payment taken at the desk. The amount is prefilled with all that is owed.
+
+    `received` is what the patient hands over in cash, from which `change` follows; it is optional.
+    """
 
     method = forms.TypedChoiceField(
         label=_("Paid with"),
@@ -56,74 +77,131 @@ class TakePaymentForm(forms.Form):
         initial=Method.CASH,
         widget=forms.RadioSelect,
     )
+    deposited = forms.DateField(
+        label=_("Deposited at the bank on"),
+        required=False,
+        initial=timezone.localdate,
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+    )
+    note = forms.CharField(
+        label=_("Note for colleagues"), required=False, max_length=200, widget=forms.TextInput({"autocomplete": "off"})
+    )
 
     def __init__(self, data: Any, *, payment: Payment) -> None:
         super().__init__(data)
+        amounts = {"currency": payment.currency}
         self.fields["amount"] = AmountField(
-            label=_("Amount"), currency=payment.currency, most=payment.amount_owed, initial=payment.amount_owed
+            label=_("Amount"), most=payment.amount_owed, initial=payment.amount_owed, **amounts
         )
+        self.fields["received"] = AmountField(label=_("Given by the patient"), required=False, **amounts)
 
-
-class RefundForm(forms.Form):
-    """Form for a refund's reason and amount. The amount is all that is left, the overpaid sum or a sum typed in."""
-
-    reason = forms.ChoiceField(
-        label=_("Reason"),
-        choices=[
-            ("requested_by_customer", _("The patient asked for it")),
-            ("duplicate", _("Paid twice")),
-            ("fraudulent", _("Fraud")),
-        ],
-    )
-
-    def __init__(self, data: Any, *, payment: Payment, limit: int) -> None:
-        """Build the form for a user who may refund at most `limit` minor units of the payment in total.
-
-        Earlier refunds of the payment count towards `limit`.
-        """
-        self.currency = payment.currency
-        self.allowed = limit - payment.amount_refunded - payment.amount_refund_pending
-        self.amounts = {"overpaid": payment.amount_overpaid, "full": payment.refundable}
-        twice = 0 < payment.amount_overpaid < payment.refundable
-        names = ["overpaid", "full", "part"] if twice else ["full", "part"]
-        initial = {"scope": names[0], "reason": "duplicate" if twice else "requested_by_customer"}
-        super().__init__(data, initial=initial)
-        self.fields["scope"] = forms.ChoiceField(
-            label=_("How much"),
-            choices=[(name, self._choice(name, payment)) for name in names],
-            widget=forms.RadioSelect,
-        )
-        self.fields["amount"] = AmountField(
-            label=_("Amount"), currency=payment.currency, most=payment.refundable, required=False
-        )
-
-    def _choice(self, name: str, payment: Payment) -> str:
-        labels = {"overpaid": gettext("The overpaid amount"), "full": gettext("The full remaining amount")}
-        if name not in labels:
-            return gettext("Another amount")
-        return f"{labels[name]} · {format_amount(self.amounts[name], payment.currency)}"
-
-    def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean()
-        if self.cleaned_data.get("scope") == "part" and not self.errors and self.cleaned_data.get("amount") is None:
-            self.add_error("amount", _("Enter the amount to refund."))
-        if not self.errors and self.total > self.allowed:
-            most = format_amount(max(0, self.allowed), self.currency)
-            message = _(
-                "Your account may refund at most %(most)s of this payment. An accountant or a manager may refund more."
-            )
-            self.add_error(None, ValidationError(message, params={"most": most}))
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        if cleaned.get("method") != Method.CASH:
+            cleaned["received"] = None
+        if cleaned.get("method") != Method.CHEQUE:
+            cleaned["deposited"] = None
+        if cleaned.get("received") and "amount" in cleaned and self.change < 0:
+            self.add_error("received", _("This is less than the amount."))
         return cleaned
 
     @property
-    def total(self) -> int:
-        """Return the amount to refund, in minor units. Call it only when the form is valid."""
-        return self.amounts.get(self.cleaned_data["scope"]) or int(self.cleaned_data["amount"])
+    def change(self) -> int:
+        """Return the change to give back, in minor units. Call it only when the form is valid."""
+        return int((self.cleaned_data["received"] or self.cleaned_data["amount"]) - self.cleaned_data["amount"])
+
+
+class RefundForm(forms.Form):
+    """A refund: how much, through what, whether the patient has to pay it again, and why.
+
+    Whether it is still owed is only asked if more can be given back than what was paid too much.
+    """
+
+    reason = forms.ChoiceField(label=_("Reason"), choices=REASONS)
+
+    def __init__(self, data: Any, *, payment: Payment, allowed: int) -> None:
+        """Build the form for a user who may give back at most `allowed` minor units of the payment now."""
+        self.payment, self.allowed = payment, allowed
+        self.limits, self.overpaid = refundable_through(payment), overpaid_now(payment)
+        wanted = self.overpaid or payment.refundable
+        way = STRIPE if self.limits[STRIPE] >= min(wanted, self.limits[DESK]) else DESK
+        initial = {"through": STRIPE if way == STRIPE else Method.CASH, "still_owed": "", "reason": self._reason()}
+        super().__init__(data, initial=initial)
+        self.fields["amount"] = AmountField(
+            label=_("Amount"),
+            currency=payment.currency,
+            most=max(self.limits.values()),
+            initial=min(wanted, self.limits[way]),
+        )
+        self.fields["through"] = forms.ChoiceField(
+            label=_("Where the money goes"), choices=list(self._ways()), widget=forms.RadioSelect
+        )
+        if payment.refundable > self.overpaid:
+            self.fields["still_owed"] = forms.ChoiceField(
+                label=_("Then"),
+                choices=[("", _("No longer owed")), ("1", _("Still owed"))],
+                widget=forms.RadioSelect,
+                required=False,
+            )
+
+    def _reason(self) -> str:
+        """Return the likeliest reason for a refund."""
+        if Review.DOUBLE_PAYMENT in self.payment.reviews:
+            return "duplicate"
+        return "canceled" if self.payment.appointment.canceled else "requested_by_customer"
+
+    def _ways(self) -> Iterator[tuple[str, str]]:
+        """Yield the ways by which money can be given back, with their labels."""
+        if self.limits[STRIPE]:
+            yield STRIPE, way_label(STRIPE)
+        if self.limits[DESK]:
+            yield from ((method.value, way_label(method)) for method in HANDED_OVER)
 
     @property
-    def amount_text(self) -> str:
-        """Return the amount to refund as text in major units.
+    def quick_amounts(self) -> dict[str, str | Promise]:
+        """Return amounts that one click fills in, as text in major units, with their labels."""
+        most, found = self.fields["amount"].most, {}  # type: ignore[attr-defined]
+        if 0 < self.overpaid < self.payment.refundable and self.overpaid <= most:
+            found[number_text(self.overpaid, self.payment.currency)] = _("Overpaid")
+        if self.payment.refundable <= most:
+            found[number_text(self.payment.refundable, self.payment.currency)] = _("All that is left")
+        return found
 
-        The confirmation page posts this text, so that the sum confirmed is the sum refunded.
-        """
-        return number_text(self.total, self.currency)
+    def clean(self) -> dict[str, Any]:
+        amount, through = self.cleaned_data.get("amount"), self.cleaned_data.get("through")
+        if amount and through:
+            left = self.limits[STRIPE if through == STRIPE else DESK]
+            if amount > left:
+                self.add_error("amount", refusal_words(NotRefundableError(left), self.payment, through))
+            elif amount > self.allowed:
+                self.add_error("amount", refusal_words(OverLimitError(self.allowed), self.payment, through))
+        return self.cleaned_data
+
+    @property
+    def order(self) -> Order:
+        """Return what is to be given back. Call it only when the form is valid."""
+        values = {name: self.cleaned_data[name] for name in ("amount", "reason", "through")}
+        return Order(**values, still_owed=bool(self.cleaned_data.get("still_owed")))
+
+
+class ReasonForm(forms.Form):
+    """Why staff correct an entry, or stop asking for money."""
+
+    reason = forms.CharField(
+        label=_("Reason"), max_length=200, widget=forms.TextInput({"autocomplete": "off", "autofocus": True})
+    )
+
+
+class CancelForm(forms.Form):
+    """What the clinic keeps when it cancels an appointment: nothing by default, and at most the price."""
+
+    def __init__(self, data: Any, *, payment: Payment) -> None:
+        super().__init__(data)
+        self.fields["fee"] = AmountField(
+            label=_("The clinic keeps"),
+            currency=payment.currency,
+            most=payment.price,
+            zero=True,
+            required=False,
+            initial=payment.appointment.fee_amount,
+        )

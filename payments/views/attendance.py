@@ -9,7 +9,9 @@ from django.views.decorators.http import require_http_methods
 
 from appointments.models import Appointment
 
+from ..desk.refund_limits import refund_limit
 from ..domain.status import PaymentStatus
+from ..forms import CancelForm
 from ..models import Payment
 from .access import Request, desk_page, open_payment_or_404, posted_from, staff_required
 
@@ -31,23 +33,33 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
-    """Show what cancelling the appointment means for its payment; on POST cancel the appointment.
+    """Ask what the clinic keeps, and show what cancelling means for the payment; on POST cancel the appointment.
 
-    After cancelling, redirect to the refund form if money can be refunded, else to the appointment's page.
+    After cancelling, redirect to the refund form if the user may refund what is too much, else to the appointment's
+    page.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    if request.method == "POST":
-        _set_status(request, payment.appointment, Attendance.CANCELED)
-        payment.refresh_from_db()
-        return redirect(
-            "clinic:refund_payment" if payment.refundable else "clinic:desk_appointment", payment.appointment.reference
-        )
-    context = {"payment": payment, "appointment": payment.appointment, "consequence": consequence_of(payment)}
-    return render(request, "appointments/cancel.html", context)
+    if payment.appointment.canceled:
+        return redirect(_after_cancelling(request, payment), payment.appointment.reference)
+    form = CancelForm(request.POST if request.method == "POST" else None, payment=payment)
+    if not form.is_valid():
+        context = {"consequence": consequence_of(payment), "form": form}
+        context |= {"payment": payment, "appointment": payment.appointment}
+        return render(request, "appointments/cancel.html", context, status=422 if form.is_bound else 200)
+    payment.appointment.fee_amount = form.cleaned_data["fee"] or 0
+    _set_status(request, payment.appointment, Attendance.CANCELED)
+    payment.refresh_from_db()
+    return redirect(_after_cancelling(request, payment), payment.appointment.reference)
+
+
+def _after_cancelling(request: Request, payment: Payment) -> str:
+    """Return the name of the page that follows a cancellation."""
+    too_much = payment.amount_overpaid and payment.refundable and refund_limit(request.user, payment)
+    return "clinic:refund_payment" if too_much else "clinic:desk_appointment"
 
 
 def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
-    """Save the appointment's new status, record the change in the admin log, and add a message for the next page."""
+    """Save the appointment with its new status, log the change for the admin, and add a message for the next page."""
     if appointment.status == status:
         return
     appointment.status = status
@@ -61,13 +73,13 @@ def _set_status(request: Request, appointment: Appointment, status: Appointment.
 def consequence_of(payment: Payment) -> str:
     """Return a sentence that tells staff what cancelling the appointment means for its payment."""
     if payment.refundable:
-        return _("The clinic keeps this payment until you refund it, which is the next step.")
+        return _("You can refund what the clinic doesn’t keep in the next step.")
     if payment.status == PaymentStatus.PROCESSING:
         return _(
             "A direct debit is on its way. When it arrives, it appears under “To review”, so that you can refund it."
         )
     if payment.status == PaymentStatus.CHECKOUT_OPEN:
-        return _("The patient’s open payment page will be closed. Nothing has been paid, and nothing will be due.")
+        return _("The patient’s open payment page will be closed. Nothing has been paid.")
     if payment.payable:
-        return _("Nothing has been paid, and nothing will be due.")
+        return _("Nothing has been paid. Only what the clinic keeps will be due.")
     return _("No payment is affected.")

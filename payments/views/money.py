@@ -1,4 +1,4 @@
-"""Pages that take payments at the front desk, refund payments, and show receipts."""
+"""Pages that take payments at the front desk, give money back, and show receipts."""
 
 import uuid
 
@@ -16,11 +16,12 @@ from accounts.proof import proof_required
 from accounts.unsent import typed
 from appointments.money import format_amount
 
-from ..desk import refund_approvals, till
-from ..desk.receipts import lines_of
-from ..desk.refund_limits import refund_limit
+from ..desk import refund_orders, till
+from ..desk.giving_back import give_back
+from ..desk.journal import lines_of
+from ..desk.order_words import afterwards, done_words, refusal_words, way_words
+from ..desk.refund_limits import OverLimitError, allowed_refund, needs_approval, refund_limit
 from ..forms import RefundForm, TakePaymentForm
-from ..gateway import refunds
 from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
@@ -33,81 +34,104 @@ from .access import Request, open_payment_or_404, staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     """Show the form for a payment at the front desk; on POST record the payment."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    posted = request.POST or typed(request)
-    key = _key(posted)
+    posted = request.POST or None
+    key = key_of(posted)
     if till.was_taken(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(posted, payment=payment)
-    if not form.is_valid() or request.method != "POST":
-        return _dialog(request, "payments/take_payment.html", payment, form, key)
-    amount = form.cleaned_data["amount"]
+    if not form.is_valid():
+        return dialog(request, "payments/take_payment.html", payment, form, key)
+    filled = form.cleaned_data
+    deposited = filled["deposited"].isoformat() if filled["deposited"] else ""
+    details = {"note": filled["note"], "deposited": deposited}
     try:
-        till.take_payment(payment, amount, form.cleaned_data["method"], request.user, key=key)
+        till.take_payment(payment, filled["amount"], filled["method"], request.user, key=key, **details)
     except NotPayableError:
         payment = open_payment_or_404(request, pk=payment.pk)
+        form = TakePaymentForm(posted, payment=payment)
+        form.is_valid()
         form.add_error(
             None, _("This payment has changed in the meantime, so nothing was recorded. Check it and try again.")
         )
-        return _dialog(request, "payments/take_payment.html", payment, form, key, 409)
-    messages.success(
-        request, _("Payment of %(amount)s recorded.") % {"amount": format_amount(amount, payment.currency)}
-    )
+        return dialog(request, "payments/take_payment.html", payment, form, key, 409)
+    messages.success(request, _taken(payment, form))
     return redirect("clinic:desk_appointment", payment.appointment.reference)
+
+
+def _taken(payment: Payment, form: TakePaymentForm) -> str:
+    """Return the message that says what was recorded, and how much change to give back."""
+    amount = format_amount(form.cleaned_data["amount"], payment.currency)
+    recorded = _("Payment of %(amount)s recorded.") % {"amount": amount}
+    if not form.change:
+        return recorded
+    change = _("Change: %(change)s.") % {"change": format_amount(form.change, payment.currency)}
+    return f"{recorded} {change}"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the refund form, then a page to confirm amount and patient; refund when the user confirms.
+    """Show the refund form, then a page to confirm what it does; give the money back when the user confirms.
 
-    If the refund needs approval, save a request that a second person has to approve, and refund nothing yet.
+    If the refund needs approval, save a request that a second person has to approve, and give nothing back yet.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    limit = refund_limit(request.user, payment)
-    if not limit:
+    if not refund_limit(request.user, payment):
         raise PermissionDenied
-    posted = request.POST or typed(request)
-    key = _key(posted)
-    if refunds.was_requested(payment, key):
+    posted = request.POST or None
+    key = key_of(posted)
+    if refund_orders.was_recorded(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
-    form = RefundForm(posted, payment=payment, limit=limit)
+    form = RefundForm(posted, payment=payment, allowed=allowed_refund(request.user, payment))
     if not form.is_valid():
-        return _dialog(request, "payments/refund.html", payment, form, key)
+        return dialog(request, "payments/refund.html", payment, form, key)
+    if "change" in request.POST:
+        return dialog(request, "payments/refund.html", payment, form, key, 200)
     if "confirmed" not in request.POST:
-        return _dialog(request, "payments/refund_confirm.html", payment, form, key, 200)
-    if refund_approvals.needs_approval(payment, form.total):
-        refund_approvals.request(payment, form.total, form.cleaned_data["reason"], request.user, key)
-        messages.success(request, _("Refund requested. Somebody else has to approve it before it is sent to Stripe."))
-        return redirect("clinic:desk_appointment", payment.appointment.reference)
+        return _confirmation(request, payment, form, key)
+    return _give_back(request, payment, form, key)
+
+
+def _confirmation(request: Request, payment: Payment, form: RefundForm, key: str) -> HttpResponse:
+    """Render the page that says in words what the refund does, and asks to confirm it."""
+    context = {
+        "payment": payment,
+        "appointment": payment.appointment,
+        "form": form,
+        "key": key,
+        "order": form.order,
+        "way": way_words(form.order),
+        "afterwards": afterwards(payment, form.order),
+        "needs_approval": needs_approval(payment, form.order.amount),
+    }
+    return render(request, "payments/refund_confirm.html", context)
+
+
+def _give_back(request: Request, payment: Payment, form: RefundForm, key: str) -> HttpResponseBase:
+    """Give the money back, or show the form again with the reason why that isn't possible."""
+    order = form.order
     try:
-        refunds.refund(payment, form.total, form.cleaned_data["reason"], request.user, key=key)
-    except NotRefundableError as error:
+        given = give_back(payment, order, request.user, key=key)
+    except (OverLimitError, NotRefundableError) as error:
         payment = open_payment_or_404(request, pk=payment.pk)
-        form.add_error(None, _refusal(error, payment))
-        return _dialog(request, "payments/refund.html", payment, form, key, 409)
+        form = RefundForm(request.POST, payment=payment, allowed=allowed_refund(request.user, payment))
+        if form.is_valid() or getattr(error, "code", ""):  # an invalid form says already how much is left
+            form.add_error(None, refusal_words(error, payment, order.through))
+        status = 422 if isinstance(error, OverLimitError) else 409
+        # A refused request stays on record, so that another try needs another key.
+        return dialog(request, "payments/refund.html", payment, form, uuid.uuid4().hex, status)
     except StripeUnavailableError:
         messages.warning(
             request, _("Stripe did not answer. The refund stays pending, and this site tries again by itself.")
         )
     else:
-        amount = format_amount(form.total, payment.currency)
-        messages.success(request, _("Refund of %(amount)s sent to Stripe.") % {"amount": amount})
+        waiting = _("Refund requested. Somebody else has to approve it before any money is given back.")
+        messages.success(request, done_words(payment, order) if given else waiting)
     return redirect("clinic:desk_appointment", payment.appointment.reference)
 
 
-def _refusal(error: NotRefundableError, payment: Payment) -> str:
-    """Return the text that says why a refund failed.
-
-    Either Stripe refused it (the text names Stripe's code), or less money than the amount can still be refunded.
-    """
-    if error.code:
-        return _("Stripe refused this refund (%(code)s). No money was refunded.") % {"code": error.code}
-    remaining = format_amount(error.remaining, payment.currency)
-    return _("Only %(remaining)s can still be refunded through Stripe.") % {"remaining": remaining}
-
-
-def _key(posted: QueryDict | None) -> str:
+def key_of(posted: QueryDict | None) -> str:
     """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
 
     If a form is sent twice, by a double click or the back button, both requests have one key and take effect once.
@@ -118,7 +142,7 @@ def _key(posted: QueryDict | None) -> str:
         return uuid.uuid4().hex
 
 
-def _dialog(request: Request, template: str, payment: Payment, form: Form, key: str, status: int = 0) -> HttpResponse:
+def dialog(request: Request, template: str, payment: Payment, form: Form, key: str, status: int = 0) -> HttpResponse:
     """Render the form's page. If `status` is 0, the HTTP status is 422 for a posted form and 200 for any other."""
     context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": key}
     return render(request, template, context, status=status or (422 if request.POST else 200))
@@ -137,6 +161,7 @@ def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
         "appointment": payment.appointment,
         "lines": lines,
         "total": sum(line.amount for line in lines),
+        "fee": payment.terms.fee if payment.terms.canceled else 0,
         "printed": timezone.now(),
     }
     return render(request, "payments/receipt.html", context)
