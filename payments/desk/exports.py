@@ -1,7 +1,10 @@
-"""Writes the day list (the front desk's list of appointments and payments) as CSV for spreadsheets."""
+"""Writes CSV files for spreadsheets: the day list of appointments and payments, and the journal of money that moved."""
 
 import csv
+import datetime
+import re
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from django.utils.timezone import localtime
 from django.utils.translation import get_language, override
@@ -10,11 +13,13 @@ from django.utils.translation import gettext as _
 from appointments.money import number_text
 
 from ..domain.methods import method_label
-from ..models import Payment
+from ..models import Fact, Payment
 from ..models.payment import PaymentQuerySet
+from .journal import Line, all_lines_of
 
 BATCH = 500  # rows read from the database at once
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
+NEGATIVE = re.compile(r"-\d+([.,]\d+)?")
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel doesn't read the file as UTF-8
 
 
@@ -27,7 +32,14 @@ class Echo:
 
 def headings() -> list[str]:
     """Return the translated column headings, in the order of `cells`."""
-    amounts = [_("Due"), _("Received"), _("Refunded"), _("Lost to disputes")]
+    amounts = [
+        _("Due"),
+        _("Received"),
+        _("Refunded"),
+        _("Taken back by the bank"),
+        _("No longer owed"),
+        _("Still owed"),
+    ]
     return [_("Reference"), _("Start"), _("Patient"), _("Practitioner"), _("Service"), _("Attendance"), _("Payment"),
             _("Currency"), *amounts, _("Paid with"), _("To review")]  # fmt: skip
 
@@ -43,7 +55,7 @@ def cells(payment: Payment) -> Iterator[str]:
     yield appointment.get_status_display()
     yield payment.get_status_display()
     yield payment.currency.upper()
-    for amount in ("due", "received", "refunded", "lost"):
+    for amount in ("due", "received", "refunded", "lost", "waived", "owed"):
         yield number_text(getattr(payment, f"amount_{amount}"), payment.currency)
     yield method_label(payment.method)
     yield ", ".join(payment.review_labels)
@@ -54,15 +66,69 @@ def escape_formula(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
-async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
-    """Yield the CSV file's lines: the headings, then one line for each payment, in the active language.
+def journal_headings() -> list[str]:
+    """Return the translated column headings, in the order of `journal_cells`."""
+    return [_("Day"), _("Reference"), _("Movement"), _("Method"), _("Amount"), _("Currency"), _("By")]
+
+
+def journal_cells(payment: Payment, line: Line) -> list[str]:
+    """Return the cells of a movement of `payment`, in the order of `journal_headings`."""
+    movement, actor = line.movement, line.actor
+    amount = number_text(abs(movement.amount), movement.currency)
+    return [
+        localtime(line.when).strftime("%Y-%m-%d"),
+        payment.appointment.reference,
+        str(movement.kind.label),
+        method_label(movement.method),
+        f"-{amount}" if movement.amount < 0 else amount,
+        movement.currency.upper(),
+        (actor.get_full_name() or actor.get_username()) if actor else "",
+    ]
+
+
+def escaped(cells: list[str]) -> list[str]:
+    """Return the cells with those escaped that a spreadsheet would run as a formula; negative amounts are none."""
+    return [cell if NEGATIVE.fullmatch(cell) else escape_formula(cell) for cell in cells]
+
+
+class Table:
+    """Writes lines of CSV in the language that is active when it is made.
 
     Spreadsheets expect commas between cells and decimal points in English, but semicolons and decimal commas in French.
     """
-    language = get_language()
-    writer = csv.writer(Echo(), delimiter="," if (language or "en").startswith("en") else ";")
-    yield BYTE_ORDER_MARK + writer.writerow(headings())
+
+    def __init__(self) -> None:
+        self.language = get_language()
+        delimiter = "," if (self.language or "en").startswith("en") else ";"
+        self._writer: Any = csv.writer(Echo(), delimiter=delimiter)
+
+    def line(self, cells: list[str]) -> str:
+        return str(self._writer.writerow(escaped(cells)))
+
+
+async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
+    """Yield the day list's lines: the headings, then one line for each payment, in the active language."""
+    table = Table()
+    yield BYTE_ORDER_MARK + table.line(headings())
     async for payment in payments.aiterator(chunk_size=BATCH):
-        with override(language):
-            row = [escape_formula(cell) for cell in cells(payment)]
-        yield writer.writerow(row)
+        with override(table.language):
+            yield table.line(list(cells(payment)))
+
+
+async def journal_lines(
+    payments: PaymentQuerySet, days: tuple[datetime.date, datetime.date] | None
+) -> AsyncIterator[str]:
+    """Yield the journal's lines: the headings, then one line for each movement on these days (None: on all days).
+
+    The lines are grouped by payment. A movement's day is the clinic's.
+    """
+    table = Table()
+    yield BYTE_ORDER_MARK + table.line(journal_headings())
+    if days:
+        payments = payments.filter(pk__in=Fact.objects.reaching(*days).values("payment"))
+    rows = payments.with_appointment().prefetch_related("facts__actor").order_by("pk")
+    async for payment in rows.aiterator(chunk_size=BATCH):
+        for line in all_lines_of(payment):
+            if days is None or days[0] <= localtime(line.when).date() <= days[1]:
+                with override(table.language):
+                    yield table.line(journal_cells(payment, line))

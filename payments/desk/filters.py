@@ -148,7 +148,10 @@ class DayFilter(forms.Form):
         return found
 
     @property
-    def file_name(self) -> str:
-        """Return the CSV file's name without ".csv". It names the days, but never a person who was searched for."""
+    def days_in_name(self) -> str:
+        """Return the days as a part of a file's name, such as "-2026-01-31"; "" if the list covers all dates.
+
+        A file's name never names a person who was searched for.
+        """
         days = self.days
-        return "payments" if days is None else f"payments-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")
+        return "" if days is None else f"-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")

@@ -1,5 +1,6 @@
 """Facts in the database, one row each: states of Stripe objects, payments at the desk, and this site's observations."""
 
+import datetime
 import uuid
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -8,6 +9,7 @@ from typing import Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..db import statements
@@ -73,6 +75,17 @@ class FactQuerySet(models.QuerySet["Fact"]):
         tables = {"fact": Fact._meta.db_table, "payment": Payment._meta.db_table}
         sql = BELONGING.format(*places, columns="{columns}", **tables)
         return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
+
+    def reaching(self, first: datetime.date, last: datetime.date) -> Self:
+        """Return the facts that may prove a movement of money from `first` to `last` inclusive, and some more.
+
+        A movement is never dated before its fact was created, nor after the fact's present state.
+        """
+        one = datetime.timedelta(days=1)
+        begin, end = (
+            timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in (first, last + one)
+        )
+        return self.filter(as_of__gte=begin.timestamp(), created__lt=end.timestamp())
 
     def waiting(self) -> Self:
         """Return facts (states of Stripe objects) whose payment isn't known yet."""

@@ -1,7 +1,10 @@
 """The front desk's pages: the day list, one appointment with its payment's timeline, and the CSV export."""
 
+from collections.abc import AsyncIterator
+
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -11,8 +14,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.unsent import typed
 
-from ..desk.exports import csv_lines
+from ..desk import till
+from ..desk.exports import csv_lines, journal_lines
 from ..desk.filters import DayFilter
+from ..desk.journal import Line, all_lines_of
 from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.search import TAB_STATUSES, Tab
@@ -82,8 +87,25 @@ def add_note(request: Request, reference: str) -> HttpResponseBase:
     return redirect(f"{reverse('clinic:desk_appointment', args=[payment.appointment.reference])}#timeline-title")
 
 
+@require_safe
+@never_cache
+@staff_required
+def movements(request: Request, reference: str) -> HttpResponse:
+    """Render only the payment's movements, for open pages to fetch when the payment has changed."""
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
+    return render(request, "payments/_movements.html", {"payment": payment, "lines": _lines(request, payment)})
+
+
+def _lines(request: Request, payment: Payment) -> list[tuple[Line, bool]]:
+    """Return the payment's lines, each with whether the user may declare it a mistake."""
+    prefetch_related_objects([payment], "facts__actor")
+    mistakes = {entry.pk for entry in till.entries_of(payment) if till.may_reverse(entry, request.user)}
+    return [(line, line.fact.pk in mistakes) for line in all_lines_of(payment)]
+
+
 def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 200) -> HttpResponse:
     context = {"payment": payment, "appointment": payment.appointment, "events": events_of(payment), "form": form}
+    context["lines"] = _lines(request, payment)
     return render(request, "appointments/desk_detail.html", context, status=status)
 
 
@@ -94,12 +116,30 @@ def export(request: Request) -> HttpResponseBase:
 
     Answer 400 with the reasons if an amount in the filters is invalid.
     """
-    if not request.user.has_perm("clinic_payments.export_payments"):
-        raise PermissionDenied
+    _require_export(request)
     chosen = DayFilter(request.GET)
     if chosen.amount_errors:
         return HttpResponse(" ".join(chosen.amount_errors), status=400, content_type="text/plain; charset=utf-8")
     rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{chosen.file_name}.csv"'
+    return _download(csv_lines(rows), f"payments{chosen.days_in_name}")
+
+
+@require_safe
+@staff_required
+def export_journal(request: Request) -> HttpResponseBase:
+    """Return the money that moved on the days of the day list's filter as a CSV file to download."""
+    _require_export(request)
+    chosen = DayFilter(request.GET)
+    payments = Payment.objects.visible_to(request.user)
+    return _download(journal_lines(payments, chosen.days), f"journal{chosen.days_in_name}")
+
+
+def _require_export(request: Request) -> None:
+    if not request.user.has_perm("clinic_payments.export_payments"):
+        raise PermissionDenied
+
+
+def _download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response
