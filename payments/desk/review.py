@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,17 +11,18 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount
 
+from ..domain.attempts import INQUIRY
 from ..domain.facts import Kind
 from ..domain.status import Review
 from ..models import Payment
 
 WORDS: dict[Review, Promise] = {
-    Review.DOUBLE_PAYMENT: _("The patient paid twice: %(received)s instead of %(due)s. Refund %(overpaid)s."),
+    Review.DOUBLE_PAYMENT: _("The patient paid twice: %(net)s instead of %(due)s. Refund %(overpaid)s."),
     Review.PAID_AFTER_CANCEL: _(
-        "The appointment is cancelled, but %(received)s was received. Refund it, or book another appointment."
+        "The appointment is cancelled, but the clinic has %(net)s. Refund %(overpaid)s, or keep it as a fee."
     ),
     Review.SLOT_LOST: _(
-        "%(received)s was received after the slot was given to another patient. Refund it, or find another slot."
+        "The clinic has %(net)s, but the slot was given to another patient. Refund %(overpaid)s, or keep it as a fee."
     ),
     Review.AMOUNT_MISMATCH: _(
         "%(received)s was received, but the price is %(due)s. Settle the difference with the patient."
@@ -32,19 +33,31 @@ WORDS: dict[Review, Promise] = {
     ),
     Review.CURRENCY_MISMATCH: _("A payment arrived in another currency and is not counted. Refund it in Stripe."),
     Review.REFUND_FAILED: _("A refund failed, so the patient has not received the money. Try again."),
+    Review.REFUND_CANCELED: _("A refund was cancelled, so the patient has not received the money. Refund it again."),
     Review.REFUND_APPROVAL: _("A refund is waiting for a second person’s approval."),
     Review.STUCK: _("The direct debit is taking longer than it should. Check with Stripe."),
     Review.DISPUTE_DEADLINE: _(
-        "The patient’s bank disputes %(received)s. Answer in Stripe, or the clinic loses the money."
+        "The patient’s bank disputes this payment of %(received)s. Answer in Stripe, or the clinic loses the money."
     ),
+    Review.INQUIRY: _(
+        "The patient’s bank asks about this payment. Answer in Stripe, so that it doesn’t become a dispute."
+    ),
+    Review.TAKEN_BACK: _(
+        "The bank took %(lost)s back, and %(missing)s is missing. Ask the patient again, or stop asking."
+    ),
+    Review.REINSTATED: _("The bank returned the money after the patient had paid again. Refund %(overpaid)s."),
 }
 
 BUTTONS = {
     Review.STUCK: "ask",
     Review.REFUND_APPROVAL: "approve",
     Review.DISPUTE_DEADLINE: "stripe",
+    Review.INQUIRY: "stripe",
     Review.CURRENCY_MISMATCH: "stripe",
+    Review.TAKEN_BACK: "ask_again",
 }
+TO_REFUND = (Review.REFUND_FAILED, Review.REFUND_CANCELED)  # also while the patient owes something
+ANSWERED_BY = {Review.DISPUTE_DEADLINE: "needs_response", Review.INQUIRY: INQUIRY}  # the states of such disputes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +72,30 @@ class Case:
     @property
     def words(self) -> str:
         """Return the text that says what happened and what to do about it, with the payment's amounts filled in."""
-        names = ("received", "due", "overpaid")
-        amounts = {
-            name: format_amount(getattr(self.payment, f"amount_{name}"), self.payment.currency) for name in names
-        }
+        sums = asdict(self.payment.amounts)
+        sums |= {name: getattr(self.payment.amounts, name) for name in ("net", "missing", "overpaid")}
+        amounts = {name: format_amount(amount, self.payment.currency) for name, amount in sums.items()}
         return str(WORDS[self.review]) % amounts
 
     @property
     def deadline(self) -> datetime.datetime | None:
-        """Return the time by which a dispute must be answered, or None for any other case."""
-        due_by = self.payment.dispute_due_by if self.review == Review.DISPUTE_DEADLINE else None
+        """Return the time by which a dispute or a bank's question must be answered, or None for any other case."""
+        due_by = self.payment.dispute_due_by if self.review in ANSWERED_BY else None
         return datetime.datetime.fromtimestamp(due_by, timezone.get_current_timezone()) if due_by else None
 
     @property
     def action(self) -> str:
-        """Return which button the case offers: "ask", "approve", "stripe", "take", "refund" or "look"."""
+        """Return which button the case offers: a value of BUTTONS, "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
-        if self.payment.amount_owed:
+        if self.payment.amount_owed and self.review not in TO_REFUND:
             return "take"
         return "refund" if self.payment.refundable else "look"
+
+    @property
+    def may_keep(self) -> bool:
+        """Return whether the clinic may keep the money as a cancellation fee instead of refunding it."""
+        return self.review in (Review.PAID_AFTER_CANCEL, Review.SLOT_LOST)
 
 
 def cases_of(payments: Iterable[Payment]) -> list[Case]:
@@ -99,15 +116,17 @@ def _cases(payments: Iterable[Payment]) -> Iterator[Case]:
 
 
 def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
-    """Return the URL in Stripe's Dashboard of the payment, or of its dispute if `review` is DISPUTE_DEADLINE.
+    """Return the URL in Stripe's Dashboard of the payment, or of the dispute that `review` is about.
 
     Return "" when Stripe took no part in the payment.
     """
     if not settings.REAL_STRIPE:
         return str(settings.STRIPE_API_HOST)  # the sandbox shows everything on one page
     root = "https://dashboard.stripe.com" + ("" if settings.STRIPE_LIVE_MODE else "/test")
-    facts = {row.kind: row for row in payment.facts.all()}
-    if review == Review.DISPUTE_DEADLINE and Kind.DISPUTE in facts:
-        return f"{root}/disputes/{facts[Kind.DISPUTE].stripe_id}"
-    intents = [row.payment_intent_id for row in facts.values() if row.payment_intent_id]
+    facts = list(payment.facts.all())
+    waiting = ANSWERED_BY.get(review) if review else None
+    disputes = [row.stripe_id for row in facts if row.kind == Kind.DISPUTE and row.status == waiting]
+    if disputes:
+        return f"{root}/disputes/{disputes[-1]}"
+    intents = [row.payment_intent_id for row in facts if row.payment_intent_id]
     return f"{root}/payments/{intents[-1]}" if intents else ""
