@@ -27,7 +27,7 @@ TO_PATIENT: Words = {
         " nothing more to do."
     ),
     Status.PAID: _("Thank you, your payment is confirmed."),
-    Status.UNDERPAID: _("We received %(received)s of %(due)s. The front desk is checking and will contact you."),
+    Status.UNDERPAID: _("We received %(net)s of %(due)s. The front desk is checking and will contact you."),
     Status.FAILED: _("The payment did not go through, and you have not been charged. Try again, or use another card."),
     Status.EXPIRED: _(
         "The payment page was open for too long and has closed. You have not been charged, and you can start again."
@@ -58,7 +58,8 @@ TO_STAFF: Words = {
     Status.DISPUTED: _("The patient’s bank disputes this payment. No refund is possible until the dispute is decided."),
     Status.CHARGED_BACK: _("The bank took %(lost)s back. Nothing more can be refunded."),
 }
-OVERPAID = _("%(received)s received, which is %(overpaid)s too much.")
+STILL_TO_PAY = (Status.UNPAID, Status.CHECKOUT_OPEN, Status.FAILED, Status.EXPIRED)
+OVERPAID = _("The clinic has %(net)s, which is %(overpaid)s too much.")
 # The codes of https://docs.stripe.com/declines/codes that a patient can do something about.
 DECLINES: Words = {
     "authentication_required": _("Your bank asks you to confirm this payment. Continue to finish it."),
@@ -75,6 +76,12 @@ DECLINES: Words = {
         "The bank could not confirm that it was you. You have not been charged."
     ),
 }
+FEE_TO_PAY = _("This appointment is cancelled. A cancellation fee of %(owed)s is due.")
+LOST_TO_PAY = _("Your bank took %(lost)s back, so that %(owed)s is due again.")
+# Where the words of a status would be wrong, to staff.
+NOTHING_LEFT = _("%(received)s was received, but nothing of it is left. %(owed)s is owed.")
+NO_LONGER_OWED = _("%(net)s received. %(waived)s is no longer owed.")
+KEPT_AS_FEE = _("%(net)s is kept as a cancellation fee.")
 REST_TO_PAY = _("We received %(net)s. %(owed)s is left to pay.")
 ONLY_AT_DESK = _("%(asked)s can only be paid at the front desk, because Stripe does not charge such an amount.")
 INSTRUCTIONS = _("Pay with the instructions that Stripe gave you. This page shows the payment as soon as it arrives.")
@@ -85,18 +92,36 @@ ATTEMPT_FAILED = DECLINES["card_declined"]
 
 def explain(payment: Payment, *, to_staff: bool) -> str:
     """Return one or two sentences about the payment's status, in the active language, for staff or for the patient."""
-    words = (TO_STAFF if to_staff else TO_PATIENT)[payment.status]
-    if to_staff and payment.amount_overpaid:
-        words = OVERPAID
-    if not to_staff and payment.status == Status.UNPAID and payment.appointment.end < timezone.now():
-        words = UNPAID_AFTERWARDS
-    if not to_staff and payment.payable:
-        words = _about_the_attempt(payment) or words
-    if payment.status == Status.UNDERPAID and payment.payable and not to_staff:
-        words = REST_TO_PAY
-    if payment.payable and not payment.payable_online:
-        words = ONLY_AT_DESK
+    words = _to_staff(payment) if to_staff else _to_patient(payment)
     return str(words) % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
+
+
+def _to_staff(payment: Payment) -> Promise:
+    amounts = payment.amounts
+    if amounts.overpaid:
+        return OVERPAID
+    if payment.status == Status.PAID and payment.terms.canceled:
+        return KEPT_AS_FEE
+    if payment.status == Status.PAID and amounts.net < amounts.due:
+        return NO_LONGER_OWED
+    if payment.status in STILL_TO_PAY and amounts.received:
+        return NOTHING_LEFT
+    return TO_STAFF[payment.status]
+
+
+def _to_patient(payment: Payment) -> Promise:
+    words = TO_PATIENT[payment.status]
+    if payment.status == Status.UNPAID and payment.appointment.end < timezone.now():
+        words = UNPAID_AFTERWARDS
+    if not payment.payable:
+        return words
+    if payment.status == Status.UNDERPAID:
+        return REST_TO_PAY
+    if payment.status in STILL_TO_PAY and payment.terms.canceled:
+        words = FEE_TO_PAY
+    elif payment.status in STILL_TO_PAY and payment.amount_lost:
+        words = LOST_TO_PAY
+    return _about_the_attempt(payment) or words
 
 
 def _sums(payment: Payment) -> dict[str, int]:
@@ -128,16 +153,40 @@ AMOUNT_OF = {
 
 
 def describe(change: StatusChange, *, to_staff: bool) -> str:
-    """Return the change as text, such as "Paid · €50.00"; for staff add the reasons to review the payment."""
+    """Return the change as text, such as "Paid · €50.00"; for staff add the reasons to review the payment.
+
+    If `change.before` holds the payment's sums before the change, and the status stayed, the text says what moved.
+    """
     standing, status = change.standing, Status(change.to_status)
     parts = [str(status.label)] if change.moved else []
-    parts += _booking(change) if change.booking else [] if parts else [_detail(change, to_staff=to_staff)]
-    if amount := standing["amounts"].get(AMOUNT_OF.get(status, ""), 0):
+    money = [] if parts else _money(change)
+    parts += _booking(change) if change.booking else [] if parts else money or [_detail(change, to_staff=to_staff)]
+    if not money and (amount := standing["amounts"].get(AMOUNT_OF.get(status, ""), 0)):
         parts.append(format_amount(amount, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
         parts.append(gettext("To review: %(reasons)s") % {"reasons": reasons})
     return " · ".join(parts)
+
+
+# For each sum of a payment, what it means that it grows or shrinks.
+MOVES: dict[str, tuple[Promise, Promise]] = {
+    "received": (_("%(amount)s received"), _("%(amount)s entered by mistake")),
+    "refunded": (_("%(amount)s given back"), _("%(amount)s not given back")),
+    "refund_pending": (_("%(amount)s to be refunded"), _("%(amount)s no longer to be refunded")),
+    "lost": (_("%(amount)s taken back by the bank"), _("%(amount)s returned by the bank")),
+    "waived": (_("%(amount)s no longer owed"), _("%(amount)s owed again")),
+}
+
+
+def _money(change: StatusChange) -> list[str]:
+    """Return a phrase for each sum that the change moved, or an empty list if the earlier sums aren't known."""
+    before, after = getattr(change, "before", {}), change.standing["amounts"]
+    moved = {name: after[name] - before[name] for name in MOVES if name in before and after[name] != before[name]}
+    return [
+        str(MOVES[name][amount < 0]) % {"amount": format_amount(abs(amount), change.payment.currency)}
+        for name, amount in moved.items()
+    ]
 
 
 def _booking(change: StatusChange) -> list[str]:
