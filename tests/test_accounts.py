@@ -443,7 +443,7 @@ def paid(db: None) -> Payment:
 
 def test_a_refund_asks_again_who_one_is(clerk: User, client: Client, paid: Payment) -> None:
     sign_in("desk", client=client)
-    refund = {"scope": "part", "amount": "12,34", "reason": "duplicate"}
+    refund = {"through": "stripe", "amount": "12,34", "reason": "duplicate"}
     with minutes_later(6):
         asked = client.post(f"{desk_page_of(paid)}refund/", refund)
         assert asked["Location"].startswith("/reauthenticate/?next=")
@@ -470,7 +470,8 @@ def test_within_five_minutes_of_signing_in_a_refund_asks_for_nothing(
 ) -> None:
     sign_in("desk", client=client)
     with minutes_later(4):
-        answer = client.post(f"{desk_page_of(paid)}refund/", {"scope": "full", "reason": "duplicate"})
+        refund = {"through": "stripe", "amount": "50", "reason": "duplicate"}
+        answer = client.post(f"{desk_page_of(paid)}refund/", refund)
         assert "Rembourser 50,00" in text_of(answer)
 
 

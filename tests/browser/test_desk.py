@@ -38,7 +38,6 @@ def test_a_patient_pays_by_phone_at_the_desk_whose_screen_turns_green(
 def refund(screen: Page, desk_path: str, amount: str = "") -> None:
     screen.goto(f"{desk_path}refund/")
     if amount:
-        screen.get_by_label("Un autre montant").check()
         screen.get_by_role("textbox", name="Montant").fill(amount)
     screen.get_by_role("button", name="Continuer").click()
     screen.get_by_role("button", name="Rembourser").click()
@@ -185,7 +184,7 @@ def test_the_day_list_works_by_keyboard(clinic: Clinic, patient: Person, new_con
     screen.keyboard.press("j")
     screen.keyboard.press("Enter")
     expect(screen).to_have_url(re.compile(f"/desk/{patient.references[1]}/"))
-    pages.press(screen, screen.get_by_role("link", name="Espèces ou TPE"))
+    pages.press(screen, screen.get_by_role("link", name="Encaisser"))
     pages.press(screen, screen.get_by_role("button", name="Enregistrer l’encaissement"))
     expect_status(screen, patient.payments[1], "paid")
     expect(screen.get_by_text(re.compile("Encaissement de 50,01.€ enregistré"))).to_be_visible()

@@ -259,7 +259,7 @@ AMOUNTS = [
 def test_an_odd_amount_is_given_back_to_nobody(target: Target, currency: str, amount: str) -> None:
     path = paid(target, currency)
     with target.unmoved():
-        sent = form(scope="part", amount=amount, reason="duplicate", confirmed="1")
+        sent = form(through="stripe", amount=amount, reason="duplicate", confirmed="1")
         answer = target.post(target.accountant, path, sent)
     assert answer.status == 422
     assert 'aria-invalid="true"' in answer.text
@@ -269,13 +269,16 @@ def test_odd_choices_in_a_refund_are_refused(target: Target) -> None:
     path = paid(target)
     with target.unmoved():
         for change in (
-            {"scope": "all"},
+            {"through": "all"},
+            {"through": "insurer"},
+            {"through": "cash"},
             {"reason": "because"},
-            {"scope": ""},
+            {"through": ""},
+            {"still_owed": "perhaps"},
             {"reason": "\0"},
-            {"scope": ["part", "x"]},
+            {"through": ["stripe", "x"]},
         ):
-            fields = {"scope": "part", "amount": "1", "reason": "duplicate", "confirmed": "1"} | change
+            fields = {"through": "stripe", "amount": "1", "reason": "duplicate", "confirmed": "1"} | change
             assert target.post(target.accountant, path, form(**fields)).status == 422, change
 
 
@@ -286,7 +289,7 @@ def test_what_was_not_paid_or_is_disputed_is_not_given_back(target: Target) -> N
     with target.unmoved():
         for number in (3, 4):
             for amount in ("1", "50"):
-                sent = form(scope="part", amount=amount, reason="duplicate", confirmed="1")
+                sent = form(through="stripe", amount=amount, reason="duplicate", confirmed="1")
                 answer = target.post(target.accountant, desk_page_of(target, 2, number) + "refund/", sent)
                 assert answer.status in (403, 409, 422)
 

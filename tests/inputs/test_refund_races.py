@@ -1,4 +1,4 @@
-"""Tests that money is refunded only once despite double clicks, two tabs, two people and lost answers."""
+"""Tests that money is refunded only once, and within everybody's limit, however many people ask at once."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from django.db import connection
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
@@ -23,6 +24,7 @@ from payments.gateway.client import StripeUnavailableError
 from payments.gateway.refunds import NotRefundableError
 from payments.models import Payment
 from payments_site.demo.process import HOST
+from tests.payments.clients import client_of, desk_page_of, signed_in
 from tests.payments.stripe_story import Story, deliver
 
 RACES = int(os.environ.get("REFUND_RACES", "30"))
@@ -123,3 +125,58 @@ def test_no_refund_is_given_twice_however_many_ask_at_once(
             assert (payment.amount_refunded, payment.amount_refund_pending) == (amount, 0)
     assert len(bank.by_key) == RACES
     assert bank.lost
+
+
+def post_at_once(clients: list[Client], url: str, forms: list[dict[str, str]]) -> list[int]:
+    """POST each form with its client, all at one moment, and return the HTTP statuses of the responses."""
+    start = threading.Barrier(len(forms))
+
+    def post(client: Client, form: dict[str, str]) -> int:
+        try:
+            start.wait(30)
+            return client.post(url, form).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(forms)) as pool:
+        return list(pool.map(post, clients, forms))
+
+
+def refund_of(amount: str) -> dict[str, str]:
+    """Return a confirmed refund form with a key of its own."""
+    key = uuid.uuid4().hex
+    return {"amount": amount, "through": "stripe", "reason": "duplicate", "confirmed": "1", "key": key}
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_six_refunds_at_once_stay_within_a_clerks_limit(
+    book: Callable[..., Payment], bank: Bank, clerk: User, settings: Settings
+) -> None:
+    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 10000}
+    payment = book(30000)
+    deliver(Story(payment).succeeded())
+    forms = [refund_of("49") for _ in range(6)]
+    said = post_at_once([client_of(clerk, "front desk") for _ in forms], f"{desk_page_of(payment)}refund/", forms)
+    payment.refresh_from_db()
+    assert sum(bank.given.values()) == payment.amount_refunded == 2 * 4900
+    assert sorted(said) == [302, 302, 422, 422, 422, 422]
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_two_approvals_at_once_stay_within_each_persons_limit(
+    book: Callable[..., Payment], bank: Bank, settings: Settings
+) -> None:
+    settings.FRONT_DESK_REFUND_LIMITS, settings.REFUND_APPROVAL_LIMITS = {"eur": 10000}, {"eur": 3000}
+    payment = book(30000)
+    deliver(Story(payment).succeeded())
+    forms = [refund_of("60"), refund_of("60")]
+    books = signed_in("books", "accountant")
+    assert [books.post(f"{desk_page_of(payment)}refund/", form).status_code for form in forms] == [302, 302]
+    assert not bank.given
+    approvals = [{"key": form["key"], "approve": "1"} for form in forms]
+    clerks = [signed_in(f"desk{number}", "front desk") for number in range(2)]
+    post_at_once(clerks, f"{desk_page_of(payment)}refund/approve/", approvals)
+    payment.refresh_from_db()
+    assert sum(bank.given.values()) == payment.amount_refunded == 6000

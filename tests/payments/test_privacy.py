@@ -111,7 +111,7 @@ def live_through(payment: Payment, stripe: StripeAtHome) -> None:
         desk.get(path)
     desk.post(f"{desk_page_of(payment)}attendance/", {"status": "completed"})
     desk.post(f"{desk_page_of(payment)}notes/", {"text": CANARIES["note"], "key": "0" * 32})
-    refund = {"scope": "part", "amount": "10", "reason": "duplicate", "confirmed": "1"}
+    refund = {"through": "stripe", "amount": "10", "reason": "duplicate", "confirmed": "1"}
     desk.post(f"{desk_page_of(payment)}refund/", refund)
     stripe.tell()
     Client().post("/login/", {"login": CANARIES["login"], "password": CANARIES["e-mail"]})

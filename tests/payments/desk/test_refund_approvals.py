@@ -11,6 +11,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from payments.desk import refund_approvals
 from payments.desk.refund_approvals import OwnRefundError
+from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus, Review
 from payments.gateway.client import StripeUnavailableError
 from payments.models import Fact, Payment
@@ -19,7 +20,7 @@ from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
-REFUND = {"scope": "part", "amount": "40", "reason": "duplicate", "confirmed": "1"}
+REFUND = {"through": "stripe", "amount": "40", "reason": "duplicate", "confirmed": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def requests() -> int:
 
 def test_a_refund_above_the_sum_waits_and_stripe_hears_nothing(paid: Payment, stripe: StripeAtHome) -> None:
     asked = asked_by(signed_in("books", "accountant"), paid)
-    assert (asked.amount, requests()) == (4000, 0)
+    assert (asked.order.amount, requests()) == (4000, 0)
     assert (paid.status, paid.amount_refund_pending, paid.reviews) == (PaymentStatus.PAID, 0, [Review.REFUND_APPROVAL])
     assert not [event for event in stripe.events() if "refund" in event["type"]]
 
@@ -116,8 +117,8 @@ def test_a_form_sent_twice_asks_once(paid: Payment) -> None:
 def test_eight_who_approve_at_once_refund_once(book: Callable[..., Payment], clerk: User) -> None:
     payment = book()
     deliver(Story(payment).succeeded())
-    refund_approvals.request(payment, 4000, "duplicate", clerk, "key")
-    bosses = [User.objects.create_user(f"boss{n}") for n in range(8)]
+    refund_approvals.request(payment, Order(4000, "duplicate"), clerk, "key")
+    bosses = [User.objects.create_user(f"boss{n}", is_superuser=True) for n in range(8)]
 
     def approve(boss: User) -> None:
         try:

@@ -16,7 +16,7 @@ from tests.payments.clients import desk_page_of, signed_in, text_of
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
-FULL = {"scope": "full", "reason": "requested_by_customer"}
+FULL = {"through": "stripe", "amount": "150", "reason": "requested_by_customer"}
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def test_the_front_desk_refunds_up_to_its_limit(large: Payment) -> None:
     answer = desk.post(f"{desk_page_of(large)}refund/", FULL)
     assert answer.status_code == 422
     assert "Votre compte peut rembourser au plus 100,00 €" in text_of(answer)
-    assert desk.post(f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "100"}).status_code == 200
+    assert desk.post(f"{desk_page_of(large)}refund/", {**FULL, "amount": "100"}).status_code == 200
 
 
 def test_many_small_refunds_stay_within_the_limit(large: Payment, clerk: User) -> None:
     with pytest.raises(StripeUnavailableError):  # Stripe can't be reached, so the refund stays pending
         give_back(large, Order(9000, "duplicate"), clerk, key=uuid4().hex)
     answer = signed_in("desk2", "front desk").post(
-        f"{desk_page_of(large)}refund/", {**FULL, "scope": "part", "amount": "20", "confirmed": "1"}
+        f"{desk_page_of(large)}refund/", {**FULL, "amount": "20", "confirmed": "1"}
     )
     assert "Votre compte peut rembourser au plus 10,00 €" in text_of(answer)
     large.refresh_from_db()

@@ -163,7 +163,7 @@ def test_the_desk_records_cash_once(as_clerk: Client, payment: Payment) -> None:
 def test_a_refund_names_the_most_that_is_left(as_clerk: Client, payment: Payment, story: Story) -> None:
     deliver(story.succeeded())
     answer = as_clerk.post(
-        f"{desk_page_of(payment)}refund/", {"scope": "part", "amount": "50,01", "reason": "duplicate"}
+        f"{desk_page_of(payment)}refund/", {"through": "stripe", "amount": "50,01", "reason": "duplicate"}
     )
     assert answer.status_code == 422
     assert "au plus 50,00" in text_of(answer)
@@ -171,7 +171,8 @@ def test_a_refund_names_the_most_that_is_left(as_clerk: Client, payment: Payment
 
 def test_a_refund_is_confirmed_by_amount_and_name_first(as_clerk: Client, payment: Payment, story: Story) -> None:
     deliver(story.succeeded())
-    answer = as_clerk.post(f"{desk_page_of(payment)}refund/", {"scope": "full", "reason": "duplicate"})
+    refund = {"through": "stripe", "amount": "50", "reason": "duplicate"}
+    answer = as_clerk.post(f"{desk_page_of(payment)}refund/", refund)
     assert "Rembourser 50,00 € à Camille Roux" in text_of(answer)
     payment.refresh_from_db()
     assert payment.status == PaymentStatus.PAID
@@ -179,7 +180,7 @@ def test_a_refund_is_confirmed_by_amount_and_name_first(as_clerk: Client, paymen
 
 def test_a_refund_that_stripe_does_not_answer_stays_pending(as_clerk: Client, payment: Payment, story: Story) -> None:
     deliver(story.succeeded())
-    refund = {"scope": "part", "amount": "50,00", "reason": "duplicate", "confirmed": "1"}
+    refund = {"through": "stripe", "amount": "50,00", "reason": "duplicate", "confirmed": "1"}
     answer = as_clerk.post(f"{desk_page_of(payment)}refund/", refund, follow=True)
     payment.refresh_from_db()
     assert payment.status == PaymentStatus.REFUND_PENDING
@@ -190,7 +191,8 @@ def test_a_double_payment_offers_to_give_the_second_one_back(as_clerk: Client, p
     deliver(story.completed("A"))
     deliver(story.completed("B"))
     form = as_clerk.get(f"{desk_page_of(payment)}refund/").context["form"]
-    assert (form.initial["scope"], form.amounts["overpaid"]) == ("overpaid", 5000)
+    assert (form["amount"].value(), form.initial["reason"]) == ("50,00", "duplicate")
+    assert list(form.quick_amounts) == ["50,00", "100,00"]
 
 
 def test_a_receipt_lists_what_came_in_and_what_went_back(as_patient: Client, payment: Payment, story: Story) -> None:

@@ -120,7 +120,7 @@ def test_attendance_takes_no_other_word(as_clerk: Client, payment: Payment) -> N
 
 def test_canceling_tells_what_happens_to_the_money_first(as_clerk: Client, payment: Payment) -> None:
     path = f"{desk_page_of(payment)}cancel/"
-    assert "rien ne sera dû" in text_of(as_clerk.get(path))
+    assert "Rien n’a été payé" in text_of(as_clerk.get(path))
     assert as_clerk.post(path)["Location"] == desk_page_of(payment)
     payment.refresh_from_db()
     assert payment.status == PaymentStatus.VOID
@@ -129,7 +129,7 @@ def test_canceling_tells_what_happens_to_the_money_first(as_clerk: Client, payme
 def test_canceling_what_is_paid_leads_to_its_refund(as_clerk: Client, payment: Payment, story: Story) -> None:
     deliver(story.succeeded())
     path = f"{desk_page_of(payment)}cancel/"
-    assert "jusqu’à son remboursement" in text_of(as_clerk.get(path))
+    assert "vous pourrez rembourser" in text_of(as_clerk.get(path))
     assert as_clerk.post(path)["Location"] == f"{desk_page_of(payment)}refund/"
 
 
