@@ -11,6 +11,7 @@ from django.utils.translation import override
 from appointments.money import format_amount
 
 from ..models import Correspondent, Email
+from .report import name_of
 
 Kind = Email.Kind
 
@@ -88,6 +89,9 @@ def _reference(email: Email) -> str:
 
 
 def _message_id(email: Email) -> str:
-    """Return a Message-ID that doesn't change between retries, so that mail programs show a repeated e-mail once."""
+    """Return a Message-ID that changes neither between retries nor after a restore of the database.
+
+    Mail programs then show a repeated e-mail once.
+    """
     host = settings.SITE_URL.split("//")[-1].split(":")[0]
-    return f"<{email.change.payment.public_id}.{email.change.version}@{host}>"
+    return f"<{name_of(email.change)}@{host}>"

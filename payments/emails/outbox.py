@@ -15,13 +15,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ..domain.status import PaymentStatus
-from ..models import Email, FeedEntry, FeedReader, StatusChange
+from ..models import Email, FeedEntry, FeedReader, Installation, StatusChange
 from ..models.feed import STAFF
 from .message import message_of
+from .report import happened_at, report_of
 
 logger = logging.getLogger(__name__)
-Kind = Email.Kind
 
 BATCH = 100
 STALE = datetime.timedelta(days=3)  # changes older than this, as after a long outage of the worker, get no e-mail
@@ -60,31 +59,41 @@ def _queue_batch() -> list[Email] | None:
         entries = list(unread().select_related("change__payment__appointment__patient")[:BATCH])
         if not entries:
             return None
-        emails = [email for entry in entries if (email := email_about(entry.change))]
+        sent_until = Installation.objects.get().emails_sent_until
+        emails = [email for entry in entries if (email := email_about(entry.change, sent_until))]
         Email.objects.bulk_create(emails)
         reader.seq = entries[-1].seq
         reader.save(update_fields=["seq"])
         return emails
 
 
-def email_about(change: StatusChange) -> Email | None:
+def email_about(change: StatusChange, sent_until: datetime.datetime | None) -> Email | None:
     """Return an unsaved Email about the change, or None if the change needs none.
 
-    A change needs none if it is older than STALE or if the patient has no e-mail address.
+    A change older than STALE gets no e-mail, and neither does a patient without an address, nor what happened until
+    `sent_until`, because the e-mail was sent before a backup was restored.
     """
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
-    last = StatusChange.objects.filter(payment=change.payment, version=change.version - 1).first()
-    for kind, name in ((Kind.TAKEN_BACK, "lost"), (Kind.REFUND, "refunded"), (Kind.RECEIPT, "received")):
-        more = change.standing["amounts"][name] - (last.standing["amounts"][name] if last else 0)
-        if more > 0:
-            return Email(change=change, kind=kind, amount=more)
-    failed = change.to_status in (PaymentStatus.FAILED, PaymentStatus.UNDERPAID)
-    if change.from_status == PaymentStatus.PROCESSING and failed:
-        return Email(
-            change=change, kind=Kind.DEBIT_FAILED, amount=last.standing["amounts"]["on_its_way"] if last else 0
-        )
-    return None
+    report = report_of(change)
+    if report is None or (sent_until and happened_at(change, report) <= sent_until):
+        return None
+    return Email(change=change, kind=report.kind, amount=report.amount)
+
+
+def waiting(moment: datetime.datetime) -> QuerySet[Email]:
+    """Return the e-mails that were queued until `moment` and are still to be sent."""
+    return Email.objects.unsent().filter(created_at__lte=moment)
+
+
+def forget_until(moment: datetime.datetime) -> None:
+    """Send no e-mail any more about what happened until `moment`, because a restored backup doesn't know what was sent.
+
+    This also holds for changes that Stripe's events and objects bring back later.
+    """
+    with transaction.atomic():
+        Installation.objects.update(emails_sent_until=moment)
+        waiting(moment).delete()
 
 
 def send_due() -> tuple[int, int]:

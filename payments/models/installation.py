@@ -18,12 +18,14 @@ class Installation(models.Model):
     """The one row of its table, made with the database.
 
     `site_id` goes into the metadata of what is sent to Stripe, because several sites can share one Stripe account.
-    `epoch` is the epoch of feeds that don't exist yet (see models/feed.py).
+    `epoch` is the epoch of feeds that don't exist yet (see models/feed.py). `emails_sent_until` is set after a restore:
+    e-mails about what happened until then were sent, but the backup may not know of them.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     site_id = models.UUIDField(_("site id"), default=uuid.uuid4, editable=False)
     epoch = models.CharField(_("epoch"), max_length=16, default=new_epoch, editable=False)
+    emails_sent_until = models.DateTimeField(_("e-mails sent until"), null=True, editable=False)
 
     class Meta:
         verbose_name = _("installation")

@@ -1,12 +1,16 @@
+import datetime
 import json
 import sys
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, no_translations
+from django.utils import timezone
 
 from payments.doctor import CHECKS, examine, worst
 from payments.doctor.finding import Finding, Level
-from payments.management.base import USAGE, OperatorCommand
+from payments.emails import outbox
+from payments.management.base import USAGE, OperatorCommand, parse_time
+from payments.models import Feed
 
 STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 
@@ -14,7 +18,7 @@ STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 class Command(OperatorCommand):
     help = (
         "Check every link between Stripe and an open page, and say how to repair it: settings, Stripe's side, clock,"
-        " database, events, refunds, feeds, channel layer, webhook and socket. Changes nothing."
+        " database, events, refunds, feeds, channel layer, webhook and socket. Changes nothing without --after-restore."
         " Exit status 0: all is well, 1: warnings, 2: errors. docs/troubleshooting.md explains each check."
     )
     requires_system_checks = []  # the check "configuration" runs them
@@ -22,9 +26,19 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"run only these of {', '.join(CHECKS)}")
         parser.add_argument("--json", action="store_true", help="print a JSON array of {name, level, what, fix}")
+        restored = "check nothing, but prepare a restored backup: make open pages load again, send no e-mail twice"
+        parser.add_argument("--after-restore", action="store_true", help=restored)
+        until = "with --after-restore: when the site last sent e-mails, e.g. '2026-05-31 14:00' (now)"
+        parser.add_argument("--sent-until", type=parse_time, metavar="TIME", help=until)
+        parser.add_argument("--yes", action="store_true", help="with --after-restore: don't ask about e-mails")
 
     @no_translations
     def handle(self, *args: Any, checks: list[str], **options: Any) -> None:
+        if options["after_restore"]:
+            self.prepare_restored(options["sent_until"] or timezone.now(), sure=options["yes"])
+            return
+        if options["sent_until"]:
+            raise CommandError("--sent-until belongs to --after-restore.", returncode=USAGE)
         if unknown := set(checks) - CHECKS.keys():
             known = ", ".join(CHECKS)
             raise CommandError(f"No check {', '.join(sorted(unknown))}; there are {known}.", returncode=USAGE)
@@ -39,6 +53,29 @@ class Command(OperatorCommand):
             self.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False))
         if level := worst(findings):
             sys.exit(level)
+
+    def prepare_restored(self, sent_until: datetime.datetime, *, sure: bool) -> None:
+        """Begin a new epoch of all feeds and, if the operator agrees, never send what was due until `sent_until`."""
+        if sent_until > timezone.now():
+            raise CommandError(f"--sent-until {sent_until} is in the future.", returncode=USAGE)
+        Feed.objects.begin_epoch()
+        self.say("Pages that were opened before the restore will load again.")
+        self.say(
+            f"{outbox.waiting(sent_until).count()} e-mails wait in this backup, and catch_up will find more changes."
+            f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M} were sent before"
+            " the restore, unless the mail server was down."
+        )
+        if sure or self.agreed("Mark them as sent, so that no patient gets one twice? [y/N] "):
+            outbox.forget_until(sent_until)
+            self.say("They will not be sent again. Now run catch_up and reconcile, before the site is started.")
+        else:
+            self.say("They will be sent, with the Message-IDs of the first time.")
+
+    def agreed(self, question: str) -> bool:
+        try:
+            return input(question).strip().lower() in ("y", "yes")
+        except EOFError:
+            raise CommandError("Nobody answers. Run it again with --yes.", returncode=USAGE) from None
 
     def print_finding(self, finding: Finding) -> None:
         level = getattr(self.style, STYLES[finding.level])(f"{finding.level.name.lower():8}")

@@ -1,0 +1,73 @@
+"""What an e-mail about a change reports, so that the same news is recognised after a backup was restored.
+
+A restore takes back changes, and what Stripe says makes them again, with other numbers and times.
+"""
+
+import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from django.db.models import Max
+
+from ..domain.facts import Kind
+from ..domain.status import PaymentStatus
+from ..models import Email, StatusChange
+
+# The facts that date a change which no event of Stripe's caused, by the kind of its e-mail.
+DATED_BY = {
+    Email.Kind.RECEIPT: (Kind.SESSION, Kind.INTENT, Kind.CHARGE, Kind.OFFLINE),
+    Email.Kind.REFUND: (Kind.REFUND,),
+    Email.Kind.DEBIT_FAILED: (Kind.SESSION, Kind.INTENT, Kind.CHARGE),
+}
+
+
+class Report(NamedTuple):
+    """What an e-mail reports: `total` was received or refunded so far, or 0; `amount` of it, or what failed, is new.
+
+    Amounts are minor units of the payment's currency.
+    """
+
+    kind: Email.Kind
+    total: int
+    amount: int
+
+
+def report_of(change: StatusChange) -> Report | None:
+    """Return what an e-mail about this change reports, or None if the change needs no e-mail."""
+    return _reports_until(change)[-1]
+
+
+def name_of(change: StatusChange) -> str:
+    """Return a name of what an e-mail about this change reports, such as "<public id>.receipt.5000.1".
+
+    The last number says how often this payment has reached the total, as when a refund failed and was made again. Made
+    of what happened and of no row's number, the name is the same after a restore.
+    """
+    reports = [(report.kind, report.total) for report in _reports_until(change) if report]
+    kind, total = reports[-1]
+    return f"{change.payment.public_id}.{kind}.{total}.{reports.count((kind, total))}"
+
+
+def happened_at(change: StatusChange, report: Report) -> datetime.datetime:
+    """Return when what an e-mail reports happened: the time of Stripe's event, else of the newest fact of its kind."""
+    if change.occurred_at:
+        return change.occurred_at
+    facts = change.payment.facts.filter(kind__in=DATED_BY[report.kind])
+    newest = facts.aggregate(newest=Max("created"))["newest"]
+    return datetime.datetime.fromtimestamp(newest, datetime.UTC) if newest else change.created_at
+
+
+def _reports_until(change: StatusChange) -> list[Report | None]:
+    """Return the reports of the payment's changes up to this one, oldest first."""
+    changes = change.payment.changes.filter(version__lte=change.version).order_by("version")
+    return [_report(before, after) for before, after in pairwise([None, *changes]) if after]
+
+
+def _report(before: StatusChange | None, after: StatusChange) -> Report | None:
+    for kind, name in ((Email.Kind.REFUND, "refunded"), (Email.Kind.RECEIPT, "received")):
+        total = after.standing[name]
+        if (more := total - (before.standing[name] if before else 0)) > 0:
+            return Report(kind, total, more)
+    if after.from_status == PaymentStatus.PROCESSING and after.to_status == PaymentStatus.FAILED:
+        return Report(Email.Kind.DEBIT_FAILED, 0, after.payment.amount_due)
+    return None
