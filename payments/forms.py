@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from appointments.money import LARGEST, format_amount, number_text, parse_amount, parse_number
+from appointments.money import currency_of, format_amount, number_text, parse_amount, parse_number
 
 from .desk.order_words import refusal_words, way_label
 from .desk.refund_limits import OverLimitError
@@ -33,11 +33,12 @@ HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # 
 class AmountField(forms.CharField):
     """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
 
-    `most` is the highest valid amount, in minor units. Zero is only valid with `zero`.
+    `most` is the highest valid amount, in minor units; by default, the most that Stripe charges. Zero is only valid with `zero`.
     """
 
-    def __init__(self, *, currency: str, most: int = LARGEST, zero: bool = False, **options: Any) -> None:
-        self.currency, self.most, self.zero = currency, most, zero
+    def __init__(self, *, currency: str, most: int | None = None, zero: bool = False, **options: Any) -> None:
+        self.currency, self.zero = currency, zero
+        self.most = currency_of(currency).most if most is None else most
         widget = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
         super().__init__(widget=widget, max_length=20, **options)
 
@@ -89,11 +90,11 @@ class TakePaymentForm(forms.Form):
 
     def __init__(self, data: Any, *, payment: Payment) -> None:
         super().__init__(data)
-        amounts = {"currency": payment.currency}
-        self.fields["amount"] = AmountField(
-            label=_("Amount"), most=payment.amount_owed, initial=payment.amount_owed, **amounts
+        owed = payment.amount_owed
+        self.fields["amount"] = AmountField(label=_("Amount"), currency=payment.currency, most=owed, initial=owed)
+        self.fields["received"] = AmountField(
+            label=_("Given by the patient"), currency=payment.currency, required=False
         )
-        self.fields["received"] = AmountField(label=_("Given by the patient"), required=False, **amounts)
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
@@ -160,7 +161,8 @@ class RefundForm(forms.Form):
     @property
     def quick_amounts(self) -> dict[str, str | Promise]:
         """Return amounts that one click fills in, as text in major units, with their labels."""
-        most, found = self.fields["amount"].most, {}  # type: ignore[attr-defined]
+        most: int = self.fields["amount"].most  # type: ignore[attr-defined]
+        found: dict[str, str | Promise] = {}
         if 0 < self.overpaid < self.payment.refundable and self.overpaid <= most:
             found[number_text(self.overpaid, self.payment.currency)] = _("Overpaid")
         if self.payment.refundable <= most:

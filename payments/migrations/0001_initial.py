@@ -18,34 +18,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Cursor",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("run", models.CharField(max_length=40, unique=True, verbose_name="run")),
-                ("position", models.PositiveBigIntegerField(default=0, verbose_name="position")),
-                ("counts", models.JSONField(blank=True, default=dict, verbose_name="counts")),
-                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated")),
-            ],
-            options={
-                "verbose_name": "cursor",
-                "verbose_name_plural": "cursors",
-            },
-        ),
-        migrations.CreateModel(
-            name="QuarantinedObject",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("stripe_id", models.CharField(max_length=255, unique=True)),
-                ("reason", models.CharField(max_length=200, verbose_name="reason")),
-                ("found_at", models.DateTimeField(auto_now_add=True, verbose_name="found")),
-            ],
-            options={
-                "verbose_name": "quarantined object",
-                "verbose_name_plural": "quarantined objects",
-                "ordering": ("found_at",),
-            },
-        ),
-        migrations.CreateModel(
             name="Correspondent",
             fields=[
                 (
@@ -63,6 +35,20 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "correspondent",
                 "verbose_name_plural": "correspondents",
+            },
+        ),
+        migrations.CreateModel(
+            name="Cursor",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("run", models.CharField(max_length=40, unique=True, verbose_name="run")),
+                ("position", models.PositiveBigIntegerField(default=0, verbose_name="position")),
+                ("counts", models.JSONField(blank=True, default=dict, verbose_name="counts")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated")),
+            ],
+            options={
+                "verbose_name": "cursor",
+                "verbose_name_plural": "cursors",
             },
         ),
         migrations.CreateModel(
@@ -92,6 +78,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="QuarantinedObject",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("stripe_id", models.CharField(max_length=255, unique=True)),
+                ("reason", models.CharField(max_length=200, verbose_name="reason")),
+                ("found_at", models.DateTimeField(auto_now_add=True, verbose_name="found")),
+            ],
+            options={
+                "verbose_name": "quarantined object",
+                "verbose_name_plural": "quarantined objects",
+                "ordering": ("found_at",),
+            },
+        ),
+        migrations.CreateModel(
             name="Installation",
             fields=[
                 ("id", models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -104,6 +104,10 @@ class Migration(migrations.Migration):
                         max_length=16,
                         verbose_name="epoch",
                     ),
+                ),
+                (
+                    "emails_sent_until",
+                    models.DateTimeField(editable=False, null=True, verbose_name="e-mails sent until"),
                 ),
             ],
             options={

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.proof import proof_required
-from accounts.unsent import typed
 from appointments.money import format_amount
 
 from ..desk import refund_orders, till
