@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk import refund_approvals
+from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus
 from payments.models import Note, Payment
 from tests.payments.clients import desk_page_of, text_of
@@ -183,9 +184,9 @@ def test_a_refund_goes_on_at_its_confirmation(browser: PlainBrowser, paid: Payme
     refund = f"{desk_page_of(paid)}refund/"
     browser.open(refund)
     if confirmed:
-        browser.send(refund, scope="part", amount="12,34", reason="duplicate")
+        browser.send(refund, through="stripe", amount="12,34", reason="duplicate")
     with minutes_later(31):
-        browser.send(refund, scope="part", amount="12,34", reason="duplicate", **confirmed)
+        browser.send(refund, through="stripe", amount="12,34", reason="duplicate", **confirmed)
         browser.sign_in("ines", PASSWORD)
         assert (browser.page.status_code, browser.url) == (200, refund)
         assert "Rembourser 12,34" in text_of(browser.page)
@@ -388,9 +389,9 @@ def test_a_refund_goes_on_after_the_proof(browser: PlainBrowser, paid: Payment, 
     refund = f"{desk_page_of(paid)}refund/"
     browser.open(refund)
     if confirmed:
-        browser.send(refund, scope="part", amount="12,34", reason="duplicate")
+        browser.send(refund, through="stripe", amount="12,34", reason="duplicate")
     with minutes_later(6):
-        browser.send(refund, scope="part", amount="12,34", reason="duplicate", **confirmed)
+        browser.send(refund, through="stripe", amount="12,34", reason="duplicate", **confirmed)
         assert browser.url.startswith("/reauthenticate/")
         browser.send("/reauthenticate/", password="wrong")
         browser.send("/reauthenticate/", password=PASSWORD)
@@ -407,7 +408,7 @@ def test_a_refund_goes_on_after_the_proof(browser: PlainBrowser, paid: Payment, 
 
 def test_an_approval_is_asked_for_again_after_the_proof(paid: Payment, settings: Settings) -> None:
     settings.REFUND_APPROVAL_LIMITS = {"eur": 1000}
-    refund_approvals.request(paid, 2000, "duplicate", User.objects.get(username="ines"), "a" * 32)
+    refund_approvals.request(paid, Order(2000, "duplicate"), User.objects.get(username="ines"), "a" * 32)
     browser = at_the_desk("bea")
     approve = f"{desk_page_of(paid)}refund/approve/"
     browser.open(approve)
@@ -449,7 +450,7 @@ def test_a_form_goes_on_after_the_second_factor(
     secret = generate_totp_secret()
     TOTP.activate(User.objects.get(username="ines"), secret)
     settings.REQUIRE_MFA = True
-    browser.send(action, **typed, **({"scope": "part"} if form == "refund/" else {}))
+    browser.send(action, **typed, **({"through": "stripe"} if form == "refund/" else {}))
     assert browser.url.startswith("/two-factor/reauthenticate/")
     browser.send("/two-factor/reauthenticate/", code=code_of(secret))
     assert (browser.page.status_code, browser.url) == (200, page)

@@ -16,13 +16,18 @@ from ..models import Email, StatusChange
 # The facts that date a change which no event of Stripe's caused, by the kind of its e-mail.
 DATED_BY = {
     Email.Kind.RECEIPT: (Kind.SESSION, Kind.INTENT, Kind.CHARGE, Kind.OFFLINE),
-    Email.Kind.REFUND: (Kind.REFUND,),
+    Email.Kind.REFUND: (Kind.REFUND, Kind.DESK_REFUND),
+    Email.Kind.TAKEN_BACK: (Kind.DISPUTE,),
     Email.Kind.DEBIT_FAILED: (Kind.SESSION, Kind.INTENT, Kind.CHARGE),
 }
 
 
+# The sum of the payment that each kind of e-mail reports when it grows; the first one that has grown is reported.
+TOTALS = {Email.Kind.TAKEN_BACK: "lost", Email.Kind.REFUND: "refunded", Email.Kind.RECEIPT: "received"}
+
+
 class Report(NamedTuple):
-    """What an e-mail reports: `total` was received or refunded so far, or 0; `amount` of it, or what failed, is new.
+    """What an e-mail reports: `total` was received, refunded or taken back so far, or 0; `amount` of it, or what failed, is new.
 
     Amounts are minor units of the payment's currency.
     """
@@ -64,10 +69,11 @@ def _reports_until(change: StatusChange) -> list[Report | None]:
 
 
 def _report(before: StatusChange | None, after: StatusChange) -> Report | None:
-    for kind, name in ((Email.Kind.REFUND, "refunded"), (Email.Kind.RECEIPT, "received")):
-        total = after.standing[name]
-        if (more := total - (before.standing[name] if before else 0)) > 0:
-            return Report(kind, total, more)
-    if after.from_status == PaymentStatus.PROCESSING and after.to_status == PaymentStatus.FAILED:
-        return Report(Email.Kind.DEBIT_FAILED, 0, after.payment.amount_due)
+    amounts, earlier = after.standing["amounts"], before.standing["amounts"] if before else {}
+    for kind, name in TOTALS.items():
+        if (more := amounts[name] - earlier.get(name, 0)) > 0:
+            return Report(kind, amounts[name], more)
+    failed = after.to_status in (PaymentStatus.FAILED, PaymentStatus.UNDERPAID)
+    if after.from_status == PaymentStatus.PROCESSING and failed:
+        return Report(Email.Kind.DEBIT_FAILED, 0, earlier["on_its_way"])
     return None

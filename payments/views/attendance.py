@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from accounts.unsent import typed
 from appointments.models import Appointment
 
 from ..desk.refund_limits import refund_limit
@@ -41,11 +42,11 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if payment.appointment.canceled:
         return redirect(_after_cancelling(request, payment), payment.appointment.reference)
-    form = CancelForm(request.POST if request.method == "POST" else None, payment=payment)
-    if not form.is_valid():
+    form = CancelForm(request.POST if request.method == "POST" else typed(request), payment=payment)
+    if not form.is_valid() or request.method != "POST":
         context = {"consequence": consequence_of(payment), "form": form}
         context |= {"payment": payment, "appointment": payment.appointment}
-        return render(request, "appointments/cancel.html", context, status=422 if form.is_bound else 200)
+        return render(request, "appointments/cancel.html", context, status=422 if request.method == "POST" else 200)
     payment.appointment.fee_amount = form.cleaned_data["fee"] or 0
     _set_status(request, payment.appointment, Attendance.CANCELED)
     payment.refresh_from_db()

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from accounts.proof import proof_required
+from accounts.unsent import typed
 from appointments.money import format_amount
 
 from ..desk import decisions, till
@@ -38,9 +39,9 @@ def entered_by_mistake(request: Request, reference: str, entry_id: str) -> HttpR
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     if not till.may_reverse(entry, request.user):
         raise PermissionDenied
-    form = ReasonForm(request.POST if request.method == "POST" else None)
-    status = 422 if form.is_bound else 200
-    if form.is_valid():
+    form = ReasonForm(request.POST if request.method == "POST" else typed(request))
+    status = 422 if request.method == "POST" else 200
+    if form.is_valid() and request.method == "POST":
         try:
             till.reverse(payment, entry_id, form.cleaned_data["reason"], request.user)
         except NotReversibleError:
@@ -115,11 +116,11 @@ def decide(request: Request, reference: str, name: str) -> HttpResponseBase:
         raise Http404
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     decision = DECISIONS[name]
-    posted = request.POST if request.method == "POST" else None
+    posted = request.POST if request.method == "POST" else typed(request)
     form, key = ReasonForm(posted), key_of(posted)
     if not decision.asks_why:
         del form.fields["reason"]
-    if not form.is_valid():
+    if not form.is_valid() or request.method != "POST":
         return _page(request, payment, name, form, key)
     try:
         decision.decide(request, payment, form.cleaned_data.get("reason", ""), key)
@@ -145,4 +146,4 @@ def _page(request: Request, payment: Payment, name: str, form: ReasonForm, key: 
         "form": form,
         "key": key,
     }
-    return render(request, "payments/decide.html", context, status=422 if form.is_bound else 200)
+    return render(request, "payments/decide.html", context, status=422 if request.method == "POST" else 200)

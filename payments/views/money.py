@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.proof import proof_required
+from accounts.unsent import typed
 from appointments.money import format_amount
 
 from ..desk import refund_orders, till
@@ -33,12 +34,12 @@ from .access import Request, open_payment_or_404, staff_required
 def take_payment(request: Request, reference: str) -> HttpResponseBase:
     """Show the form for a payment at the front desk; on POST record the payment."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    posted = request.POST or None
+    posted = request.POST or typed(request)
     key = key_of(posted)
     if till.was_taken(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(posted, payment=payment)
-    if not form.is_valid():
+    if not form.is_valid() or request.method != "POST":
         return dialog(request, "payments/take_payment.html", payment, form, key)
     filled = form.cleaned_data
     deposited = filled["deposited"].isoformat() if filled["deposited"] else ""
@@ -78,7 +79,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if not refund_limit(request.user, payment):
         raise PermissionDenied
-    posted = request.POST or None
+    posted = request.POST or typed(request)
     key = key_of(posted)
     if refund_orders.was_recorded(payment, key):
         return redirect("clinic:desk_appointment", payment.appointment.reference)
@@ -115,7 +116,8 @@ def _give_back(request: Request, payment: Payment, form: RefundForm, key: str) -
     except (OverLimitError, NotRefundableError) as error:
         payment = open_payment_or_404(request, pk=payment.pk)
         form = RefundForm(request.POST, payment=payment, allowed=allowed_refund(request.user, payment))
-        if form.is_valid() or getattr(error, "code", ""):  # an invalid form says already how much is left
+        refused = isinstance(error, NotRefundableError) and error.code
+        if form.is_valid() or refused:  # an invalid form says already how much is left
             form.add_error(None, refusal_words(error, payment, order.through))
         status = 422 if isinstance(error, OverLimitError) else 409
         # A refused request stays on record, so that another try needs another key.

@@ -55,7 +55,7 @@ class Visitor:
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]
         if kind == "frame":
-            _, frames = load_frames(self.audience, chance.randint(0, 2), frozenset({"fr", "en"}))
+            _, frames = load_frames(self.audience, chance.randint(0, 2), None, frozenset({"fr", "en"}))
             return "".join(text.decode() for each in frames.values() for _, text in each)
         if kind == "pay" and payment not in self.paid:
             self.paid.add(payment)

@@ -19,6 +19,7 @@ from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
+from payments.gateway.checkout import NotPayableError
 from payments.models import Payment
 from tests.payments.stripe_story import Event, Story, deliver
 from tests.waits import wait_until
@@ -128,7 +129,7 @@ def test_cash_isnt_taken_for_what_a_card_has_just_paid(story: Story, clerk: User
     event = story.succeeded()
     with waiting(take) as taken:
         assert deliver(event).status_code == 200
-    assert isinstance(taken.exception(), till.NotPayableError)
+    assert isinstance(taken.exception(), NotPayableError)
     assert result(story.payment) == (S.PAID, [])
 
 

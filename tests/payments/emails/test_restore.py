@@ -137,7 +137,12 @@ def test_the_doctor_asks_before_e_mails_are_marked_as_sent(
     outbox.queue()
     epoch = Feed.objects.of("staff").epoch
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+
+    def answer_no(question: str) -> str:
+        asked.append(question)
+        return "n"
+
+    monkeypatch.setattr("builtins.input", answer_no)
     after_restore()
     assert Feed.objects.of("staff").epoch != epoch
     assert Feed.objects.of("patient.0").epoch == Feed.objects.of("staff").epoch
