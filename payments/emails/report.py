@@ -27,9 +27,9 @@ TOTALS = {Email.Kind.TAKEN_BACK: "lost", Email.Kind.REFUND: "refunded", Email.Ki
 
 
 class Report(NamedTuple):
-    """What an e-mail reports: `total` was received, refunded or taken back so far, or 0; `amount` of it, or what failed, is new.
+    """What an e-mail reports, in minor units of the payment's currency.
 
-    Amounts are minor units of the payment's currency.
+    `total` is what was received, refunded or taken back so far. `amount` is what is new of it, or the debit that failed.
     """
 
     kind: Email.Kind
