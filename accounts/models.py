@@ -1,12 +1,15 @@
 """The user model; the clinic's staff and its patients have accounts of this one kind."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
+
+from . import names
 
 
 def languages() -> list[tuple[str, Any]]:
@@ -17,9 +20,36 @@ def languages() -> list[tuple[str, Any]]:
     return list(settings.LANGUAGES)
 
 
-class User(AbstractUser):
-    """A person's login, with a phone number and a language for e-mails. Each e-mail address belongs to one account."""
+class UserQuerySet(models.QuerySet["User"]):
+    def update(self, **changes: Any) -> int:
+        """Update as Django does, then fold the names of the updated rows. Django's `bulk_update` calls this method."""
+        if names.PARTS.isdisjoint(changes):
+            return super().update(**changes)
+        with transaction.atomic(self.db):
+            keys = list(self.values_list("pk", flat=True))
+            count = super().update(**changes)
+            for first in range(0, len(keys), names.BATCH_SIZE):
+                batch = keys[first : first + names.BATCH_SIZE]
+                names.fold_again(self.model._base_manager.using(self.db).filter(pk__in=batch))
+        return count
 
+    update.alters_data = True  # type: ignore[attr-defined]
+
+
+class UserManager(DjangoUserManager["User"]):
+    use_in_migrations = False
+
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
+
+class User(AbstractUser):
+    """A person's login, with a phone number and a language for e-mails. Each e-mail address belongs to one account.
+
+    `folded_name` is what people are searched by; it follows the first and last name by itself.
+    """
+
+    folded_name = names.FoldedNameField(max_length=names.LONGEST, editable=False)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
     preferred_language = models.CharField(
         _("preferred language"),
@@ -29,7 +59,10 @@ class User(AbstractUser):
         help_text=_("E-mails are written in this language or, if it is empty, in that of the last payment."),
     )
 
+    objects: ClassVar[UserManager] = UserManager()
+
     class Meta(AbstractUser.Meta):
+        indexes = (models.Index(fields=["folded_name"], name="person_by_folded_name"),)
         constraints = (
             models.UniqueConstraint(
                 Lower("email"),
@@ -38,3 +71,10 @@ class User(AbstractUser):
                 violation_error_message=_("Another account has this e-mail address."),
             ),
         )
+
+    def save_base(self, *args: Any, **options: Any) -> None:
+        """Save the folded name with every part of the name, also if `update_fields` or `defer()` left it out."""
+        named = options.get("update_fields")
+        if named is not None and not names.PARTS.isdisjoint(named):
+            options["update_fields"] = {*named, "folded_name"}
+        super().save_base(*args, **options)

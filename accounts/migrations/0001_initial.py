@@ -1,5 +1,5 @@
 import accounts.models
-import django.contrib.auth.models
+import accounts.names
 import django.contrib.auth.validators
 import django.db.models.functions.text
 import django.utils.timezone
@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                ("folded_name", accounts.names.FoldedNameField(editable=False, max_length=400)),
                 ("phone", models.CharField(blank=True, max_length=32, verbose_name="phone")),
                 (
                     "preferred_language",
@@ -97,6 +98,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "user",
                 "verbose_name_plural": "users",
                 "abstract": False,
+                "indexes": [models.Index(fields=["folded_name"], name="person_by_folded_name")],
                 "constraints": [
                     models.UniqueConstraint(
                         django.db.models.functions.text.Lower("email"),
@@ -106,8 +108,5 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
-            managers=[
-                ("objects", django.contrib.auth.models.UserManager()),
-            ],
         ),
     ]

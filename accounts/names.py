@@ -1,0 +1,109 @@
+"""Search for people by name, whatever the case, accents, apostrophes and hyphens, both in the name and as typed."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+from unicodedata import category, combining, normalize
+
+from django.apps import apps as installed_apps
+from django.db import DatabaseError, connections, models, transaction
+from django.db.models.lookups import Contains
+
+logger = logging.getLogger(__name__)
+
+PARTS = frozenset({"first_name", "last_name"})  # the fields of which a name consists
+LONGEST = 400  # characters: PostgreSQL's index takes no value of more than 2,700 bytes
+BATCH_SIZE = 500  # rows read at once
+INDEX = "clinic_accounts_user_name_parts"
+APOSTROPHES = "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u2018\u2019\u201b\u2032\ua78c\uff07"
+SEPARATORS = ",.\u2043\u2212"  # the last two, a bullet and a minus, look like hyphens
+LETTERS = {"æ": "ae", "ð": "d", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th"}
+PLAIN = str.maketrans({**dict.fromkeys(APOSTROPHES, ""), **dict.fromkeys(SEPARATORS, " "), **LETTERS})
+
+
+def folded(text: str) -> str:
+    """Return the text in plain lower-case letters, such as "jean luc obrien lefevre" for "Jean-Luc O’BRIEN Lefèvre".
+
+    Accents, apostrophes and invisible characters are removed, hyphens become spaces, and words have one space between
+    them. Text of more than LONGEST characters is cut.
+    """
+    decomposed = normalize("NFKD", text.translate(PLAIN)).casefold().translate(PLAIN)
+    visible = (letter for letter in decomposed if not combining(letter) and category(letter) != "Cf")
+    words = "".join(" " if category(letter) == "Pd" else letter for letter in visible).split()
+    return " ".join(words)[:LONGEST].rstrip()
+
+
+def folded_name(person: Any) -> str:
+    return folded(f"{person.first_name} {person.last_name}")
+
+
+class FoldedNameField(models.CharField):  # type: ignore[type-arg]
+    """The folded first and last name of the model's row, set whenever the row is saved or created in bulk.
+
+    The lookups `exact`, `in` and `contains` fold the text that they compare.
+    """
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        name = folded_name(model_instance)
+        setattr(model_instance, self.attname, name)
+        return name
+
+    def get_prep_value(self, value: Any) -> Any:
+        return folded(value) if isinstance(value, str) else super().get_prep_value(value)
+
+
+@FoldedNameField.register_lookup
+class ContainsFolded(Contains):
+    prepare_rhs = True  # by FoldedNameField.get_prep_value
+
+
+def wrongly_folded(people: models.QuerySet[Any]) -> Iterator[Any]:
+    """Yield the people whose stored folded name isn't that of their name, because something else wrote the row."""
+    for person in people.only("folded_name", *PARTS).iterator(BATCH_SIZE):
+        if person.folded_name != folded_name(person):
+            yield person
+
+
+def fold_again(people: models.QuerySet[Any]) -> None:
+    """Correct the folded names of these people where they are wrong, except of a person who is renamed meanwhile."""
+    rows = [(folded_name(person), person.pk, person.first_name, person.last_name) for person in wrongly_folded(people)]
+    change = "SET folded_name = %s WHERE id = %s AND first_name = %s AND last_name = %s"
+    with transaction.atomic(people.db), connections[people.db].cursor() as cursor:
+        cursor.executemany(f"UPDATE {people.model._meta.db_table} {change}", rows)
+
+
+def has_index(connection: Any) -> bool:
+    """Return whether the database has the index that finds parts of names; databases but PostgreSQL need none."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [INDEX])
+        return bool(cursor.fetchone()[0])
+
+
+def make_index(connection: Any, table: str) -> None:
+    """Create PostgreSQL's trigram index on the table's folded names, and the extension that it needs.
+
+    Only log a warning if the database's user lacks the right, because the search works without the index, only slower.
+    """
+    try:
+        with transaction.atomic(connection.alias), connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            cursor.execute(f"CREATE INDEX {INDEX} ON {table} USING gin (folded_name gin_trgm_ops)")
+    except DatabaseError as error:
+        logger.warning("name_index_missing", extra={"error": type(error.__cause__).__name__})
+
+
+def prepare_search(using: str, apps: Any = installed_apps, **kwargs: Any) -> None:
+    """Receive post_migrate: correct folded names, and create PostgreSQL's index if it is missing.
+
+    `migrate` does so each time, because folding rules change with a release, and an extension may be installed later.
+    `apps` has no user model yet when only other apps were migrated.
+    """
+    try:
+        user_model = apps.get_model("clinic_accounts", "User")
+    except LookupError:
+        return
+    fold_again(user_model._base_manager.using(using))
+    if not has_index(connections[using]):
+        make_index(connections[using], user_model._meta.db_table)

@@ -1,0 +1,194 @@
+"""Tests that people are found by name however it is written, on SQLite and on PostgreSQL."""
+
+import logging
+import unicodedata
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.db.models import Value
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts import names
+from accounts.models import User
+
+EVERYWHERE = [pytest.mark.django_db, pytest.mark.postgres]
+
+
+@pytest.fixture
+def as_superuser() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Jean-Luc O\u2019BRIEN  Lefèvre", "jean luc obrien lefevre"),
+        ("Œuvrard \u00c6gir Łoś Ðorđe Þór Ħal", "oeuvrard aegir los dorde thor hal"),
+        ("İpek ISPARTA ıspanak", "ipek isparta ispanak"),
+        ("Nguyễn\u00a0Ánh", "nguyen anh"),
+        ("Zoë\u200b\u00ad", "zoe"),
+        ("O\u00b4Brien \ufb01n", "obrien fin"),
+        ("J.-P. Martin", "j p martin"),
+        ("Ǿrsted", "orsted"),
+        ("Ελένη", "ελενη"),
+        ("'", ""),
+        ("", ""),
+    ],
+)
+def test_a_folded_name_is_plain(name: str, plain: str) -> None:
+    assert names.folded(name) == plain
+
+
+@given(st.text(st.characters(max_codepoint=0x24F)))
+def test_one_spelling_of_a_latin_name_is_as_good_as_another(name: str) -> None:
+    plain = names.folded(name)
+    composed, decomposed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    assert {names.folded(text) for text in (composed, decomposed, plain, f" {name} ")} == {plain}
+
+
+@given(st.text())
+def test_any_name_is_folded_once_and_for_all(name: str) -> None:
+    plain = names.folded(name)
+    assert len(plain) <= names.LONGEST
+    assert names.folded(plain) == plain
+
+
+def test_a_name_that_grows_when_folded_is_cut() -> None:
+    longest = names.folded("\ufdfa " * 150)
+    assert len(longest) <= names.LONGEST
+    assert longest == longest.strip()
+
+
+def named(*people: User) -> set[str]:
+    return {User.objects.get(pk=person.pk).folded_name for person in people}
+
+
+class TestKeepingCurrent:
+    pytestmark = EVERYWHERE
+
+    def test_saving_a_user_folds_the_name(self) -> None:
+        user = User.objects.create(username="u", first_name="Zoë", last_name="Roux")
+        assert named(user) == {user.folded_name} == {"zoe roux"}
+        user.last_name = "Lefèvre"
+        user.save()
+        assert named(user) == {"zoe lefevre"}
+
+    def test_saving_one_field_saves_the_folded_name_with_it(self) -> None:
+        user = User.objects.create(username="u", first_name="Zoë", last_name="Roux")
+        user.last_name = "Lefèvre"
+        user.save(update_fields=["phone"])
+        assert named(user) == {"zoe roux"}
+        user.save(update_fields=["last_name"])
+        assert named(user) == {"zoe lefevre"}
+        for loaded in (User.objects.only("last_name"), User.objects.defer("folded_name", "first_name")):
+            someone = loaded.get()
+            someone.last_name = f"{someone.last_name}-Ünal"
+            someone.save()
+        assert named(user) == {"zoe lefevre unal unal"}
+
+    def test_other_ways_to_make_and_change_one_user_fold_the_name(self) -> None:
+        made, _new = User.objects.get_or_create(username="u", defaults={"last_name": "Ré"})
+        assert named(made) == {"re"}
+        User.objects.update_or_create(username="u", defaults={"last_name": "Ça"})
+        assert named(made) == {"ca"}
+
+    def test_users_who_are_made_or_changed_in_bulk_have_folded_names(self) -> None:
+        users = User.objects.bulk_create([User(username=f"u{n}", first_name="É", last_name=f"{n}") for n in range(3)])
+        assert named(*users) == {"e 0", "e 1", "e 2"}
+        for user in users:
+            user.first_name = "Ø"
+        User.objects.bulk_update(users, ["first_name"])
+        assert named(*users) == {"o 0", "o 1", "o 2"}
+
+    def test_an_update_of_many_rows_folds_their_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(names, "BATCH_SIZE", 1)
+        users = User.objects.bulk_create([User(username=f"u{n}", first_name="É", last_name=f"{n}") for n in range(3)])
+        assert User.objects.filter(last_name__in=("0", "1")).update(last_name="Ñ", phone="1") == 2
+        assert named(*users) == {"e n", "e 2"}
+        User.objects.filter(last_name="2").update(first_name=Value("Ü"))
+        group = Group.objects.create(name="some")
+        group.user_set.add(users[0])
+        group.user_set.update(first_name="Å")
+        assert named(*users) == {"a n", "e n", "u 2"}
+
+    def test_the_admin_folds_the_names_it_saves(self, as_superuser: Client) -> None:
+        password = "correct horse battery staple 4711"
+        secret = {"password1": password, "password2": password, "usable_password": "true"}
+        form = {"username": "new", "first_name": "Élodie", "last_name": "Lefèvre", **secret}
+        assert as_superuser.post("/admin/clinic_accounts/user/add/", form).status_code == 302
+        made = User.objects.get(username="new")
+        assert made.folded_name == "elodie lefevre"
+        joined = {"date_joined_0": "01/01/2026", "date_joined_1": "10:00:00", "is_active": "on"}
+        page = f"/admin/clinic_accounts/user/{made.pk}/change/"
+        answer = as_superuser.post(page, {"username": "new", "first_name": "Zoë", "last_name": "Ünal", **joined})
+        assert answer.status_code == 302
+        assert named(made) == {"zoe unal"}
+
+    def test_migrate_folds_names_that_something_else_wrote(self) -> None:
+        users = User.objects.bulk_create([User(username=f"u{n}", last_name="Roux") for n in range(3)])
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE clinic_accounts_user SET last_name = 'Lefèvre' WHERE username <> 'u0'")
+        assert len(list(names.wrongly_folded(User.objects.all()))) == 2
+        names.prepare_search(connection.alias)
+        assert named(*users) == {"roux", "lefevre"}
+
+    def test_a_name_that_changes_meanwhile_is_not_folded_from_what_it_was(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Replace `wrongly_folded` so that the name is changed after it was read."""
+        user = User.objects.create_user("u", last_name="Roux")
+        User.objects.filter(pk=user.pk).update(folded_name="wrong")
+        read = list(names.wrongly_folded(User.objects.all()))
+        user.last_name = "Lefèvre"
+        user.save()
+        monkeypatch.setattr(names, "wrongly_folded", lambda _people: read)
+        names.fold_again(User.objects.all())
+        assert named(user) == {"lefevre"}
+
+
+@pytest.mark.django_db
+def test_sqlite_reads_names_from_the_index_alone() -> None:
+    assert (
+        "COVERING INDEX person_by_folded_name" in User.objects.filter(folded_name__contains="él").values("pk").explain()
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.postgres(only=True)
+class TestPostgres:
+    def test_a_part_of_a_name_is_found_by_the_trigram_index(self) -> None:
+        User.objects.bulk_create(
+            [User(username=f"p{n}", first_name=f"Élodie{n}", last_name=f"Roux{n * n}") for n in range(20000)],
+            batch_size=2000,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT gin_clean_pending_list(%s)", [names.INDEX])  # as autovacuum would
+            cursor.execute("ANALYZE clinic_accounts_user")
+        found = User.objects.filter(folded_name__contains="Élodie4711")
+        assert f"Bitmap Index Scan on {names.INDEX}" in found.explain()
+        assert found.get().username == "p4711"
+        assert "person_by_folded_name" in User.objects.filter(folded_name="Élodie4711 Roux22193521").explain()
+
+    def test_a_user_without_the_right_gets_no_index(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert names.has_index(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("DROP EXTENSION pg_trgm CASCADE")
+            cursor.execute("CREATE ROLE restricted")
+            cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO restricted")
+            cursor.execute("SET LOCAL ROLE restricted")
+            with caplog.at_level(logging.WARNING):
+                names.prepare_search(connection.alias)
+            cursor.execute("RESET ROLE")
+        assert [(record.message, record.__dict__["error"]) for record in caplog.records] == [
+            ("name_index_missing", "InsufficientPrivilege")
+        ]
+        assert not names.has_index(connection)
+        User.objects.create_user("elodie", first_name="Élodie")
+        assert User.objects.filter(folded_name__contains="ODIE").exists()
+        names.prepare_search(connection.alias)
+        assert names.has_index(connection)
