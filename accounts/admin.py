@@ -22,7 +22,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
     add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))
-    search_fields = (*UserAdmin.search_fields, "phone")
+    search_fields = ("username", "folded_name__contains", "email", "phone")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)

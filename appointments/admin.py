@@ -32,7 +32,7 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("status", "practitioner")
     list_select_related = ("patient", "practitioner")
     date_hierarchy = "start"
-    search_fields = ("reference", "patient__last_name", "patient__first_name", "patient__username")
+    search_fields = ("reference", "patient__folded_name__contains", "patient__username")
     autocomplete_fields = ("patient", "practitioner")
     readonly_fields = ("reference",)
     fields = ("reference", "patient", "practitioner", "service", "start", "end", "status", *AMOUNTS, "currency")

@@ -147,14 +147,13 @@ def _day(text: str) -> datetime.date | None:
 def patients_called(name: str) -> QuerySet[AbstractUser]:
     """Return the active users whose user name, e-mail address or full name is `name`, ignoring upper and lower case.
 
-    A full name may be the first name and then the last name, or the other way round.
+    A full name may be the first name and then the last name, or the other way round. Its accents, apostrophes and
+    hyphens may differ.
     """
     words = name.split()
-    wanted = Q(username__iexact=name) | Q(email__iexact=name)
-    for cut in range(1, len(words)):
-        one, other = " ".join(words[:cut]), " ".join(words[cut:])
-        wanted |= Q(first_name__iexact=one, last_name__iexact=other)
-        wanted |= Q(first_name__iexact=other, last_name__iexact=one)
+    full_names = [" ".join(words[cut:] + words[:cut]) for cut in range(len(words))]
+    called = Q(folded_name__in=full_names) & ~Q(folded_name="")  # a lone hyphen is nobody's name
+    wanted = Q(username__iexact=name) | Q(email__iexact=name) | called
     return get_user_model().objects.filter(wanted, is_active=True).order_by("pk")
 
 

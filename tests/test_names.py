@@ -2,6 +2,7 @@
 
 import logging
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import Group
@@ -13,8 +14,51 @@ from hypothesis import strategies as st
 
 from accounts import names
 from accounts.models import User
+from appointments import week
+from payments.models import Payment
+from tests.payments.conftest import book, patient, practitioner
 
+__all__ = ["book", "patient", "practitioner"]
+Book = Callable[..., Payment]
 EVERYWHERE = [pytest.mark.django_db, pytest.mark.postgres]
+PEOPLE = {
+    "elodie": ("Élodie", "Lefèvre"),
+    "sean": ("Seán", "O\u2019Brien"),
+    "luc4": ("Jean-Luc", "Strauß"),
+    "soren": ("Søren", "Bœuf"),
+    "lukasz": ("Łukasz", "Yıldız"),
+    "other": ("Camille", "Roux"),
+}
+TYPED = [
+    ("elodie", "elodie"),
+    ("LEFEVRE", "elodie"),
+    ("lefevre elodie", "elodie"),
+    ("  Lefèvre,   Élod ", "elodie"),
+    (unicodedata.normalize("NFD", "ÉLODIE Lefèvre"), "elodie"),
+    ("O'Brien", "sean"),
+    ("o\u2019brien sean", "sean"),
+    ("O\u02bcBRIEN", "sean"),
+    ("OBrien", "sean"),
+    ("o brien", "sean"),
+    ("jean-luc", "luc4"),
+    ("Jean Luc", "luc4"),
+    ("Jean\u2011Luc", "luc4"),
+    ("Jean \u2013 Luc STRAUSS", "luc4"),
+    ("strauß", "luc4"),
+    ("soren", "soren"),
+    ("SØREN boeuf", "soren"),
+    ("lukasz", "lukasz"),
+    ("Łukasz YILDIZ", "lukasz"),
+]
+NOT_IN_A_NAME = ["%", "_", "\\", "e%e", "E_odie", "lefevre roux"]
+
+
+@pytest.fixture
+def people() -> dict[str, User]:
+    return {
+        login: User.objects.create_user(login, first_name=first, last_name=last)
+        for login, (first, last) in PEOPLE.items()
+    }
 
 
 @pytest.fixture
@@ -62,6 +106,67 @@ def test_a_name_that_grows_when_folded_is_cut() -> None:
     longest = names.folded("\ufdfa " * 150)
     assert len(longest) <= names.LONGEST
     assert longest == longest.strip()
+
+
+class TestFinding:
+    pytestmark = EVERYWHERE
+
+    @pytest.mark.parametrize(("typed", "login"), TYPED)
+    def test_the_front_desk_finds_the_payment_of_a_patient(
+        self, typed: str, login: str, people: dict[str, User], book: Book
+    ) -> None:
+        payments = {name: book(patient=person) for name, person in people.items()}
+        assert list(Payment.objects.matching(typed)) == [payments[login]]
+
+    def test_no_wildcard_and_no_half_match_finds_a_payment(self, people: dict[str, User], book: Book) -> None:
+        book(patient=people["elodie"])
+        for typed in NOT_IN_A_NAME:
+            assert not Payment.objects.matching(typed).exists(), typed
+
+    def test_a_reference_and_a_name_are_found_together(self, people: dict[str, User], book: Book) -> None:
+        payment, _other = book(patient=people["elodie"]), book(patient=people["other"])
+        for typed in (payment.appointment.reference.lower(), f"{payment.appointment.reference[:5]} LEFEVRE"):
+            assert list(Payment.objects.matching(typed)) == [payment]
+        assert not Payment.objects.matching(f"{payment.appointment.reference} roux").exists()
+
+    def test_the_admin_finds_users_and_appointments_and_completes_the_patient_of_a_booking(
+        self, people: dict[str, User], book: Book, as_superuser: Client
+    ) -> None:
+        appointments = {name: book(patient=person).appointment for name, person in people.items()}
+        to_complete = {"app_label": "clinic_appointments", "model_name": "appointment", "field_name": "patient"}
+        for typed, login in TYPED:
+            users = as_superuser.get("/admin/clinic_accounts/user/", {"q": typed})
+            assert list(users.context["cl"].queryset) == [people[login]], typed
+            visits = as_superuser.get("/admin/clinic_appointments/appointment/", {"q": typed})
+            assert list(visits.context["cl"].queryset) == [appointments[login]], typed
+            proposed = as_superuser.get("/admin/autocomplete/", {"term": typed, **to_complete}).json()
+            assert [each["id"] for each in proposed["results"]] == [str(people[login].pk)], typed
+        for typed in NOT_IN_A_NAME:
+            users = as_superuser.get("/admin/clinic_accounts/user/", {"q": typed})
+            assert not users.context["cl"].queryset.exists(), typed
+
+    def test_a_week_is_booked_by_full_names_in_either_order(self, people: dict[str, User]) -> None:
+        User.objects.create_user("nameless")
+        full_names = {
+            "elodie": ["elodie lefevre", "LEFEVRE Élodie", unicodedata.normalize("NFD", "Élodie Lefèvre")],
+            "sean": ["Sean O'Brien", "O\u2018brien SEAN"],
+            "luc4": ["Jean Luc Strauss", "strauß jean\u2010luc", "Strauss Jean Luc"],
+        }
+        for login, written in full_names.items():
+            for name in written:
+                assert list(week.patients_called(name)) == [people[login]], name
+        for part in ("lefevre", "Jean", "Luc Strauss", "elodie%", "%", "_", "-", "’", "elodie roux"):
+            assert not week.patients_called(part).exists(), part
+        people["elodie"].is_active = False
+        people["elodie"].save()
+        assert not week.patients_called("elodie lefevre").exists()
+
+    def test_an_e_mail_address_is_found_in_any_case(self, as_superuser: Client) -> None:
+        owner = User.objects.create_user("owner", "Some.One@Clinic.example")
+        User.objects.create_user("other", "some_one@clinic.example", phone="12")
+        found = as_superuser.get("/admin/clinic_accounts/user/", {"q": "SOME.ONE@clinic.EXAMPLE"})
+        assert list(found.context["cl"].queryset) == [owner]
+        assert not as_superuser.get("/admin/clinic_accounts/user/", {"q": "0"}).context["cl"].queryset.exists()
 
 
 def named(*people: User) -> set[str]:
@@ -172,6 +277,7 @@ class TestPostgres:
         found = User.objects.filter(folded_name__contains="Élodie4711")
         assert f"Bitmap Index Scan on {names.INDEX}" in found.explain()
         assert found.get().username == "p4711"
+        assert names.INDEX in Payment.objects.matching("ODIE4711").explain()
         assert "person_by_folded_name" in User.objects.filter(folded_name="Élodie4711 Roux22193521").explain()
 
     def test_a_user_without_the_right_gets_no_index(self, caplog: pytest.LogCaptureFixture) -> None:

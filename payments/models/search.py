@@ -106,8 +106,8 @@ class SearchQuerySet(models.QuerySet[Row]):
                 same = Q(facts__stripe_id=word) | Q(facts__payment_intent_id=word) | Q(facts__charge_id=word)
                 found = found.filter(pk__in=self.model._default_manager.filter(same).values("pk"))
             else:
-                named = Q(last_name__icontains=word) | Q(first_name__icontains=word)
-                patients = get_user_model().objects.filter(named).values("pk")  # far fewer than appointments
+                named = get_user_model().objects.filter(folded_name__contains=word)
+                patients = named.values("pk")  # far fewer than appointments
                 found = found.filter(Q(appointment__patient__in=patients) | Q(appointment__reference__istartswith=word))
         return found
 
