@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .addresses import forget_old
+from . import phones
 from .models import User
 
 CONTACT = ("phone", "preferred_language")
@@ -22,11 +23,14 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
     add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))
-    search_fields = ("username", "folded_name__contains", "email", "phone")
+    search_fields = ("username", "folded_name__contains", "email", "phone__number")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if _is_superuser(request) else (*fields, "is_superuser", "user_permissions")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[User], bool]:
+        return super().get_search_results(request, queryset, phones.as_one_word(search_term))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         above = obj is not None and obj.is_superuser and not _is_superuser(request)

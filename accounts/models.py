@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from . import names
+from . import names, phones
 
 
 def languages() -> list[tuple[str, Any]]:
@@ -51,6 +51,7 @@ class User(AbstractUser):
 
     folded_name = names.FoldedNameField(max_length=names.LONGEST, editable=False)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
+    phone.register_lookup(phones.ContainsNumber)
     preferred_language = models.CharField(
         _("preferred language"),
         max_length=7,

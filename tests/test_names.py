@@ -1,4 +1,4 @@
-"""Tests that people are found by name however it is written, on SQLite and on PostgreSQL."""
+"""Tests that people are found by name and phone number however both are written, on SQLite and on PostgreSQL."""
 
 import logging
 import unicodedata
@@ -160,6 +160,17 @@ class TestFinding:
         people["elodie"].is_active = False
         people["elodie"].save()
         assert not week.patients_called("elodie lefevre").exists()
+
+    @pytest.mark.parametrize(
+        "typed",
+        ["0612345678", "06 12 34 56 78", "+33612345678", "+33 6 12 34 56 78", "0033 6.12.34.56.78", "12 34 56", "5678"],
+    )
+    @pytest.mark.parametrize("stored", ["+33 6 12 34 56 78", "06.12.34.56.78", "0612345678", "(06) 12-34-56-78"])
+    def test_a_phone_number_is_found_however_it_is_written(self, typed: str, stored: str, as_superuser: Client) -> None:
+        User.objects.create_user("other", phone="07 98 76 54 32")
+        owner = User.objects.create_user("owner", phone=stored)
+        found = as_superuser.get("/admin/clinic_accounts/user/", {"q": typed})
+        assert list(found.context["cl"].queryset) == [owner]
 
     def test_an_e_mail_address_is_found_in_any_case(self, as_superuser: Client) -> None:
         owner = User.objects.create_user("owner", "Some.One@Clinic.example")
