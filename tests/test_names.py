@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from accounts import names
 from accounts.models import User
 from appointments import week
+from payments import doctor
+from payments.doctor.finding import Level
 from payments.models import Payment
 from tests.payments.conftest import book, patient, practitioner
 
@@ -249,9 +251,13 @@ class TestKeepingCurrent:
         users = User.objects.bulk_create([User(username=f"u{n}", last_name="Roux") for n in range(3)])
         with connection.cursor() as cursor:
             cursor.execute("UPDATE clinic_accounts_user SET last_name = 'Lefèvre' WHERE username <> 'u0'")
-        assert len(list(names.wrongly_folded(User.objects.all()))) == 2
+        check = doctor.CHECKS["name-search"]()
+        assert check.level == Level.ERROR
+        assert "2" in check.what
+        assert "manage.py migrate" in check.fix
         names.prepare_search(connection.alias)
         assert named(*users) == {"roux", "lefevre"}
+        assert doctor.CHECKS["name-search"]().level == Level.OK
 
     def test_a_name_that_changes_meanwhile_is_not_folded_from_what_it_was(
         self, monkeypatch: pytest.MonkeyPatch
@@ -291,8 +297,8 @@ class TestPostgres:
         assert names.INDEX in Payment.objects.matching("ODIE4711").explain()
         assert "person_by_folded_name" in User.objects.filter(folded_name="Élodie4711 Roux22193521").explain()
 
-    def test_a_user_without_the_right_gets_no_index(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert names.has_index(connection)
+    def test_a_user_without_the_right_gets_no_index_and_is_told_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert doctor.CHECKS["name-search"]().level == Level.OK
         with connection.cursor() as cursor:
             cursor.execute("DROP EXTENSION pg_trgm CASCADE")
             cursor.execute("CREATE ROLE restricted")
@@ -304,8 +310,10 @@ class TestPostgres:
         assert [(record.message, record.__dict__["error"]) for record in caplog.records] == [
             ("name_index_missing", "InsufficientPrivilege")
         ]
-        assert not names.has_index(connection)
+        check = doctor.CHECKS["name-search"]()
+        assert check.level == Level.WARNING
+        assert "CREATE EXTENSION pg_trgm" in check.fix
         User.objects.create_user("elodie", first_name="Élodie")
         assert User.objects.filter(folded_name__contains="ODIE").exists()
         names.prepare_search(connection.alias)
-        assert names.has_index(connection)
+        assert doctor.CHECKS["name-search"]().level == Level.OK

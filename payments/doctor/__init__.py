@@ -38,6 +38,7 @@ THOROUGH: dict[str, Check] = {
     "events-missed": stripe.missed_events,
     "migrations": database.migrations,
     "database-integrity": database.integrity,
+    "name-search": database.name_search,
     "standings": database.standings,
     "history": database.history,
     "channel-layer": delivery.channel_layer,

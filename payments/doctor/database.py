@@ -4,12 +4,15 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, F, Max, Min
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from tqdm import tqdm
+
+from accounts import names
 
 from ..domain.status import derive
 from ..models import Feed, FeedEntry, Payment
@@ -78,6 +81,21 @@ def migrations() -> Verdict:
             _("Run `manage.py migrate`, then restart the web processes and workers."),
         )
     return ok(_("Every migration is applied."))
+
+
+def name_search() -> Verdict:
+    """Check that a search by name finds everybody, and on PostgreSQL that it uses an index."""
+    if wrong := sum(1 for _person in names.wrongly_folded(get_user_model()._base_manager.all())):
+        return error(
+            _("People who can’t be found by their name: %(count)s.") % {"count": wrong},
+            _("Run `manage.py migrate`, then find out what writes names to the table without the site’s code."),
+        )
+    if not names.has_index(connection):
+        return warning(
+            _("PostgreSQL has no index for parts of names, so searches read every person’s name."),
+            _("Run `CREATE EXTENSION pg_trgm` as the database’s administrator, then `manage.py migrate`."),
+        )
+    return ok(_("Everybody can be found by their name."))
 
 
 def standings() -> Verdict:
