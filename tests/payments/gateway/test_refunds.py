@@ -8,6 +8,9 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -23,6 +26,7 @@ from payments.gateway.reconcile import ask_stripe
 from payments.gateway.refunds import NotRefundableError
 from payments.ledger import Source
 from payments.models import Fact, Payment
+from tests.payments.clients import text_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db
@@ -163,10 +167,12 @@ def test_a_lost_refund_that_somebody_had_to_approve_is_made_once(
     assert [change.actor for change in paid.changes.all()][-1] == approver
 
 
+@pytest.mark.postgres
 def test_each_part_of_a_lost_refund_of_two_payments_is_made_once(
-    book: Callable[..., Payment], stripe: StripeAtHome, clerk: User
+    database: str, book: Callable[..., Payment], stripe: StripeAtHome, clerk: User
 ) -> None:
     """Stripe makes the first part, whose answer is lost; the second part was never sent."""
+    assert connection.vendor.startswith(database)
     payment = book(deposit_amount=2000)
     for _ in range(2):
         stripe.do("pay", session=open_checkout(payment))
@@ -260,3 +266,12 @@ def test_a_refund_that_stripe_puts_off_is_made_by_the_sweep(
     assert refunds_at(stripe) == [2000]
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refunded) == (S.PARTIALLY_REFUNDED, 2000)
+
+
+def test_check_with_stripe_says_that_stripe_refuses_the_key(
+    paid: Payment, stripe: StripeAtHome, as_patient: Client
+) -> None:
+    stripe.do("api", mode="403")
+    address = reverse("clinic:confirm_payment", args=[paid.public_id])
+    answer = as_patient.post(address, follow=True, headers={"Accept-Language": "en"})
+    assert "Stripe refuses to answer this site (permission_error)" in text_of(answer)

@@ -136,22 +136,25 @@ def test_a_payment_that_raises_stops_no_command(
     assert statuses(*two) == [S.CHECKOUT_OPEN, S.PAID]
 
 
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", [("sweep", "--quiet-for", "0"), ("reconcile", "--fix"), ("catch_up",)])
 def test_a_row_that_the_database_refuses_stops_no_command(
-    two: tuple[Payment, Payment], capsys: Capture, command: tuple[str, ...]
+    database: str, two: tuple[Payment, Payment], capsys: Capture, command: tuple[str, ...]
 ) -> None:
-    condition = f"WHEN NEW.amount_due = {BROKEN_PRICE}"
-    execute(
-        f"CREATE TRIGGER refuse BEFORE UPDATE ON clinic_payments_payment {condition}"
-        " BEGIN SELECT RAISE(ABORT, 'row refused'); END"
-    )
+    before = f"BEFORE UPDATE ON clinic_payments_payment FOR EACH ROW WHEN (NEW.amount_due = {BROKEN_PRICE})"
+    if database == "sqlite":
+        execute(f"CREATE TRIGGER refuse {before} BEGIN SELECT RAISE(ABORT, 'row refused'); END")
+    else:
+        body = "BEGIN RAISE EXCEPTION 'row refused'; END"
+        execute(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+        execute(f"CREATE TRIGGER refuse {before} EXECUTE FUNCTION refuse()")
     try:
         with pytest.raises(CommandError, match=r"\d failed: "):
             call_command(*command)
     finally:
-        execute("DROP TRIGGER refuse")
-    assert "IntegrityError: row refused" in capsys.readouterr().err
+        execute("DROP TRIGGER refuse" if database == "sqlite" else "DROP FUNCTION refuse CASCADE")
+    assert "Error: row refused" in capsys.readouterr().err
     assert statuses(*two) == [S.CHECKOUT_OPEN, S.PAID]
 
 
