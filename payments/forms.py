@@ -33,8 +33,7 @@ HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # 
 class AmountField(forms.CharField):
     """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
 
-    `most` is the highest valid amount, in minor units; by default, the most that Stripe charges. Zero is only valid with
-    `zero`.
+    `most` is the highest valid amount in minor units, by default the most that Stripe charges. Zero needs `zero`.
     """
 
     def __init__(self, *, currency: str, most: int | None = None, zero: bool = False, **options: Any) -> None:

@@ -29,7 +29,7 @@ TOTALS = {Email.Kind.TAKEN_BACK: "lost", Email.Kind.REFUND: "refunded", Email.Ki
 class Report(NamedTuple):
     """What an e-mail reports, in minor units of the payment's currency.
 
-    `total` is what was received, refunded or taken back so far. `amount` is what is new of it, or the debit that failed.
+    `total` is what was received, refunded or taken back so far; `amount` is what is new of it, or the failed debit.
     """
 
     kind: Email.Kind
