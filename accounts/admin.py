@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from . import phones
+from .addresses import forget_old
 from .models import User
 
 CONTACT = ("phone", "preferred_language")

@@ -19,7 +19,7 @@ class AccountsConfig(AppConfig):
         from django.contrib import admin
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from . import middleware, names, second_factor, sessions
+        from . import addresses, middleware, names, second_factor, sessions, unsent
 
         post_migrate.connect(make_cache_table, sender=self)
         post_migrate.connect(names.prepare_search, sender=self)
