@@ -2,11 +2,11 @@
 
 import json
 import uuid
+from typing import Any
 
 import pytest
 import time_machine
 from django.conf import settings as site_settings
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from djstripe.models import Account, WebhookEndpoint, WebhookEventTrigger
@@ -96,7 +96,7 @@ def test_an_unknown_endpoint_is_not_found(story: Story) -> None:
     assert_nothing_stored()
 
 
-def post_to(endpoint: WebhookEndpoint, event: dict[str, object]) -> HttpResponse:
+def post_to(endpoint: WebhookEndpoint, event: dict[str, object]) -> Any:
     body, path = json.dumps(event), f"/stripe/webhook/{endpoint.djstripe_uuid}/"
     headers = {"Stripe-Signature": sign(body, endpoint.secret)}
     return Client().post(path, body, "application/json", headers=headers)
