@@ -4,12 +4,13 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from . import names, phones
+from .signals import person_renamed
+
+NAMES = ("first_name", "last_name", "username")
 
 
 def languages() -> list[tuple[str, Any]]:
@@ -73,9 +74,14 @@ class User(AbstractUser):
             ),
         )
 
-    def save_base(self, *args: Any, **options: Any) -> None:
-        """Save the folded name with every part of the name, also if `update_fields` or `defer()` left it out."""
-        named = options.get("update_fields")
-        if named is not None and not names.PARTS.isdisjoint(named):
-            options["update_fields"] = {*named, "folded_name"}
-        super().save_base(*args, **options)
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and, if the name or login has changed, send `person_renamed`, in one transaction."""
+        written = kwargs.get("update_fields")
+        if written is not None and not set(NAMES) & set(written):  # as when somebody signs in
+            super().save(*args, **kwargs)
+            return
+        with transaction.atomic():
+            before = User.objects.filter(pk=self.pk).values_list(*NAMES).first()
+            super().save(*args, **kwargs)
+            if before and before != tuple(getattr(self, name) for name in NAMES):
+                person_renamed.send(User, user=self)

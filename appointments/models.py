@@ -11,8 +11,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .money import check_price
-from .signals import appointment_checked, appointment_saved
+from .signals import appointment_saved, practitioner_renamed
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
@@ -37,6 +36,14 @@ class Practitioner(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and, if the name or specialty has changed, send `practitioner_renamed`, in one transaction."""
+        with transaction.atomic():
+            before = Practitioner.objects.filter(pk=self.pk).first()
+            super().save(*args, **kwargs)
+            if before and (before.name, before.specialty) != (self.name, self.specialty):
+                practitioner_renamed.send(Practitioner, practitioner=self)
 
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
@@ -108,8 +115,9 @@ class Appointment(models.Model):
     def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
         """Save and send the signal `appointment_saved` in one transaction. `actor` is the user who makes the change."""
         with transaction.atomic():
+            before = Appointment.objects.select_for_update().filter(pk=self.pk).first()
             super().save(*args, **kwargs)
-            appointment_saved.send(Appointment, appointment=self, actor=actor)
+            appointment_saved.send(Appointment, appointment=self, before=before, actor=actor)
 
     def clean(self) -> None:
         if self.start and not FIRST_DAY <= self.start.date() <= LAST_DAY:

@@ -19,7 +19,8 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib import admin
 
-        from appointments.signals import appointment_checked, appointment_saved
+        from accounts.signals import person_renamed
+        from appointments.signals import appointment_saved, practitioner_renamed
 
         from . import checks as checks
         from . import gauges
@@ -30,6 +31,8 @@ class PaymentsConfig(AppConfig):
 
         appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
+        practitioner_renamed.connect(show_practitioner, dispatch_uid="payments.show_practitioner")
+        person_renamed.connect(show_person, dispatch_uid="payments.show_person")
         payment_status_changed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
@@ -43,9 +46,8 @@ class PaymentsConfig(AppConfig):
             )
 
 
-def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
-    """Receive `appointment_checked`: refuse another currency once money moved, before the appointment is saved."""
-    from . import ledger
+def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: Any) -> None:
+    """Receive `appointment_saved`, and create or update the appointment's payment in the sender's transaction.
 
     ledger.check_currency(appointment)
 
@@ -58,8 +60,22 @@ def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
     from . import ledger
     from .gateway import checkout
 
-    payment = ledger.follow_appointment(appointment, actor)
+    payment = ledger.follow_appointment(appointment, actor, before)
     transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)
+
+
+def show_practitioner(sender: type, *, practitioner: Any, **kwargs: Any) -> None:
+    """Receive `practitioner_renamed`, and make open pages with this practitioner's appointments load again."""
+    from .live import feeds
+
+    feeds.reload_pages(practitioner.appointments.all())
+
+
+def show_person(sender: type, *, user: Any, **kwargs: Any) -> None:
+    """Receive `person_renamed`, and make open pages with this patient's appointments load again."""
+    from .live import feeds
+
+    feeds.reload_pages(user.appointments.all())
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:

@@ -152,6 +152,9 @@ AMOUNT_OF = {
 }
 
 
+CORRECTED = {"patient": _("Patient corrected"), "service": _("Service corrected")}
+
+
 def describe(change: StatusChange, *, to_staff: bool) -> str:
     """Return the change as text, such as "Paid · €50.00"; for staff add the reasons to review the payment.
 
@@ -205,6 +208,7 @@ def _booking(change: StatusChange) -> list[str]:
         words.append(gettext("Moved to %(time)s") % {"time": date_format(start, "SHORT_DATETIME_FORMAT")})
     if "practitioner" in news:
         words.append(gettext("Practitioner changed"))
+    words += [str(CORRECTED[name]) for name in news.get("corrected", [])]
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
     if news.get("fee"):

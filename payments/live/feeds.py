@@ -1,4 +1,4 @@
-"""Says which feed a user may read, and loads a feed's entries after a given number.
+"""Says which feed a user may read, loads a feed's entries after a number, and makes a feed's open pages load again.
 
 A feed is the numbered list of changes for one audience: "staff", or "patient.<id>" for one patient.
 """
@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from appointments.models import Appointment
 
 from ..models import Feed, FeedEntry, patient_audience
 from ..models.feed import STAFF, Position
@@ -46,6 +50,17 @@ def audience_of(user: AbstractBaseUser | AnonymousUser) -> str:
 def feed_of(user_id: int, *, is_staff: bool) -> str:
     """Return the audience that an active user belongs to: "staff", or "patient.<id>" for a patient."""
     return STAFF if is_staff else patient_audience(user_id)
+
+
+def reload_pages(appointments: QuerySet[Appointment]) -> None:
+    """Make open pages load again that may show these appointments, in which a name was corrected.
+
+    Appointments of earlier days are left out. Call this in the transaction of the correction.
+    """
+    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    patients = set(appointments.filter(start__gte=today).values_list("patient_id", flat=True))
+    if patients:
+        Feed.objects.begin_epoch([STAFF, *map(patient_audience, patients)])
 
 
 def supported_language(code: str | None) -> str:

@@ -1,8 +1,8 @@
 """Feeds: numbered lists of payment changes, one for all staff and one for each patient.
 
 Entries are numbered without holes, so that a page can tell which entries it lacks. A page's number counts only within
-the feed's epoch, which is a random id. After a backup was restored, numbers are given again; a new epoch then tells the
-open pages to load their content again.
+the feed's epoch, which is a random id. A new epoch tells open pages to load their content again: after a backup was
+restored, because numbers are then given again, and after a correction of names, because entries don't carry names.
 """
 
 from collections.abc import Iterable
@@ -74,6 +74,11 @@ class FeedQuerySet(models.QuerySet["Feed"]):
             self.filter(pk__among=locked).update(epoch=epoch)
             if audiences is None:
                 Installation.objects.update(epoch=epoch)
+
+    def forget(self, audience: str) -> None:
+        """Delete the feed's entries. Pages that request them are told to load again."""
+        FeedEntry.objects.filter(feed__audience=audience).delete()
+        self.filter(audience=audience).update(pruned=models.F("head"))
 
 
 class Feed(models.Model):

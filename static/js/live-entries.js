@@ -42,8 +42,8 @@ export async function fetchRegions() {
   if (!response || response.status >= 500) return null; // don't replace the page with an error
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const cursor = page.getElementById("live-cursor");
-  if (!cursor) {
-    location.reload(); // signed out meanwhile, or the page is gone
+  if (!cursor || response.status === 404) {
+    location.reload(); // signed out meanwhile, or the page is gone or somebody else's now
     return null;
   }
   for (const shown of document.querySelectorAll("[data-live-region]")) {

@@ -222,7 +222,7 @@ function serve(place) {
   globalThis.fetch = async (href) => {
     asked.push(href);
     if (!place) throw new Error("offline");
-    return { status: 200, text: async () => "" };
+    return { status: place.status ?? 200, text: async () => "" };
   };
   return asked;
 }
@@ -263,6 +263,16 @@ test("a page that couldn't be loaded again tries at the next beat", async () => 
   socket().says(beat(2, "e2"));
   await settled();
   assert.deepEqual([asked.length, source.epoch], [1, "e2"]);
+});
+
+test("a page that is somebody else's now is opened again, which says so", async () => {
+  let opened = 0;
+  location.reload = () => (opened += 1);
+  socket().says(hello(5));
+  serve({ cursor: 5, epoch: "e2", status: 404 });
+  socket().says(hello(5, "e2"));
+  await settled();
+  assert.deepEqual([opened, source.epoch], [1, "e1"]);
 });
 
 test("what comes while the page loads again is asked for", async () => {
