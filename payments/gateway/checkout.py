@@ -63,16 +63,21 @@ def open_checkout(
     """
     page = _page(payment, return_url, cancel_url, language, prefill=prefill)
     terms = salted_hmac("payments.checkout", json.dumps(page)).hexdigest()
-    _ask_about_open_page(payment, terms)
-    attempt, url = _next_attempt(payment, terms)
-    if url:
-        return url
+    try:
+        _ask_about_open_page(payment, terms)
+        attempt, url = _next_attempt(payment, terms)
+        return url or _open_page(payment, page, attempt, terms, actor)
+    except (StripeRefusedError, StripeUnavailableError) as error:
+        logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})
+        raise
+
+
+def _open_page(payment: Payment, page: Mapping[str, str], attempt: str, terms: str, actor: AbstractUser | None) -> str:
+    """Open a page for this attempt, close the payment's other pages, and return the URL of the page that stays open."""
     try:
         _close_other_pages(payment, terms)
         session, as_of = _create(payment, page, attempt)
-    except (NotPayableError, StripeRefusedError, StripeUnavailableError) as error:
-        reason = str(error) or type(error).__name__
-        logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": reason})
+    except Exception:
         _forget_attempt(payment, attempt)
         raise
     ledger.record(from_object(session, as_of), Cause(Source.CHECKOUT, actor=actor))
