@@ -124,7 +124,6 @@ class Appointment(models.Model):
             raise ValidationError({"start": _("Check the year.")})
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": _("An appointment must end after it starts.")})
-
         self._check_amounts()
         appointment_checked.send(Appointment, appointment=self)
 
