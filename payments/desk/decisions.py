@@ -11,7 +11,7 @@ from ..domain.status import undecided_disputes
 from ..gateway.checkout import expire_superfluous
 from ..ledger import Cause, Source
 from ..models import Payment
-from .refund_limits import require_within_limit
+from .refund_limits import OverLimitError, allowed_waiver
 
 
 class NothingToDecideError(Exception):
@@ -35,7 +35,7 @@ def ask_again(payment: Payment, actor: AbstractUser, *, key: str) -> None:
 
 
 def write_off(payment: Payment, reason: str, actor: AbstractUser, *, key: str) -> None:
-    """Stop asking for all that is owed. Raises OverLimitError if the actor may not refund as much.
+    """Stop asking for all that is owed. Raises OverLimitError if the actor may not give up as much.
 
     Raises NothingToDecideError if nothing is owed.
     """
@@ -45,7 +45,8 @@ def write_off(payment: Payment, reason: str, actor: AbstractUser, *, key: str) -
             return
         if not row.amount_owed:
             raise NothingToDecideError
-        require_within_limit(actor, row, row.amount_owed)
+        if row.amount_owed > (allowed := allowed_waiver(actor, row)):
+            raise OverLimitError(allowed)
         details = {"disputes": _undecided(row), "reason": reason}
         given_up = row.own_fact(Kind.OBSERVATION, f"written_off_{key}", "written_off", row.amount_owed, **details)
         ledger.record([given_up], Cause(Source.DESK, actor=actor))

@@ -30,6 +30,18 @@ def allowed_refund(user: User, payment: Payment) -> int:
     return max(0, refund_limit(user, payment) - payment.amount_refunded - payment.amount_refund_pending)
 
 
+def allowed_waiver(user: User, payment: Payment) -> int:
+    """Return how much of what is owed the user may stop asking for, in minor units.
+
+    What was given back doesn't count, because no money moves; what the patient no longer owes does.
+    """
+    if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
+        return 0
+    if user.has_perm("clinic_payments.refund_any_amount"):
+        return payment.amount_owed
+    return max(0, settings.FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0) - payment.amount_waived)
+
+
 def require_within_limit(user: User, payment: Payment, amount: int) -> None:
     """Raise OverLimitError if the user may not refund another `amount` minor units of the locked payment."""
     allowed = allowed_refund(user, payment)

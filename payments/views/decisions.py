@@ -19,7 +19,6 @@ from appointments.money import format_amount
 from ..desk import decisions, till
 from ..desk.decisions import NothingToDecideError
 from ..desk.journal import lines_of
-from ..desk.order_words import refusal_words
 from ..desk.refund_limits import OverLimitError
 from ..desk.till import NotReversibleError
 from ..forms import ReasonForm
@@ -127,7 +126,9 @@ def decide(request: Request, reference: str, name: str) -> HttpResponseBase:
     except NothingToDecideError:
         messages.info(request, _("This payment has changed in the meantime, so there is nothing left to decide."))
     except OverLimitError as error:
-        form.add_error(None, refusal_words(error, payment, ""))
+        most = format_amount(error.allowed, payment.currency)
+        words = _("Your account may give up at most %(most)s. An accountant or a manager may give up more.")
+        form.add_error(None, words % {"most": most})
         return _page(request, payment, name, form, key)
     else:
         messages.success(request, str(decision.done))
