@@ -97,11 +97,12 @@ def format_amount(amount: int, currency: str) -> str:
 def _formatted(amount: int, currency: str, locale: str) -> str:
     places = currency_of(currency).shown
     pattern = "#,##0" + ("." + "0" * places if places else "")
-    number = format_decimal(to_decimal(amount, currency), pattern, locale=locale)
+    sign = "−" if amount < 0 else ""
+    number = format_decimal(to_decimal(abs(amount), currency), pattern, locale=locale)
     symbol = get_currency_symbol(currency.upper(), locale)
     if locale.startswith("en"):
-        return f"{symbol}\u00a0{number}" if symbol[-1].isalpha() else f"{symbol}{number}"
-    return f"{number}\u00a0{symbol}"
+        return f"{sign}{symbol}\u00a0{number}" if symbol[-1].isalpha() else f"{sign}{symbol}{number}"
+    return f"{sign}{number}\u00a0{symbol}"
 
 
 def number_text(amount: int, currency: str) -> str:

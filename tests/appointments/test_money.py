@@ -21,6 +21,7 @@ NNBSP, NBSP = "\u202f", "\u00a0"
         (12340, "kwd", f"12,340{NBSP}KWD", f"KWD{NBSP}12.340"),
         (500, "isk", f"5{NBSP}ISK", f"ISK{NBSP}5"),
         (0, "eur", f"0,00{NBSP}€", "€0.00"),
+        (-1050, "eur", f"−10,50{NBSP}€", "−€10.50"),
     ],
 )
 def test_amounts_are_shown_as_each_language_writes_them(amount: int, currency: str, french: str, english: str) -> None:
