@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from appointments.models import Appointment
 from appointments.money import format_amount
 
+from .domain.status import Amounts, Review
 from .domain.status import PaymentStatus as Status
-from .domain.status import Review
 from .models import Payment, StatusChange
 
 Words = Mapping[str, Promise]
@@ -141,10 +141,10 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
     return None
 
 
-# For each status, the key in `StatusChange.standing` of the amount to show when a payment reaches that status.
+# For each status, the name in `Amounts` of the amount to show when a payment reaches that status.
 AMOUNT_OF = {
     Status.PAID: "received",
-    Status.UNDERPAID: "received",
+    Status.UNDERPAID: "net",
     Status.REFUND_PENDING: "refund_pending",
     Status.PARTIALLY_REFUNDED: "refunded",
     Status.REFUNDED: "refunded",
@@ -164,7 +164,8 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     parts = [str(status.label)] if change.moved else []
     money = [] if parts else _money(change)
     parts += _booking(change) if change.booking else [] if parts else money or [_detail(change, to_staff=to_staff)]
-    if not money and (amount := standing["amounts"].get(AMOUNT_OF.get(status, ""), 0)):
+    amount = getattr(Amounts(**standing["amounts"]), AMOUNT_OF[status]) if status in AMOUNT_OF else 0
+    if amount and not money:
         parts.append(format_amount(amount, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
