@@ -116,8 +116,8 @@ def _give_back(request: Request, payment: Payment, form: RefundForm, key: str) -
     except (OverLimitError, NotRefundableError) as error:
         payment = open_payment_or_404(request, pk=payment.pk)
         form = RefundForm(request.POST, payment=payment, allowed=allowed_refund(request.user, payment))
-        refused = isinstance(error, NotRefundableError) and error.code
-        if form.is_valid() or refused:  # an invalid form says already how much is left
+        refused_by_stripe = isinstance(error, NotRefundableError) and error.code
+        if form.is_valid() or refused_by_stripe:  # else the form itself says how much is left
             form.add_error(None, refusal_words(error, payment, order.through))
         status = 422 if isinstance(error, OverLimitError) else 409
         # A refused request stays on record, so that another try needs another key.
