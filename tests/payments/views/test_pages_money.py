@@ -384,9 +384,17 @@ def test_a_clerk_stops_asking_for_no_more_than_the_limit(book: Book, as_clerk: C
     deliver(story.succeeded())
     payment = take_back(story)
     answer = decide(as_clerk, payment, "stop-asking", reason="x")
-    assert (answer.status_code, "au plus 30,00 €" in text_of(answer)) == (422, True)
+    assert (answer.status_code, "renoncer à 30,00 €" in text_of(answer)) == (422, True)
     decide(signed_in("books", "accountant"), payment, "stop-asking", reason="x")
     assert payment.amount_owed == 0
+
+
+def test_what_was_given_back_and_is_owed_again_can_be_given_up(as_accountant: Client, payment: Payment) -> None:
+    take(as_accountant, payment, "50,00")
+    give_back(as_accountant, payment, "50", through="cash", still_owed="1")
+    assert (payment.amount_owed, payment.payable) == (5000, True)
+    decide(as_accountant, payment, "stop-asking", reason="x")
+    assert (payment.amount_owed, payment.status) == (0, PaymentStatus.REFUNDED)
 
 
 def test_a_decision_that_another_person_took_is_told(as_clerk: Client, payment: Payment, story: Story) -> None:
