@@ -4,10 +4,12 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
+from . import names, phones
 from .signals import person_renamed
 
 NAMES = ("first_name", "last_name", "username")
@@ -85,3 +87,10 @@ class User(AbstractUser):
             super().save(*args, **kwargs)
             if before and before != tuple(getattr(self, name) for name in NAMES):
                 person_renamed.send(User, user=self)
+
+    def save_base(self, *args: Any, **options: Any) -> None:
+        """Save the folded name with every part of the name, also if `update_fields` or `defer()` left it out."""
+        named = options.get("update_fields")
+        if named is not None and not names.PARTS.isdisjoint(named):
+            options["update_fields"] = {*named, "folded_name"}
+        super().save_base(*args, **options)

@@ -1,6 +1,11 @@
-"""Signals that models send inside the transaction of their save, so that what follows commits with it or not at all."""
+"""The signals of appointments, so that the payments app can follow them.
+
+`appointment_saved` and `practitioner_renamed` are sent inside the transaction that saves, so that what follows commits
+with it or not at all. Receivers of `appointment_checked` refuse the appointment by raising ValidationError.
+"""
 
 from django.dispatch import Signal
 
 appointment_saved = Signal()  # receivers get `appointment`, `before` (the appointment as it was, or None) and `actor`
+appointment_checked = Signal()  # receivers get `appointment`; Appointment.clean sends it
 practitioner_renamed = Signal()  # receivers get `practitioner`, whose name or specialty has changed

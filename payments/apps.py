@@ -20,7 +20,7 @@ class PaymentsConfig(AppConfig):
         from django.contrib import admin
 
         from accounts.signals import person_renamed
-        from appointments.signals import appointment_saved, practitioner_renamed
+        from appointments.signals import appointment_checked, appointment_saved, practitioner_renamed
 
         from . import checks as checks
         from . import gauges
@@ -46,13 +46,14 @@ class PaymentsConfig(AppConfig):
             )
 
 
-def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: Any) -> None:
-    """Receive `appointment_saved`, and create or update the appointment's payment in the sender's transaction.
+def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
+    """Receive `appointment_checked`: refuse another currency once money moved, before the appointment is saved."""
+    from . import ledger
 
     ledger.check_currency(appointment)
 
 
-def bill(sender: type, *, appointment: Any, actor: Any, **kwargs: Any) -> None:
+def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: Any) -> None:
     """Receive the signal `appointment_saved`: create or update the appointment's payment in the sender's transaction.
 
     After the commit, expire at Stripe the payment's Checkout Sessions that are no longer needed.

@@ -86,42 +86,86 @@ def follow_appointment(
     """Create or update the appointment's payment and return it.
 
     A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`. So is a
-    corrected patient or service; `before` is the appointment as it was. Open pages that show these load again, because
-    entries don't carry them.
+    corrected patient or service; `before` is the appointment as it was. Open pages that show these load again. Canceled
+    appointments whose slot this one takes, or leaves, follow as well, because their reviews say whether it is free.
     """
     with transaction.atomic():
-        due = {"amount_due": appointment.price_amount, "currency": appointment.currency}
-        found, _ = Payment.objects.get_or_create(appointment=appointment, defaults=due)
-        payment = Payment.objects.locked().get(pk=found.pk)
-        if payment.amount_due != appointment.price_amount and payment.currency == appointment.currency:
-            payment.earlier_amounts = [*payment.earlier_amounts, payment.amount_due]
-        payment.amount_due, payment.currency = appointment.price_amount, appointment.currency
-        booking = _booking(appointment)
-        changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
-        payment.booking = booking
-        if before and (corrected := _corrected(before, appointment)):
-            changed["corrected"] = corrected
-            _reload_pages(before.patient_id, appointment.patient_id)
-        update(payment, ["amount_due", "currency", "earlier_amounts", "booking", "updated_at"])
-        facts = linking.absorb([], payment, Fact.objects.belonging_to(payment.public_id, [])())
-        _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
-        return payment
+        start = {"amount_due": appointment.price_amount, "currency": appointment.currency}
+        found = Payment.objects.get_or_create(appointment=appointment, defaults=start)[0]
+        _lock_calendar(appointment)
+        slots = Q(start__lt=appointment.end, end__gt=appointment.start, practitioner=appointment.practitioner_id)
+        if found.booking:
+            left = found.booking
+            slots |= Q(start__lt=left["end"], end__gt=left["start"], practitioner=left["practitioner"])
+        rivals = Appointment.objects.filter(slots, status=Appointment.Status.CANCELED)
+        affected = Q(pk=found.pk) | Q(appointment__in=rivals.values("pk"))
+        for payment in Payment.objects.locked().filter(affected).order_by("pk"):
+            if payment.pk == found.pk:
+                _follow(payment, appointment, actor, before)
+                found = payment
+            else:
+                # Read after the lock: a joined row may be older than the payment that this transaction waited for.
+                _follow(payment, Appointment.objects.get(pk=payment.appointment_id), actor)
+        return found
 
 
-def _booking(appointment: Appointment) -> dict[str, object]:
-    """Return what pages show of an appointment, and what its payment is due for, as JSON.
+def check_currency(appointment: Appointment) -> None:
+    """Raise ValidationError if the appointment has another currency than its payment, and money has moved in that one.
 
-    The price is a list of minor units and currency; deposit and fee are in the price's minor units.
+    The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
+    They are locked in the order in which `follow_appointment` locks them, so that the two never wait for each other.
     """
-    return {
-        "start": appointment.start.astimezone(datetime.UTC).isoformat(),
-        "end": appointment.end.astimezone(datetime.UTC).isoformat(),
-        "practitioner": appointment.practitioner_id,
-        "attendance": appointment.status,
-        "price": [appointment.price_amount, appointment.currency],
-        "deposit": appointment.deposit_amount,
-        "fee": appointment.fee_amount,
-    }
+    changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
+    if not changed.exists():
+        return
+    with transaction.atomic():
+        Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)
+        _lock_calendar(appointment)
+        _require_currency(Payment.objects.locked().get(appointment=appointment.pk), appointment)
+
+
+def _require_currency(payment: Payment, appointment: Appointment) -> None:
+    """Raise ValidationError if the currency of the locked `payment` would change after money moved or may move."""
+    if payment.currency == appointment.currency:
+        return
+    facts = [fact.value for fact in Fact.objects.belonging_to(payment.public_id, [])()]
+    if any(attempt.evidence or attempt.state in UNDER_WAY for attempt in attempts_of(facts)):
+        text = _(
+            "The currency can’t be changed any more, because money was paid or a payment page is open."
+            " Cancel this appointment and book another one."
+        )
+        raise ValidationError({"currency": text})
+
+
+def _lock_calendar(appointment: Appointment) -> None:
+    """Lock the practitioner's row, so that a cancellation and a booking of its slot run one after another."""
+    practitioners = Practitioner.objects.select_for_update(no_key=True)
+    practitioners.filter(pk=appointment.practitioner_id).values_list("pk", flat=True).first()
+
+
+def _follow(
+    payment: Payment, appointment: Appointment, actor: AbstractUser | None, before: Appointment | None = None
+) -> None:
+    """Store what the locked `payment` has to know of its appointment, and derive its standing."""
+    _require_currency(payment, appointment)
+    price, booking = appointment.price_amount, _booking(appointment)
+    if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
+        payment.earlier_prices = [*payment.earlier_prices, payment.booking["price"][0]]
+    changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
+    if before and (corrected := _corrected(before, appointment)):
+        changed["corrected"] = corrected
+        _reload_pages(before.patient_id, appointment.patient_id)
+    booked_again = payment.booking and payment.terms.canceled and not appointment.canceled
+    payment.booking, payment.currency, payment.slot_lost = booking, appointment.currency, appointment.slot_resold()
+    update(payment, ["currency", "earlier_prices", "booking", "slot_lost", "updated_at"])
+    asked = [_asked_again(payment)] if booked_again else []
+    facts = linking.absorb(asked, payment, Fact.objects.belonging_to(payment.public_id, [])(), actor)
+    _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
+
+
+def _asked_again(payment: Payment) -> StripeFact:
+    """Return the observation that the patient owes the price again, because the appointment was booked again."""
+    return payment.own_fact(Kind.OBSERVATION, f"asked_{uuid.uuid4().hex}", "asked_again")
 
 
 def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
@@ -138,6 +182,22 @@ def _reload_pages(old_patient: int, patient: int) -> None:
     Feed.objects.begin_epoch([STAFF, patient_audience(old_patient), patient_audience(patient)])
     if old_patient != patient:
         Feed.objects.forget(patient_audience(old_patient))
+
+
+def _booking(appointment: Appointment) -> dict[str, object]:
+    """Return what pages show of an appointment, and what its payment is due for, as JSON.
+
+    The price is a list of minor units and currency; deposit and fee are in the price's minor units.
+    """
+    return {
+        "start": appointment.start.astimezone(datetime.UTC).isoformat(),
+        "end": appointment.end.astimezone(datetime.UTC).isoformat(),
+        "practitioner": appointment.practitioner_id,
+        "attendance": appointment.status,
+        "price": [appointment.price_amount, appointment.currency],
+        "deposit": appointment.deposit_amount,
+        "fee": appointment.fee_amount,
+    }
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
