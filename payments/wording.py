@@ -93,6 +93,8 @@ ATTEMPT_FAILED = DECLINES["card_declined"]
 def explain(payment: Payment, *, to_staff: bool) -> str:
     """Return one or two sentences about the payment's status, in the active language, for staff or for the patient."""
     words = _to_staff(payment) if to_staff else _to_patient(payment)
+    if payment.payable and not payment.payable_online:
+        words = ONLY_AT_DESK
     return str(words) % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
 
 
