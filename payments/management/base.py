@@ -96,7 +96,7 @@ class OperatorCommand(BaseCommand):
             try:
                 job(item)
                 outages = 0
-            except CommandError:
+            except (CommandError, BrokenPipeError):  # nobody reads what is said of the other items
                 raise
             except Exception as error:  # noqa: BLE001 - whatever one item raises must not stop the others
                 self.report(label, name(item), error)
@@ -117,8 +117,8 @@ class OperatorCommand(BaseCommand):
             logger.error("command_item_failed", extra=fields, exc_info=error)
         with tqdm.external_write_mode(file=self.stderr):
             self.stderr.write(f"{label}: {name}: {text}")
-        if isinstance(error, DatabaseError):
-            connection.close_if_unusable_or_obsolete()  # so that the next item gets a connection that works
+        if isinstance(error, DatabaseError) and not connection.is_usable():
+            connection.close()  # so that the next item gets a connection that works
 
     def finish(self) -> None:
         """Raise CommandError, with a summary, if `each` has failed with an item."""

@@ -74,12 +74,12 @@ def test_a_corrupt_event_is_named_and_the_others_are_applied(story: Story, capsy
         kept = {} if harm == {} else event | (harm or {})
         DjstripeEvent.objects.filter(id=event["id"]).update(stripe_data=kept)
     WebhookEventTrigger.objects.update(event=None, body="[1]")
-    with pytest.raises(CommandError, match="1 events failed") as refused:
+    with pytest.raises(CommandError, match="2 failed") as refused:
         call_command("replay_events", "--force")
     assert refused.value.returncode == 1
     said = capsys.readouterr()
     assert events[0]["id"] in said.err
-    assert f"{events[1]['id']} {events[1]['type']} quarantined" in said.out
+    assert events[1]["id"] in said.err
     assert f"{events[2]['id']} {events[2]['type']} no_change" in said.out
     story.payment.refresh_from_db()
     assert story.payment.status == PaymentStatus.PAID
@@ -205,9 +205,9 @@ def test_a_reader_that_goes_away_is_said(shell: Shell) -> None:
 def test_stripe_out_of_reach_without_a_key_and_with_a_wrong_one_is_said_with_the_way_out(shell: Shell) -> None:
     live = "sk_live_" + "0" * 24
     asked = {
-        "": "run it again later",
+        "": "run it again",
         live: "STRIPE_LIVE_MODE is False",
-        shell.site.settings["STRIPE_SECRET_KEY"]: "run it again later",
+        shell.site.settings["STRIPE_SECRET_KEY"]: "run it again",
     }
     for process, expected in [(shell.start("catch_up", STRIPE_SECRET_KEY=key), said) for key, said in asked.items()]:
         status, _, complaints = ended(process)
