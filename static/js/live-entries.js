@@ -30,6 +30,7 @@ export function applyEntries(source, html) {
     const standing = { status, reviews: reviews?.split(" ").filter(Boolean) ?? [] };
     const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, rebooked: rebooked !== undefined };
     region.dispatchEvent(new CustomEvent("payment:updated", { detail, bubbles: true }));
+    if (rebooked !== undefined && document.getElementById(`payment-${payment}-facts`)) source.reload();
     if (confirmed !== undefined) region.dispatchEvent(new CustomEvent("payment:confirmed", { detail, bubbles: true }));
   }
 }

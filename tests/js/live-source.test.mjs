@@ -275,6 +275,22 @@ test("a page that is somebody else's now is opened again, which says so", async 
   assert.deepEqual([opened, source.epoch], [1, "e1"]);
 });
 
+test("the page of an appointment that was moved loads again, a page without its facts doesn't", async () => {
+  const elements = {};
+  document.getElementById = (id) => elements[id] ?? null;
+  const asked = serve({ cursor: 7, epoch: "e1" });
+  socket().says(hello(5));
+  const moved = (seq) => ({ seq, prev: seq - 1, html: entry(seq).html.replace("data-seq", 'data-rebooked="" data-seq') });
+  socket().says(moved(6));
+  await settled();
+  assert.equal(asked.length, 0);
+  elements["payment-p7-facts"] = {};
+  socket().says(moved(7));
+  await settled();
+  assert.deepEqual([asked.length, told], [1, [6, 7]]);
+  document.getElementById = () => null;
+});
+
 test("what comes while the page loads again is asked for", async () => {
   socket().says(hello(5));
   serve({ cursor: 2, epoch: "e2" });
