@@ -71,6 +71,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:why", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:payment_timeline", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:movements", "GET", DESK, FORBIDDEN, 302),
     ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:set_attendance", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
     ("clinic:set_attendance", "POST", DESK, FORBIDDEN, 302),

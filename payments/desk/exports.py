@@ -2,7 +2,6 @@
 
 import csv
 import datetime
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,7 +18,6 @@ from .journal import Line, all_lines_of
 
 BATCH = 500  # rows read from the database at once
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
-NEGATIVE = re.compile(r"-\d+([.,]\d+)?")
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel doesn't read the file as UTF-8
 
 
@@ -61,6 +59,10 @@ def cells(payment: Payment) -> Iterator[str]:
     yield ", ".join(payment.review_labels)
 
 
+class Number(str):
+    """A cell that spreadsheets should read as a number, even if it is negative."""
+
+
 def escape_formula(cell: str) -> str:
     """Return `cell` with an apostrophe in front if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
@@ -80,15 +82,15 @@ def journal_cells(payment: Payment, line: Line) -> list[str]:
         payment.appointment.reference,
         str(movement.kind.label),
         method_label(movement.method),
-        f"-{amount}" if movement.amount < 0 else amount,
+        Number(f"-{amount}" if movement.amount < 0 else amount),
         movement.currency.upper(),
         (actor.get_full_name() or actor.get_username()) if actor else "",
     ]
 
 
 def escaped(cells: list[str]) -> list[str]:
-    """Return the cells with those escaped that a spreadsheet would run as a formula; negative amounts are none."""
-    return [cell if NEGATIVE.fullmatch(cell) else escape_formula(cell) for cell in cells]
+    """Return the cells with those escaped that a spreadsheet would run as a formula."""
+    return [cell if isinstance(cell, Number) else escape_formula(cell) for cell in cells]
 
 
 class Table:

@@ -4,7 +4,7 @@ Nothing here decides who may refund; desk/giving_back.py and desk/refund_approva
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -96,6 +96,15 @@ def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) ->
 
 
 def send(payment: Payment, requests: Sequence[StripeFact], actor: AbstractUser | None) -> None:
-    """Send each reserved request to Stripe. Raises NotRefundableError and StripeUnavailableError."""
-    for request in requests:
-        refunds.send(payment, request, actor)
+    """Send each reserved request to Stripe; if Stripe refuses one, withdraw those that were not sent yet.
+
+    Raises NotRefundableError and StripeUnavailableError.
+    """
+    for number, request in enumerate(requests, start=1):
+        try:
+            refunds.send(payment, request, actor)
+        except NotRefundableError:
+            given_up = [replace(other, status="canceled") for other in requests[number:]]
+            if given_up:
+                ledger.record(given_up, Cause(Source.REFUND, actor=actor))
+            raise

@@ -5,7 +5,7 @@ import secrets
 import uuid
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
 
 
@@ -43,6 +43,8 @@ def own_site_id() -> str:
 
 
 def make_installation(**kwargs: Any) -> None:
-    """Create the row unless it exists, after each migration."""
+    """Create the row unless it exists, after each migration; do nothing if only another app has been migrated yet."""
+    if Installation._meta.db_table not in connection.introspection.table_names():
+        return
     Installation.objects.get_or_create(pk=1)
     own_site_id.cache_clear()

@@ -180,7 +180,7 @@ def test_pages_for_when_the_site_itself_fails(clinic: Clinic, new_context: NewCo
     page.goto("/login/")
     page.locator("[name=csrfmiddlewaretoken]").evaluate_all("found => found.forEach(each => each.remove())")
     page.get_by_role("button", name="English").click()
-    expect(page.get_by_role("heading", name="ouverte trop longtemps")).to_be_visible()
+    expect(page.get_by_text("ouverte depuis trop longtemps")).to_be_visible()
     check(page)
 
 

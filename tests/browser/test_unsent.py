@@ -141,7 +141,6 @@ def test_a_refund_goes_on_where_the_proof_of_identity_stopped_it(
     pages.sign_in(page, clerk.name, PASSWORD)
     expect(page).to_have_url(re.compile("/desk/$"))
     page.goto(f"{desk_path}refund/")
-    page.get_by_label("Un autre montant").check()
     page.get_by_role("textbox", name="Montant").fill("12,34")
     if stopped_at == "Rembourser":
         page.get_by_role("button", name="Continuer").click()

@@ -428,7 +428,7 @@ def error_pages(target: Target) -> dict[int, Answer]:
         413: target.post(target.clerk, desk_page_of(target, 0) + "take/", form(amount="5" * 300_000)),
         403: target.as_person(target.patient, "GET", "/desk/"),
         404: target.ask("GET", "/nowhere/at-all"),
-        405: target.as_person(target.patient, "GET", payment_page(target, 0, "pay")),
+        405: target.post(target.patient, "/appointments/", b""),
     }
 
 

@@ -44,7 +44,7 @@ def yesterday(**fields: Any) -> dict[str, Any]:
 
 def poll(user: User, at: Position, after: int | None = None) -> Any:
     number = at.seq if after is None else after
-    return client_of(user).get("/payments/live/", {"epoch": str(at.epoch), "after": number})
+    return client_of(user).get(f"/payments/live/?epoch={at.epoch}&after={number}")
 
 
 def test_a_practitioners_new_name_reloads_the_pages_of_the_desk_and_of_coming_patients(
