@@ -216,7 +216,7 @@ def _update(
     """Compute the payment's status and amounts from `facts`; store and return the change, if any.
 
     `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's changed
-    fields; if there are any such fields, a change is stored even if status and amounts stay the same.
+    fields; if there are any, a change is stored even if status and amounts didn't change.
     """
     standing = derive([fact.value for fact in facts], payment.terms)
     if not booking and replace(standing, method=payment.method) == payment.standing:

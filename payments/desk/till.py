@@ -56,8 +56,8 @@ def entries_of(payment: Payment) -> list[Fact]:
 def may_reverse(entry: Fact, actor: AbstractUser) -> bool:
     """Return whether `actor` may declare the entry a mistake.
 
-    It must be of today, in the clinic's time zone. People may reverse their own entries; whoever may refund any amount
-    may reverse a colleague's.
+    It must be of today, in the clinic's time zone. People may reverse their own entries; people who may refund any amount
+    may reverse those of a colleague.
     """
     made = timezone.localdate(datetime.datetime.fromtimestamp(entry.created, datetime.UTC))
     own = entry.actor_id == actor.pk and actor.is_staff
