@@ -56,8 +56,8 @@ def entries_of(payment: Payment) -> list[Fact]:
 def may_reverse(entry: Fact, actor: AbstractUser) -> bool:
     """Return whether `actor` may declare the entry a mistake.
 
-    It must be of today, in the clinic's time zone. People may reverse their own entries; people who may refund any amount
-    may reverse those of a colleague.
+    It must be of today, in the clinic's time zone. People may reverse their own entries; those of a colleague need the
+    right to refund any amount.
     """
     made = timezone.localdate(datetime.datetime.fromtimestamp(entry.created, datetime.UTC))
     own = entry.actor_id == actor.pk and actor.is_staff
