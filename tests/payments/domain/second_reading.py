@@ -38,8 +38,8 @@ class Terms(Protocol):
 class Books:
     """All objects of one payment, each in its last state.
 
-    Refunds have two more fields: "ended_at", when the site first saw that the refund failed or was canceled, and
-    nothing else than Stripe's. A charge's "seen_at" is when the site last saw it.
+    Two fields aren't Stripe's: "ended_at" is when the site first saw that a refund failed or was canceled, and
+    "seen_at" when it last saw a charge.
     """
 
     sessions: list[Object] = field(default_factory=list)
@@ -404,7 +404,7 @@ def any_other_currency(books: Books, terms: Terms, purses: list[Purse]) -> bool:
 
 def not_made_up_for(books: Books, money: Money, ending: str) -> bool:
     """Return whether a refund failed (or was canceled) and no other was made since, while there is money to give."""
-    made = [asked_at(refund, books) for refund in books.refunds if refund["status"] in BACK_OR_GOING_BACK]
+    made = [refund["created"] for refund in books.refunds if refund["status"] in BACK_OR_GOING_BACK]
     made += [request["created"] for request in books.requests if request in unanswered(books, request["payment_intent"])]
     made += [line["created"] for line in standing(books, "given")]
     ended = [refund["ended_at"] for refund in books.refunds if refund["status"] == ending]
