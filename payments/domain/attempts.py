@@ -57,7 +57,7 @@ class Attempt:
 
     @cached_property
     def currency(self) -> str:
-        return next((fact.currency for fact in self.evidence if fact.currency), "")
+        return next((fact.currency for fact in [*self.evidence, *self.facts] if fact.currency), "")
 
     @cached_property
     def evidence(self) -> list[StripeFact]:
@@ -179,8 +179,15 @@ class Attempt:
 
     def waives(self, refund: StripeFact) -> int:
         """Return how much of a refund the patient no longer owes, in minor units: what its request says, else all."""
-        request = self.requests.get(str(refund.details.get("request", refund.stripe_id)), refund)
-        return min(int(request.details.get("waives", refund.amount)), refund.amount)
+        return min(int(self._request(refund).details.get("waives", refund.amount)), refund.amount)
+
+    def requested_at(self, refund: StripeFact) -> int:
+        """Return when the site asked for a refund, or else when Stripe made it, in Unix seconds."""
+        return self._request(refund).date
+
+    def _request(self, refund: StripeFact) -> StripeFact:
+        """Return the site's request for a refund, or the refund itself if there is none."""
+        return self.requests.get(str(refund.details.get("request", refund.stripe_id)), refund)
 
     @cached_property
     def method(self) -> str:
@@ -204,7 +211,7 @@ class Attempt:
         if session and session.status in SESSION_STATES:
             return SESSION_STATES[session.status]
         if session and session.status == "processing":
-            return _after_completion(session, intent)
+            return _after_completion(session, intent, authorized=bool(self.of(Kind.CHARGE, "succeeded")))
         if intent and intent.status in ("processing", "requires_action"):
             return AttemptState(intent.status)
         if session:
@@ -220,9 +227,12 @@ SESSION_STATES = {
 }
 
 
-def _after_completion(session: StripeFact, intent: StripeFact | None) -> AttemptState:
-    """Return how a completed session that isn't paid stands; its PaymentIntent tells whether money is on its way."""
-    if intent and intent.status == "requires_action":
+def _after_completion(session: StripeFact, intent: StripeFact | None, *, authorized: bool) -> AttemptState:
+    """Return how a completed session that isn't paid stands; its PaymentIntent tells whether money is on its way.
+
+    `authorized` is whether a charge waits to be captured. No event that this site applies says so of the PaymentIntent.
+    """
+    if intent and intent.status == "requires_action" and not authorized:
         return AttemptState.INSTRUCTIONS
     gave_up = intent and intent.status in ("failed", "canceled") and intent.as_of > session.as_of
     return AttemptState.FAILED if gave_up else AttemptState.PROCESSING
@@ -239,8 +249,11 @@ def _in_snapshot(refund: StripeFact, charge: StripeFact) -> bool:
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group facts into attempts, oldest attempt first, leaving out observations."""
-    facts = list(facts)
+    """Group facts into attempts, oldest attempt first, leaving out observations.
+
+    Facts of one second are read in the order of their kind and id, so that ties end alike however they arrived.
+    """
+    facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
     attempt_of_intent = {f.payment_intent_id: f.attempt for f in facts if f.payment_intent_id and f.attempt}
     intent_of_charge = {f.charge_id: f.payment_intent_id for f in facts if f.charge_id and f.payment_intent_id}
     requests = {fact.stripe_id: fact for fact in facts if fact.is_request}

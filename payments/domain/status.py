@@ -5,7 +5,7 @@ condition holds gives the status. `reviews` says separately why a person must lo
 change the status.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -132,10 +132,7 @@ DECISIONS = ("asked_again", "written_off")  # what staff decide about money that
 
 
 def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
-    """Return the standing of a payment with these facts and terms. The order of the facts doesn't matter.
-
-    Facts of one second are read in the order of their kind and id, so that ties end alike however they arrived.
-    """
+    """Return the standing of a payment with these facts and terms. The order of the facts doesn't matter."""
     case = Case.of(facts, terms)
     amounts = _amounts(case)
     status = _status(case, amounts)
@@ -169,7 +166,7 @@ class Case:
 
     @classmethod
     def of(cls, facts: Iterable[StripeFact], terms: Terms) -> "Case":
-        facts = sorted(facts, key=lambda fact: (fact.created, fact.kind, fact.stripe_id))
+        facts = list(facts)
         attempts = attempts_of(facts)
         counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]
         return cls(terms, attempts, counted, [fact for fact in facts if fact.kind == Kind.OBSERVATION])
@@ -206,15 +203,15 @@ def _amounts(case: Case) -> Amounts:
         for line in movements_of(attempt):
             if line.currency == case.terms.currency:
                 sums[_counts_as(line)] += line.amount
-    free = any(attempt.state == AttemptState.FREE for attempt in case.attempts)
+    due = 0 if any(attempt.state == AttemptState.FREE for attempt in case.attempts) else case.terms.due
     return Amounts(
-        due=0 if free else case.terms.due,
+        due=due,
         received=sums[MovementKind.PAYMENT],
         refunded=-sums[MovementKind.REFUND] - sums[MovementKind.DESK_REFUND],
         refund_pending=sum(attempt.refund_pending for attempt in case.counted),
         lost=-sums[MovementKind.TAKEN_BACK] - sums[MovementKind.REINSTATED],
-        waived=_waived(case),
-        on_its_way=sum(attempt.on_its_way for attempt in case.attempts),
+        waived=_waived(case, due),
+        on_its_way=sum(attempt.on_its_way for attempt in case.attempts if attempt.currency == case.terms.currency),
     )
 
 
@@ -225,27 +222,35 @@ def _counts_as(line: Movement) -> MovementKind:
     return MovementKind.PAYMENT if line.amount < 0 else MovementKind.DESK_REFUND
 
 
-def _waived(case: Case) -> int:
+def _waived(case: Case, due: int) -> int:
     """Return what the clinic gave back or wrote off since it last asked for the whole amount, in minor units.
 
-    A refund waives its amount while it is pending or succeeded, unless its request says that it is still owed.
+    A refund waives its amount while it is pending or succeeded, unless its request says that it is still owed. But
+    nothing can be waived that isn't missing: giving back what was paid beyond `due` waives nothing, so that the
+    patient owes it if a bank takes back the rest.
     """
     asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
-    waived = 0
-    for attempt in case.counted:
-        refunds = [fact for fact in attempt.succeeded_refunds + attempt.pending_refunds if fact.date > asked_again]
-        waived += sum(attempt.waives(fact) for fact in refunds)
-        snapshot = max((fact.as_of for fact in attempt.of(Kind.CHARGE)), default=0)
-        waived += attempt.unlisted_refund if snapshot > asked_again else 0
-    waived += sum(
-        int(fact.details.get("waives", fact.amount)) for fact in case.desk_refunds if fact.created > asked_again
-    )
-    lost = {fact.stripe_id: fact.amount for attempt in case.counted for fact in attempt.lost_disputes}
-    for fact in case.observed("written_off"):
-        if fact.created > asked_again:
-            disputes = fact.details.get("disputes", ())
-            waived += min(fact.amount, sum(lost.get(name, 0) for name in disputes)) if disputes else fact.amount
+    waived = net = 0
+    for at, amount, waives in sorted(_account(case), key=lambda entry: (entry[0], -entry[1])):
+        net += amount
+        if at > asked_again:
+            waived += max(0, min(waives, due - waived - net))
     return waived
+
+
+def _account(case: Case) -> Iterator[tuple[int, int, int]]:
+    """Yield Unix time, amount and what is waived of it, of each payment, refund (also pending), loss and write-off."""
+    for attempt in case.counted:
+        yield from ((fact.date, fact.amount, 0) for fact in attempt.evidence)
+        for fact in attempt.succeeded_refunds + attempt.pending_refunds:
+            yield attempt.requested_at(fact), -fact.amount, attempt.waives(fact)
+        snapshot = max((fact.as_of for fact in attempt.of(Kind.CHARGE)), default=0)
+        yield snapshot, -attempt.unlisted_refund, attempt.unlisted_refund
+        yield min((fact.date for fact in attempt.lost_disputes), default=0), -attempt.lost, 0
+    for fact in case.desk_refunds:
+        yield fact.created, -fact.amount, int(fact.details.get("waives", fact.amount))
+    for fact in case.observed("written_off"):
+        yield fact.created, 0, fact.amount
 
 
 def _payable(case: Case, amounts: Amounts) -> bool:
@@ -255,8 +260,8 @@ def _payable(case: Case, amounts: Amounts) -> bool:
     it holds a payment in another currency.
     """
     foreign = any(attempt.kept and attempt.currency != case.terms.currency for attempt in case.attempts)
-    disputed = any(attempt.disputed for attempt in case.attempts)
-    return bool(amounts.owed) and not (amounts.on_its_way or disputed or case.undecided or foreign)
+    busy = any(attempt.on_its_way or attempt.disputed for attempt in case.attempts)
+    return bool(amounts.owed) and not (busy or case.undecided or foreign)
 
 
 def _status(case: Case, amounts: Amounts) -> PaymentStatus:
@@ -264,7 +269,7 @@ def _status(case: Case, amounts: Amounts) -> PaymentStatus:
     states = [attempt.state for attempt in case.attempts]
     ended = [state for state in states if state in DUE_AFTER]
     started = any(state in STILL_OPEN for state in states)
-    still_lost = amounts.lost > 0 and (case.undecided or not owed)
+    still_lost = amounts.lost > 0 and (case.undecided or not amounts.missing)
     rows = (
         (any(attempt.disputed for attempt in case.counted), PaymentStatus.DISPUTED),
         (still_lost and net <= 0, PaymentStatus.CHARGED_BACK),
@@ -317,7 +322,7 @@ def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reins
     kept = [attempt for attempt in case.counted if attempt.kept]
     earlier_sum = sum(attempt.kept for attempt in kept) in case.terms.earlier_prices
     earlier = earlier_sum or any(attempt.received in case.terms.earlier_prices for attempt in kept)
-    short = status == PaymentStatus.UNDERPAID
+    short = status == PaymentStatus.UNDERPAID and not case.terms.canceled
     too_little = short and amounts.received < amounts.due
     unexplained = too_little and any(not _explained(attempt, case.terms) for attempt in kept)
     too_much = amounts.overpaid > 0 and not case.terms.canceled and not reinstated
@@ -342,7 +347,8 @@ def _other_currency(case: Case) -> bool:
         open_ones = [fact for fact in disputes if fact.stripe_id not in case.decided]
         if any(fact.currency != attempt.currency for fact in open_ones):
             return True
-        if attempt.currency != case.terms.currency and (attempt.kept or (attempt.lost and open_ones)):
+        money = attempt.kept or attempt.on_its_way or (attempt.lost and open_ones)
+        if money and attempt.currency != case.terms.currency:
             return True
     return False
 
