@@ -20,7 +20,8 @@ ENDED_BADLY = {"type": "card_error", "code": "card_declined"}
 class PlayedStripe:
     """One payment's objects at Stripe, by id, and what Stripe has sent about them.
 
-    `attempts` maps each attempt to its stage: open, instructions, authorized, processing, paid, failed, expired or free.
+    `attempts` maps each attempt's name to its stage: open, instructions, authorized, processing, paid, failed, expired
+    or free.
     `old_endpoint` is whether the webhook endpoint has an API version that knows no `refund.*` events.
     """
 
@@ -48,9 +49,9 @@ class PlayedStripe:
         disputes = self.of("dispute", attempt)
         if self.attempts[attempt] != "paid" or any(dispute["status"] in OPEN_DISPUTE for dispute in disputes):
             return 0
-        lost = sum(dispute["amount"] for dispute in disputes if dispute["status"] == "lost")
         charge = self.only("charge", attempt)
-        return max(0, int(charge["amount_captured"] - charge["amount_refunded"] - lost))
+        taken = [d["amount"] for d in disputes if d["status"] == "lost" and d["currency"] == charge["currency"]]
+        return max(0, int(charge["amount_captured"] - charge["amount_refunded"] - sum(taken)))
 
     def tell(self, event_type: str, obj: Object) -> None:
         """Send an event about the present state of an object, if the endpoint knows such events."""

@@ -1,7 +1,7 @@
 """Reads the final objects of Stripe and of the desk a second time, to check what the site derives.
 
-The site folds facts in the order in which they arrive. This reading sees each object once, in its last state, as a plain
-dictionary with Stripe's field names. It is written in another way than the site, and uses none of the site's code.
+The site merges what it hears in any order. This reading sees each object once, in its last state, as a plain dictionary
+with Stripe's field names. It is written in another way than the site, and uses none of the site's code.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,7 +48,9 @@ class Books:
     refunds: list[Object] = field(default_factory=list)
     disputes: list[Object] = field(default_factory=list)
     requests: list[Object] = field(default_factory=list)  # id, payment_intent, amount, waives, created, withdrawn
-    till: list[Object] = field(default_factory=list)  # id, kind (taken, given, reversal), amount, waives, entry, created
+    till: list[Object] = field(
+        default_factory=list
+    )  # id, kind (taken, given, reversal), amount, waives, entry, created
     decisions: list[Object] = field(default_factory=list)  # kind (asked_again, written_off), disputes, amount, created
     approvals: list[Object] = field(default_factory=list)  # open (whether the refund still waits for approval)
     overdue: set[str] = field(default_factory=set)  # ids of sessions whose debit was found to be overdue
@@ -224,7 +226,7 @@ def undecided(books: Books, terms: Terms) -> list[Object]:
 
 def in_currency(dispute: Object, books: Books, terms: Terms) -> bool:
     """Return whether the dispute, and the payment that it is about, are in the payment's currency."""
-    return dispute["currency"] == terms.currency == currency_paid(dispute, books)
+    return bool(dispute["currency"] == terms.currency == currency_paid(dispute, books))
 
 
 def currency_paid(dispute: Object, books: Books) -> str:
@@ -308,7 +310,7 @@ def waived_by(refund: Object, books: Books) -> int:
 # What it comes to
 
 
-def status_of(books: Books, terms: Terms, money: Money, purses: list[Purse]) -> str:
+def status_of(books: Books, terms: Terms, money: Money, purses: list[Purse]) -> str:  # noqa: PLR0911 a row each
     """Return the status: what a person at the desk has to know first."""
     if any(d["status"] in WITH_THE_BANK and currency_paid(d, books) == terms.currency for d in books.disputes):
         return "disputed"
@@ -366,7 +368,8 @@ def price_reviews(books: Books, terms: Terms, money: Money, purses: list[Purse])
         return
     decided = {name for decision in books.decisions for name in decision["disputes"]}
     if money.too_much and any(
-        d["status"] == "won" and d["id"] in decided and currency_paid(d, books) == terms.currency for d in books.disputes
+        d["status"] == "won" and d["id"] in decided and currency_paid(d, books) == terms.currency
+        for d in books.disputes
     ):
         yield "reinstated"
         return
@@ -405,7 +408,9 @@ def any_other_currency(books: Books, terms: Terms, purses: list[Purse]) -> bool:
 def not_made_up_for(books: Books, money: Money, ending: str) -> bool:
     """Return whether a refund failed (or was canceled) and no other was made since, while there is money to give."""
     made = [refund["created"] for refund in books.refunds if refund["status"] in BACK_OR_GOING_BACK]
-    made += [request["created"] for request in books.requests if request in unanswered(books, request["payment_intent"])]
+    made += [
+        request["created"] for request in books.requests if request in unanswered(books, request["payment_intent"])
+    ]
     made += [line["created"] for line in standing(books, "given")]
     ended = [refund["ended_at"] for refund in books.refunds if refund["status"] == ending]
     return money.net > money.pending and any(all(at < end for at in made) for end in ended)
