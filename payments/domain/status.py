@@ -231,7 +231,8 @@ def _waived(case: Case, due: int) -> int:
     """
     asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
     waived = net = 0
-    for at, amount, waives in sorted(_account(case), key=lambda entry: (entry[0], -entry[1])):
+    # In one second, payments come before refunds, and these before write-offs, whose amount is 0.
+    for at, amount, waives in sorted(_account(case), key=lambda entry: (entry[0], entry[1] == 0, -entry[1])):
         net += amount
         if at > asked_again:
             waived += max(0, min(waives, due - waived - net))
