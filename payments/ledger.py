@@ -86,8 +86,8 @@ def follow_appointment(
     """Create or update the appointment's payment and return it.
 
     A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`. So is a
-    corrected patient or service; `before` is the appointment as it was. Open pages that show these load again. Canceled
-    appointments whose slot this one takes, or leaves, follow as well, because their reviews say whether it is free.
+    corrected patient or service, if `before`, the appointment as it was, is given; open pages then load again. Canceled
+    appointments whose slot this appointment takes or leaves are updated as well: their reviews say if the slot is free.
     """
     with transaction.atomic():
         start = {"amount_due": appointment.price_amount, "currency": appointment.currency}
@@ -110,10 +110,10 @@ def follow_appointment(
 
 
 def check_currency(appointment: Appointment) -> None:
-    """Raise ValidationError if the appointment has another currency than its payment, and money has moved in that one.
+    """Raise ValidationError if the appointment's currency has changed, but its payment has or may soon get money.
 
     The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
-    They are locked in the order in which `follow_appointment` locks them, so that the two never wait for each other.
+    They are locked in the order in which `follow_appointment` locks them, so that the two functions never deadlock.
     """
     changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
     if not changed.exists():
@@ -138,7 +138,7 @@ def _require_currency(payment: Payment, appointment: Appointment) -> None:
 
 
 def _lock_calendar(appointment: Appointment) -> None:
-    """Lock the practitioner's row, so that a cancellation and a booking of its slot run one after another."""
+    """Lock the practitioner's row, so that cancelling an appointment and booking its slot run one after another."""
     practitioners = Practitioner.objects.select_for_update(no_key=True)
     practitioners.filter(pk=appointment.practitioner_id).values_list("pk", flat=True).first()
 
@@ -146,7 +146,7 @@ def _lock_calendar(appointment: Appointment) -> None:
 def _follow(
     payment: Payment, appointment: Appointment, actor: AbstractUser | None, before: Appointment | None = None
 ) -> None:
-    """Store what the locked `payment` has to know of its appointment, and derive its standing."""
+    """Copy the appointment's data into the locked `payment`, and compute the payment's status and amounts from them."""
     _require_currency(payment, appointment)
     price, booking = appointment.price_amount, _booking(appointment)
     if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
@@ -164,12 +164,15 @@ def _follow(
 
 
 def _asked_again(payment: Payment) -> StripeFact:
-    """Return the observation that the patient owes the price again, because the appointment was booked again."""
+    """Return a fact that says that a canceled visit was booked again, so that its price is owed again."""
     return payment.own_fact(Kind.OBSERVATION, f"asked_{uuid.uuid4().hex}", "asked_again")
 
 
 def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
-    """Return which of "patient" and "service" differ. Their values are personal, and changes are never erased."""
+    """Return which of "patient" and "service" were corrected.
+
+    Only the names of the fields are recorded: their values are personal, and recorded changes are never erased.
+    """
     differ = {"patient": "patient_id", "service": "service"}
     return [name for name, field in differ.items() if getattr(before, field) != getattr(appointment, field)]
 
@@ -177,7 +180,8 @@ def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
 def _reload_pages(old_patient: int, patient: int) -> None:
     """Make open pages of the staff and of both patients load again.
 
-    If the patient has changed, the old patient's entries are deleted, because they show the payment as it is now.
+    If the patient has changed, the entries of the old patient's feed (list of changes that the pages show) are deleted,
+    because they show the payment as it is now.
     """
     Feed.objects.begin_epoch([STAFF, patient_audience(old_patient), patient_audience(patient)])
     if old_patient != patient:
@@ -185,9 +189,9 @@ def _reload_pages(old_patient: int, patient: int) -> None:
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
-    """Return what pages show of an appointment, and what its payment is due for, as JSON.
+    """Return the appointment's data that pages show and that decide how much its payment is due for, as JSON.
 
-    The price is a list of minor units and currency; deposit and fee are in the price's minor units.
+    "price" is a list of the amount in minor units and the currency; "deposit" and "fee" are in the same minor units.
     """
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),

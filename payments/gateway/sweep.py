@@ -52,11 +52,11 @@ def standing_still(quiet_for: datetime.timedelta) -> QuerySet[Payment]:
 
 
 def incomplete(quiet_for: datetime.timedelta) -> list[Payment]:
-    """Return payments that aren't in progress, but about which Stripe knows more than this site, or may by now.
+    """Return payments that have ended here, but whose refunds or disputes may have changed at Stripe.
 
-    A charge of theirs says that more was refunded than the known refunds sum up to, or a dispute may have gone on: one
-    that is open, and one that is lost, which can still be won. Facts that are younger than `quiet_for`, and disputes of
-    which Stripe told within DISPUTE_PAUSE, are left alone. Only payments that changed recently are looked at, so that
+    Either a charge says that more was refunded than the known refunds sum up to, or a dispute may have changed: an open
+    dispute, or a lost one, because a lost dispute can still be won. Charges read from Stripe less than `quiet_for` ago,
+    and disputes read within DISPUTE_PAUSE, are left alone. Only payments that changed recently are looked at, so that
     the query stays fast; `manage.py reconcile` compares the older ones.
     """
     now = timezone.now()
@@ -73,9 +73,10 @@ def incomplete(quiet_for: datetime.timedelta) -> list[Payment]:
 
 
 def _charges_with_unknown_refunds() -> QuerySet[Fact]:
-    """Return charges of the outer query's payments that say more was refunded than was listed until then.
+    """Return charges of the outer query's payments that say more was refunded than the stored refunds sum up to.
 
-    Refunds that failed are left out. Some failed later than the charge was read, so only `_has_gap` is exact.
+    The sum takes refunds created before the charge was read, without those that failed. Some of these failed only after
+    the charge was read, so the query finds too many charges; `_has_gap` checks them exactly.
     """
     listed = Fact.objects.filter(
         kind=Kind.REFUND, payment=OuterRef("payment"), charge_id=OuterRef("charge_id"), created__lte=OuterRef("as_of")
@@ -114,7 +115,7 @@ def refresh(payment: Payment) -> None:
 
 
 def superfluous() -> list[Payment]:
-    """Return payments that have an open Checkout Session although nothing is to be paid online, or another amount."""
+    """Return payments whose open Checkout Session asks for a wrong amount, or although nothing is to be paid online."""
     sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
     return [payment for payment in Payment.objects.filter(pk__in=sessions.values("payment")) if wrong_sessions(payment)]
 
@@ -129,9 +130,9 @@ def unanswered_refunds() -> list[Fact]:
 
 
 def resend(request: Fact) -> None:
-    """Find out what became of a refund request, and send it again if Stripe hasn't made its refund.
+    """Ask Stripe what became of a refund request, and send the request again if Stripe hasn't made the refund.
 
-    Raises StripeUnavailableError, and StripeRefusedError, also after a refusal for which the request was withdrawn.
+    Raises StripeUnavailableError, or StripeRefusedError if Stripe refuses; the request may then have been withdrawn.
     """
     if request.payment is None:
         return
@@ -142,19 +143,20 @@ def resend(request: Fact) -> None:
 
 
 def waiting_links() -> list[str]:
-    """Return the PaymentIntent ids in facts that wait for their payment, sorted.
+    """Return the sorted PaymentIntent ids of facts (states of Stripe objects) whose payment isn't known yet.
 
-    Stripe isn't asked any more about facts that have waited longer than GIVE_UP_AFTER.
+    Facts that have waited longer than GIVE_UP_AFTER are left out: Stripe isn't asked about them any more.
     """
     waiting = Fact.objects.waiting().filter(recorded_at__gte=timezone.now() - GIVE_UP_AFTER)
     return sorted(set(waiting.exclude(payment_intent_id="").values_list("payment_intent_id", flat=True)))
 
 
 def find_payment(payment_intent_id: str) -> None:
-    """Ask Stripe which payment a PaymentIntent belongs to, and link the waiting facts about it.
+    """Ask Stripe which payment a PaymentIntent belongs to, and link the waiting facts about the PaymentIntent to it.
 
-    If neither Stripe's objects nor the waiting facts name a payment of ours, the facts are deleted and their events
-    ignored as foreign. Raises StripeUnavailableError.
+    A waiting fact is the state of a Stripe object whose payment isn't known yet. If neither Stripe's objects nor the
+    waiting facts name a payment of this site, the facts are deleted, and their events are ignored as another site's.
+    Raises StripeUnavailableError.
     """
     reading = everything_about(payment_intent_id)
     waiting = Fact.objects.waiting().filter(payment_intent_id=payment_intent_id)
@@ -168,15 +170,15 @@ def find_payment(payment_intent_id: str) -> None:
 
 
 def overdue_events() -> QuerySet[EventReceipt]:
-    """Return events whose payment hasn't become known within GIVE_UP_AFTER."""
+    """Return the EventReceipt rows of events whose payment is still unknown after GIVE_UP_AFTER."""
     return EventReceipt.objects.filter(outcome=Outcome.DEFERRED, received_at__lt=timezone.now() - GIVE_UP_AFTER)
 
 
 def give_up(receipt: EventReceipt) -> None:
-    """Stop waiting for the payment of an event.
+    """Stop waiting until the payment of an event becomes known; `receipt` is the event's EventReceipt row.
 
-    A person has to look at it if something names a payment of ours. Otherwise the event belongs to another site, and
-    `manage.py prune` deletes its fact.
+    If a fact (stored state of a Stripe object) names a payment of this site, a person has to look at the event.
+    Otherwise the event belongs to another site, and `manage.py prune` deletes its fact.
     """
     ours = Fact.objects.waiting().claimed().filter(stripe_id=receipt.object_id).exists()
     EventReceipt.objects.filter(pk=receipt.pk).settle(Outcome.DEAD if ours else Outcome.IGNORED_FOREIGN, None)

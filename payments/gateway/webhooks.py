@@ -158,8 +158,8 @@ def receive(
 ) -> EventReceipt:
     """Handle an event that was stored before or fetched from Stripe's API; return the event's EventReceipt row.
 
-    An event that was applied before is applied again only if `again` is true. `actor` is the person who replays it. An
-    error while the event is applied is stored in the receipt, and raised.
+    An event that was handled before is handled again only if `again` is true. `actor` is the person who replays it. An
+    error while the event is handled is stored in the EventReceipt row and raised.
     """
     try:
         with transaction.atomic(), together():
@@ -174,7 +174,10 @@ def receive(
 
 
 def _keep_body(event: Mapping[str, Any], receipt: EventReceipt, error: str = "") -> None:
-    """Store an event that came from Stripe's API and couldn't be applied as a delivery, so that it can be replayed."""
+    """Store an event that was fetched from Stripe's API but couldn't be handled, so that it can be replayed.
+
+    It is stored as if it had come by webhook.
+    """
     if receipt.deliveries == 1:  # later ones find the stored body of the first
         djstripe.store_trigger(djstripe.default_endpoint(), json.dumps(event), NO_ADDRESS, error=error)
 
@@ -229,7 +232,10 @@ def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]
 
 
 def _store_failure(event: Mapping[str, Any], error: Exception) -> EventReceipt:
-    """Store the failure in the event's receipt, in its own transaction; the next delivery applies the event again."""
+    """Store the error in the event's EventReceipt row, in its own transaction.
+
+    When Stripe delivers the event again, it is handled again.
+    """
     with transaction.atomic():
         receipt = EventReceipt.objects.claim(event)
         if not receipt.done:

@@ -50,10 +50,10 @@ class RecentEntries:
 class Fanout:
     """The WebSockets of this process that follow one feed (a numbered list of changes), and how far they have read it.
 
-    `sent` is the number that all live sockets have reached, or None before the first query. `head` is the feed's newest
-    known number, `epoch` the epoch of both. `path` says how this process learned of `head`: by a hint, or by the hub's
-    regular query (the tail). `doubtful` says that the feed's numbers may have begun again, as after a restored backup,
-    so that the database has to be queried.
+    `sent` is the number of the entry that all live sockets have reached, or None before the first query. `head` is the
+    feed's newest known number; both numbers count in the epoch `epoch`. `path` says how this process learned of `head`:
+    from another process (a hint), or by the hub's regular query (the tail). `doubtful` says that the feed's numbers may
+    have begun again, as after a restored backup, so that the database has to be queried.
     """
 
     def __init__(self, audience: str) -> None:
@@ -69,14 +69,14 @@ class Fanout:
 
     @property
     def behind(self) -> bool:
-        """Return whether `pump` has work: the feed has, or may have, what hasn't been written to the live sockets."""
+        """Return whether the feed has, or may have, entries that `pump` hasn't yet written to the live sockets."""
         return self.sent is not None and (self.doubtful or self.head > self.sent)
 
     def advance(self, at: Position, path: str, entry: FeedEntry | None = None) -> bool:
         """Note that the feed has reached the position `at`, and return whether that is new to this process.
 
-        `path` says how the position became known: by a hint or by the tail. `entry` is the entry at this position,
-        given if this process committed it.
+        `path` says how the position became known: from another process (a hint) or by the hub's regular query (the
+        tail). `entry` is the feed entry at this position; it is given only by the process that committed the entry.
         """
         if self.epoch not in (None, at.epoch):
             self.doubtful = True
@@ -126,9 +126,10 @@ class Fanout:
         return socket.epoch in (None, self.epoch)
 
     def _note_loaded(self, batch: Batch, sent: int | None) -> bool:
-        """Update `sent`, `head` and the buffer from a batch that was loaded for one socket. Return False if in doubt.
+        """Update `sent`, `head` and the buffer from a batch of feed entries that was loaded for one socket.
 
-        `sent` is what `self.sent` was before the query: if the feed's end is before it, numbers have begun again.
+        `sent` is the value of `self.sent` before the query. Return False if the feed's numbers may have begun again:
+        the batch has another epoch, or the feed ends before `sent`.
         """
         if self.sent is None:
             self.epoch, self.sent, self.head = batch.epoch, batch.head, max(self.head, batch.head)
@@ -139,9 +140,9 @@ class Fanout:
         return True
 
     async def pump(self) -> None:
-        """Write the feed's new entries to all live sockets, until none is left to write.
+        """Write the feed's new entries to all live sockets until all are written.
 
-        If the feed can't be continued, tell the sockets where it stands instead.
+        If the feed's numbers have begun again, send the sockets the feed's new position instead.
         """
         async with self._pumping:
             while self.sockets and self.sent is not None and self.behind:
@@ -165,7 +166,7 @@ class Fanout:
                     await asyncio.sleep(took)
 
     async def _restart(self, at: Position) -> None:
-        """Follow the feed from its end `at` on, and tell all live sockets, so that their pages load again."""
+        """Make the pages of all live sockets load again, and continue with the entries after the position `at`."""
         self.epoch, self.sent, self.head = at.epoch, at.seq, at.seq
         self._recent.clear()
         text = _hello(at)
@@ -181,15 +182,16 @@ class Fanout:
         self._recent.trim(self.sent or 0)
 
     def _sent_after(self, socket: Socket) -> list[FeedEntry] | None:
-        """Return the entries that live sockets have and this socket lacks, at most BATCH, or None to load them."""
+        """Return at most BATCH entries that live sockets have and this one lacks, or None if the buffer lacks any."""
         if self.sent is None or not self._same_epoch(socket):
             return None
         return self._recent.between(socket.seq, self.sent)
 
     async def _load_after(self, seq: int, languages: frozenset[str]) -> tuple[Batch, Frames]:
-        """Return the entries after `seq` and their messages in `languages`, from the buffer or else the database.
+        """Return the feed's entries after number `seq`, and their messages in `languages`.
 
-        In doubt the database is queried, which ends the doubt.
+        They come from the buffer, unless it lacks one or the feed's numbers may have begun again (`doubtful`); then the
+        database is queried.
         """
         recent = None if self.doubtful else self._recent.between(seq, self.head)
         if recent is None:
@@ -210,7 +212,7 @@ class Fanout:
                 await asyncio.sleep(0)
 
     def heartbeat(self) -> bytes:
-        """Return the heartbeat message. Its epoch and newest number let a page check that it is current."""
+        """Return the heartbeat message, whose epoch and newest number let a page check that it has all entries."""
         return encode({"t": "hb", "seq": self.head, "epoch": self.epoch})
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
@@ -235,5 +237,5 @@ class Fanout:
 
 
 def _hello(at: Position) -> bytes:
-    """Return the message that says where a feed stands, and how often heartbeats come."""
+    """Return the message "hello": the feed's epoch, its newest number, and the seconds between heartbeats."""
     return encode({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT})

@@ -20,10 +20,10 @@ BATCH = 100  # entries loaded at once; a page that is further behind requests mo
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries of a feed after some number, oldest first, and the feed's epoch and newest number, `head`.
+    """Entries of a feed after the number that was asked for, oldest first.
 
-    `head` is the number of the feed's newest entry. `reset` is true if the feed can't be continued from the requested
-    number; the page must then load its content again.
+    `epoch` is the feed's epoch, and `head` the number of its newest entry. `reset` is true if the feed can't be
+    continued from the number that was asked for; the page must then load its content again.
     """
 
     epoch: str
@@ -53,9 +53,9 @@ def feed_of(user_id: int, *, is_staff: bool) -> str:
 
 
 def reload_pages(appointments: QuerySet[Appointment]) -> None:
-    """Make open pages load again that may show these appointments, in which a name was corrected.
+    """Make those open pages load again that may show one of these appointments, because a name in them was corrected.
 
-    Appointments of earlier days are left out. Call this in the transaction of the correction.
+    Appointments of earlier days are left out. Call this function in the transaction that corrects the name.
     """
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     patients = set(appointments.filter(start__gte=today).values_list("patient_id", flat=True))
@@ -69,9 +69,9 @@ def supported_language(code: str | None) -> str:
 
 
 def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
-    """Load at most BATCH entries of the audience's feed after number `seq`. One query suffices if there are none.
+    """Load at most BATCH entries of the audience's feed after number `seq`. If there are none, this takes one query.
 
-    `epoch` is the epoch in which `seq` was the feed's number, or None if that isn't known.
+    `epoch` is the feed's epoch to which the number `seq` belongs, or None if it isn't known.
     """
     feed = Feed.objects.of(audience)
     if epoch not in (None, feed.epoch) or not feed.pruned <= seq <= feed.head:
@@ -86,7 +86,7 @@ def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
 def heads_of(audiences: list[str]) -> dict[str, Position]:
     """Load the epoch and the newest entry number of each audience's feed in one query, as a dict by audience.
 
-    Audiences that have no such list (feed) yet are left out. This takes one query.
+    Audiences that have no feed (numbered list of changes) yet are left out.
     """
     found = Feed.objects.filter(audience__among=audiences).values_list("audience", "epoch", "head")
     return {audience: Position(epoch, head) for audience, epoch, head in found}

@@ -1,7 +1,7 @@
-"""Hints that processes send each other when a feed has new entries; a hint is the feed's epoch and newest number.
+"""Sends and receives hints: messages between processes that say that a feed (list of changes) has new entries.
 
-A hint is the number of the feed's newest entry. A lost hint only delays an entry, because every process also queries
-the database for what it has missed (see hub.py).
+A hint holds the feed's epoch and the number of its newest entry. A lost hint only delays an entry, because every
+process also queries the database for what it has missed (see hub.py).
 """
 
 import asyncio
@@ -119,9 +119,9 @@ publisher = Publisher()
 
 
 class Subscriber:
-    """Receives the hints of other processes from the channel layer, and subscribes again after any failure.
+    """Receives from the channel layer the hints (new numbers of feeds) that other processes send.
 
-    It calls `on_hint` with the audience and position of each hint, and subscribes again after any failure. `audiences`
+    It calls `on_hint` with each hint's audience and position, and subscribes again after any failure. `audiences`
     returns the audiences whose feeds are wanted now; set `changed` when they change.
     """
 

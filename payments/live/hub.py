@@ -74,7 +74,8 @@ class Hub:
     async def join(self, socket: Socket, after: int | None, epoch: str | None) -> None:
         """Add a socket: write to it its feed's entries after number `after`, then "hello", then each new entry.
 
-        If `after` is None, the socket gets new entries only. `epoch` is the epoch of `after`, None if it isn't known.
+        If `after` is None, the socket gets new entries only. `epoch` is the feed's epoch to which the number `after`
+        belongs, or None if it isn't known.
         """
         feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
         feed.add(socket)  # before the query, so that an entry committed in between isn't missed
@@ -122,9 +123,10 @@ class Hub:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
     def on_hint(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
-        """Handle a hint that the feed of `audience` has reached the position `at`. Any thread may call this method.
+        """Handle a hint: the message that the feed of `audience` has reached the position `at`.
 
-        `entry` is the entry at that position if this process committed it; the calling thread renders the entry.
+        Any thread may call this method. `entry` is the feed entry at that position if this process committed it; the
+        calling thread renders the entry.
         """
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE:
@@ -176,7 +178,7 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> None:
-        """Query the newest number of each feed in use, and start to write the entries that no hint announced."""
+        """Query the newest number of each feed in use, and start to write entries that no other process announced."""
         known = {audience: feed.head for audience, feed in self._feeds.items()}  # hints may come during the query
         heads = await in_thread(heads_of, list(self._audiences()))
         if self.probe and probe.AUDIENCE in heads and self.probe.heard(heads[probe.AUDIENCE].seq, metrics.TAIL):

@@ -42,15 +42,15 @@ class Probe:
                 logger.exception("live_probe_failed")
 
     async def send(self) -> None:
-        """Advance the probe feed's number by one in the database, and publish a hint with the new number."""
+        """Send a probe: advance the number of the probe's feed in the database, and tell all processes (a hint)."""
         at, committed = await in_thread(write)
         self._sent = at.seq, committed
         self._publish(at)
 
     def _publish(self, at: Position) -> None:
-        """Publish a hint with this position, through the shared channel layer if there is one, to test the layer.
+        """Tell all processes that the probe's feed has reached the position `at`, through the shared channel layer.
 
-        If the channel layer doesn't reach other processes, call this process's hubs directly instead.
+        Without a shared channel layer, call this process's hubs directly instead.
         """
         if hints.shared_layer() is not None:
             hints.publisher.put({AUDIENCE: at})
@@ -72,7 +72,10 @@ class Probe:
 
 
 def write() -> tuple[Position, float]:
-    """Advance the probe feed's number by one. Return the new position and its time of commit (`time.monotonic()`)."""
+    """Advance by one the number of the probe's feed, which only tests live delivery.
+
+    Return the new position and when it was committed (`time.monotonic()`).
+    """
     with transaction.atomic():
         feed, _ = Feed.objects.select_for_update().get_or_create(audience=AUDIENCE)
         feed.head = feed.pruned = feed.head + 1  # the number has no entry, so it is marked as deleted

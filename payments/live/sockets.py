@@ -15,10 +15,10 @@ TOO_SLOW = 1008
 
 
 class Socket:
-    """An open WebSocket of one page.
+    """An open WebSocket of one page, which follows a feed (a numbered list of changes).
 
-    `seq` is the number of the feed's entry up to which the page has all entries, and `epoch` the epoch of this number,
-    or None if it isn't known. `live` becomes true once the page has caught up and gets each new entry.
+    The page has all feed entries up to number `seq`; `epoch` is the feed's epoch to which that number belongs, or None
+    if it isn't known. `live` becomes true once the page has caught up and gets each new entry.
     """
 
     def __init__(self, session: SocketSession, language: str, send: Send, server_send: Send | None = None) -> None:
