@@ -72,10 +72,10 @@ def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @sync_and_async_middleware
 def live_cursor(get_response: Handler) -> Handler:
-    """Store the number of the newest entry in the user's feed as `request.live_cursor`, with `live_feed`, `live_epoch`.
+    """Store how far the user's feed (list of payment changes) goes, as `request.live_cursor`, a number.
 
-    The page later requests the entries after this number. The number is read before the view runs; if it were read
-    later, it could include a change that the page doesn't show. Responses to htmx have the number in the header
-    X-Live-Seq.
+    `request.live_feed` and `request.live_epoch` say of which feed and epoch. The page later requests the entries after
+    this number. The number is read before the view runs; if it were read later, it could include a change that the page
+    doesn't show. Responses to htmx have the number in the header X-Live-Seq.
     """
     return before_view(_read_cursor, when=_may_show_payments)(after_view(_number_fragment)(get_response))

@@ -37,8 +37,8 @@ RERUN = "What was done stays; run it again."
 class OperatorCommand(BaseCommand):
     """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing.
 
-    `failed` has the names of items, such as payments or events, with which `each` has failed, and whether that may be
-    an outage. `untried` counts the items that it left out because Stripe or the database was out of order.
+    `failed` maps the name of each item (a payment or an event, for instance) for which a job raised an error to whether
+    that may be an outage. `untried` counts the items that were left out because Stripe or the database didn't answer.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -53,7 +53,7 @@ class OperatorCommand(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command, and wait while Stripe is busy.
+        """Run the command. While Stripe answers that it gets too many requests, wait and try again.
 
         An error of Stripe or the database, Ctrl-C or a closed pipe raises CommandError, which prints one line.
         """
@@ -78,7 +78,7 @@ class OperatorCommand(BaseCommand):
     def progress(self, items: Iterable[T], label: str, done: int = 0) -> Iterator[T]:
         """Yield the items, and show a progress bar titled `label` if standard error is a terminal.
 
-        The bar starts with `done` items, which were dealt with earlier.
+        `done` is the number of items that an earlier run dealt with; the bar starts there.
         """
         listed, hidden = list(items), None if self.stderr.isatty() else True
         yield from tqdm(listed, label, done + len(listed), initial=done, disable=hidden, leave=False)
@@ -86,10 +86,11 @@ class OperatorCommand(BaseCommand):
     def each(
         self, items: Sequence[T], label: str, job: Callable[[T], None], *, name: Callable[[T], str] = str, done: int = 0
     ) -> None:
-        """Call `job` for each item, with a progress bar titled `label` that starts with `done` items.
+        """Call `job` for each item, and show a progress bar titled `label`, which starts at `done` items.
 
-        An item with which `job` fails is named on standard error and in the log, and the others go on; `finish` then
-        makes the command fail. If Stripe or the database fails OUTAGE times in a row, the remaining items are left out.
+        If `job` raises an error, the item is named on standard error and in the log, and the next item follows;
+        `finish` then makes the command fail. After OUTAGE errors of Stripe or the database in a row, the remaining
+        items are left out.
         """
         outages = 0
         for number, item in enumerate(self.progress(items, label, done)):
@@ -106,7 +107,7 @@ class OperatorCommand(BaseCommand):
                 return
 
     def report(self, label: str, name: str, error: Exception) -> None:
-        """Count an item with which a job has failed, and name it on standard error and in the log."""
+        """Note that a job raised `error` for the item `name`, and write that to standard error and to the log."""
         self.failed[name] = is_outage(error)
         fields = {"job": label, "item": name, "error": type(error).__name__}
         if isinstance(error, StripeUnavailableError | StripeRefusedError):
@@ -121,7 +122,7 @@ class OperatorCommand(BaseCommand):
             connection.close()  # so that the next item gets a connection that works
 
     def finish(self) -> None:
-        """Raise CommandError, with a summary, if `each` has failed with an item."""
+        """Raise CommandError with a summary if a job has failed for any item."""
         if not self.failed:
             return
         named = ", ".join(list(self.failed)[:NAMED]) + (", ..." if len(self.failed) > NAMED else "")
@@ -136,7 +137,7 @@ class OperatorCommand(BaseCommand):
     def moves(self, payment: Payment, job: Callable[[], object], why: str, *, dry_run: bool) -> bool:
         """Call `job`, and return whether it changed the payment's status; if so, print the change and its reason `why`.
 
-        With `dry_run`, roll back what the job wrote. Passes on what the job raises.
+        With `dry_run`, what the job wrote is rolled back. What the job raises is raised here, too.
         """
         before, not_understood = payment.status, None
         with rehearsal(dry_run):
@@ -154,19 +155,22 @@ class OperatorCommand(BaseCommand):
 
 
 def require_understood(receipt: EventReceipt) -> None:
-    """Raise NotUnderstoodError if the receipt's event was quarantined, because its object couldn't be read."""
+    """Raise NotUnderstoodError if the event of this EventReceipt row has an object that the site couldn't read."""
     if receipt.outcome == EventReceipt.Outcome.QUARANTINED:
         raise NotUnderstoodError(receipt.detail)
 
 
 def is_outage(error: Exception) -> bool:
-    """Return whether the error may be one of Stripe, of the API key or of the database, which concerns every item."""
+    """Return whether the error may concern every item, because Stripe, the API key or the database caused it."""
     one_item = isinstance(error, NotUnderstoodError)
     return isinstance(error, StripeUnavailableError | StripeKeyError | DatabaseError) and not one_item
 
 
 def first_line(error: Exception) -> str:
-    """Return the error's first line, or its type's name; the database's further lines contain data."""
+    """Return the first line of the error's text, or the name of its type if it has no text.
+
+    Further lines of a database error may contain personal data, so they aren't shown.
+    """
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -1,4 +1,4 @@
-"""Where an interrupted command goes on."""
+"""The row that says where an interrupted command continues."""
 
 import datetime
 
@@ -23,9 +23,10 @@ class CursorManager(models.Manager["Cursor"]):
 
 
 class Cursor(models.Model):
-    """How far a command has come that goes through rows in the order of their keys, and what it has counted so far.
+    """How far a command has come through the rows of a table, and what it has counted so far.
 
-    `position` is the key of the last row it has dealt with. The row is deleted when the run is complete.
+    The command takes the rows in the order of their keys; `position` is the key of the last one that it has dealt with.
+    The cursor is deleted when the run is complete.
     """
 
     run = models.CharField(_("run"), max_length=40, unique=True)

@@ -35,7 +35,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
 class Email(models.Model):
     """One e-mail about one change of a payment. The recipient's address and the text are not stored.
 
-    `amount` is what was received, refunded, not debited or taken back, in minor units of the payment's currency.
+    `amount`, in minor units, is the sum that the e-mail reports: received, refunded, not debited, or taken back.
     """
 
     class Kind(models.TextChoices):

@@ -77,9 +77,10 @@ class FactQuerySet(models.QuerySet["Fact"]):
         return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
 
     def reaching(self, first: datetime.date, last: datetime.date) -> Self:
-        """Return the facts that may prove a movement of money from `first` to `last` inclusive, and some more.
+        """Return all facts that may show a movement of money from `first` to `last` inclusive, and some others.
 
-        A movement is never dated before its fact was created, nor after the fact's present state.
+        A fact is the state of one Stripe object or desk payment. Its movement is dated between the object's creation
+        (`created`) and the time of the stored state (`as_of`).
         """
         one = datetime.timedelta(days=1)
         begin, end = (
@@ -92,20 +93,27 @@ class FactQuerySet(models.QuerySet["Fact"]):
         return self.filter(payment=None)
 
     def claimed(self) -> Self:
-        """Return facts that name a payment of ours, or share their PaymentIntent with a waiting fact that names one."""
+        """Return facts (states of Stripe objects) that name a payment of this site in their metadata.
+
+        Facts with the same PaymentIntent as a fact that names such a payment, but isn't linked to it yet, are returned
+        too.
+        """
         named = Fact.objects.waiting().exclude(claimed_payment=None)
         intents = named.exclude(payment_intent_id="").values("payment_intent_id")
         return self.exclude(claimed_payment=None) | self.filter(payment_intent_id__in=intents)
 
     def foreign(self) -> Self:
-        """Return facts of another site: nothing names a payment of ours, and the sweep no longer looks for one."""
+        """Return facts (states of Stripe objects) that belong to another site.
+
+        Nothing names a payment of this site for them, and the sweep no longer looks for one.
+        """
         looked_for = EventReceipt.objects.filter(outcome=EventReceipt.Outcome.DEFERRED).values("object_id")
         ours = Fact.objects.waiting().claimed().values("pk")
         return self.waiting().exclude(pk__in=ours).exclude(stripe_id__in=looked_for)
 
 
 class Fact(models.Model):
-    """A fact as a row: the state of one Stripe object, desk payment or observation (see domain/facts.py).
+    """A fact as a row: the state of one Stripe object or desk payment, or an observation (see domain/facts.py).
 
     `created`, `as_of` and `since` are Unix seconds, as in StripeFact.
     """

@@ -1,8 +1,8 @@
 """Feeds: numbered lists of payment changes, one for all staff and one for each patient.
 
-Entries are numbered without holes, so that a page can tell which entries it lacks. A page's number counts only within
-the feed's epoch, which is a random id. A new epoch tells open pages to load their content again: after a backup was
-restored, because numbers are then given again, and after a correction of names, because entries don't carry names.
+Entries are numbered without holes, so that a page can tell which entries it lacks. A number counts only within the
+feed's epoch, a random id. Pages of an earlier epoch load their content again. A new epoch begins after a backup was
+restored, because numbers are then given a second time, and when a name is corrected, because entries hold no names.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ ROW = "(%s, 1, 0, (SELECT epoch FROM {installation}))"
 
 
 class Position(NamedTuple):
-    """A place in a feed: after its entry number `seq`, in this epoch."""
+    """A place in a feed (numbered list of changes): after the entry with number `seq`, in the feed's epoch `epoch`."""
 
     epoch: str
     seq: int
@@ -58,12 +58,12 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         return entries
 
     def of(self, audience: str) -> "Feed":
-        """Return the audience's feed; if it doesn't exist yet, return it unsaved and without entries."""
+        """Return the audience's feed. If none is stored yet, return a new one, unsaved and without entries."""
         feed = self.filter(audience=audience).first()
         return feed or Feed(audience=audience, epoch=Installation.objects.get().epoch)
 
     def begin_epoch(self, audiences: Iterable[str] | None = None) -> None:
-        """Begin a new epoch of the audiences' feeds, by default of all, so that their open pages load again.
+        """Begin a new epoch of the audiences' feeds, by default of all feeds, so that open pages load again.
 
         The feeds are locked in the order in which `append` locks them, so that two transactions never deadlock.
         """
@@ -76,7 +76,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
                 Installation.objects.update(epoch=epoch)
 
     def forget(self, audience: str) -> None:
-        """Delete the feed's entries. Pages that request them are told to load again."""
+        """Delete all entries of the audience's feed. Pages that request them are told to load again."""
         FeedEntry.objects.filter(feed__audience=audience).delete()
         self.filter(audience=audience).update(pruned=models.F("head"))
 
@@ -103,7 +103,7 @@ class Feed(models.Model):
 
     @property
     def position(self) -> Position:
-        """Return the feed's end."""
+        """Return the feed's epoch and the number of its newest entry."""
         return Position(self.epoch, self.head)
 
 

@@ -1,4 +1,4 @@
-"""What tells this site's database from those of other sites, and from itself before a backup was restored."""
+"""Holds the id that tells this site from others, and the epoch that tells its feeds from those before a restore."""
 
 import functools
 import secrets
@@ -10,12 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 
 def new_epoch() -> str:
-    """Return a random id for an epoch of feeds."""
+    """Return a random id for an epoch of feeds (a new one begins when a feed's numbers are given a second time)."""
     return secrets.token_hex(8)
 
 
 class Installation(models.Model):
-    """The one row of its table, made with the database.
+    """The site's ids and what a restore has to remember. The table has exactly one row.
 
     `site_id` goes into the metadata of what is sent to Stripe, because several sites can share one Stripe account.
     `epoch` is the epoch of feeds that don't exist yet (see models/feed.py). `emails_sent_until` is set after a restore:
@@ -43,7 +43,10 @@ def own_site_id() -> str:
 
 
 def make_installation(**kwargs: Any) -> None:
-    """Create the row unless it exists, after each migration; do nothing if only another app has been migrated yet."""
+    """Create the Installation row unless it exists. Called after each migration.
+
+    Do nothing if another app was migrated and this app's table doesn't exist yet.
+    """
     if Installation._meta.db_table not in connection.introspection.table_names():
         return
     Installation.objects.get_or_create(pk=1)

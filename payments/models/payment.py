@@ -138,7 +138,7 @@ class Payment(models.Model):
     def to_ask(self) -> int:
         """Return what Checkout asks for now, in minor units: what is left of the deposit, else all that is owed.
 
-        All is asked as well when what is left of the deposit is less than Stripe charges.
+        If what is left of the deposit is less than Stripe's minimum, Checkout asks for all that is owed.
         """
         deposit_left = self.terms.deposit - self.amounts.net
         if self.terms.canceled or not is_chargeable(deposit_left, self.currency):
@@ -147,7 +147,7 @@ class Payment(models.Model):
 
     @property
     def payable_online(self) -> bool:
-        """Return whether Checkout can take what it would ask for: the clinic asks for it, and Stripe charges so much.
+        """Return whether the patient can pay online now: something is asked for, and it reaches Stripe's minimum.
 
         A few cents that are left after a part was paid have to be taken at the desk.
         """
@@ -155,7 +155,7 @@ class Payment(models.Model):
 
     @property
     def refundable(self) -> int:
-        """Return what may still be given back, in minor units; 0 while a dispute is open."""
+        """Return how much may still be given back, in minor units; 0 while a dispute is open."""
         if self.status == PaymentStatus.DISPUTED:
             return 0
         return max(0, self.amounts.net - self.amount_refund_pending)
@@ -185,7 +185,10 @@ class Payment(models.Model):
 
     @property
     def terms(self) -> Terms:
-        """Return what the payment is due for, read from the payment's own row, which the ledger has locked."""
+        """Return the terms that decide how much is due: price, deposit, fee, whether the visit was canceled, and more.
+
+        They are read from the payment's own row, because that is the row that the ledger locks.
+        """
         booking = self.booking
         return Terms(
             price=booking["price"][0],

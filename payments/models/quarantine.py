@@ -1,4 +1,4 @@
-"""Stripe's objects that this site doesn't understand."""
+"""Stripe objects that this site couldn't read."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy as _
 class QuarantinedObject(models.Model):
     """A Stripe object that the site couldn't read when it asked Stripe, for instance because of a new status.
 
-    The row is deleted as soon as the object can be read. Webhooks' events have their own record, the event receipt.
+    The row is deleted as soon as the object can be read. An event that couldn't be read is noted in its EventReceipt
+    row.
     """
 
     stripe_id = models.CharField(max_length=255, unique=True)

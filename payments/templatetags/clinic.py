@@ -71,7 +71,7 @@ def payment_status_notifier() -> dict[str, Any]:
 def payment_connection_state(context: Context) -> dict[str, Any]:
     """Render the indicator that tells whether the page is live, reconnecting, polling, offline or signed out.
 
-    When signed out, it links to the sign-in page in another tab, so that what was typed on this page stays.
+    When signed out, the indicator links to the sign-in page in another tab, so that what was typed on this page stays.
     """
     return {"request": context.get("request")}
 

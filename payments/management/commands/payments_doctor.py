@@ -55,7 +55,11 @@ class Command(OperatorCommand):
             sys.exit(level)
 
     def prepare_restored(self, sent_until: datetime.datetime, *, sure: bool) -> None:
-        """Begin a new epoch of all feeds and, if the operator agrees, never send what was due until `sent_until`."""
+        """After a restored backup, make all open pages load again, and ask whether e-mails may be marked as sent.
+
+        These are the e-mails about what happened until `sent_until`: they were sent before the restore. If the operator
+        agrees or `sure` is true, they are never sent again.
+        """
         if sent_until > timezone.now():
             raise CommandError(f"--sent-until {sent_until} is in the future.", returncode=USAGE)
         Feed.objects.begin_epoch()

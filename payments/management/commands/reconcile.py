@@ -39,9 +39,10 @@ class Command(OperatorCommand):
             raise CommandError("There are differences. --fix applies what Stripe says.")
 
     def compare_all(self, fix: bool, cursor: Cursor) -> int:
-        """Compare every payment that was ever started and return how many there are, those before the cursor included.
+        """Compare with Stripe every payment that somebody started to pay; return how many were compared.
 
-        The cursor moves with each payment and is deleted after the last one.
+        The number includes payments that an interrupted run compared; `cursor` says how far that run came. The cursor
+        moves with each payment and is deleted after the last one.
         """
         all_keys = list(Payment.objects.exclude(facts=None).order_by("pk").values_list("pk", flat=True))
         keys = [key for key in all_keys if key > cursor.position]
@@ -74,7 +75,7 @@ class Command(OperatorCommand):
         return list(found)
 
     def compare(self, payment: Payment, fix: bool) -> None:
-        """Update the payment from Stripe, and roll this back unless `fix` is true; if the payment differed, print how.
+        """Update the payment from Stripe and, if it differed, print how. Unless `fix` is true, roll the update back.
 
         Raises StripeUnavailableError and StripeRefusedError.
         """

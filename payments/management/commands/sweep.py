@@ -44,7 +44,8 @@ class Command(OperatorCommand):
     def round(self, quiet: datetime.timedelta, dry_run: bool) -> Counter[str]:
         """Do each of sweep's jobs once, and return the counts "found" and "moved" of all jobs together.
 
-        A dry run skips the jobs that write to Stripe, and rolls back what the other jobs write to the database.
+        "found" counts the items that the jobs found, "moved" the payments whose status changed. A dry run skips the
+        jobs that write to Stripe, and rolls back what the other jobs write to the database.
         """
         done = self.work("refund without an answer", sweep.unanswered_refunds, sweep.resend, skip=dry_run)
         done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
