@@ -158,9 +158,9 @@ CORRECTED = {"patient": _("Patient corrected"), "service": _("Service corrected"
 
 
 def describe(change: StatusChange, *, to_staff: bool) -> str:
-    """Return the change as text, such as "Paid · €50.00"; for staff add the reasons to review the payment.
+    """Return the change of a payment as text, such as "Paid · €50.00"; for staff, add why the payment needs a review.
 
-    If `change.before` holds the payment's sums before the change, and the status stayed, the text says what moved.
+    If the status stayed, and `change.before` holds the earlier amounts, the text says which money moved.
     """
     standing, status = change.standing, Status(change.to_status)
     parts = [str(status.label)] if change.moved else []
@@ -186,7 +186,10 @@ MOVES: dict[str, tuple[Promise, Promise]] = {
 
 
 def _money(change: StatusChange) -> list[str]:
-    """Return a phrase for each sum that the change moved, or an empty list if the earlier sums aren't known."""
+    """Return a phrase for each of the payment's amounts that the change moved, such as "€20.00 given back".
+
+    The list is empty if the amounts before the change aren't known.
+    """
     before, after = getattr(change, "before", {}), change.standing["amounts"]
     moved = {name: after[name] - before[name] for name in MOVES if name in before and after[name] != before[name]}
     return [

@@ -52,7 +52,7 @@ def staff_required(view: View) -> View:
 
 
 def posted_from(page: Callable[..., str]) -> Callable[[View], View]:
-    """Return a decorator for a view whose form is on another page: it redirects a GET to that page.
+    """Return a decorator for a view that answers POSTs of a form on another page: it redirects a GET to that page.
 
     `page` gets the view's arguments and returns the page's path. A GET comes from a person who has just signed in to
     send the form, or who reloads a page that the POST has rendered.
@@ -71,7 +71,7 @@ def posted_from(page: Callable[..., str]) -> Callable[[View], View]:
 
 
 def desk_page(request: HttpRequest, reference: str) -> str:
-    """Return the path of the front desk's page of an appointment; views are decorated with `posted_from(desk_page)`."""
+    """Return the path of the front desk's page about an appointment, as `posted_from(desk_page)` needs it."""
     return reverse("clinic:desk_appointment", args=[reference])
 
 

@@ -34,9 +34,9 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
-    """Ask what the clinic keeps, and show what cancelling means for the payment; on POST cancel the appointment.
+    """Show what cancelling the appointment means for its payment, and ask how much the clinic keeps; on POST cancel it.
 
-    After cancelling, redirect to the refund form if the user may refund what is too much, else to the appointment's
+    Then redirect to the refund form if there is money to give back and the user may do so, else to the appointment's
     page.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
@@ -54,7 +54,10 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _after_cancelling(request: Request, payment: Payment) -> str:
-    """Return the name of the page that follows a cancellation."""
+    """Return the URL name of the page that the user sees after cancelling the appointment.
+
+    This is the refund form if there is money to give back and the user may give some back.
+    """
     too_much = payment.amount_overpaid and payment.refundable and refund_limit(request.user, payment)
     return "clinic:refund_payment" if too_much else "clinic:desk_appointment"
 

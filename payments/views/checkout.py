@@ -52,8 +52,8 @@ def pay(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) -> HttpResponseBase:
     """Redirect to Stripe Checkout, or to the URL `page` with a message if Checkout can't be opened.
 
-    Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel. Only the patient and
-    staff see the patient's e-mail address there, because a pay link may have been passed on.
+    Stripe redirects people to the URL `back` after they pay, and to `page` when they cancel. Only the patient and staff
+    see the patient's e-mail address in Checkout, because a pay link may have been passed on to somebody else.
     """
     language = get_language() or "en"
     if not request.user.is_staff:
@@ -84,7 +84,7 @@ def to_checkout(request: HttpRequest, payment: Payment, page: str, back: str) ->
 
 
 def _nothing_opened(payment: Payment) -> str:
-    """Return the text that says why no page was opened: nothing is to be paid online, or it changed meanwhile."""
+    """Return the text that says why Checkout isn't opened: nothing is to be paid online, or the payment has changed."""
     payment.refresh_from_db()
     if payment.payable_online:
         return _("This payment has just changed. Please check it, then try again.")

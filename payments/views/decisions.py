@@ -1,4 +1,4 @@
-"""Pages on which staff correct a desk entry, or decide about money that is missing or too much."""
+"""Pages on which staff correct an entry made at the front desk, or decide about missing or excess money."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from .money import key_of
 @staff_required
 @proof_required
 def entered_by_mistake(request: Request, reference: str, entry_id: str) -> HttpResponseBase:
-    """Ask why an entry at the desk was a mistake; on POST record that it doesn't count."""
+    """Ask why an entry made at the front desk was a mistake; on POST record that the entry doesn't count."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     entry = next((each for each in till.entries_of(payment) if each.stripe_id == entry_id), None)
     if entry is None:  # it was corrected already, as by a double click
@@ -59,7 +59,7 @@ def entered_by_mistake(request: Request, reference: str, entry_id: str) -> HttpR
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision of staff about a payment, and the words of the page that asks to confirm it."""
+    """A decision that staff can take about a payment, with the texts of the page that asks to confirm it."""
 
     decide: Callable[[Request, Payment, str, str], None]  # called with the form's reason and key
     title: Promise
@@ -110,7 +110,7 @@ DECISIONS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def decide(request: Request, reference: str, name: str) -> HttpResponseBase:
-    """Ask to confirm the decision of this name about the payment; on POST record it."""
+    """Ask to confirm the decision `name` (a key of DECISIONS) about the payment; on POST record it."""
     if name not in DECISIONS:
         raise Http404
     payment = open_payment_or_404(request, appointment__reference=reference.upper())

@@ -15,11 +15,12 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Return the user's feed entries with numbers above `after`, a number of `epoch`, as htmx out-of-band swaps.
+    """Return the entries of the user's feed after number `after`, as HTML that htmx swaps into the page.
 
-    Answer 204 if there are none, 401 to signed-out users, 403 if the page was made for another user. The page sends
-    the header X-Live-Seq as `after` in its next poll. X-Live-More says that more entries wait. X-Live-Reset says that
-    the feed can't be continued from `after`, so the page has to reload.
+    The query parameter `epoch` says to which epoch of the feed `after` belongs. Answer 204 if there are no entries, 401
+    to signed-out users, 403 if the page was made for another user. The page sends the header X-Live-Seq as `after` in
+    its next poll. X-Live-More says that more entries wait. X-Live-Reset says that the feed can't be continued from
+    `after`, so the page has to reload.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)

@@ -59,7 +59,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _taken(payment: Payment, form: TakePaymentForm) -> str:
-    """Return the message that says what was recorded, and how much change to give back."""
+    """Return the message that says which amount was recorded as paid, and how much change the patient gets back."""
     amount = format_amount(form.cleaned_data["amount"], payment.currency)
     recorded = _("Payment of %(amount)s recorded.") % {"amount": amount}
     if not form.change:
@@ -72,7 +72,7 @@ def _taken(payment: Payment, form: TakePaymentForm) -> str:
 @staff_required
 @proof_required
 def refund_payment(request: Request, reference: str) -> HttpResponseBase:
-    """Show the refund form, then a page to confirm what it does; give the money back when the user confirms.
+    """Show the refund form, then a page on which the user confirms the refund; then give the money back.
 
     If the refund needs approval, save a request that a second person has to approve, and give nothing back yet.
     """
@@ -94,7 +94,7 @@ def refund_payment(request: Request, reference: str) -> HttpResponseBase:
 
 
 def _confirmation(request: Request, payment: Payment, form: RefundForm, key: str) -> HttpResponse:
-    """Render the page that says in words what the refund does, and asks to confirm it."""
+    """Render the page that explains what the refund does and asks the user to confirm it."""
     context = {
         "payment": payment,
         "appointment": payment.appointment,
@@ -109,7 +109,7 @@ def _confirmation(request: Request, payment: Payment, form: RefundForm, key: str
 
 
 def _give_back(request: Request, payment: Payment, form: RefundForm, key: str) -> HttpResponseBase:
-    """Give the money back, or show the form again with the reason why that isn't possible."""
+    """Give the money back, or show the form again and say why the money can't be given back."""
     order = form.order
     try:
         given = give_back(payment, order, request.user, key=key)
@@ -144,7 +144,7 @@ def key_of(posted: QueryDict | None) -> str:
 
 
 def dialog(request: Request, template: str, payment: Payment, form: Form, key: str, status: int = 0) -> HttpResponse:
-    """Render the form's page. If `status` is 0, the HTTP status is 422 for a posted form and 200 for any other."""
+    """Render the form's page. If `status` is 0, answer with status 422 for a posted form and 200 for any other."""
     context = {"payment": payment, "appointment": payment.appointment, "form": form, "key": key}
     return render(request, template, context, status=status or (422 if request.POST else 200))
 

@@ -91,13 +91,13 @@ def add_note(request: Request, reference: str) -> HttpResponseBase:
 @never_cache
 @staff_required
 def movements(request: Request, reference: str) -> HttpResponse:
-    """Render only the payment's movements, for open pages to fetch when the payment has changed."""
+    """Render only the list of the payment's movements of money; open pages fetch it when the payment has changed."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     return render(request, "payments/_movements.html", {"payment": payment, "lines": _lines(request, payment)})
 
 
 def _lines(request: Request, payment: Payment) -> list[tuple[Line, bool]]:
-    """Return the payment's lines, each with whether the user may declare it a mistake."""
+    """Return the payment's lines (movements of money), each with whether the user may declare it a mistake."""
     prefetch_related_objects([payment], "facts__actor")
     mistakes = {entry.pk for entry in till.entries_of(payment) if till.may_reverse(entry, request.user)}
     return [(line, line.fact.pk in mistakes) for line in all_lines_of(payment)]
@@ -127,7 +127,7 @@ def export(request: Request) -> HttpResponseBase:
 @require_safe
 @staff_required
 def export_journal(request: Request) -> HttpResponseBase:
-    """Return the money that moved on the days of the day list's filter as a CSV file to download."""
+    """Return a CSV file of the money that moved on the days that the day list shows."""
     _require_export(request)
     chosen = DayFilter(request.GET)
     payments = Payment.objects.visible_to(request.user)
