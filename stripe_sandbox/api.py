@@ -28,7 +28,10 @@ _TEST_KEYS = ("sk_test_", "rk_test_")
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request with an idempotency key; `fingerprint` stands for the request's path and parameters."""
+    """The stored answer to a request with an idempotency key; a repeated request gets it again.
+
+    `fingerprint` is made from the request's path and parameters, to notice another request with the same key.
+    """
 
     at: int  # on Stripe's clock, Unix seconds
     fingerprint: str

@@ -48,7 +48,7 @@ def succeed(sandbox: Sandbox, charge: Json, *, captured: bool = True) -> None:
 
 
 def capture(sandbox: Sandbox, charge: Json, amount: int) -> None:
-    """Take `amount` minor units of the reserved money; the rest is released, without a refund.
+    """Take `amount` minor units of the money reserved on the card. The rest is released, and no refund is made for it.
 
     https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
     """

@@ -151,7 +151,7 @@ def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the debit, voucher or transfer of the PaymentIntent `intent` succeed or fail, and update its session."""
+    """Let a PaymentIntent's bank debit, voucher or transfer succeed or fail, and update its Checkout Session."""
     payments.settle(sandbox, intent, success)
     session = session_of_intent(sandbox, intent["id"])
     if session:
@@ -161,7 +161,7 @@ def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
 
 
 def capture(sandbox: Sandbox, intent: Json, amount: int | None) -> None:
-    """Capture what is authorized, as payments.capture does; its Checkout Session, if it has one, is then paid."""
+    """Take `amount` minor units, or all, of an authorized payment; its Checkout Session, if any, is then paid."""
     payments.capture(sandbox, intent, amount)
     session = session_of_intent(sandbox, intent["id"])
     if session:

@@ -134,7 +134,7 @@ class Control:
     async def state(self, request: web.Request) -> web.Response:
         """Answer GET /_sandbox/state with the delivery mode, the API's fault and version, and the clock.
 
-        The answer also counts the objects of each type and the deliveries that wait to be sent.
+        The answer also says how many objects of each type there are, and how many deliveries wait to be sent.
         """
         counts = {kind: len(kept) for kind, kept in self.sandbox.store.objects.items()}
         waiting = sum(delivery.waiting for delivery in self.webhooks.deliveries.values())

@@ -22,7 +22,10 @@ def choice(body: Json, name: str, *choices: str, default: str | None = None) -> 
 
 
 def integer(body: Json, name: str) -> int | None:
-    """Return the value of the key `name`, or None if it is missing. Raises StripeError unless it is above zero."""
+    """Return the positive whole number under the key `name`, or None if the key is missing.
+
+    Raises StripeError for any other value.
+    """
     value = body.get(name)
     if value is None:
         return None
@@ -32,7 +35,7 @@ def integer(body: Json, name: str) -> int | None:
 
 
 def number(body: Json, name: str, default: float) -> float:
-    """Return the value of the key `name`, or `default`. Raises StripeError if it is no number."""
+    """Return the number under the key `name`, or `default`. Raises StripeError if the value is no number."""
     value = body.get(name, default)
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise StripeError(f"{name} is a number", param=name)
@@ -40,7 +43,7 @@ def number(body: Json, name: str, default: float) -> float:
 
 
 def truth(body: Json, name: str, *, default: bool) -> bool:
-    """Return the value of the key `name`, or `default`. Raises StripeError unless it is true or false."""
+    """Return true or false, the value of the key `name`, or `default`. Raises StripeError for another value."""
     value = body.get(name, default)
     if not isinstance(value, bool):
         raise StripeError(f"{name} is true or false", param=name)
@@ -48,7 +51,7 @@ def truth(body: Json, name: str, *, default: bool) -> bool:
 
 
 def text(body: Json, name: str, default: str = "") -> str:
-    """Return the value of the key `name`, or `default`. Raises StripeError unless it is a string."""
+    """Return the string under the key `name`, or `default`. Raises StripeError if the value is no string."""
     value = body.get(name, default)
     if not isinstance(value, str):
         raise StripeError(f"{name} is a string", param=name)
@@ -56,7 +59,10 @@ def text(body: Json, name: str, default: str = "") -> str:
 
 
 def texts(body: Json, name: str) -> list[str] | None:
-    """Return the value of the key `name`, or None if it is missing. Raises StripeError unless it lists strings."""
+    """Return the list of strings under the key `name`, or None if the key is missing.
+
+    Raises StripeError for any other value.
+    """
     value = body.get(name)
     if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         raise StripeError(f"{name} is a list of strings", param=name)

@@ -48,7 +48,7 @@ class PaymentActions:
         }
 
     def pay(self, body: Json) -> Json:
-        """Pay the session as the hosted page does; `error` in the answer says why a payment was declined.
+        """Pay the Checkout Session as a customer does; if a card is declined, `error` in the answer says why.
 
         Body: {session, card?|iban?|outcome?, email?, name?}; `outcome` is paid (by default), declined, processing (a
         bank debit), multibanco (a voucher) or bank_transfer.
@@ -109,9 +109,9 @@ class PaymentActions:
         return intent
 
     def expire(self, body: Json) -> Json:
-        """Expire an open session, an authorization that isn't captured, or a voucher, whatever its time.
+        """Expire an open Checkout Session, an uncaptured authorization, or a voucher, although its time isn't over.
 
-        Body: {session|payment_intent}; answers with the session or intent that it names.
+        Body: {session|payment_intent}; answers with the session or intent that the body names.
         """
         session = self._get("checkout.session", body, "session") if "session" in body else None
         intent = checkout.intent_of(self.sandbox, session) if session else self._intent(body)
@@ -142,11 +142,11 @@ class PaymentActions:
         return refund
 
     def dispute(self, body: Json) -> Json:
-        """Open a chargeback of the charge or, if `warning` is true, an inquiry.
+        """Open a chargeback of the charge or, if `warning` is true, an inquiry (the bank only asks).
 
         Body: {charge|payment_intent|session, reason?, amount?, currency?, due_by?, warning?}; `amount` is in minor
-        units of `currency`, which may be another one than the charge's; `due_by` is in Unix seconds. A bank debit is
-        returned: its dispute is lost from the beginning.
+        units of `currency`, which may differ from the charge's; `due_by` is in Unix seconds. A dispute of a bank debit
+        is lost from the beginning.
         """
         currency = control_body.text(body, "currency") or None
         if currency and not _CURRENCY.fullmatch(currency):
@@ -176,7 +176,7 @@ class PaymentActions:
         return dispute
 
     def set_status(self, body: Json) -> Json:
-        """Give an object any status, also one that Stripe doesn't have, and tell of it with an event.
+        """Give an object any status, even one that Stripe doesn't have, and send an event about that.
 
         Body: {object: the id of a session, intent, charge, refund or dispute, status, payment_status?, event?}; `event`
         is the event's type, or "" for no event. `payment_status` is for sessions only.

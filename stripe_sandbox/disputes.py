@@ -21,7 +21,7 @@ _DAYS_TO_ANSWER = 9
 
 @dataclass(frozen=True)
 class Claim:
-    """What a bank claims when it disputes a charge."""
+    """What a bank claims when it opens a dispute of a charge."""
 
     reason: str | None = None  # None for the commonest reason of the payment method
     amount: int | None = None  # minor units; None for all that isn't refunded
@@ -106,7 +106,7 @@ def update(sandbox: Sandbox, dispute: Json) -> None:
 
 
 def escalate(sandbox: Sandbox, dispute: Json) -> None:
-    """Turn an inquiry into a chargeback, which withdraws the money. Raises StripeError unless it is an open inquiry."""
+    """Turn an inquiry into a chargeback, which withdraws the money. Raises StripeError if it isn't an open inquiry."""
     if dispute["status"] not in INQUIRIES:
         raise StripeError(
             f"Only an open inquiry can be escalated; this dispute is {dispute['status']}.", param="status"
@@ -121,9 +121,9 @@ def escalate(sandbox: Sandbox, dispute: Json) -> None:
 
 
 def close(sandbox: Sandbox, dispute: Json, *, won: bool) -> None:
-    """Close a chargeback as `won` or `lost`, or an inquiry as `warning_closed`. A won chargeback's money comes back.
+    """Close a chargeback as won or lost, or an inquiry as `warning_closed`. A won chargeback's money comes back.
 
-    Raises StripeError if the dispute is already closed. But a card's lost chargeback can still be won, as at Stripe.
+    Raises StripeError if the dispute is already closed; only a card's lost chargeback can still be won, as at Stripe.
     """
     if not (won and dispute["status"] == "lost" and dispute["payment_method_details"]):
         _check_open(dispute)

@@ -49,7 +49,7 @@ def version_of(sandbox: Sandbox, endpoint: Json) -> str:
 
 
 def listening_to(sandbox: Sandbox, event_type: str) -> list[Json]:
-    """Return the enabled endpoints that want events of this type and whose API version has them."""
+    """Return the enabled webhook endpoints that ask for events of this type and whose API version has this type."""
     enabled = sandbox.store.select("webhook_endpoint", status="enabled")
     wanting = [found for found in enabled if {"*", event_type} & set(found["enabled_events"])]
     return [found for found in wanting if versions.is_sent(event_type, version_of(sandbox, found))]

@@ -44,7 +44,7 @@ MODES = ("ok", *_ERRORS, "timeout", "down")
 
 @dataclass
 class Fault:
-    """How requests to Stripe's API fail. Raises ValueError for a field with an impossible value."""
+    """Says how and which requests to Stripe's API fail. Raises ValueError for a field with an impossible value."""
 
     mode: str = "ok"
     count: int | None = None  # how many more requests fail; None for all
@@ -72,7 +72,7 @@ class Fault:
             raise ValueError("drop_webhooks needs processed, because a request that isn't executed has no webhooks")
 
     def affects(self, method: str, path: str) -> bool:
-        """Return whether this request has to fail. If so, subtract 1 from `count` unless it is None."""
+        """Return whether the fault makes this request fail. If so, subtract 1 from `count` unless it is None."""
         elsewhere = self.match not in path or self.method not in ("", method)
         if self.mode == "ok" or elsewhere or self.count == 0:
             return False
@@ -83,7 +83,7 @@ class Fault:
     async def fail(self, request: web.Request) -> None:
         """Make the request fail: raise the mode's StripeError or, in the modes down and timeout, cut the connection.
 
-        In the mode timeout, wait `seconds` before cutting it.
+        In the mode timeout, `seconds` pass before the connection is cut.
         """
         if self.mode in _ERRORS:
             status, kind, code, message = _ERRORS[self.mode]

@@ -66,7 +66,7 @@ class Listeners:
         return socket
 
     def on_event(self, event: Json) -> None:
-        """Send the event in the account's API version and in the newest one, of which each CLI session takes one."""
+        """Send the event to the Stripe CLI in the account's API version and in the newest; a CLI uses one of them."""
         if not self.sockets:
             return
         for endpoint_version, version in ((None, self.sandbox.api_version), (API_VERSION, API_VERSION)):
@@ -77,7 +77,10 @@ class Listeners:
                 asyncio.get_running_loop().call_soon(self.webhooks.spawn, told)
 
     async def _tell(self, event: Json, endpoint_version: str | None, version: str) -> None:
-        """Send the event, rendered in `version`; `endpoint_version` is None for the account's, as in the protocol."""
+        """Send the event, rendered in the API version `version`, to all Stripe CLIs that listen.
+
+        `endpoint_version` is what the CLI's protocol calls this version: None for the account's version.
+        """
         body, conversation = encode(versions.event_in(self.sandbox, event, version)), f"wc_{token(16)}"
         self.sent[conversation] = (event, time.time())
         while len(self.sent) > _MAX_SENT:

@@ -43,7 +43,10 @@ def create_sepa_debit(sandbox: Sandbox, test: TestMethod, billing: Json) -> Json
 
 
 def create_voucher(sandbox: Sandbox, kind: str, billing: Json) -> Json:
-    """Create a PaymentMethod of a kind that the customer pays later: multibanco, or customer_balance by transfer."""
+    """Create a PaymentMethod with which the customer pays later: multibanco (voucher) or customer_balance (transfer).
+
+    `kind` is one of these two names.
+    """
     return _create(sandbox, kind, {}, billing)
 
 

@@ -122,7 +122,7 @@ class Pages:
         return self._render(request, "receipt.html", None, charge=charge, paid_on=paid_on)
 
     async def show_instructions(self, request: web.Request) -> web.Response:
-        """Render how to pay a voucher or by bank transfer; answer 404 if the intent doesn't wait for such money."""
+        """Render the page that says how to pay a voucher or transfer; answer 404 if the intent waits for neither."""
         intent = self.sandbox.store.objects["payment_intent"].get(request.match_info["id"])
         if intent is None or not vouchers.awaits_money(intent):
             return self._over(request, None, "missing", 404)

@@ -141,7 +141,7 @@ def awaits_authentication(intent: Json) -> bool:
 
 
 def settle(sandbox: Sandbox, intent: Json, success: bool) -> None:
-    """Let the money that is on its way arrive or not, as `success` says: a bank debit, a voucher or a bank transfer.
+    """Let a bank debit, a voucher or a bank transfer that is on its way succeed or, if `success` is false, fail.
 
     Raises StripeError if nothing is on its way.
     """
@@ -174,9 +174,9 @@ def _settle_debit(sandbox: Sandbox, intent: Json, success: bool) -> None:
 
 
 def capture(sandbox: Sandbox, intent: Json, amount: int | None) -> None:
-    """Take `amount` minor units of what is authorized, or all if it is None; the rest is released.
+    """Take `amount` minor units of an authorized payment, or all if it is None; the rest is no longer reserved.
 
-    Raises StripeError if nothing is authorized, or not so much.
+    Raises StripeError if nothing is authorized, or less than `amount`.
     """
     if intent["status"] != "requires_capture":
         raise unexpected_state(intent, "capture")
@@ -193,7 +193,10 @@ def capture(sandbox: Sandbox, intent: Json, amount: int | None) -> None:
 
 
 def expire_authorization(sandbox: Sandbox, intent: Json) -> None:
-    """Release what is authorized and not captured, as Stripe does after a week. Raises StripeError if nothing is."""
+    """Release an authorization that isn't captured, as Stripe does after a week.
+
+    Raises StripeError if there is none.
+    """
     if intent["status"] != "requires_capture":
         raise unexpected_state(intent, "expire")
     sandbox.emit("charge.expired", sandbox.store.get("charge", intent["latest_charge"]))

@@ -22,19 +22,25 @@ _EVENTS_FOR_ALL_REFUNDS = "2024-10-28"
 
 
 def checked(version: str, param: str | None = None) -> str:
-    """Return the API version if it starts with a date, as Stripe's do. Raises StripeError, blaming `param`, if not."""
+    """Return `version` if it starts with a date, as Stripe's API versions do.
+
+    Otherwise raise a StripeError that names `param` as the wrong parameter.
+    """
     if not _DATE.match(version):
         raise StripeError(f"Invalid Stripe API version: {version}", param=param)
     return version
 
 
 def is_sent(event_type: str, version: str) -> bool:
-    """Return whether the API version has the event type for refunds of charges, which are all the sandbox's refunds."""
+    """Return whether Stripe sends events of this type in this API version: early versions have no refund.* events.
+
+    Early versions do send them for refunds without a charge, but each refund in the sandbox has a charge.
+    """
     return version >= _EVENTS_FOR_ALL_REFUNDS or not event_type.startswith("refund.")
 
 
 def rendered(sandbox: Sandbox, answer: Json, version: str) -> Json:
-    """Return an API call's answer as the API version renders it; an event keeps the version in which it was made."""
+    """Return the answer to an API call as this API version shows it; an event keeps the version of its creation."""
     if answer.get("object") == "event":
         return event_in(sandbox, answer, answer["api_version"])
     if answer.get("object") == "list":
@@ -45,7 +51,7 @@ def rendered(sandbox: Sandbox, answer: Json, version: str) -> Json:
 def event_in(sandbox: Sandbox, event: Json, version: str) -> Json:
     """Return the event as an endpoint with this API version gets it.
 
-    The first call keeps what it rendered, so that a later retry shows the object as it was, with its lists.
+    The first call stores the rendered object, so that a later retry shows the object, with its lists, as it was then.
     """
     if version >= _NEWEST_CHANGE:
         return event | {"api_version": version}

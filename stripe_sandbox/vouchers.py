@@ -1,4 +1,4 @@
-"""Payments whose money comes later: Multibanco vouchers and bank transfers, with what the customer is told.
+"""Payments whose money comes later, Multibanco vouchers and bank transfers, and how the customer is told to pay.
 
 https://docs.stripe.com/payments/multibanco and https://docs.stripe.com/payments/bank-transfers
 """
@@ -23,7 +23,7 @@ _NEXT_ACTIONS = ("multibanco_display_details", "display_bank_transfer_instructio
 
 
 def awaits_money(intent: Json) -> bool:
-    """Return whether the customer has got a voucher or bank details, and has not paid yet."""
+    """Return whether the customer was given a voucher or bank details but hasn't paid yet."""
     return bool(intent["status"] == "requires_action" and (intent["next_action"] or {}).get("type") in _NEXT_ACTIONS)
 
 
@@ -45,14 +45,14 @@ def next_action(sandbox: Sandbox, intent: Json, method: Json) -> Json:
 
 
 def charge_details(method: Json) -> Json:
-    """Return the `payment_method_details` of a charge that a voucher or transfer has paid."""
+    """Return the `payment_method_details` of a charge paid by voucher or bank transfer."""
     if method["type"] == "multibanco":
         return {"multibanco": _voucher(method), "type": "multibanco"}
     return {"customer_balance": {}, "type": "customer_balance"}
 
 
 def refund_destination(method: Json) -> Json:
-    """Return the `destination_details` of a refund of such a charge."""
+    """Return the `destination_details` of a refund of a charge paid by voucher or bank transfer."""
     if method["type"] == "multibanco":
         return {"multibanco": {"reference": None, "reference_status": "pending"}, "type": "multibanco"}
     return {"customer_cash_balance": {}, "type": "customer_cash_balance"}
@@ -63,5 +63,5 @@ def _voucher(method: Json) -> Json:
 
 
 def _reference(method: Json) -> str:
-    """Return the nine digits that the customer gives when paying."""
+    """Return the nine-digit reference that the customer gives when paying the voucher or transfer."""
     return f"{int(hashlib.sha256(method['id'].encode()).hexdigest(), 16) % 10**9:09d}"

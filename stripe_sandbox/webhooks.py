@@ -47,9 +47,10 @@ class Webhooks:
             await self._client.close()
 
     def on_event(self, event: Json) -> None:
-        """Queue the event for each subscribed endpoint, and pass it to the Stripe CLI, unless the webhooks are lost.
+        """Queue the event for each webhook endpoint that subscribed to it, and pass it to the Stripe CLI.
 
-        The events of one request are sent together, in random order.
+        Nothing is sent if a fault loses the webhooks. Endpoints get the events of one API request together, in random
+        order.
         """
         if not webhooks_lost.get():
             self.on_delivery(event)
