@@ -78,7 +78,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _clear_caches() -> None:
-    """Forget what the process has read of rows that were rolled back with the test that made or changed them."""
+    """Empty the caches of database rows, because a row that is cached may be rolled back at the end of a test."""
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.forget_endpoint()

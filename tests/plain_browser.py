@@ -1,4 +1,4 @@
-"""A browser without JavaScript on Django's test client: it follows redirects, and sends the forms of the page it shows.
+"""Simulates a browser without JavaScript with Django's test client: follows redirects and submits a page's forms.
 
 It checks CSRF tokens, and sends the Origin and Referer headers that browsers send.
 """
@@ -52,7 +52,7 @@ class Forms(HTMLParser):
 
 
 class PlainBrowser:
-    """Holds the cookies of `client` and the page that is shown; two of them with one client are two tabs."""
+    """One tab of the browser: the cookies in `client`, and the page shown. Two tabs of one browser share a client."""
 
     def __init__(self, client: Client | None = None, referer: bool = True) -> None:
         self.client = client or Client(enforce_csrf_checks=True)
@@ -73,11 +73,11 @@ class PlainBrowser:
         self._show(self.client.get(path, follow=True), path)
 
     def fields(self, action: str) -> dict[str, str]:
-        """Return what the page's form with this action holds; a form without an action has the page's URL."""
+        """Return the values of the page's form whose `action` this is; a form without an action has the page's URL."""
         return self._form(action)[1]
 
     def send(self, action: str, **fields: str) -> None:
-        """Send the page's form with this action after filling in `fields`, the pressed button among them."""
+        """Fill in `fields` in the page's form whose `action` this is, and send it; the pressed button is a field."""
         target, filled = self._form(action)
         headers = {"Origin": ORIGIN} | ({"Referer": ORIGIN + self.url} if self.referer else {})
         self._show(self.client.post(target, filled | fields, headers=headers, follow=True), target)

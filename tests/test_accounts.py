@@ -184,7 +184,7 @@ def test_a_forgotten_password_is_answered_alike_whether_the_address_is_known(cle
 
 
 def clear_outbox() -> None:
-    """Forget all e-mails, after waiting for those that are being sent."""
+    """Wait for e-mails that are being sent, then empty the outbox."""
     list(sent())
     mail.outbox.clear()
 
@@ -210,7 +210,10 @@ def test_the_link_for_a_new_password_proves_the_address(clerk: User) -> None:
 
 
 def test_a_proved_address_takes_nothing_away_from_a_refund(clerk: User, paid: Payment) -> None:
-    """Check that allauth offers no code by e-mail, as it does for proved addresses: the site has no page for it."""
+    """A clerk with a proved e-mail address can still confirm a refund by password, on a page that the site has.
+
+    allauth would offer people with a proved address a code by e-mail, for which the site has no page.
+    """
     reset_password("desk@clinic.example", PASSWORD)
     client = Client()
     sign_in("desk", client=client)
@@ -224,7 +227,10 @@ def test_a_proved_address_takes_nothing_away_from_a_refund(clerk: User, paid: Pa
 def test_an_address_that_nobody_proved_bars_no_second_factor(
     strict: None, clerk: User, client: Client, way: str, address: str
 ) -> None:
-    """Ask for a new password first, as anybody can do: allauth then knows the address as one that nobody proved."""
+    """A user whose e-mail address isn't proved can add a second factor, although allauth knows the address.
+
+    allauth knows an address as soon as anybody asks for a new password for it.
+    """
     Client().post("/password/reset/", {"email": "desk@clinic.example"})
     EmailAddress.objects.get_or_create(user=clerk, email=address)
     sign_in("desk", client=client)
@@ -236,7 +242,7 @@ def test_an_address_that_nobody_proved_bars_no_second_factor(
 
 
 def test_an_address_that_the_clinic_replaced_opens_nothing(clerk: User, admin_client: Client) -> None:
-    """Check that the old mailbox gets no link, and that the next person with that address gets one."""
+    """When the clinic replaces a user's address, the old one gets no password link until it is another user's."""
     reset_password("desk@clinic.example", PASSWORD)
     page = f"/admin/clinic_accounts/user/{clerk.pk}/change/"
     form = {"username": "desk", "email": "ines@clinic.example", "is_active": "on", "is_staff": "on"}
@@ -456,7 +462,10 @@ def test_a_refund_asks_again_who_one_is(clerk: User, client: Client, paid: Payme
 def test_a_password_that_moves_to_another_hasher_signs_nobody_out(
     clerk: User, client: Client, settings: Settings
 ) -> None:
-    """Sign in as with a passkey, so that the proof of identity is what moves the password to the other hasher."""
+    """A person who proves their identity by password stays signed in, although the password moves to a new hasher.
+
+    The test signs in without the password, as with a passkey, so that signing in doesn't change the hasher.
+    """
     client.force_login(clerk)
     settings.PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("Argon2", "MD5")]
     assert client.post("/reauthenticate/?next=/desk/", {"password": PASSWORD})["Location"] == "/desk/"

@@ -1,4 +1,4 @@
-"""Tests of the forms in templates: each names its address, and each in which one types keeps what was typed."""
+"""Tests that each form in a template names the address it is sent to, and that forms keep what was typed."""
 
 import re
 from pathlib import Path
@@ -27,9 +27,9 @@ def test_every_form_is_found() -> None:
 
 
 def test_every_form_names_the_address_to_which_it_is_sent() -> None:
-    """Check that no form relies on the address of the page, which may have been rendered for another address.
+    """Each form has an `action`, because the page's own address may differ from the address for which it was rendered.
 
-    A form that closes its dialog is sent nowhere.
+    A form that closes its dialog needs none, because it isn't sent.
     """
     nameless = [form for form in FORMS if 'method="dialog"' not in form[1] and not re.search(r"\baction=\"\{", form[1])]
     assert names_of(nameless) == []

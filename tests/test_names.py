@@ -1,4 +1,4 @@
-"""Tests that people are found by name and phone number however both are written, on SQLite and on PostgreSQL."""
+"""Tests that people are found by name and phone number in any spelling, on SQLite and on PostgreSQL."""
 
 import logging
 import unicodedata
@@ -262,7 +262,10 @@ class TestKeepingCurrent:
     def test_a_name_that_changes_meanwhile_is_not_folded_from_what_it_was(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Replace `wrongly_folded` so that the name is changed after it was read."""
+        """If a name changes while fold_again corrects the folded names, the old name doesn't overwrite the new one.
+
+        The test returns a stale read from `wrongly_folded`.
+        """
         user = User.objects.create_user("u", last_name="Roux")
         User.objects.filter(pk=user.pk).update(folded_name="wrong")
         read = list(names.wrongly_folded(User.objects.all()))

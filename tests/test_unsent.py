@@ -1,4 +1,4 @@
-"""Tests that a form survives signing in: a session that ended, a missing proof, a missing second factor."""
+"""Tests that what was typed in a form survives signing in again, proving one's identity, or adding a second factor."""
 
 import datetime
 import logging
@@ -214,7 +214,10 @@ def test_a_week_typed_in_the_admin_is_not_lost(browser: PlainBrowser, payment: P
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["superuser", "owner"])
 def test_no_form_ends_in_a_page_for_no_method(db: None, role: str) -> None:
-    """Send each form that needs signing in, with and without a Referer; after signing in there is always a page."""
+    """After signing in to send a form, the user sees a page and no error, with and without a Referer header.
+
+    An error would come from following a link to a view that answers POST only.
+    """
     world = World()
     for view, method in RULES:
         allowed, _, stranger = RULES[view, method]

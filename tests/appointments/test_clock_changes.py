@@ -1,4 +1,7 @@
-"""Tests of days on which the clocks change, in Paris: 28 March 2027 has no 02:30, and 31 October 2027 has it twice."""
+"""Tests of appointments on days on which the clocks change in Paris.
+
+28 March 2027 has no time 02:30, and 31 October 2027 has the time 02:30 twice.
+"""
 
 import datetime
 from collections.abc import Callable, Iterator

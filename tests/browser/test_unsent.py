@@ -1,4 +1,4 @@
-"""Tests that nothing typed is lost when the session has ended, or when a proof of identity comes in between."""
+"""Tests that a page keeps what was typed if the login session has ended or the user must first prove their identity."""
 
 import re
 import sqlite3
@@ -33,7 +33,7 @@ def end_session(clinic: Clinic, person: Person) -> None:
 
 
 def move_back_sign_in(clinic: Clinic, context: BrowserContext, seconds: int) -> None:
-    """Make the session of the context's browser say that its person signed in so many seconds earlier."""
+    """Change the login session of this browser so that its person seems to have signed in `seconds` earlier."""
     [key] = [cookie["value"] for cookie in context.cookies() if cookie["name"] == "sessionid"]
     with sqlite3.connect(clinic.site.database_file, timeout=10) as database:
         select = "SELECT session_data FROM django_session WHERE session_key = ?"

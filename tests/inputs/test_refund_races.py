@@ -1,4 +1,4 @@
-"""Tests that money is refunded only once, and within everybody's limit, however many people ask at once."""
+"""Tests that money is refunded only once, and within each user's limit, when many users ask for it at once."""
 
 import json
 import os
@@ -143,7 +143,7 @@ def post_at_once(clients: list[Client], url: str, forms: list[dict[str, str]]) -
 
 
 def refund_of(amount: str) -> dict[str, str]:
-    """Return a confirmed refund form with a key of its own."""
+    """Return the fields of a confirmed refund form of this amount, with a new key (a form counts once per key)."""
     key = uuid.uuid4().hex
     return {"amount": amount, "through": "stripe", "reason": "duplicate", "confirmed": "1", "key": key}
 

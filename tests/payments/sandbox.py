@@ -28,7 +28,7 @@ class StripeAtHome:
         return list(reversed(page["data"]))
 
     def listed(self, kind: str) -> list[dict[str, Any]]:
-        """Return the sandbox's newest 100 objects of the list call /v1/<kind>, newest first."""
+        """Return the newest 100 objects that the sandbox lists under /v1/<kind>, newest first."""
         found: list[dict[str, Any]] = self._send(f"{self.url}/v1/{kind}?limit=100", None)["data"]
         return found
 
@@ -36,7 +36,7 @@ class StripeAtHome:
         return self._send(f"{self.url}/v1/checkout/sessions/{session_id}", None)
 
     def page(self, session_id: str) -> str:
-        """Return the HTML of the page on which the session is paid."""
+        """Return the HTML of the simulated Stripe page on which the Checkout Session is paid."""
         with urllib.request.urlopen(f"{self.url}/c/pay/{session_id}", timeout=60) as answer:
             return str(answer.read().decode())
 

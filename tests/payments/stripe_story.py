@@ -35,8 +35,8 @@ def deliver(
 class Story:
     """Builds a payment's events, dated a minute apart in the order of the calls. Tests may deliver them in any order.
 
-    `attempt` ("A", "B") names one attempt to pay through Checkout, with its session, intent and charge. `site` is the
-    site's id in the metadata; without it, the site accepts events only about payments that it knows.
+    `attempt` ("A", "B") names one attempt to pay through Checkout, with its Checkout Session, PaymentIntent and charge.
+    `site` is the site's id in the metadata; without it, the site accepts events only about payments that it knows.
     """
 
     def __init__(self, payment: Any, *, metadata: bool = True, livemode: bool = False, site: str = "") -> None:

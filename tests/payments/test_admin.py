@@ -55,7 +55,7 @@ def test_nobody_changes_a_payment_here(admin_client: Client, payment: Payment, s
 
 
 def save(admin_client: Client, appointment: Appointment, **changes: object) -> Any:
-    """Post the appointment's form in the admin, with its present values except for `changes`."""
+    """Post the appointment's form in the admin; fields in `changes` get new values, all others keep theirs."""
     fields = {name: getattr(appointment, name) for name in ("service", "status", *AMOUNTS, "currency")}
     times = {
         f"{name}_{part}": text

@@ -1,4 +1,4 @@
-"""Two transactions about one payment on PostgreSQL: the second waits for the first, and then sees all that it wrote."""
+"""Tests of two transactions about one payment on PostgreSQL: the second waits and then sees what the first wrote."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def locks_waited_for() -> int:
 
 @contextmanager
 def waiting(work: Callable[[], Any]) -> Iterator[Future[Any]]:
-    """Run the block in a transaction, then `work` in another thread until it waits for a lock; then commit.
+    """Run the `with` block in a transaction; then start `work` in a thread, wait until a lock stops it, and commit.
 
     Yields the future of `work`, whose result may be read after the block.
     """
@@ -106,7 +106,7 @@ def test_a_payment_sees_that_its_slot_was_sold_meanwhile(story: Story, book: Boo
 
 
 def test_a_payment_sees_the_practitioner_whom_it_waited_for(story: Story, book: Book) -> None:
-    """A canceled visit moves to another practitioner, whose time is free, so its slot isn't lost."""
+    """A payment that waited while its canceled visit moved to a free practitioner doesn't report the slot as lost."""
     change(story.payment, status=Appointment.Status.CANCELED)
     appointment = Appointment.objects.get(pk=story.payment.appointment_id)
     book(start=appointment.start, end=appointment.end)
@@ -134,7 +134,7 @@ def test_cash_isnt_taken_for_what_a_card_has_just_paid(story: Story, clerk: User
 
 
 def test_two_gifts_of_one_note_give_it_once(story: Story, clerk: User) -> None:
-    """Two tabs give the same cash back over the counter: the second finds nothing left."""
+    """If two tabs give the same cash back at once, the money is given back once, and the second tab gets an error."""
     till.take_payment(story.payment, DUE, Method.CASH, clerk, key=uuid.uuid4().hex)
     order = Order(DUE, "duplicate", Method.CASH)
     with waiting(lambda: give_back(story.payment, order, clerk, key=uuid.uuid4().hex)) as second:
@@ -176,7 +176,7 @@ def test_two_approvals_at_once_stay_within_the_limit(
 
 
 def test_money_of_a_canceled_visit_is_kept_while_a_payment_arrives(story: Story, clerk: User) -> None:
-    """The fee that is kept is what the clinic had when it was decided; a later payment is reviewed again."""
+    """If money arrives while staff keep a canceled visit's money as a fee, the new money isn't kept but reviewed."""
     deliver(story.completed("A"))
     change(story.payment, status=Appointment.Status.CANCELED)
     with waiting(posted(story.succeeded("B"))):

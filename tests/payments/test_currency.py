@@ -1,4 +1,4 @@
-"""Tests that an appointment's currency stays as it is once money was paid, or while somebody may be paying."""
+"""Tests that an appointment's currency can't change once money was paid, or while the patient may be paying."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tests that the control API refuses a wrong body with status 400 and a message that names the key."""
+"""Tests that the sandbox's control API answers a wrong body with status 400 and a message that names the wrong key."""
 
 import json
 import urllib.error

@@ -1,4 +1,4 @@
-"""Tests of payments whose money comes later: authorized and captured by hand, or by voucher and bank transfer."""
+"""Tests of payments whose money comes later: authorized first and captured by hand, or paid by voucher or transfer."""
 
 import urllib.error
 import urllib.request
@@ -13,7 +13,7 @@ MANUAL = {"capture_method": "manual"}
 
 
 def authorized(account: StripeAccount) -> Json:
-    """Pay a session whose money is captured by hand, and return the control API's {session, payment_intent, error}."""
+    """Authorize a payment that is to be captured by hand; return the control API's {session, payment_intent, error}."""
     return account.control("pay", session=account.session(payment_intent_data=MANUAL).id)
 
 

@@ -1,4 +1,4 @@
-"""Tests of API versions in the sandbox: what endpoints, requests and listed events of earlier versions get."""
+"""Tests that the sandbox answers requests, and sends and lists events, as earlier versions of Stripe's API do."""
 
 import json
 import urllib.request
@@ -19,7 +19,7 @@ BEFORE_REFUND_EVENTS, BEFORE_SHORT_CHARGES = "2024-09-30.acacia", "2022-08-01"
 
 @pytest.fixture
 def old(account: StripeAccount) -> Iterator[Receiver]:
-    """Yield a receiver beside `account.receiver` whose endpoint gets no refund.* events for refunds of charges."""
+    """Yield a second webhook receiver, whose API version is too old for refund.* events about refunds of charges."""
     with receiving(Receiver()) as receiver:
         account.control("webhook_endpoints", url=receiver.url, secret=SECRET, api_version=BEFORE_REFUND_EVENTS)
         yield receiver

@@ -264,7 +264,10 @@ def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome,
 
 @pytest.mark.parametrize("whose", ["endpoint", "account"])
 def test_an_endpoint_with_an_old_api_version_is_told(stripe: StripeAtHome, payment: Payment, whose: str) -> None:
-    """An endpoint without a version of its own has the account's, which the account's events tell."""
+    """payments_doctor reports an old API version of the webhook endpoint, or of the account if the endpoint has none.
+
+    The version of the account is read from the account's events.
+    """
     old, new = "2024-09-30.acacia", "2025-02-24.acacia"
     url = "http://testserver/stripe/webhook/"
 

@@ -1,6 +1,7 @@
-"""The truth table of a payment's money: each row gives events and terms, and the sums, reviews and status they mean.
+"""The truth table of a payment's money: each row gives Stripe events and the sums, reviews and status they lead to.
 
-Rows with events go through the webhook view; the sums of the movements are compared with the stored ones in each.
+Each row's events go through the webhook view. The sums computed from the payment's movements must equal the stored
+sums.
 """
 
 import itertools
@@ -27,7 +28,7 @@ def row(title: str, tell: Tell, status: S, **also: Any) -> Any:
 
 
 def lost(s: Story, amount: int = DUE, **fields: Any) -> list[Event]:
-    """Return the events of a dispute that is opened and lost."""
+    """Return the events that open a dispute of `amount` cents and close it as lost."""
     opened = s.dispute("needs_response", amount=amount, **fields)
     return [opened, s.dispute("lost", "closed", amount=amount, **fields)]
 

@@ -45,7 +45,7 @@ def part(s: Story) -> list[Event]:
 
 
 def failed_before_late_snapshot(s: Story) -> list[Event]:
-    """Return a charge, its failed refund, and the charge.refunded event that Stripe sent before the refund failed."""
+    """Return events: of a charge, of its failed refund, and a charge.refunded made before the refund failed."""
     charged, _, refunded = s.charged(), s.refund(DUE), s.charge_refunded(DUE)
     return [charged, s.refund(DUE, "failed"), refunded]
 

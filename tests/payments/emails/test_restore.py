@@ -1,4 +1,4 @@
-"""E-mails after a backup was restored: what was told before is not told again, and what is new is told."""
+"""Tests that after a backup was restored, no e-mail is sent twice, and changes after the backup are reported."""
 
 import datetime
 import time
@@ -32,7 +32,7 @@ def send() -> list[str]:
 
 @contextmanager
 def lost() -> Iterator[None]:
-    """Restore, at the end, the database as it was before the block."""
+    """Restore a backup: after the `with` block, the database is as it was before the block."""
     backup = transaction.savepoint()
     yield
     transaction.savepoint_rollback(backup)

@@ -120,7 +120,7 @@ def change_address(payment: Payment) -> None:
 
 
 def forget(payment: Payment) -> None:
-    """Forget which pages were opened, as an older version of this site does."""
+    """Delete what the payment knows of its opened Checkout pages, as if an older version of this site opened them."""
     Payment.objects.update(checkouts=[])
 
 
@@ -165,7 +165,10 @@ def test_of_two_clicks_at_once_the_page_that_came_first_is_the_one_for_both(
 def test_a_page_whose_price_changes_while_it_is_opened_is_closed(
     payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test changes the price just before the call to Stripe."""
+    """If the price changes while a Checkout page is opened, nobody gets the page, and no Checkout Session stays open.
+
+    The test changes the price just before the call to Stripe.
+    """
     create = client.call
 
     def overtaken(request: Callable) -> tuple:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""Tests of requests to Stripe: which failures are definite, and how long a request waits. The sandbox is Stripe."""
+"""Tests of requests to Stripe (the sandbox): which failures are definite, and how long a request waits."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tests of sites that share one Stripe account: each leaves the others' objects alone."""
+"""Tests of several sites that share one Stripe account: each site ignores the other sites' objects."""
 
 import datetime
 import uuid
@@ -35,7 +35,7 @@ TOLD: dict[str, Callable[[Story], Event]] = {
 
 
 def marked(event: Event, site: str, **metadata: str) -> Event:
-    """Return the event after adding the id of a site, and more, to its object's metadata."""
+    """Return the event after adding the site id `site`, and the keys in `metadata`, to its object's metadata."""
     event["data"]["object"]["metadata"] |= {"site": site, **metadata}
     return event
 
@@ -101,7 +101,10 @@ def test_a_payment_id_without_a_site_counts_only_if_the_payment_is_known(story: 
 
 
 def dashboard_refund_elsewhere(payment: Payment, stripe: StripeAtHome) -> list[str]:
-    """Pay another site's payment, refund it in the Dashboard, and deliver all of its events. Return the answers."""
+    """Pay another site's payment, refund it in the Dashboard, and deliver all of its events to this site.
+
+    Return this site's answers to the deliveries.
+    """
     session = open_checkout(payment)
     stripe.do("pay", session=session)
     stripe.do("refund", session=session, amount=1000)

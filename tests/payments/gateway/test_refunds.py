@@ -35,7 +35,7 @@ DAY = 24 * 3600
 
 @contextmanager
 def unanswered_refunds(stripe: StripeAtHome) -> Iterator[None]:
-    """Let Stripe make the refunds that are asked for in the block, but lose its answers and its webhooks."""
+    """Let Stripe execute the refund requests in the `with` block, but lose Stripe's answers and webhooks."""
     stripe.do("api", mode="error500", processed=True, drop_webhooks=True, match="/v1/refunds", method="POST")
     with pytest.raises(StripeUnavailableError):
         yield
@@ -43,7 +43,10 @@ def unanswered_refunds(stripe: StripeAtHome) -> Iterator[None]:
 
 
 def sweep_after(days: float, stripe: StripeAtHome) -> None:
-    """Sweep this many days from now, on Stripe's clock too, which forgets idempotency keys after one day."""
+    """Run the command sweep as if `days` days had passed, here and at Stripe.
+
+    Stripe forgets idempotency keys after one day.
+    """
     stripe.do("clock", offset=int(days * DAY))
     with time_machine.travel(timezone.now() + datetime.timedelta(days=days)):
         call_command("sweep", "--quiet-for", "0")
@@ -171,7 +174,10 @@ def test_a_lost_refund_that_somebody_had_to_approve_is_made_once(
 def test_each_part_of_a_lost_refund_of_two_payments_is_made_once(
     database: str, book: Callable[..., Payment], stripe: StripeAtHome, clerk: User
 ) -> None:
-    """Stripe makes the first part, whose answer is lost; the second part was never sent."""
+    """Sweep completes a refund whose first part was made, but got no answer, and whose second part was never sent.
+
+    Neither part is made twice. The refund has two parts because the patient paid in two parts.
+    """
     assert connection.vendor.startswith(database)
     payment = book(deposit_amount=2000)
     for _ in range(2):

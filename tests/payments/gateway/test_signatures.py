@@ -1,4 +1,4 @@
-"""Tests of the signature check, with deliveries to the webhook. Stripe-Signature is `t=<time>,v1=<signature>`."""
+"""Tests that webhook deliveries are accepted only with a valid header Stripe-Signature: `t=<time>,v1=<signature>`."""
 
 import json
 import time
@@ -78,7 +78,10 @@ def test_a_header_without_a_right_v1_is_refused(body: str, other: str) -> None:
 
 @pytest.mark.parametrize("form", SIGNED)
 def test_other_fields_may_be_repeated_unknown_or_in_another_order(body: str, form: str) -> None:
-    """Stripe sends one v1 for each secret that is valid during a rotation, a v0 in test mode, and may add schemes."""
+    """A delivery with one right v1 signature is accepted, whatever other fields the header has, and in any order.
+
+    Stripe sends one v1 per secret that is valid during a rotation, a v0 in test mode, and may add more fields.
+    """
     now = int(time.time())
     right = sign(body, SECRET, now).partition("v1=")[2]
     header = form.format(now=now, right=right, wrong="0" * 64)

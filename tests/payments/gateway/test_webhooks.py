@@ -104,7 +104,7 @@ def post_to(endpoint: WebhookEndpoint, event: dict[str, object]) -> Any:
 
 @pytest.fixture
 def endpoint(db: None) -> WebhookEndpoint:
-    """Return another endpoint than the default one, as dj-stripe's admin makes them, with a secret of its own."""
+    """Return a webhook endpoint that isn't the default one, as dj-stripe's admin makes it, with its own secret."""
     account = djstripe.bootstrap().djstripe_owner_account
     row = {"id": "we_1", "secret": "whsec_of_this_row", "url": "http://testserver/", "enabled_events": ["*"]}
     return WebhookEndpoint.objects.create(**row, livemode=False, status="enabled", djstripe_owner_account=account)
@@ -147,7 +147,7 @@ def test_switching_off_the_default_endpoint_is_noticed_within_seconds(story: Sto
 
 
 def test_the_default_endpoint_follows_the_sites_mode(payment: Payment, settings: Settings) -> None:
-    """A site that goes live keeps its database; the row that it made in test mode must not refuse live events."""
+    """A site that goes live accepts live events, although its database has an endpoint row made in test mode."""
     djstripe.bootstrap()
     settings.STRIPE_LIVE_MODE = True
     assert deliver(Story(payment, livemode=True).completed()).content == b"applied"

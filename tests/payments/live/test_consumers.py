@@ -126,7 +126,10 @@ def position_of(patient: User) -> Position:
 
 @sync_to_async
 def restore(patient: User, seq: int, *, epoch: bool = True) -> None:
-    """Set the patient's feed back to the number `seq`, as a restored backup does; with a new epoch unless told not."""
+    """Set the patient's feed (list of changes) back to number `seq`, as a restored backup does.
+
+    A new epoch begins unless `epoch` is false.
+    """
     FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=seq).delete()
     Feed.objects.filter(audience=f"patient.{patient.pk}").update(head=seq)
     if epoch:
@@ -205,7 +208,10 @@ async def test_a_page_that_joins_before_the_others_know_of_a_new_epoch_is_not_as
 async def test_an_entry_made_while_others_are_loaded_is_sent_at_once(
     book: Book, patient: User, clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wrap load_frames so that, after its first query for this page, another process's hint of a newer entry comes."""
+    """A page gets at once an entry of its feed (list of changes) that is made while earlier entries are loaded.
+
+    The test replaces load_frames, so that another process announces a new entry just after the page's query.
+    """
     monkeypatch.setattr(hub, "TAIL", 600)
     first, second = await sync_to_async(book)(), await sync_to_async(book)()
     monkeypatch.setattr(hints, "publish", lambda entries: None)  # as if another process committed

@@ -1,4 +1,7 @@
-"""Tests that open pages follow corrected names: of a patient, a practitioner, a service, or whose appointment it is."""
+"""Tests that open pages load again when a patient's, practitioner's or service's name is corrected.
+
+They also load again when an appointment turns out to be another patient's.
+"""
 
 import datetime
 from collections.abc import Callable

@@ -88,7 +88,10 @@ def test_a_number_that_is_pruned_or_ahead_asks_for_a_new_page(paid: Payment, pat
 def test_a_page_of_another_epoch_asks_for_a_new_page_whatever_its_number(
     book: Book, patient: User, payment: Payment
 ) -> None:
-    """Restore a backup with 1 entry while a page has 3, then make entries until the feed is ahead of the page."""
+    """A page that was opened before a restore is told to load again, even once the feed's numbers exceed the page's.
+
+    The page has 3 entries and the backup 1; then new entries are made.
+    """
     client = client_of(patient)
     backup = transaction.savepoint()
     for _ in range(2):

@@ -1,4 +1,7 @@
-"""Tests that one object, event or row that can't be dealt with stops no command. The sandbox is Stripe."""
+"""Tests that no command stops because of one Stripe object, event or row that it can't handle.
+
+The simulated Stripe is the sandbox.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +34,7 @@ BROKEN_PRICE = 6600
 
 @pytest.fixture
 def two(book: Callable[..., Payment], stripe: StripeAtHome) -> tuple[Payment, Payment]:
-    """Return two payments that were paid without webhooks; the first one's price is BROKEN_PRICE."""
+    """Return two payments that were paid, but whose webhooks got lost; the first one's price is BROKEN_PRICE."""
     payments = book(BROKEN_PRICE), book()
     for payment in payments:
         stripe.do("pay", session=open_checkout(payment))
@@ -47,7 +50,7 @@ def charge(two: tuple[Payment, Payment], stripe: StripeAtHome) -> str:
 
 
 def break_ledger_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the ledger fail for payments of BROKEN_PRICE."""
+    """Make the ledger, which changes payments' status, raise an error for payments whose price is BROKEN_PRICE."""
 
     def fails(facts: Any, terms: Terms) -> Any:
         if terms.price == BROKEN_PRICE:

@@ -117,7 +117,10 @@ def test_reconcile_prints_differences_and_fixes_them_when_told(
 def test_an_interrupted_reconcile_goes_on_where_it_was(
     book: Callable[..., Payment], stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """Ctrl-C is pressed at the third of four payments, of which the first and the last differ."""
+    """A reconcile that is interrupted with Ctrl-C continues in the next run, and counts earlier differences, too.
+
+    Ctrl-C comes at the third of four payments; the first and the last differ. A run for one payment changes nothing.
+    """
     payments = [book() for _ in range(4)]
     sessions = [open_checkout(payment) for payment in payments]
     for session in (sessions[0], sessions[3]):
@@ -148,7 +151,7 @@ def test_an_interrupted_reconcile_goes_on_where_it_was(
 
 @pytest.mark.parametrize("way", ["restart", "fix", "old"])
 def test_reconcile_begins_again(book: Callable[..., Payment], stripe: StripeAtHome, capsys: Capture, way: str) -> None:
-    """An interrupted run isn't resumed with --restart, by a run of the other kind, or after more than a week."""
+    """An interrupted run isn't resumed with --restart, after more than a week, or with --fix if it had no --fix."""
     for _ in range(2):
         open_checkout(book())
     first = Payment.objects.order_by("pk")[0]
@@ -219,7 +222,7 @@ def test_sweep_settles_what_stands_still(payment: Payment, stripe: StripeAtHome,
 
 
 def swept(capsys: Capture) -> list[str]:
-    """Sweep, and return the public ids of the payments that the sweep found incomplete."""
+    """Run the command sweep, and return the public ids of the payments that it found incomplete."""
     capsys.readouterr()
     call_command("sweep", "--quiet-for", "0")
     lines = capsys.readouterr().out.splitlines()
@@ -230,7 +233,7 @@ def swept(capsys: Capture) -> list[str]:
 def test_sweep_finds_a_refund_of_which_only_the_charge_tells(
     database: str, paid: Payment, stripe: StripeAtHome, clerk: User, capsys: Capture
 ) -> None:
-    """A refund is made in the Dashboard, and only the event about its charge arrives."""
+    """Sweep fetches a refund made in the Dashboard if only the event about the refund's charge arrived."""
     assert connection.vendor.startswith(database)
     give_back(paid, Order(1000, ""), clerk, key=uuid4().hex)
     stripe.tell()
@@ -285,7 +288,10 @@ def test_sweep_learns_that_a_lost_dispute_was_won_after_all(
 def test_sweep_asks_about_no_payment_without_a_gap(
     story: Story, book: Callable[..., Payment], django_assert_num_queries: Any
 ) -> None:
-    """A refund that failed after its charge was reported is known, so that there is no gap."""
+    """Sweep asks Stripe nothing about a payment whose refunds are all known, although one of them failed.
+
+    It failed after the event about its charge, which therefore says that more was refunded.
+    """
     events = [story.succeeded(), story.refund(1000), story.charge_refunded(1000), story.refund(1000, "failed")]
     for event in (*events, story.refund(500, name="2")):
         deliver(event)

@@ -127,7 +127,10 @@ def test_pay_says_that_stripe_refused(
     who: str,
     said: str,
 ) -> None:
-    """Stripe's minimum depends on the account as well, so it may refuse a price that this site takes for valid."""
+    """The page says that Stripe refused if a price is below Stripe's minimum, although this site took it for valid.
+
+    The minimum depends on the account, so this site doesn't know it exactly.
+    """
     payment = book(amount=60, currency="xof")  # the sandbox wants 100
     answer = request.getfixturevalue(who).post(f"/payments/{payment.public_id}/pay/", follow=True)
     assert "Stripe a refusé" in text_of(answer)

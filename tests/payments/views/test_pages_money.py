@@ -39,12 +39,12 @@ def take(client: Client, payment: Payment, amount: str, method: str = "cash", **
 
 
 def refund(client: Client, payment: Payment, **fields: str) -> Any:
-    """Post the refund form, which the fields of `fields` complete, with a new key."""
+    """Post the refund form with a new key; `fields` are added to the form's usual fields or replace them."""
     return client.post(f"{desk_page_of(payment)}refund/", {**REFUND, "key": uuid4().hex, **fields})
 
 
 def give_back(client: Client, payment: Payment, amount: str, **fields: str) -> Payment:
-    """Refund `amount` in euros, confirmed, and return the payment as it is then."""
+    """Refund `amount` euros, already confirmed, and return the payment with its new values."""
     assert refund(client, payment, amount=amount, confirmed="1", **fields).status_code == 302
     payment.refresh_from_db()
     return payment
@@ -64,7 +64,7 @@ def cancel(client: Client, payment: Payment, fee: str = "0") -> Any:
 
 
 def take_back(story: Story, amount: int = 5000) -> Payment:
-    """Let the patient's bank take `amount` cents of the payment back, and return the payment."""
+    """Let the patient's bank take back `amount` cents in a dispute that the clinic loses, and return the payment."""
     deliver(story.dispute("needs_response", amount=amount))
     deliver(story.dispute("lost", "closed", amount=amount))
     story.payment.refresh_from_db()
@@ -123,7 +123,7 @@ def test_nobody_takes_more_than_is_owed(as_clerk: Client, payment: Payment) -> N
 
 @pytest.fixture
 def both(as_clerk: Client, payment: Payment, stripe: StripeAtHome) -> Payment:
-    """Return a payment of which 20 € were paid in cash and 30 € through Stripe."""
+    """Return a payment that was paid in two ways: 20 € in cash and 30 € through Stripe."""
     take(as_clerk, payment, "20,00")
     stripe.do("pay", session=open_checkout(payment))
     stripe.tell()
