@@ -167,7 +167,7 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     money = [] if parts else _money(change)
     parts += _booking(change) if change.booking else [] if parts else money or [_detail(change, to_staff=to_staff)]
     amount = getattr(Amounts(**standing["amounts"]), AMOUNT_OF[status]) if status in AMOUNT_OF else 0
-    if amount and not money:
+    if amount and not money and (change.moved or not change.booking):
         parts.append(format_amount(amount, change.payment.currency))
     if to_staff and standing["reviews"]:
         reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])

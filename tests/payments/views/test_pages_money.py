@@ -271,6 +271,7 @@ def test_a_cancellation_keeps_its_fee_in_one_change_and_leads_to_the_refund_of_t
     version = payment.changes.count()
     assert cancel(as_clerk, payment, "20,00")["Location"] == f"{desk_page_of(payment)}refund/"
     assert payment.changes.count() == version + 1
+    assert "Annulé · Frais d’annulation : 20,00 € · À vérifier" in text_of(as_clerk.get(desk_page_of(payment)))
     assert (payment.amount_overpaid, payment.reviews) == (3000, [Review.PAID_AFTER_CANCEL])
     form = as_clerk.get(f"{desk_page_of(payment)}refund/").context["form"]
     assert form["amount"].value() == "30,00"
