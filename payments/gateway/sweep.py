@@ -75,8 +75,8 @@ def incomplete(quiet_for: datetime.timedelta) -> list[Payment]:
 def _charges_with_unknown_refunds() -> QuerySet[Fact]:
     """Return charges of the outer query's payments that say more was refunded than the stored refunds sum up to.
 
-    The sum takes refunds created before the charge was read, without those that failed. Some of these failed only after
-    the charge was read, so the query finds too many charges; `_has_gap` checks them exactly.
+    The sum takes refunds created before the charge was read, but no failed ones. Because some of them failed only after
+    the charge was read, the query finds too many charges; `_has_gap` checks them exactly.
     """
     listed = Fact.objects.filter(
         kind=Kind.REFUND, payment=OuterRef("payment"), charge_id=OuterRef("charge_id"), created__lte=OuterRef("as_of")

@@ -1,4 +1,4 @@
-"""The site's id, which tells it from other sites, and an epoch, which changes when a backup was restored."""
+"""Holds the id that tells this site from others, and the epoch that tells its feeds from those before a restore."""
 
 import functools
 import secrets
