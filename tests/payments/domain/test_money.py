@@ -1,6 +1,7 @@
 """The truth table of a payment's money: each row gives Stripe events and the sums, reviews and status they lead to.
 
-The events go through the webhook view. The payment's movements of money must add up to the stored net sum.
+Each row's events go through the webhook view. The sums computed from the payment's movements must equal the stored
+sums.
 """
 
 import itertools
