@@ -110,7 +110,7 @@ def follow_appointment(
 
 
 def check_currency(appointment: Appointment) -> None:
-    """Raise ValidationError if the appointment's currency has changed, but its payment has or may soon get money.
+    """Raise ValidationError if the appointment's currency was changed but money was paid, or is perhaps being paid.
 
     The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
     They are locked in the order in which `follow_appointment` locks them, so that the two functions never deadlock.
@@ -146,7 +146,10 @@ def _lock_calendar(appointment: Appointment) -> None:
 def _follow(
     payment: Payment, appointment: Appointment, actor: AbstractUser | None, before: Appointment | None = None
 ) -> None:
-    """Copy the appointment's data into the locked `payment`, and compute the payment's status and amounts from them."""
+    """Copy the appointment's data into the locked `payment`, and recompute the payment's status and amounts.
+
+    `before` is the appointment as it was, and `actor` the person who changed it.
+    """
     _require_currency(payment, appointment)
     price, booking = appointment.price_amount, _booking(appointment)
     if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
@@ -169,9 +172,9 @@ def _asked_again(payment: Payment) -> StripeFact:
 
 
 def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
-    """Return which of "patient" and "service" were corrected.
+    """Return which of the fields "patient" and "service" differ between the two states of the appointment.
 
-    Only the names of the fields are recorded: their values are personal, and recorded changes are never erased.
+    Only the fields' names are recorded: their values are personal, and recorded changes are never erased.
     """
     differ = {"patient": "patient_id", "service": "service"}
     return [name for name, field in differ.items() if getattr(before, field) != getattr(appointment, field)]

@@ -72,9 +72,9 @@ def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @sync_and_async_middleware
 def live_cursor(get_response: Handler) -> Handler:
-    """Store how far the user's feed (list of payment changes) goes, as `request.live_cursor`, a number.
+    """Store in `request.live_cursor` the number of the newest entry in the user's feed (list of payment changes).
 
-    `request.live_feed` and `request.live_epoch` say of which feed and epoch. The page later requests the entries after
+    `request.live_feed` names the feed and `request.live_epoch` its epoch. The page later requests the entries after
     this number. The number is read before the view runs; if it were read later, it could include a change that the page
     doesn't show. Responses to htmx have the number in the header X-Live-Seq.
     """

@@ -32,9 +32,9 @@ def checked(version: str, param: str | None = None) -> str:
 
 
 def is_sent(event_type: str, version: str) -> bool:
-    """Return whether Stripe sends events of this type in this API version: early versions have no refund.* events.
+    """Return whether Stripe sends events of this type in this API version, for refunds that have a charge.
 
-    Early versions do send them for refunds without a charge, but each refund in the sandbox has a charge.
+    Early versions send refund.* events only for refunds without a charge; all refunds in the sandbox have one.
     """
     return version >= _EVENTS_FOR_ALL_REFUNDS or not event_type.startswith("refund.")
 

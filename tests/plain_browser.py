@@ -73,7 +73,10 @@ class PlainBrowser:
         self._show(self.client.get(path, follow=True), path)
 
     def fields(self, action: str) -> dict[str, str]:
-        """Return the values of the page's form whose `action` this is; a form without an action has the page's URL."""
+        """Return the field values of the page's form whose `action` this is.
+
+        A form without an action is found by the page's URL.
+        """
         return self._form(action)[1]
 
     def send(self, action: str, **fields: str) -> None:

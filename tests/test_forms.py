@@ -27,9 +27,9 @@ def test_every_form_is_found() -> None:
 
 
 def test_every_form_names_the_address_to_which_it_is_sent() -> None:
-    """Each form has an `action`, because the page's own address may differ from the address for which it was rendered.
+    """Each form in a template has an `action`: without one, a browser would send the form to the page's own address.
 
-    A form that closes its dialog needs none, because it isn't sent.
+    That address may differ from the one for which the page was rendered. A form that closes its dialog isn't sent.
     """
     nameless = [form for form in FORMS if 'method="dialog"' not in form[1] and not re.search(r"\baction=\"\{", form[1])]
     assert names_of(nameless) == []

@@ -262,9 +262,9 @@ class TestKeepingCurrent:
     def test_a_name_that_changes_meanwhile_is_not_folded_from_what_it_was(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """If a name changes while fold_again corrects the folded names, the old name doesn't overwrite the new one.
+        """If a name changes while fold_again corrects folded (accent-free) names, the old name isn't folded.
 
-        The test returns a stale read from `wrongly_folded`.
+        The test lets fold_again work with names that were read before the change.
         """
         user = User.objects.create_user("u", last_name="Roux")
         User.objects.filter(pk=user.pk).update(folded_name="wrong")

@@ -176,7 +176,7 @@ def receive(
 def _keep_body(event: Mapping[str, Any], receipt: EventReceipt, error: str = "") -> None:
     """Store an event that was fetched from Stripe's API but couldn't be handled, so that it can be replayed.
 
-    It is stored as if it had come by webhook.
+    The event is stored in the table of webhook deliveries.
     """
     if receipt.deliveries == 1:  # later ones find the stored body of the first
         djstripe.store_trigger(djstripe.default_endpoint(), json.dumps(event), NO_ADDRESS, error=error)

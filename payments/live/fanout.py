@@ -166,7 +166,7 @@ class Fanout:
                     await asyncio.sleep(took)
 
     async def _restart(self, at: Position) -> None:
-        """Make the pages of all live sockets load again, and continue with the entries after the position `at`."""
+        """Tell all live sockets the feed's new position `at`, so that their pages load again; continue from there."""
         self.epoch, self.sent, self.head = at.epoch, at.seq, at.seq
         self._recent.clear()
         text = _hello(at)

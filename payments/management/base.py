@@ -37,8 +37,8 @@ RERUN = "What was done stays; run it again."
 class OperatorCommand(BaseCommand):
     """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing.
 
-    `failed` maps the name of each item (a payment or an event, for instance) for which a job raised an error to whether
-    that may be an outage. `untried` counts the items that were left out because Stripe or the database didn't answer.
+    `failed` has the name of each item (such as a payment or an event) for which a job raised an error; its value says
+    whether Stripe or the database may be down. `untried` counts the items that were left out for that reason.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -161,7 +161,7 @@ def require_understood(receipt: EventReceipt) -> None:
 
 
 def is_outage(error: Exception) -> bool:
-    """Return whether the error may concern every item, because Stripe, the API key or the database caused it."""
+    """Return whether the error may hit every item, because its cause is Stripe, the API key or the database."""
     one_item = isinstance(error, NotUnderstoodError)
     return isinstance(error, StripeUnavailableError | StripeKeyError | DatabaseError) and not one_item
 

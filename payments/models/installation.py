@@ -1,4 +1,4 @@
-"""Holds the id that tells this site from others, and the epoch that tells its feeds from those before a restore."""
+"""The site's id, which tells it from other sites, and an epoch, which changes when a backup was restored."""
 
 import functools
 import secrets

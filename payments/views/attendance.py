@@ -34,10 +34,10 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
-    """Show what cancelling the appointment means for its payment, and ask how much the clinic keeps; on POST cancel it.
+    """Show what cancelling means for the payment, and ask how much the clinic keeps; on POST cancel the appointment.
 
-    Then redirect to the refund form if there is money to give back and the user may do so, else to the appointment's
-    page.
+    Then redirect to the refund form if there is money to give back and the user may give some back, else to the
+    appointment's page.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     if payment.appointment.canceled:

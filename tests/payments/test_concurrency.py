@@ -106,7 +106,7 @@ def test_a_payment_sees_that_its_slot_was_sold_meanwhile(story: Story, book: Boo
 
 
 def test_a_payment_sees_the_practitioner_whom_it_waited_for(story: Story, book: Book) -> None:
-    """A payment that waited while its canceled visit moved to a free practitioner doesn't report the slot as lost."""
+    """A payment that arrives while its canceled visit moves to a free practitioner doesn't report the slot as lost."""
     change(story.payment, status=Appointment.Status.CANCELED)
     appointment = Appointment.objects.get(pk=story.payment.appointment_id)
     book(start=appointment.start, end=appointment.end)

@@ -38,10 +38,10 @@ class Command(OperatorCommand):
         self.finish()
 
     def copy_waiting(self) -> int:
-        """Copy into dj-stripe's tables the Stripe objects that wait for it, and return how many were copied.
+        """Copy Stripe objects that had new events into dj-stripe's tables, and return how many were copied.
 
         An object that can't be copied isn't tried again before PAUSE_AFTER_FAILURE, so that not every round requests
-        it.
+        the object from Stripe.
         """
         now = time.monotonic()
         self.again_at = {object_id: at for object_id, at in self.again_at.items() if at > now}

@@ -1,7 +1,6 @@
 """The truth table of a payment's money: each row gives Stripe events and the sums, reviews and status they lead to.
 
-Each row's events go through the webhook view. The sums computed from the payment's movements must equal the stored
-sums.
+The events go through the webhook view. The payment's movements of money must add up to the stored net sum.
 """
 
 import itertools

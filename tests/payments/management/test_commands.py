@@ -119,7 +119,8 @@ def test_an_interrupted_reconcile_goes_on_where_it_was(
 ) -> None:
     """A reconcile that is interrupted with Ctrl-C continues in the next run, and counts earlier differences, too.
 
-    Ctrl-C comes at the third of four payments; the first and the last differ. A run for one payment changes nothing.
+    Ctrl-C comes at the third of four payments; the first and the last differ. A run for a single payment in between
+    doesn't change where the interrupted run continues.
     """
     payments = [book() for _ in range(4)]
     sessions = [open_checkout(payment) for payment in payments]
