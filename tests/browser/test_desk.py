@@ -43,6 +43,44 @@ def refund(screen: Page, desk_path: str, amount: str = "") -> None:
     screen.get_by_role("button", name="Rembourser").click()
 
 
+def test_the_dialogs_count_while_one_types(clinic: Clinic, desk_path: str, new_context: NewContext) -> None:
+    pages.join(clinic, clinic.staff[0], "front desk")
+    screen = browser_of(clinic.staff[0], clinic, new_context).new_page()
+    screen.goto(f"{desk_path}take/")
+    given, change = screen.get_by_label("Donné par le patient"), screen.get_by_text("Monnaie à rendre")
+    expect(change).to_be_hidden()
+    given.fill("70")
+    expect(change).to_have_text(re.compile(r"20,00.€"))
+    screen.get_by_label("Chèque").check()
+    expect(given).to_be_hidden()
+    expect(screen.get_by_label("Remis en banque le")).to_be_visible()
+    screen.get_by_label("Espèces").check()
+    screen.get_by_role("button", name="Enregistrer l’encaissement").click()
+    expect(screen.get_by_text(re.compile(r"Monnaie à rendre\s: 20,00.€"))).to_be_visible()
+
+    screen.goto(f"{desk_path}cancel/")
+    screen.get_by_label("La clinique garde").fill("30")
+    screen.get_by_role("button", name="Annuler le rendez-vous").click()
+    amount, question = screen.get_by_role("textbox", name="Montant"), screen.get_by_role("group", name="Ensuite")
+    expect(amount).to_have_value("20,00")  # what is more than the fee, which nobody owes
+    expect(question).to_be_hidden()
+    screen.get_by_role("button", name="Tout ce qui reste").click()
+    expect(amount).to_have_value("50,00")
+    expect(question).to_be_visible()
+    amount.fill("12,50")
+    screen.get_by_role("button", name="Continuer").click()
+    screen.get_by_role("button", name="Modifier").click()
+    expect(amount).to_have_value("12,50")
+    screen.get_by_role("button", name="Continuer").click()
+    screen.get_by_role("button", name="Rembourser 12,50").click()
+    movements = screen.get_by_role("region", name="Mouvements")
+    expect(movements.get_by_role("listitem")).to_have_count(2)
+    movements.get_by_role("link", name="Saisi par erreur").last.click()
+    screen.get_by_label("Motif").fill("Mauvais billet")
+    screen.get_by_role("button", name="C’était une erreur").click()
+    expect(movements.get_by_text("Mauvais billet")).to_be_visible()
+
+
 def rows_of_export(screen: Page) -> list[dict[str, str]]:
     screen.goto("/desk/")
     with screen.expect_download() as waited:
@@ -149,7 +187,7 @@ def test_tabs_and_board_keep_current_while_changes_never_pause(new_clinic: Clini
     assert 3 <= len([url for url in asked if "/desk/operations/" in url]) <= 12
 
 
-def test_a_timeline_fetches_itself_alone_and_only_when_its_payment_changes(
+def test_timeline_and_movements_alone_are_fetched_and_only_when_their_payment_changes(
     new_clinic: Clinic, new_context: NewContext
 ) -> None:
     clinic, patient = new_clinic, new_clinic.patients[0]
@@ -164,6 +202,7 @@ def test_a_timeline_fetches_itself_alone_and_only_when_its_payment_changes(
     with screen.expect_response(f"**{desk_path}timeline/"), screen.expect_response(f"**{desk_path}movements/"):
         assert clinic.tell(clinic.story().completed()) == 200
     expect(screen.locator(".timeline li[data-status=paid]")).to_have_count(1)
+    expect(screen.get_by_role("region", name="Mouvements").get_by_role("listitem")).to_have_count(1)
     assert sorted(asked) == [f"{desk_path}movements/", f"{desk_path}timeline/"]
 
 
