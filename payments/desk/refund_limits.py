@@ -26,7 +26,7 @@ def refund_limit(user: User, payment: Payment) -> int:
 
 
 def allowed_refund(user: User, payment: Payment) -> int:
-    """Return how much the user may refund now, in minor units: the limit without what was or is being refunded."""
+    """Return how much the user may still refund, in minor units: the limit minus finished and pending refunds."""
     return max(0, refund_limit(user, payment) - payment.amount_refunded - payment.amount_refund_pending)
 
 

@@ -80,7 +80,7 @@ def _taken_back(attempt: Attempt, fact: StripeFact, method: str) -> Movement:
 
 
 def _reinstated(attempt: Attempt, method: str) -> Iterator[Movement]:
-    """Yield both lines of each won dispute whose amount Stripe withdrew and then paid back."""
+    """Yield a withdrawal and a repayment for each won dispute whose amount Stripe withdrew and then paid back."""
     for fact in attempt.of(Kind.DISPUTE, "won"):
         if fact.currency == attempt.currency and "reinstated_at" in fact.details:
             yield _taken_back(attempt, fact, method)

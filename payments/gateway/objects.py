@@ -178,7 +178,7 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
 
 
 def _balance_times(dispute: Json) -> dict[str, int]:
-    """Return when Stripe withdrew the disputed amount, and when it paid it back, in Unix seconds, as far as it did."""
+    """Return when Stripe withdrew the disputed amount and when it paid it back, in Unix seconds, if it did so."""
     rows = dispute.get("balance_transactions") or []
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise MalformedObjectError("balance_transactions is not a list of objects")

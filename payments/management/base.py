@@ -161,7 +161,7 @@ def require_understood(receipt: EventReceipt) -> None:
 
 
 def is_outage(error: Exception) -> bool:
-    """Return whether the error may hit every item, because its cause is Stripe, the API key or the database."""
+    """Return whether the cause is Stripe, the API key or the database, so that other payments fail with it as well."""
     one_item = isinstance(error, NotUnderstoodError)
     return isinstance(error, StripeUnavailableError | StripeKeyError | DatabaseError) and not one_item
 

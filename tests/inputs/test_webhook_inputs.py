@@ -96,7 +96,7 @@ def test_two_signatures_of_which_one_is_right_are_taken(target: Target, body: st
 
 
 def test_two_signature_headers_are_refused_because_they_name_two_times(target: Target, body: str) -> None:
-    """The server joins two Stripe-Signature headers with a comma, so that the header names two times and is refused."""
+    """The server joins two Stripe-Signature headers with a comma; as the result has two timestamps, it is refused."""
     wrong = ("Stripe-Signature", f"t={int(time.time())},v1={'0' * 64}")
     with target.unmoved():
         for other in (wrong, target.signature(body)):

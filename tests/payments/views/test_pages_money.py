@@ -44,7 +44,7 @@ def refund(client: Client, payment: Payment, **fields: str) -> Any:
 
 
 def give_back(client: Client, payment: Payment, amount: str, **fields: str) -> Payment:
-    """Refund `amount` euros, already confirmed, and return the payment with its new values."""
+    """Post the confirmed refund form for `amount` euros, and return the payment with its new values."""
     assert refund(client, payment, amount=amount, confirmed="1", **fields).status_code == 302
     payment.refresh_from_db()
     return payment
