@@ -52,9 +52,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                 self.send_mail("account/email/locked", user.email, context)
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """Return whether the password is right, and keep the person signed in if checking it changed how it is stored.
+        """Return whether the password is right.
 
-        Checking a password stores it with the newest hasher, and a session ends when the stored password changes.
+        Checking a password that has an outdated hash stores a new hash, which ends the account's sessions. This method
+        keeps the person's own session valid, so that they stay signed in.
         """
         if not super().reauthenticate(user, password):
             return False
@@ -72,7 +73,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return not proved_recently(context.request)
 
     def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
-        """Send the link if `email` is the account's own address, and not one that the clinic has replaced."""
+        """Send the link only if `email` is the account's present address, not one that the clinic has replaced."""
         if email.lower() == user.email.lower():
             super().send_password_reset_mail(user, email, context)
 

@@ -8,14 +8,15 @@ from .models import User
 
 
 def proved(sender: object, user: User, **kwargs: Any) -> None:
-    """Receive allauth's password_reset signal, and mark the address as verified to which the link was sent.
+    """Receive allauth's password_reset signal, and mark the account's address as verified: its owner has read the link.
 
-    That is the account's own address: the adapter sends links nowhere else, and a link ends when the address changes.
+    The link was sent to that address: the adapter sends links to no other, and a link becomes invalid when the
+    account's address changes.
     """
     for address in EmailAddress.objects.filter(user=user, email__iexact=user.email):
         address.set_verified()
 
 
 def forget_old(user: User) -> None:
-    """Delete the copies of addresses that the account no longer has, so that another account can have them."""
+    """Delete allauth's copies of addresses that the account no longer has, so that another account can have them."""
     EmailAddress.objects.filter(user=user).exclude(email__iexact=user.email).delete()

@@ -25,7 +25,10 @@ def languages() -> list[tuple[str, Any]]:
 
 class UserQuerySet(models.QuerySet["User"]):
     def update(self, **changes: Any) -> int:
-        """Update as Django does, then fold the names of the updated rows. Django's `bulk_update` calls this method."""
+        """Update as Django does; if first or last names changed, then compute `folded_name` of the updated rows.
+
+        Django's `bulk_update` calls this method.
+        """
         if names.PARTS.isdisjoint(changes):
             return super().update(**changes)
         with transaction.atomic(self.db):
@@ -89,7 +92,7 @@ class User(AbstractUser):
                 person_renamed.send(User, user=self)
 
     def save_base(self, *args: Any, **options: Any) -> None:
-        """Save the folded name with every part of the name, also if `update_fields` or `defer()` left it out."""
+        """Save `folded_name` whenever the first or last name is saved, even if `update_fields` or `defer()` omit it."""
         named = options.get("update_fields")
         if named is not None and not names.PARTS.isdisjoint(named):
             options["update_fields"] = {*named, "folded_name"}

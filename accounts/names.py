@@ -38,9 +38,9 @@ def folded_name(person: Any) -> str:
 
 
 class FoldedNameField(models.CharField):  # type: ignore[type-arg]
-    """The folded first and last name of the model's row, set whenever the row is saved or created in bulk.
+    """A field with the folded (simplified for search) first and last name, set whenever a row is saved or bulk-created.
 
-    The lookups `exact`, `in` and `contains` fold the text that they compare.
+    The lookups `exact`, `in` and `contains` fold the text that they compare with the field.
     """
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:
@@ -58,14 +58,14 @@ class ContainsFolded(Contains):
 
 
 def wrongly_folded(people: models.QuerySet[Any]) -> Iterator[Any]:
-    """Yield the people whose stored folded name isn't that of their name, because something else wrote the row."""
+    """Yield the people whose stored folded name doesn't match their name, as when other software changed the row."""
     for person in people.only("folded_name", *PARTS).iterator(BATCH_SIZE):
         if person.folded_name != folded_name(person):
             yield person
 
 
 def fold_again(people: models.QuerySet[Any]) -> None:
-    """Correct the folded names of these people where they are wrong, except of a person who is renamed meanwhile."""
+    """Correct the wrong folded names among these people. A person who is renamed at the same moment is left alone."""
     rows = [(folded_name(person), person.pk, person.first_name, person.last_name) for person in wrongly_folded(people)]
     change = "SET folded_name = %s WHERE id = %s AND first_name = %s AND last_name = %s"
     with transaction.atomic(people.db), connections[people.db].cursor() as cursor:
@@ -73,7 +73,7 @@ def fold_again(people: models.QuerySet[Any]) -> None:
 
 
 def has_index(connection: Any) -> bool:
-    """Return whether the database has the index that finds parts of names; databases but PostgreSQL need none."""
+    """Return whether the database has the index that finds parts of names, or isn't PostgreSQL and needs none."""
     if connection.vendor != "postgresql":
         return True
     with connection.cursor() as cursor:
@@ -84,7 +84,8 @@ def has_index(connection: Any) -> bool:
 def make_index(connection: Any, table: str) -> None:
     """Create PostgreSQL's trigram index on the table's folded names, and the extension that it needs.
 
-    Only log a warning if the database's user lacks the right, because the search works without the index, only slower.
+    If the database's user isn't allowed to, this only logs a warning, because searches also work without the index, but
+    slower.
     """
     try:
         with transaction.atomic(connection.alias), connection.cursor() as cursor:
@@ -97,8 +98,8 @@ def make_index(connection: Any, table: str) -> None:
 def prepare_search(using: str, apps: Any = installed_apps, **kwargs: Any) -> None:
     """Receive post_migrate: correct folded names, and create PostgreSQL's index if it is missing.
 
-    `migrate` does so each time, because folding rules change with a release, and an extension may be installed later.
-    `apps` has no user model yet when only other apps were migrated.
+    This happens at each `migrate`, because a release can change the folding rules, and the extension that the index
+    needs may be installed later. `apps` has no user model yet if only other apps were migrated.
     """
     try:
         user_model = apps.get_model("clinic_accounts", "User")

@@ -14,14 +14,15 @@ NATIONAL = 9  # a number's last digits; before them stand the country's code or,
 
 
 def as_one_word(text: str) -> str:
-    """Return the text without spaces if it is a phone number, so that its groups of digits aren't single words."""
+    """Return the text, without spaces if it is a phone number, so that a search by words keeps the number whole."""
     return "".join(text.split()) if NUMBER.fullmatch(text) else text
 
 
 class ContainsNumber(Lookup):
-    """The lookup `number`: whether a phone number contains the digits of a text. A text with other signs finds nobody.
+    """The lookup `number`: whether a phone number contains the digits of a text, without the text's first zeros.
 
-    Of a long number only the last NATIONAL digits are compared, of a short one all but its first zeros.
+    Only the text's last NATIONAL digits are compared, so that country codes don't matter. A text with letters or other
+    signs that don't belong to a phone number finds nobody.
     """
 
     lookup_name = "number"

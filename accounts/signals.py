@@ -1,4 +1,4 @@
-"""The signal that User.save sends inside its transaction, so that what follows commits with it or not at all."""
+"""The signal that User.save sends inside its transaction, so that the receivers' changes commit or fail with it."""
 
 from django.dispatch import Signal
 

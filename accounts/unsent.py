@@ -32,16 +32,16 @@ STEPS = ("account_login", "account_reauthenticate", "mfa_reauthenticate", "mfa_r
 def author_mark(user: AbstractBaseUser | AnonymousUser) -> str:
     """Return the signed id of the user to whom a form is shown, or "" if nobody is signed in.
 
-    It says whose text a form holds after the session that knew it has ended. Because it is signed, people who have
-    never signed in can't fill the table of sessions.
+    The form sends it along, so that its author is known even after the session has ended. It is signed so that people
+    who have never signed in can't fill the session table with kept text.
     """
     return _signer().sign(user.pk) if user.pk else ""
 
 
 def typed(request: HttpRequest, action: str = "") -> QueryDict | None:
-    """Return once what its author typed into the form with this action, by default the page's own path, or None.
+    """Return what this user typed into the form that posts to `action` (by default the page's own path), or None.
 
-    A page that htmx fetches by itself gets nothing, so that it can't take the text away from the person.
+    The text is returned only once. A page that htmx fetches by itself gets None, so that it can't use the text up.
     """
     action = action or request.path
     if request.method != "GET" or "HX-Request" in request.headers or action not in request.session.get(KEPT, {}):
@@ -55,9 +55,9 @@ def typed(request: HttpRequest, action: str = "") -> QueryDict | None:
 
 
 def was_stopped(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Return whether a step of signing in stopped a POST.
+    """Return whether a POST was redirected to a step of signing in, such as the second factor, and not carried out.
 
-    allauth's own forms don't count, because it repeats them itself; nor does a change of the sign-in page's language.
+    The answer is False for allauth's own forms, because allauth repeats them itself, and for a change of language.
     """
     path, _, query = response.headers.get("Location", "").partition("?")
     if request.method != "POST" or "HX-Request" in request.headers or not query.startswith("next="):
@@ -68,7 +68,10 @@ def was_stopped(request: HttpRequest, response: HttpResponseBase) -> bool:
 
 
 def lead_back(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Keep the stopped form, and make the step of signing in lead to the form's page instead of its action."""
+    """Keep what the stopped form sent, and let the step of signing in lead back to the page that shows the form.
+
+    Without this, that step would lead to the URL to which the form posts.
+    """
     _keep(request)
     messages.info(
         request, _("Nothing has been sent or changed yet. After this step you are back on the page where you were.")
@@ -98,7 +101,7 @@ def forget_others(sender: object, request: HttpRequest, user: AbstractBaseUser, 
 
 
 def _keep(request: HttpRequest) -> None:
-    """Keep what was typed, if the form says who its author is and nobody else is signed in."""
+    """Keep what was typed in the session, unless it is too long, has no author or another person is signed in."""
     author = _author_of(request)
     trusted = getattr(request, "csrf_processing_done", False) or _is_from_this_site(request)
     if author is None or request.user.pk not in (None, author) or not trusted:

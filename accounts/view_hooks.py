@@ -47,8 +47,8 @@ def after_view(
 ) -> Middleware:
     """Return a middleware that replaces each response by the result of `change(request, response)`.
 
-    With `when`, it replaces only the responses for which `when(request, response)` is true, and `change` may query the
-    database. Neither `when` nor a `change` without `when` may, because under ASGI they are called in the event loop.
+    With `when`, it replaces only the responses for which `when(request, response)` is true. Under ASGI, `when` runs in
+    the event loop and must not query the database; `change` may query it only if `when` is given.
     """
 
     @sync_and_async_middleware

@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 class Currency:
     """What Stripe says about a currency. Amounts are in its minor unit. https://docs.stripe.com/currencies
 
-    `decimals` is how many decimal places the minor unit stands for, and `shown` how many people write. Stripe charges
-    amounts from `least` to `most` that are divisible by `step`.
+    `decimals` is the number of decimal places of Stripe's minor unit, and `shown` the number that people write. Stripe
+    charges amounts from `least` to `most` that are divisible by `step`.
     """
 
     decimals: int = 2
@@ -68,7 +68,7 @@ def is_chargeable(amount: int, code: str) -> bool:
 
 
 def check_price(amount: int, code: str) -> None:
-    """Raise ValidationError if a patient could not pay `amount` minor units online; 0 is valid: nothing is to pay."""
+    """Raise ValidationError if Stripe can't charge `amount` minor units. 0 is valid: then there is nothing to pay."""
     if amount == 0 or is_chargeable(amount, code):
         return
     currency = currency_of(code)

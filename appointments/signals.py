@@ -1,7 +1,7 @@
 """The signals of appointments, so that the payments app can follow them.
 
-`appointment_saved` and `practitioner_renamed` are sent inside the transaction that saves, so that what follows commits
-with it or not at all. Receivers of `appointment_checked` refuse the appointment by raising ValidationError.
+`appointment_saved` and `practitioner_renamed` are sent inside the transaction that saves, so that the receivers'
+changes commit or fail with it. Receivers of `appointment_checked` refuse the appointment by raising ValidationError.
 """
 
 from django.dispatch import Signal

@@ -59,8 +59,8 @@ def free_times(
 ) -> Iterator[datetime.datetime]:
     """Yield the start, in UTC, of each future slot of `terms.length` in which the practitioner is free.
 
-    The slots lie on `days` between `first` and `last`, which are times of day in the clinic's time zone. A time that
-    comes twice, because the clocks are set back, is left out.
+    The slots lie on `days` between `first` and `last`, which are times of day in the clinic's time zone. A local time
+    that occurs twice on a day, because the clocks are set back, is left out.
     """
     for day in days:
         start = _in_utc(datetime.datetime.combine(day, first))
@@ -73,11 +73,11 @@ def free_times(
 
 
 def _in_utc(local: datetime.datetime) -> datetime.datetime:
-    """Convert a time of the clinic to UTC.
+    """Convert a time in the clinic's time zone to UTC, so that differences between times are right.
 
-    Python subtracts and adds the times of one time zone as clocks show them, which is wrong by an hour when the clocks
-    change in between. With `fold=0` a time that comes twice is the first of both, and a skipped one is an hour later.
-    With `fold=1` it is the second of both, and a skipped one is an hour earlier.
+    Python subtracts times of one zone as clocks show them, which is wrong by an hour when the clocks change in between.
+    If clocks show the time twice, `fold=0` means the first and `fold=1` the second. If they skip it, `fold=0` moves it
+    an hour later and `fold=1` an hour earlier.
     """
     return timezone.make_aware(local).astimezone(datetime.UTC)
 

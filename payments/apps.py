@@ -47,7 +47,7 @@ class PaymentsConfig(AppConfig):
 
 
 def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
-    """Receive `appointment_checked`: refuse another currency once money moved, before the appointment is saved."""
+    """Receive `appointment_checked`, before a save: refuse another currency if money has moved in the present one."""
     from . import ledger
 
     ledger.check_currency(appointment)

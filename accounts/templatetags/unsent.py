@@ -1,4 +1,4 @@
-"""The template tag of forms whose text outlives their session, available in every template without {% load %}."""
+"""The template tag for forms that keep what was typed after a session ends. Templates need no {% load %} for it."""
 
 from django import template
 from django.template.context import Context
