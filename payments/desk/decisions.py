@@ -19,9 +19,9 @@ class NothingToDecideError(Exception):
 
 
 def ask_again(payment: Payment, actor: AbstractUser, *, key: str) -> None:
-    """Ask the patient again for what was given back on purpose or taken back by a bank.
+    """Ask the patient to pay again what the clinic gave back on purpose, or what a bank took back after a dispute.
 
-    The patient can then pay it online. Raises NothingToDecideError if there is no such money.
+    The patient can then pay online. Raises NothingToDecideError if there is no such money.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -35,9 +35,9 @@ def ask_again(payment: Payment, actor: AbstractUser, *, key: str) -> None:
 
 
 def write_off(payment: Payment, reason: str, actor: AbstractUser, *, key: str) -> None:
-    """Stop asking for all that is owed. Raises OverLimitError if the actor may not give up as much.
+    """Stop asking the patient for everything that is still owed. Does nothing if `key` was used before.
 
-    Raises NothingToDecideError if nothing is owed.
+    Raises NothingToDecideError if nothing is owed, and OverLimitError if `actor` may not give up that much.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -54,7 +54,7 @@ def write_off(payment: Payment, reason: str, actor: AbstractUser, *, key: str) -
 
 
 def keep_as_fee(payment: Payment, actor: AbstractUser) -> None:
-    """Make what the clinic still has of a canceled appointment's payment its cancellation fee.
+    """Make the money that the clinic still has for a canceled appointment the appointment's cancellation fee.
 
     Raises NothingToDecideError if the appointment isn't canceled or nothing is left.
     """

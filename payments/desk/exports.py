@@ -74,7 +74,7 @@ def journal_headings() -> list[str]:
 
 
 def journal_cells(payment: Payment, line: Line) -> list[str]:
-    """Return the cells of a movement of `payment`, in the order of `journal_headings`."""
+    """Return the cells for `line`, one movement of money of `payment`, in the order of `journal_headings`."""
     movement, actor = line.movement, line.actor
     amount = number_text(abs(movement.amount), movement.currency)
     return [
@@ -89,7 +89,7 @@ def journal_cells(payment: Payment, line: Line) -> list[str]:
 
 
 def escaped(cells: list[str]) -> list[str]:
-    """Return the cells with those escaped that a spreadsheet would run as a formula."""
+    """Return the cells, each escaped if a spreadsheet would run it as a formula."""
     return [cell if isinstance(cell, Number) else escape_formula(cell) for cell in cells]
 
 
@@ -120,9 +120,9 @@ async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
 async def journal_lines(
     payments: PaymentQuerySet, days: tuple[datetime.date, datetime.date] | None
 ) -> AsyncIterator[str]:
-    """Yield the journal's lines: the headings, then one line for each movement on these days (None: on all days).
+    """Yield the journal's lines: the headings, then one line for each movement of money on these days (None: all days).
 
-    The lines are grouped by payment. A movement's day is the clinic's.
+    The lines are grouped by payment. Days begin and end in the clinic's time zone.
     """
     table = Table()
     yield BYTE_ORDER_MARK + table.line(journal_headings())

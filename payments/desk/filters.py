@@ -151,7 +151,7 @@ class DayFilter(forms.Form):
     def days_in_name(self) -> str:
         """Return the days as a part of a file's name, such as "-2026-01-31"; "" if the list covers all dates.
 
-        A file's name never names a person who was searched for.
+        A list can also be filtered by a person's name, but that never becomes a part of the file's name.
         """
         days = self.days
         return "" if days is None else f"-{days[0]}" + (f"-{days[1]}" if days[1] != days[0] else "")

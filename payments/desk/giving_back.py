@@ -1,4 +1,4 @@
-"""The one way in for refunds: checks limits and approval on the locked payment, then gives the money back."""
+"""The function through which all refunds by staff go: it checks limits and approval, then gives the money back."""
 
 from collections.abc import Sequence
 

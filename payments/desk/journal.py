@@ -13,9 +13,9 @@ from ..models import Fact, Payment
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One movement of a payment. `fact` is the Stripe object or desk entry that proves it.
+    """One movement of a payment's money. `fact` is the Stripe object or desk entry that proves it.
 
-    `actor` is who made the entry or requested the refund, or None if nobody of the staff did.
+    `actor` is the member of staff who made the entry or requested the refund, or None if nobody did.
     """
 
     movement: Movement

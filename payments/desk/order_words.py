@@ -1,4 +1,4 @@
-"""Says in words what a refund does: through what the money goes, what is owed afterwards, and why one is refused."""
+"""Says in words what a refund does: where the money goes, what is owed afterwards, and why a refund is refused."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from .refund_orders import STRIPE, Order, waives
 
 
 def way_label(through: str) -> str:
-    """Return the label of STRIPE or of a desk `Method`, as a way by which money is given back."""
+    """Return the label of a way to give money back: `through` is STRIPE or a desk `Method`, such as cash."""
     return _("The card or account that paid") if through == STRIPE else method_label(through)
 
 
 def way_words(order: Order) -> str:
-    """Return through what the order's money goes, such as "At the desk: cash"."""
+    """Return words that say where the order's money goes, such as "At the desk: cash"."""
     if order.through == STRIPE:
         return _("Through Stripe, to the card or account that paid")
     return _("At the desk: %(method)s") % {"method": method_label(order.through).lower()}
@@ -45,7 +45,7 @@ def done_words(payment: Payment, order: Order) -> str:
 
 
 def refusal_words(error: OverLimitError | NotRefundableError, payment: Payment, through: str) -> str:
-    """Return a sentence that says why no money was given back `through` STRIPE or a desk `Method`."""
+    """Return a sentence that says why no money was given back; `through` is STRIPE or a desk `Method`, such as cash."""
     if isinstance(error, OverLimitError):
         most = format_amount(error.allowed, payment.currency)
         return _(

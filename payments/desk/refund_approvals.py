@@ -53,7 +53,7 @@ def is_waiting(payment: Payment, key: str) -> bool:
 
 
 def request(row: Payment, order: Order, actor: AbstractUser, key: str) -> None:
-    """Record on the locked payment `row` that `actor` requests this refund."""
+    """Record on the payment, whose locked row is `row`, that `actor` asks for approval of this refund."""
     fact = row.own_fact(Kind.OBSERVATION, f"approval_{key}", WAITING, order.amount, order=order.details)
     ledger.record([fact], Cause(Source.REFUND, actor=actor))
 

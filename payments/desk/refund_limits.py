@@ -1,4 +1,7 @@
-"""How much of a payment each member of staff may refund. Call these with a locked payment when money is to move."""
+"""Limits on how much of a payment each member of staff may refund.
+
+If money is to move afterwards, lock the payment before calling these functions, so that their result stays right.
+"""
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
@@ -33,7 +36,7 @@ def allowed_refund(user: User, payment: Payment) -> int:
 def allowed_waiver(user: User, payment: Payment) -> int:
     """Return how much of what is owed the user may stop asking for, in minor units.
 
-    What was given back doesn't count, because no money moves; what the patient no longer owes does.
+    The limit is reduced by what the clinic has already stopped asking for, but not by refunds, because no money moves.
     """
     if not isinstance(user, PermissionsMixin) or not user.has_perm("clinic_payments.refund_payment"):
         return 0

@@ -36,12 +36,12 @@ class Order:
 
     @classmethod
     def of(cls, stored: Any) -> "Order":
-        """Return the order that `details` has stored as JSON."""
+        """Return the order from `stored`, a dict that `details` has made."""
         return cls(**{name: stored[name] for name in ("amount", "reason", "through", "still_owed")})
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the order as JSON."""
+        """Return the order as a dict that can be stored as JSON."""
         return asdict(self)
 
 
@@ -60,13 +60,16 @@ def overpaid_now(payment: Payment) -> int:
 def waives(payment: Payment, order: Order) -> int:
     """Return how much of the order's amount the patient doesn't have to pay again, in minor units.
 
-    What was paid too much was never owed, so that giving it back waives nothing.
+    Giving back what was paid too much waives nothing, because that money was never owed.
     """
     return 0 if order.still_owed else max(0, order.amount - overpaid_now(payment))
 
 
 def require_available(payment: Payment, order: Order) -> None:
-    """Raise NotRefundableError if the order's amount isn't positive, or is more than what is left in its way back."""
+    """Raise NotRefundableError unless the order's amount is positive and can be given back in the order's way.
+
+    Through Stripe, and at the desk, no more can be given back than what was paid that way and is still there.
+    """
     remaining = refundable_through(payment)[STRIPE if order.through == STRIPE else "desk"]
     if not 0 < order.amount <= remaining:
         raise NotRefundableError(remaining)
@@ -79,9 +82,10 @@ def was_recorded(payment: Payment, key: str) -> bool:
 
 
 def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) -> Sequence[StripeFact]:
-    """Record the order on the locked payment `row`, and return what must be sent to Stripe after the commit.
+    """Record the order on the locked payment `row`; return the refund requests to send to Stripe after the commit.
 
-    Money given back at the desk is recorded as given. Raises NotRefundableError if less than the amount is left.
+    An order at the desk is recorded as money given back, and the list is empty. Raises NotRefundableError if less than
+    the order's amount is left.
     """
     waived = waives(row, order)
     if order.through == STRIPE:
@@ -96,7 +100,7 @@ def reserve(row: Payment, order: Order, actor: AbstractUser | None, key: str) ->
 
 
 def send(payment: Payment, requests: Sequence[StripeFact], actor: AbstractUser | None) -> None:
-    """Send each reserved request to Stripe; if Stripe refuses one, withdraw those that were not sent yet.
+    """Send each refund request that `reserve` has returned to Stripe; if Stripe refuses one, withdraw the unsent ones.
 
     Raises NotRefundableError and StripeUnavailableError.
     """

@@ -79,13 +79,13 @@ class Case:
 
     @property
     def deadline(self) -> datetime.datetime | None:
-        """Return the time by which a dispute or a bank's question must be answered, or None for any other case."""
+        """Return the time by which a dispute or a bank's inquiry must be answered, or None for any other case."""
         due_by = self.payment.dispute_due_by if self.review in ANSWERED_BY else None
         return datetime.datetime.fromtimestamp(due_by, timezone.get_current_timezone()) if due_by else None
 
     @property
     def action(self) -> str:
-        """Return which button the case offers: a value of BUTTONS, "take", "refund" or "look"."""
+        """Return the name of the button that the case offers: a value of BUTTONS, or "take", "refund" or "look"."""
         if self.review in BUTTONS:
             return BUTTONS[self.review]
         if self.payment.amount_owed and self.review not in TO_REFUND:

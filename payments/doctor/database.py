@@ -84,7 +84,7 @@ def migrations() -> Verdict:
 
 
 def name_search() -> Verdict:
-    """Check that a search by name finds everybody, and on PostgreSQL that it uses an index."""
+    """Check that a search by name can find everybody and, on PostgreSQL, that the database has the index for it."""
     if wrong := sum(1 for _person in names.wrongly_folded(get_user_model()._base_manager.all())):
         return error(
             _("People who can’t be found by their name: %(count)s.") % {"count": wrong},

@@ -56,7 +56,7 @@ def quarantined() -> Verdict:
 
 
 def quarantined_objects() -> Verdict:
-    """Report Stripe objects that the site could not read when it asked Stripe about a payment."""
+    """Warn about quarantined Stripe objects: the site fetched them for a payment, but doesn't understand their form."""
     found = QuarantinedObject.objects.all()
     if not (count := len(found)):
         return ok(_("Every object that Stripe answered was understood."))

@@ -101,9 +101,10 @@ def endpoint() -> Verdict:
 
 
 def _outdated_version(endpoints: list[dict[str, Any]]) -> str:
-    """Return the API version of the endpoints' events if it is older than REFUND_EVENTS_SINCE, else "".
+    """Return the newest API version among the endpoints' events if it is older than REFUND_EVENTS_SINCE, else "".
 
-    An endpoint without a version has the account's, which Stripe's newest event tells. If that is unknown, return "".
+    An endpoint without a version has the account's version, which is read from Stripe's newest event. If there is no
+    event, that version is unknown and doesn't count.
     """
     versions = {found["api_version"] for found in endpoints}
     if None in versions:

@@ -35,9 +35,9 @@ INQUIRY = "warning_needs_response"  # the bank only asks; no money has moved
 
 @dataclass
 class Attempt:
-    """One attempt at paying, made of the facts about it. Amounts are in minor units of `currency`.
+    """One attempt to pay, made of its facts (states of Stripe objects and desk entries). Amounts are in minor units.
 
-    What is derived is computed once, so all facts must have been added before.
+    Properties are computed once and cached, so add all facts before reading any property.
     """
 
     facts: list[StripeFact] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Attempt:
 
     @cached_property
     def name(self) -> str:
-        """Return the name that our metadata gives the attempt, or "" if Stripe's objects carry none."""
+        """Return the attempt's name, as this site put it into the metadata of Stripe objects, or "" if none has it."""
         return next((fact.attempt for fact in self.facts if fact.attempt), "")
 
     @cached_property
@@ -63,9 +63,9 @@ class Attempt:
     def evidence(self) -> list[StripeFact]:
         """Return the facts that best prove what was received, or an empty list if nothing was received.
 
-        They are the entry at the desk, else the captured charges or the succeeded PaymentIntent (the one that proves
-        more), else the paid session. If there is none of these, a refund or a dispute proves that at least its amount
-        was received.
+        They are the entry at the desk; else the captured charges or the succeeded PaymentIntent, depending on which
+        proves the greater amount; else the paid session; else a refund or dispute, which proves at least its own
+        amount.
         """
         charges, intents = self._captured(Kind.CHARGE), self._captured(Kind.INTENT)
         best = charges if _total(charges) >= _total(intents) else intents
@@ -114,10 +114,10 @@ class Attempt:
 
     @cached_property
     def unlisted_refund(self) -> int:
-        """Return how much the charges say was refunded beyond the refunds that are known, in minor units.
+        """Return how much was refunded according to the charges, beyond the refunds that are known, in minor units.
 
-        A charge's `amount_refunded` is a snapshot: it counts the refunds that were made until then and had not failed
-        by then. Endpoints with an API version before 2024-10-28 hear of a card's refunds only by this snapshot.
+        A charge's `amount_refunded` is a snapshot: it counts the refunds that had been made, and had not failed, at
+        that time. Endpoints with an API version before 2024-10-28 get no other news of a card's refunds.
         """
         unlisted = 0
         for charge in self.of(Kind.CHARGE, "succeeded"):
@@ -243,7 +243,7 @@ def _total(facts: Iterable[StripeFact]) -> int:
 
 
 def _in_snapshot(refund: StripeFact, charge: StripeFact) -> bool:
-    """Return whether the charge's `amount_refunded` counted this refund when the charge had the state of `charge`."""
+    """Return whether `amount_refunded` of the fact `charge` (the charge's state at one moment) includes this refund."""
     ended_before = refund.status in ("failed", "canceled") and refund.reached < charge.as_of
     return refund.date <= charge.as_of and not ended_before
 

@@ -23,10 +23,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StripeFact:
-    """The state of one Stripe object, desk entry or observation at `as_of`. Amounts are minor units of `currency`.
+    """The state at `as_of` of a Stripe object, desk entry or observation (a note such as a staff decision).
 
-    `as_of`, `created` and `since` are Unix seconds. `since` is when the object was first seen in a state as final as
-    its present one (see domain/precedence.py); 0 means `as_of`.
+    Amounts are in minor units of `currency`; `as_of`, `created` and `since` are Unix seconds. `since` is when the
+    object was first seen in a state as final as its present one (see domain/precedence.py); 0 means `as_of`.
     """
 
     kind: Kind
@@ -60,10 +60,10 @@ class StripeFact:
 
     @property
     def date(self) -> int:
-        """Return when the object was created, else the time of its present state, in Unix seconds."""
+        """Return when the object was created or, if that is unknown, the time of its present state, in Unix seconds."""
         return self.created or self.as_of
 
     @property
     def is_request(self) -> bool:
-        """Return whether this is a refund that the site asked for, and not yet Stripe's own refund object."""
+        """Return whether this fact is the site's own request for a refund, rather than Stripe's refund object."""
         return self.kind == Kind.REFUND and self.stripe_id.startswith(REQUEST_PREFIX)

@@ -1,6 +1,6 @@
 """A payment's movements: dated lines of the money that came in, went back, or was taken back by a bank.
 
-Receipt, timeline, exports and e-mails are made of them, and so are the sums in domain/status.py, so that they agree.
+Receipt, timeline, exports, e-mails and the sums in domain/status.py are all made of movements, so that they agree.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,9 +39,9 @@ class Movement:
 
 
 def movements(facts: Iterable[StripeFact]) -> list[Movement]:
-    """Return the movements that these facts of one payment prove, in every currency, oldest first.
+    """Return the movements of money that these facts of one payment prove, in every currency, oldest first.
 
-    Movements of the same second keep the order payment, refund, taken back, so that no sum dips in between.
+    Within a second, payments come first, then refunds, then what banks took back, so that running sums don't dip.
     """
     lines = [line for attempt in attempts_of(facts) for line in movements_of(attempt)]
     order = list(MovementKind)
@@ -49,7 +49,7 @@ def movements(facts: Iterable[StripeFact]) -> list[Movement]:
 
 
 def movements_of(attempt: Attempt) -> Iterator[Movement]:
-    """Yield one attempt's movements. Refunds, and lost disputes, are cut where they exceed what was received."""
+    """Yield one attempt's movements. Refunds together, and lost disputes together, never exceed what was received."""
     method = attempt.method if attempt.evidence else ""
     for proof in attempt.evidence:
         yield _line(attempt, MovementKind.PAYMENT, proof.amount, proof, method=method)
@@ -66,7 +66,7 @@ def movements_of(attempt: Attempt) -> Iterator[Movement]:
 
 
 def _refunds(attempt: Attempt, method: str) -> Iterator[Movement]:
-    """Yield a line for each succeeded refund, and one for what only the charges say was refunded."""
+    """Yield a line for each succeeded refund, and one line for refunds that are known only from a charge's total."""
     for fact in attempt.succeeded_refunds:
         yield _line(attempt, MovementKind.REFUND, -fact.amount, fact, method=method)
     if attempt.unlisted_refund:
@@ -96,7 +96,7 @@ def _line(
 
 
 def _cut(lines: Iterable[Movement], most: int) -> Iterator[Movement]:
-    """Yield negative lines until they sum up to `most`; shorten the line that exceeds it and leave out the rest."""
+    """Yield negative lines until they sum up to -`most`; shorten the line that would exceed it and drop the others."""
     for line in lines:
         amount = min(-line.amount, most)
         if amount <= 0:

@@ -45,10 +45,10 @@ def precedence(fact: StripeFact) -> tuple[Any, ...]:
 
 
 def merge(one: StripeFact, other: StripeFact) -> StripeFact:
-    """Merge two facts about one object, whatever their order.
+    """Merge two facts (states of one Stripe object at two moments) into one; their order makes no difference.
 
-    Return the fact with the greater precedence, with the earlier `created` of both, with the Stripe ids that only the
-    other fact has, and with the earlier `since` of both if they are of one rank.
+    The fact with the greater precedence wins. It gets the earlier `created` of both, the ids that only the other fact
+    has and, if both states are equally final, the time at which the earlier of them was reached.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")

@@ -52,10 +52,10 @@ class Review(TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a payment is due for. Amounts are in minor units of `currency`.
+    """What the clinic asks for an appointment, as `derive` needs it. Amounts are in minor units of `currency`.
 
-    `fee` is what the clinic keeps after a cancellation, and `deposit` the part that it asks for first. `slot_lost` is
-    whether the appointment was canceled and another patient has its time.
+    `fee` is what the clinic keeps after a cancellation, and `deposit` is the part of the price that it asks for first.
+    `slot_lost` is whether the appointment was canceled and another patient has its time.
     """
 
     price: int
@@ -90,7 +90,7 @@ class Amounts:
 
     @property
     def net(self) -> int:
-        """Return what the clinic has; below zero if it refunded money that a bank then took back as well."""
+        """Return what the clinic has. It is below zero if both a refund and a lost dispute took back the same money."""
         return self.received - self.refunded - self.lost
 
     @property
@@ -157,7 +157,10 @@ def undecided_disputes(facts: Iterable[StripeFact], terms: Terms) -> list[Stripe
 
 @dataclass(frozen=True)
 class Case:
-    """A payment's facts, grouped for `derive`: `counted` are the attempts that brought money in its currency."""
+    """The terms and facts of one payment, grouped for `derive`.
+
+    `counted` are the attempts to pay that brought money in the payment's currency.
+    """
 
     terms: Terms
     attempts: list[Attempt]
@@ -172,7 +175,10 @@ class Case:
         return cls(terms, attempts, counted, [fact for fact in facts if fact.kind == Kind.OBSERVATION])
 
     def disputes(self, *states: str) -> list[StripeFact]:
-        """Return the disputes about counted attempts that are in one of these states."""
+        """Return the disputes that are in one of `states` and about a counted attempt.
+
+        An attempt to pay is counted if it brought money in the payment's currency.
+        """
         return [fact for attempt in self.counted for fact in attempt.of(Kind.DISPUTE, *states)]
 
     def observed(self, *states: str) -> list[StripeFact]:
@@ -216,7 +222,7 @@ def _amounts(case: Case) -> Amounts:
 
 
 def _counts_as(line: Movement) -> MovementKind:
-    """Return the kind in whose sum a movement counts: a reversal counts against the entry that was a mistake."""
+    """Return the kind in whose sum `line` counts. A reversal counts as the kind of the mistaken entry it undoes."""
     if line.kind != MovementKind.REVERSAL:
         return line.kind
     return MovementKind.PAYMENT if line.amount < 0 else MovementKind.DESK_REFUND
@@ -255,10 +261,10 @@ def _account(case: Case) -> Iterator[tuple[int, int, int]]:
 
 
 def _payable(case: Case, amounts: Amounts) -> bool:
-    """Return whether the patient may pay online: something is owed, nothing is on its way and the clinic asks for it.
+    """Return whether the patient may pay online: something is owed, nothing is on its way, and no question is open.
 
-    The clinic doesn't ask while a dispute is open, while nobody has decided about money that a bank took back, or while
-    it holds a payment in another currency.
+    Open questions are an open dispute, a decision that staff must make about money that a bank took back, and money
+    that the clinic holds in another currency.
     """
     foreign = any(attempt.kept and attempt.currency != case.terms.currency for attempt in case.attempts)
     busy = any(attempt.on_its_way or attempt.disputed for attempt in case.attempts)
@@ -319,7 +325,10 @@ def _reviews(case: Case, amounts: Amounts, status: PaymentStatus) -> tuple[Revie
 
 
 def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reinstated: bool) -> dict[Review, bool]:
-    """Return which reviews hold because what was received isn't what is due. None does for a canceled appointment."""
+    """Return for each review about a wrong amount whether it applies: what was received isn't what is due.
+
+    None of them applies to a canceled appointment.
+    """
     kept = [attempt for attempt in case.counted if attempt.kept]
     earlier_sum = sum(attempt.kept for attempt in kept) in case.terms.earlier_prices
     earlier = earlier_sum or any(attempt.received in case.terms.earlier_prices for attempt in kept)
@@ -336,13 +345,16 @@ def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reins
 
 
 def _explained(attempt: Attempt, terms: Terms) -> bool:
-    """Return whether it is in order that the attempt brought only a part: taken at the desk, or asked as a deposit."""
+    """Return whether there is a good reason why the attempt brought only a part of the price.
+
+    The reasons are that a part was taken at the desk, or that exactly a deposit was asked and paid.
+    """
     asked = terms.deposit if attempt.asked is None else attempt.asked
     return bool(attempt.of(Kind.OFFLINE) or terms.deposit) and attempt.received == asked
 
 
 def _other_currency(case: Case) -> bool:
-    """Return whether money or a dispute in another currency needs a person, because it isn't counted."""
+    """Return whether a person must look at money or a dispute in another currency, because the sums leave it out."""
     for attempt in case.attempts:
         disputes = attempt.of(Kind.DISPUTE, *DISPUTE_OPEN, "lost")
         open_ones = [fact for fact in disputes if fact.stripe_id not in case.decided]
@@ -355,9 +367,9 @@ def _other_currency(case: Case) -> bool:
 
 
 def _not_repeated(case: Case, amounts: Amounts, ending: str) -> bool:
-    """Return whether a refund ended as "failed" or "canceled", and the patient wasn't refunded again since.
+    """Return whether a refund ended as `ending` ("failed" or "canceled") and the patient still lacks that money.
 
-    A refund that was made before the other one failed doesn't replace it.
+    Nothing is lacking if another refund was made after the first one ended, or if no money is left to refund.
     """
     refunds = [fact for attempt in case.attempts for fact in attempt.refunds]
     ended = [fact for fact in refunds if fact.status == ending and not fact.is_request]
