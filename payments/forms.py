@@ -33,7 +33,8 @@ HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # 
 class AmountField(forms.CharField):
     """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
 
-    `most` is the highest valid amount in minor units, by default the most that Stripe charges. Zero needs `zero`.
+    `most` is the highest valid amount in minor units, by default the most that Stripe charges. Zero is valid only if
+    `zero` is true.
     """
 
     def __init__(self, *, currency: str, most: int | None = None, zero: bool = False, **options: Any) -> None:
@@ -115,7 +116,7 @@ class TakePaymentForm(forms.Form):
 class RefundForm(forms.Form):
     """A refund: how much, through what, whether the patient has to pay it again, and why.
 
-    Whether it is still owed is only asked if more can be given back than what was paid too much.
+    The form doesn't ask whether the patient has to pay again if only money that was paid too much can be given back.
     """
 
     reason = forms.ChoiceField(label=_("Reason"), choices=REASONS)

@@ -68,10 +68,10 @@ def _queue_batch() -> list[Email] | None:
 
 
 def email_about(change: StatusChange, sent_until: datetime.datetime | None) -> Email | None:
-    """Return an unsaved Email about the change, or None if the change needs none.
+    """Return an unsaved Email about the change, or None if no e-mail should be sent.
 
-    A change older than STALE gets no e-mail, and neither does a patient without an address, nor what happened until
-    `sent_until`, because the e-mail was sent before a backup was restored.
+    None is sent if the change is older than STALE, if the patient has no address, or if the change reports what
+    happened until `sent_until`: a backup was restored, and e-mails about events until then were sent before.
     """
     if not change.payment.appointment.patient.email or change.created_at < timezone.now() - STALE:
         return None
@@ -82,14 +82,15 @@ def email_about(change: StatusChange, sent_until: datetime.datetime | None) -> E
 
 
 def waiting(moment: datetime.datetime) -> QuerySet[Email]:
-    """Return the e-mails that were queued until `moment` and are still to be sent."""
+    """Return the unsent e-mails that were queued at or before `moment`."""
     return Email.objects.unsent().filter(created_at__lte=moment)
 
 
 def forget_until(moment: datetime.datetime) -> None:
-    """Send no e-mail any more about what happened until `moment`, because a restored backup doesn't know what was sent.
+    """Send no more e-mails about what happened until `moment`; call this after a restore, to send no e-mail twice.
 
-    This also holds for changes that Stripe's events and objects bring back later.
+    A restored backup doesn't know which e-mails were sent after it was made. This also holds for changes that are made
+    later, when the site fetches Stripe's events and objects again.
     """
     with transaction.atomic():
         Installation.objects.update(emails_sent_until=moment)

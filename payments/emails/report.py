@@ -1,6 +1,6 @@
-"""What an e-mail about a change reports, so that the same news is recognised after a backup was restored.
+"""Names what an e-mail about a change reports, so that the same news is recognised after a backup was restored.
 
-A restore takes back changes, and what Stripe says makes them again, with other numbers and times.
+A restore loses the newest changes. They are made again from what Stripe says, but with other numbers and times.
 """
 
 import datetime
@@ -27,9 +27,10 @@ TOTALS = {Email.Kind.TAKEN_BACK: "lost", Email.Kind.REFUND: "refunded", Email.Ki
 
 
 class Report(NamedTuple):
-    """What an e-mail reports, in minor units of the payment's currency.
+    """What an e-mail reports. Amounts are in minor units of the payment's currency.
 
-    `total` is what was received, refunded or taken back so far; `amount` is what is new of it, or the failed debit.
+    `total` is what was received, refunded or taken back so far. `amount` is the part of `total` that is new or, if a
+    direct debit failed, the amount of that debit.
     """
 
     kind: Email.Kind
@@ -43,10 +44,10 @@ def report_of(change: StatusChange) -> Report | None:
 
 
 def name_of(change: StatusChange) -> str:
-    """Return a name of what an e-mail about this change reports, such as "<public id>.receipt.5000.1".
+    """Return a name for what an e-mail about this change reports, such as "<public id>.receipt.5000.1".
 
-    The last number says how often this payment has reached the total, as when a refund failed and was made again. Made
-    of what happened and of no row's number, the name is the same after a restore.
+    The last number counts how often this payment has reached the total: 2 if a refund failed and was made again. The
+    name contains no row's number, so that it stays the same after a restore.
     """
     reports = [(report.kind, report.total) for report in _reports_until(change) if report]
     kind, total = reports[-1]
@@ -54,7 +55,10 @@ def name_of(change: StatusChange) -> str:
 
 
 def happened_at(change: StatusChange, report: Report) -> datetime.datetime:
-    """Return when what an e-mail reports happened: the time of Stripe's event, else of the newest fact of its kind."""
+    """Return when the reported thing happened: the time of Stripe's event or, without one, of the newest such fact.
+
+    A fact is the state of one Stripe object or desk entry. Without one, the time of the change itself is returned.
+    """
     if change.occurred_at:
         return change.occurred_at
     facts = change.payment.facts.filter(kind__in=DATED_BY[report.kind])
@@ -63,7 +67,7 @@ def happened_at(change: StatusChange, report: Report) -> datetime.datetime:
 
 
 def _reports_until(change: StatusChange) -> list[Report | None]:
-    """Return the reports of the payment's changes up to this one, oldest first."""
+    """Return what each of the payment's changes up to this one reports, oldest first; None if no e-mail is due."""
     changes = change.payment.changes.filter(version__lte=change.version).order_by("version")
     return [_report(before, after) for before, after in pairwise([None, *changes]) if after]
 

@@ -34,7 +34,7 @@ MOST_PAGES = 10  # that are opened for one payment within an hour
 
 
 class NotPayableError(Exception):
-    """Raised when nothing is to be paid online now, or not the amount for which a page was being opened."""
+    """Raised when nothing can be paid online now, or when the amount changed while a payment page was being opened."""
 
 
 class TooManyPagesError(Exception):
@@ -54,11 +54,11 @@ def open_checkout(
     prefill: bool = True,
     actor: AbstractUser | None = None,
 ) -> str:
-    """Return the URL of a page at Stripe on which what is asked now can be paid; close the payment's other pages.
+    """Return the URL of a page at Stripe for paying what is asked now, and close the payment's other pages.
 
-    The page that is open already is used again if it is the same and stays open for a while. Stripe replaces
-    {CHECKOUT_SESSION_ID} in `return_url` with the session's id. `prefill` is whether the page shows the patient's
-    e-mail address. Raises NotPayableError, TooManyPagesError, StripeRefusedError and StripeUnavailableError.
+    An open page is used again if it shows the same and stays open for a while. Stripe replaces {CHECKOUT_SESSION_ID} in
+    `return_url` with the session's id. `prefill` is whether the page shows the patient's e-mail address. Raises
+    NotPayableError, TooManyPagesError, StripeRefusedError and StripeUnavailableError.
     https://docs.stripe.com/api/checkout/sessions/create
     """
     page = _page(payment, return_url, cancel_url, language, prefill=prefill)
@@ -85,9 +85,10 @@ def _open_page(payment: Payment, page: Mapping[str, str], attempt: str, terms: s
 
 
 def _page(payment: Payment, return_url: str, cancel_url: str, language: str, *, prefill: bool) -> dict[str, str]:
-    """Return what a payment page shows and where it leads to, apart from the amount; `line` names what is paid for.
+    """Return what a payment page shows and where it leads, apart from the amount.
 
-    The line must tell nothing about the patient's health, so it names the practitioner and the day, but no service.
+    `line` in the result names what is paid for. It must tell nothing about the patient's health, so it names the
+    practitioner and the day, but no service.
     """
     appointment = payment.appointment
     with translation.override(language):
@@ -108,7 +109,7 @@ def _page(payment: Payment, return_url: str, cancel_url: str, language: str, *, 
 
 
 def _is_valid(email: str) -> bool:
-    """Return whether Stripe takes this e-mail address; it refuses the whole page otherwise."""
+    """Return whether Stripe accepts this e-mail address; with one that it rejects, Stripe would not open the page."""
     try:
         validate_email(email)
     except ValidationError:
@@ -117,7 +118,7 @@ def _is_valid(email: str) -> bool:
 
 
 def _create(payment: Payment, page: Mapping[str, str], attempt: str) -> tuple[dict[str, Any], int]:
-    """Create the Checkout Session of this attempt, and return Stripe's answer and its time, as `call` does."""
+    """Create the Checkout Session for the attempt with this name; return Stripe's answer and its Unix time."""
     metadata = metadata_of(payment, attempt=attempt)
     price = {
         "currency": payment.currency,
@@ -138,7 +139,10 @@ def _create(payment: Payment, page: Mapping[str, str], attempt: str) -> tuple[di
 
 
 def _ask_about_open_page(payment: Payment, terms: str) -> None:
-    """Ask Stripe how the open page with these terms stands; it may have been paid although no webhook told so yet."""
+    """Ask Stripe for the state of the open page with these terms, as it may be paid before a webhook tells so.
+
+    `terms` is a hash of what the page shows and where it leads.
+    """
     payment.refresh_from_db()
     for fact in _open_sessions(payment):
         if _is_usable(payment, fact, terms):
@@ -146,7 +150,10 @@ def _ask_about_open_page(payment: Payment, terms: str) -> None:
 
 
 def _close_other_pages(payment: Payment, terms: str) -> None:
-    """Expire the payment's open sessions with other terms. Raises NotPayableError if one of them has been paid."""
+    """Expire the payment's open sessions that can't be used for a page with `terms` (a hash of what it shows).
+
+    Raises NotPayableError if nothing is to be paid online any more, as when one of them has been paid.
+    """
     for fact in _open_sessions(payment):
         if not _is_usable(payment, fact, terms):
             ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
@@ -156,17 +163,17 @@ def _close_other_pages(payment: Payment, terms: str) -> None:
 
 
 def _is_usable(payment: Payment, session: Fact, terms: str) -> bool:
-    """Return whether a click that wants a page with these terms can lead to this open session."""
+    """Return whether this open session can serve a click that wants a page with `terms` (a hash of what it shows)."""
     pages = {page["attempt"]: page["terms"] for page in payment.checkouts}
     lasting = int(session.details.get("expires_at", 0)) - time.time() > LEAST_SECONDS
     return lasting and pages.get(session.attempt) == terms and _asks_rightly(payment, session)
 
 
 def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
-    """Return the name of a new attempt and "", or "" and the URL of an open page with these terms.
+    """Return the name of a new attempt to pay and "" or, if a usable page is open, "" and its URL.
 
-    Both are decided on the payment's locked row, so that clicks at once can't exceed MOST_PAGES. Also reloads the
-    payment from the database. Raises NotPayableError and TooManyPagesError.
+    `terms` is a hash of what the page shows. The payment's row is locked meanwhile, so that simultaneous clicks can't
+    exceed MOST_PAGES. Also reloads the payment from the database. Raises NotPayableError and TooManyPagesError.
     """
     now, attempt = int(time.time()), new_attempt()
     with transaction.atomic():
@@ -187,7 +194,7 @@ def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
 
 
 def _forget_attempt(payment: Payment, attempt: str) -> None:
-    """Take back an attempt for which Stripe opened no page, so that an outage doesn't use up MOST_PAGES."""
+    """Delete an attempt to pay for which Stripe opened no page, so that an outage doesn't use up MOST_PAGES."""
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         row.checkouts = [page for page in row.checkouts if page["attempt"] != attempt]
@@ -197,17 +204,17 @@ def _forget_attempt(payment: Payment, attempt: str) -> None:
 def new_attempt() -> str:
     """Return a name for an attempt to pay, such as "1780142400000-9f86d081". Names sort by their time in milliseconds.
 
-    No name comes again, also after a backup was restored: Stripe would take the new session for the lost one, whose
-    idempotency key has this name.
+    No name is ever used twice, even after a restore. The name is a part of the idempotency key, and for a used key
+    Stripe would return the old session instead of opening a new one.
     """
     return f"{time.time_ns() // 1_000_000:013}-{secrets.token_hex(4)}"
 
 
 def _url_for_all(payment: Payment, terms: str) -> str:
-    """Return the URL of one open page with these terms, and expire the payment's other sessions.
+    """Return the URL of one open page with `terms` (a hash of what it shows), and expire the payment's other sessions.
 
-    Clicks at once open several sessions. The session that was recorded first is kept, because its URL may have been
-    returned already. Raises NotPayableError if the amount has changed while Stripe was opening the page.
+    Simultaneous clicks open several sessions. The session that was recorded first is kept, because its URL may have
+    been returned already. Raises NotPayableError if the amount has changed while Stripe was opening the page.
     """
     payment.refresh_from_db()
     kept = next((fact for fact in _open_sessions(payment) if _is_usable(payment, fact, terms)), None)

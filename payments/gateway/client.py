@@ -93,7 +93,10 @@ def _client(api_key: str, api_host: str) -> stripe.StripeClient:
 
 @contextmanager
 def waiting_while_busy(seconds: float) -> Iterator[None]:
-    """Let each request in the `with` block wait up to `seconds` while Stripe answers 429. Others don't wait."""
+    """Let each request to Stripe in the `with` block wait and try again for up to `seconds` while Stripe answers 429.
+
+    Requests outside such a block fail at once.
+    """
     token = _patience.set(seconds)
     try:
         yield
@@ -113,9 +116,9 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
 
 
 def ask(request: Callable[[], T]) -> T:
-    """Call `request`, which uses Stripe's SDK, and return its result; call it again while Stripe is busy.
+    """Call `request`, which uses Stripe's SDK, and return its result; while Stripe answers 429, wait and call it again.
 
-    See `waiting_while_busy`. Raises StripeRefusedError and StripeUnavailableError.
+    `waiting_while_busy` says for how long. Raises StripeRefusedError and StripeUnavailableError.
     """
     give_up_at, pause = time.monotonic() + _patience.get(), 1.0
     while True:

@@ -72,9 +72,10 @@ def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
 
 
 def default_endpoint() -> WebhookEndpoint:
-    """Return the endpoint whose URL has no UUID. Its signing secrets are in settings.
+    """Return the webhook endpoint whose URL has no UUID; the settings hold its signing secrets.
 
-    It is created if it is missing, and updated when the settings name another mode or account than it does.
+    The endpoint is created if it is missing, and updated if its mode (test or live) or account differs from the
+    settings.
     """
     endpoint = endpoint_of(DEFAULT_ENDPOINT)
     return endpoint if endpoint and _is_of_this_site(endpoint) else bootstrap()
@@ -98,7 +99,7 @@ forget_endpoint = _endpoint_at.cache_clear
 
 
 def is_active(endpoint: WebhookEndpoint) -> bool:
-    """Return whether the site applies what this endpoint signs: it is enabled, and of the site's mode and account."""
+    """Return whether the site accepts what this endpoint signs: it is enabled and has the site's mode and account."""
     return endpoint.status == "enabled" and _is_of_this_site(endpoint)
 
 

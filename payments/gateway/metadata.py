@@ -1,7 +1,7 @@
-"""The metadata of Stripe's objects: marks ours with this site's id, and recognises objects of other sites.
+"""The metadata of Stripe's objects: marks this site's objects with its id, and recognises those of other sites.
 
 Several sites of this kind can share one Stripe account, and each receives the events of all. Disputes, and refunds made
-in Stripe's Dashboard, have no metadata, so these alone don't tell to which site they belong.
+in Stripe's Dashboard, have no metadata, so metadata alone doesn't tell to which site such an object belongs.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ def metadata_of(payment: Payment, **more: str) -> dict[str, str]:
 
 
 def names_another_site(obj: Any) -> bool:
-    """Return whether the metadata of an object of Stripe's names a site, and not this one."""
+    """Return whether the metadata of Stripe's object `obj` names another site than this one."""
     named = _site_in(obj)
     return bool(named) and named != own_site_id()
 
 
 def own_claims(obj: Json, facts: list[StripeFact]) -> list[StripeFact]:
-    """Return an object's facts without the payment id if it may be another system's, which uses such metadata too.
+    """Return an object's facts, without the payment id if another system with similar metadata may own the object.
 
-    That is so if the object doesn't name this site and the payment isn't known.
+    This is so if the object's metadata doesn't name this site and no payment with that id is known.
     """
     named = {fact.payment_id for fact in facts} - {""}
     if not named or _site_in(obj) == own_site_id() or Payment.objects.filter(public_id__in=named).exists():

@@ -31,7 +31,7 @@ def waiting() -> QuerySet[EventReceipt, str]:
 
 
 def copy(object_id: str) -> None:
-    """Fetch an object from Stripe, update dj-stripe's copy of it, and mark the receipts of its events as copied.
+    """Fetch an object from Stripe, update dj-stripe's copy of it, and mark its events' EventReceipt rows as copied.
 
     Raises StripeUnavailableError and StripeRefusedError.
     """
@@ -39,7 +39,7 @@ def copy(object_id: str) -> None:
 
 
 def _copy(object_id: str) -> None:
-    """Do the work of `copy`. The object is locked first, so that an older answer never overwrites a newer one."""
+    """Do the work of `copy`, with the object's id locked, so that an older answer never overwrites a newer one."""
     model = MODELS.get(object_id.split("_", 1)[0])
     with locked(object_id):
         receipts = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))

@@ -119,7 +119,7 @@ def _failure_code(error: Json) -> str:
 
 
 def _captured(charge: Json) -> int:
-    """Return how much of the charge was captured; an authorized charge that isn't captured yet has brought nothing."""
+    """Return how much of the charge was captured, in minor units; 0 if it is only authorized."""
     captured = read_amount(charge, "amount_captured")
     return captured or (read_amount(charge, "amount") if charge.get("captured", True) is True else 0)
 

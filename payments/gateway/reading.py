@@ -1,4 +1,4 @@
-"""What Stripe's API answers, as facts. Objects that this site doesn't understand are quarantined."""
+"""Converts the answers of Stripe's API to facts (states of objects), and quarantines what it doesn't understand."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Reading:
     strange: dict[str, str] = field(default_factory=dict)
 
     def add(self, obj: Mapping[str, Any], as_of: int) -> None:
-        """Add an object that Stripe answered at `as_of` (Unix seconds)."""
+        """Add the facts of an object that Stripe returned at `as_of` (Unix seconds), or note why that fails."""
         try:
             self.facts += own_claims(obj, from_object(obj, as_of))
         except MalformedObjectError as error:
@@ -36,9 +36,9 @@ class Reading:
         self.strange |= other.strange
 
     def settle(self) -> None:
-        """Quarantine the objects that weren't understood, and release those that were.
+        """Quarantine the objects that weren't understood, and release from quarantine those that were.
 
-        Raises NotUnderstoodError if there are any that weren't, so record the facts first.
+        Raises NotUnderstoodError if any object wasn't understood; so record the facts before calling this.
         """
         QuarantinedObject.objects.filter(stripe_id__in={fact.stripe_id for fact in self.facts}).delete()
         for stripe_id, reason in self.strange.items():

@@ -117,7 +117,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
 
 
 def send_again(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
-    """Record the refund that Stripe has made for a request without an answer; if there is none, send the request again.
+    """Settle a refund request that has no answer: record the refund that Stripe made for it, or else send it again.
 
     The idempotency key alone would not prevent a second refund, because Stripe forgets it after a day. Nothing is sent
     if Stripe's refunds can't be read. Raises NotRefundableError, StripeUnavailableError and StripeRefusedError.
@@ -133,10 +133,10 @@ def _named(payment: Payment, request: StripeFact) -> dict[str, str]:
 
 
 def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> bool:
-    """Record a refund request as cancelled, because Stripe refused it, and update its PaymentIntent from Stripe.
+    """Record that a refund request is canceled, as Stripe refused it, and record what Stripe says of its PaymentIntent.
 
-    A refused key can't read the PaymentIntent either. Return whether Stripe has made the request's refund nevertheless,
-    after an earlier sending.
+    Return whether Stripe has nevertheless made this refund, when the request was sent before. If Stripe can't be asked,
+    only the cancellation is recorded.
     """
     reading = Reading()
     with contextlib.suppress(StripeRefusedError, StripeUnavailableError):

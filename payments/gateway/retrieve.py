@@ -44,9 +44,9 @@ def everything_at_stripe(payment: Payment) -> Reading:
 
 
 def everything_about(payment_intent_id: str) -> Reading:
-    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe.
+    """Fetch a PaymentIntent and its charges, refunds and disputes from Stripe, as a Reading.
 
-    The reading is empty if Stripe doesn't know the PaymentIntent or if it is another site's. Raises
+    It is empty if Stripe doesn't know the PaymentIntent, or if the PaymentIntent is another site's. Raises
     StripeUnavailableError and StripeRefusedError.
     """
     reading = Reading()
@@ -63,7 +63,7 @@ def everything_about(payment_intent_id: str) -> Reading:
 
 @contextmanager
 def _unknown_left_out() -> Iterator[None]:
-    """Leave the `with` block early if Stripe refuses because it has no object with the id that is asked for."""
+    """Leave the `with` block without an error if Stripe answers that it doesn't know the object asked for."""
     try:
         yield
     except StripeRefusedError as error:
@@ -72,10 +72,10 @@ def _unknown_left_out() -> Iterator[None]:
 
 
 def refund_made_for(request: StripeFact) -> list[StripeFact]:
-    """Fetch the refund that Stripe has made for this site's refund request, and return it as a list of one fact.
+    """Fetch the refund that Stripe has made for `request`; return its state as the only item of a list, or [].
 
-    The list is empty if Stripe has made none. Unlike Stripe's memory of idempotency keys, the request's id in the
-    refund's metadata stays for ever. Raises StripeUnavailableError and StripeRefusedError.
+    The refund is found by the request's id in its metadata, which Stripe keeps for ever, unlike idempotency keys.
+    Raises StripeUnavailableError and StripeRefusedError.
     """
     for refund, as_of in listed("refunds", payment_intent=request.payment_intent_id):
         if (refund.get("metadata") or {}).get("refund_request") == request.stripe_id:
@@ -101,7 +101,7 @@ def listed(kind: str, **filters: object) -> Iterator[tuple[dict[str, Any], int]]
 def events_since(since: int) -> list[dict[str, Any]]:
     """Fetch the events that Stripe created at or after `since` (Unix seconds), oldest first.
 
-    Only event types that this site applies are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError
+    Only event types that this site handles are fetched. Stripe keeps events for 30 days. Raises StripeUnavailableError
     and StripeRefusedError.
     https://docs.stripe.com/api/events/list
     """

@@ -24,7 +24,7 @@ class UnknownEndpointError(LookupError):
 
 
 class UnsignedError(ValueError):
-    """Raised when a delivery wasn't signed with the secret of an active endpoint, or not within five minutes of now."""
+    """Raised when no active endpoint's secret signed a webhook delivery, or its time is over five minutes off."""
 
 
 class NotAnEventError(ValueError):
@@ -62,10 +62,10 @@ def verified_body(delivery: Delivery, secrets: Iterable[str]) -> str:
 
 
 def _signed_at(header: str) -> int:
-    """Return the Unix time that the Stripe-Signature header names. Raises UnsignedError.
+    """Return the Unix time in the Stripe-Signature header. Raises UnsignedError unless there is exactly one time.
 
-    A header with several times is refused: the SDK checks the signature against the first one, so that any other time
-    in it isn't signed and could have been added to an old delivery. https://docs.stripe.com/webhooks#verify-manually
+    The SDK checks the signature against the first time only. Any other time isn't signed, and somebody could have added
+    it to an old delivery to make it look new. https://docs.stripe.com/webhooks#verify-manually
     """
     fields = [item.partition("=") for item in header.split(",")]
     times = [value for name, _, value in fields if name.strip() == "t"]
