@@ -8,7 +8,7 @@ from .models import User
 
 
 def proved(sender: object, user: User, **kwargs: Any) -> None:
-    """Receive allauth's password_reset signal, and mark the account's address as verified: its owner has read the link.
+    """Receive allauth's password_reset signal, and mark the account's address as verified: its owner used the link.
 
     The link was sent to that address: the adapter sends links to no other, and a link becomes invalid when the
     account's address changes.

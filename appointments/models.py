@@ -151,6 +151,6 @@ class Appointment(models.Model):
         return self.status == self.Status.CANCELED
 
     def slot_resold(self) -> bool:
-        """Return whether this appointment is canceled and its practitioner has another one at an overlapping time."""
+        """Return whether this appointment is canceled and its practitioner has another one that overlaps it in time."""
         others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
         return self.canceled and others.filter(practitioner=self.practitioner_id).exists()

@@ -47,7 +47,7 @@ class PaymentsConfig(AppConfig):
 
 
 def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
-    """Receive `appointment_checked`, before a save: refuse another currency if money has moved in the present one."""
+    """Receive `appointment_checked`, before a save: refuse a new currency if money has moved in the old one."""
     from . import ledger
 
     ledger.check_currency(appointment)

@@ -222,7 +222,7 @@ def _amounts(case: Case) -> Amounts:
 
 
 def _counts_as(line: Movement) -> MovementKind:
-    """Return the kind in whose sum `line` counts. A reversal counts as the kind of the mistaken entry it undoes."""
+    """Return as which kind of movement `line` is summed up. A reversal counts as the kind of the entry it undoes."""
     if line.kind != MovementKind.REVERSAL:
         return line.kind
     return MovementKind.PAYMENT if line.amount < 0 else MovementKind.DESK_REFUND
@@ -325,9 +325,9 @@ def _reviews(case: Case, amounts: Amounts, status: PaymentStatus) -> tuple[Revie
 
 
 def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reinstated: bool) -> dict[Review, bool]:
-    """Return for each review about a wrong amount whether it applies: what was received isn't what is due.
+    """Return for each review about a wrong amount whether staff must make it, as what was received isn't what is due.
 
-    None of them applies to a canceled appointment.
+    No such review is needed for a canceled appointment.
     """
     kept = [attempt for attempt in case.counted if attempt.kept]
     earlier_sum = sum(attempt.kept for attempt in kept) in case.terms.earlier_prices

@@ -152,7 +152,7 @@ def _ask_about_open_page(payment: Payment, terms: str) -> None:
 def _close_other_pages(payment: Payment, terms: str) -> None:
     """Expire the payment's open sessions that can't be used for a page with `terms` (a hash of what it shows).
 
-    Raises NotPayableError if nothing is to be paid online any more, as when one of them has been paid.
+    Raises NotPayableError if nothing is to be paid online any more, as when one of these sessions has been paid.
     """
     for fact in _open_sessions(payment):
         if not _is_usable(payment, fact, terms):
