@@ -36,7 +36,7 @@ class Reading:
         self.strange |= other.strange
 
     def settle(self) -> None:
-        """Quarantine the objects that weren't understood, and release from quarantine those that were.
+        """Quarantine each object that wasn't understood, and release from quarantine each object that was.
 
         Raises NotUnderstoodError if any object wasn't understood; so record the facts before calling this.
         """
