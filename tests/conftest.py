@@ -4,6 +4,7 @@ A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgr
 """
 
 import fcntl
+import math
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -82,6 +83,12 @@ def _clear_caches() -> None:
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.forget_endpoint()
+
+
+@pytest.fixture
+def steady_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no request extend its login session, because that adds queries to one request a minute."""
+    monkeypatch.setattr("accounts.sessions.NOTE_EVERY", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,7 @@ def test_the_open_board_is_told_only_what_moved(as_accountant: Client, book: Boo
     assert "<html" not in answer.content.decode()
 
 
+@pytest.mark.usefixtures("steady_session")
 def test_the_board_asks_as_many_queries_however_many_payments_there_are(
     as_accountant: Client, patient: User, practitioner: Practitioner
 ) -> None:

@@ -417,6 +417,7 @@ def test_staff_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Clien
     assert page.content.decode().index('id="events-failed"') < page.content.decode().index('id="feeds"')
 
 
+@pytest.mark.usefixtures("steady_session")
 def test_the_page_asks_little_of_the_database(
     clerk: User, client: Client, django_assert_max_num_queries: Callable[..., object]
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) 
     assert "csrf" not in html
 
 
+@pytest.mark.usefixtures("steady_session")
 def test_a_poll_with_nothing_new_is_204_and_one_query_for_the_feed(paid: Payment, patient: User) -> None:
     client = client_of(patient)
     with CaptureQueriesContext(connection) as queries:

@@ -193,15 +193,14 @@ def book_many(count: int, patient: User, practitioner: Practitioner) -> None:
         ledger.follow_appointment(appointment)
 
 
+@pytest.mark.usefixtures("steady_session")
 def test_the_day_list_asks_as_many_queries_however_many_rows_there_are(
     as_clerk: Client, patient: User, practitioner: Practitioner
 ) -> None:
     counts = []
     for more in (30, 270):
         book_many(more, patient, practitioner)
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             page = as_clerk.get("/desk/", {"period": "all", "page": "2"})
         counts.append(len(queries))
     assert page.context["page"].paginator.count == 300
