@@ -23,7 +23,7 @@ from ..ledger import Cause, Source
 from ..models import Fact, Payment
 from .client import StripeRefusedError, StripeUnavailableError, call
 from .metadata import metadata_of
-from .objects import from_object
+from .reading import understood
 from .retrieve import read_session
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _open_page(payment: Payment, page: Mapping[str, str], attempt: str, terms: s
     except Exception:
         _forget_attempt(payment, attempt)
         raise
-    ledger.record(from_object(session, as_of), Cause(Source.CHECKOUT, actor=actor))
+    ledger.record(understood(session, as_of), Cause(Source.CHECKOUT, actor=actor))
     return _url_for_all(payment, terms)
 
 
@@ -187,7 +187,8 @@ def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
         if len(row.checkouts) >= MOST_PAGES:
             again_at = row.checkouts[-MOST_PAGES]["at"] + HOUR
             raise TooManyPagesError(datetime.datetime.fromtimestamp(again_at, datetime.UTC))
-        row.checkouts.append({"attempt": attempt, "at": now, "terms": terms})
+        patient = payment.appointment.patient_id
+        row.checkouts.append({"attempt": attempt, "at": now, "terms": terms, "patient": patient})
         row.save(update_fields=["checkouts"])
     payment.refresh_from_db()
     return attempt, ""
@@ -214,12 +215,13 @@ def _url_for_all(payment: Payment, terms: str) -> str:
     """Return the URL of one open page with `terms` (a hash of what it shows), and expire the payment's other sessions.
 
     Simultaneous clicks open several sessions. The session that was recorded first is kept, because its URL may have
-    been returned already. Raises NotPayableError if the amount has changed while Stripe was opening the page.
+    been returned already. Raises NotPayableError if that session has other terms, as after simultaneous clicks in two
+    languages, or if the amount has changed while Stripe was opening the page.
     """
     payment.refresh_from_db()
-    kept = next((fact for fact in _open_sessions(payment) if _is_usable(payment, fact, terms)), None)
+    kept = next((fact for fact in _open_sessions(payment) if _asks_rightly(payment, fact)), None)
     expire_open(payment, keep=kept)
-    if kept is None:
+    if kept is None or not _is_usable(payment, kept, terms):
         raise NotPayableError
     return str(kept.details["url"])
 
@@ -230,7 +232,7 @@ def _open_sessions(payment: Payment) -> list[Fact]:
 
 
 def wrong_sessions(payment: Payment) -> list[Fact]:
-    """Return the payment's open Checkout Sessions for another amount or currency than what is asked now.
+    """Return the payment's open Checkout Sessions for another amount, currency or patient than what is asked now.
 
     If nothing is to be paid online, all of its open sessions are returned.
     """
@@ -239,7 +241,9 @@ def wrong_sessions(payment: Payment) -> list[Fact]:
 
 def _asks_rightly(payment: Payment, session: Fact) -> bool:
     asked = (session.amount, session.currency)
-    return payment.payable_online and asked == (payment.to_ask, payment.currency)
+    patients = {page["attempt"]: page["patient"] for page in payment.checkouts}
+    its_own = patients.get(session.attempt) in (None, payment.appointment.patient_id)
+    return its_own and payment.payable_online and asked == (payment.to_ask, payment.currency)
 
 
 def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
@@ -259,7 +263,7 @@ def _expire(session_id: str) -> list[StripeFact]:
         session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.expire(session_id))
     except StripeRefusedError:
         return read_session(session_id)
-    return from_object(session, as_of)
+    return understood(session, as_of)
 
 
 def expire_superfluous(payment: Payment) -> None:

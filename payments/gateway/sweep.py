@@ -115,9 +115,10 @@ def refresh(payment: Payment) -> None:
 
 
 def superfluous() -> list[Payment]:
-    """Return payments whose open Checkout Session asks for a wrong amount, or although nothing is to be paid online."""
+    """Return payments with a wrong open Checkout Session: for another amount or patient, or with nothing to pay online."""
     sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
-    return [payment for payment in Payment.objects.filter(pk__in=sessions.values("payment")) if wrong_sessions(payment)]
+    payments = Payment.objects.filter(pk__in=sessions.values("payment")).select_related("appointment")
+    return [payment for payment in payments if wrong_sessions(payment)]
 
 
 def unanswered_refunds() -> list[Fact]:

@@ -3,11 +3,13 @@
 import datetime
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import time_machine
 from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
@@ -18,7 +20,7 @@ from payments.gateway import checkout, client
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.reconcile import ask_stripe, confirm_return
 from payments.ledger import Source
-from payments.models import Payment
+from payments.models import Payment, QuarantinedObject
 from payments.models.installation import own_site_id
 from tests.payments.sandbox import StripeAtHome, open_checkout
 
@@ -124,7 +126,12 @@ def forget(payment: Payment) -> None:
     Payment.objects.update(checkouts=[])
 
 
-@pytest.mark.parametrize("change", [change_price, change_day, change_address, forget])
+def change_patient(payment: Payment) -> None:
+    payment.appointment.patient = User.objects.create_user("zoe", "zoe@example.com")
+    payment.appointment.save()
+
+
+@pytest.mark.parametrize("change", [change_price, change_day, change_address, change_patient, forget])
 def test_a_page_with_other_terms_is_closed_before_another_one_is_shown(
     payment: Payment, stripe: StripeAtHome, change: Callable[[Payment], None]
 ) -> None:
@@ -134,6 +141,15 @@ def test_a_page_with_other_terms_is_closed_before_another_one_is_shown(
     second = open_checkout(payment)
     assert [stripe.session(session_id)["status"] for session_id in (first, second)] == ["expired", "open"]
     assert stripe.session(second)["amount_total"] == payment.price
+
+
+def test_correcting_the_patient_closes_the_page_that_the_wrong_patient_has_open(
+    payment: Payment, stripe: StripeAtHome, django_capture_on_commit_callbacks: Any
+) -> None:
+    session_id = open_checkout(payment)
+    with django_capture_on_commit_callbacks(execute=True):
+        change_patient(payment)
+    assert stripe.session(session_id)["status"] == "expired"
 
 
 def test_a_page_in_another_language_replaces_the_open_one(payment: Payment, stripe: StripeAtHome) -> None:
@@ -180,6 +196,49 @@ def test_a_page_whose_price_changes_while_it_is_opened_is_closed(
     with pytest.raises(checkout.NotPayableError):
         open_checkout(payment)
     assert not payment.facts.filter(kind="session", status="open").exists()
+
+
+def test_of_two_clicks_at_once_in_two_languages_the_page_that_came_first_stays_open(
+    payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    create = client.call
+
+    def overtaken(request: Callable) -> tuple:  # type: ignore[type-arg]
+        monkeypatch.setattr(checkout, "call", create)
+        opened.append(open_checkout(payment, language="en"))
+        return create(request)
+
+    monkeypatch.setattr(checkout, "call", overtaken)
+    with pytest.raises(checkout.NotPayableError):
+        open_checkout(payment, language="fr")
+    assert [stripe.session(session_id)["status"] for session_id in opened] == ["open"]
+    assert payment.facts.filter(kind="session", status="open").count() == 1
+
+
+def test_a_new_session_with_an_unknown_status_is_quarantined_and_leads_nowhere(
+    as_patient: Client, payment: Payment, stripe: StripeAtHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(request: Callable) -> tuple:  # type: ignore[type-arg]
+        answer, as_of = client.call(request)
+        return {**answer, "status": "melting"}, as_of
+
+    monkeypatch.setattr(checkout, "call", strange)
+    answer = as_patient.post(f"/payments/{payment.public_id}/pay/")
+    assert answer["Location"].endswith(f"/appointments/{payment.appointment.reference}/")
+    assert "melting" in QuarantinedObject.objects.get().reason
+
+
+def test_no_second_page_is_opened_beside_one_whose_status_is_unknown(
+    as_patient: Client, payment: Payment, stripe: StripeAtHome
+) -> None:
+    """The site can't know whether a Checkout Session with an unknown status is paid, so it opens no other page."""
+    session_id = open_checkout(payment, language="en")
+    stripe.do("status", object=session_id, status="melting", event="")
+    answer = as_patient.post(f"/payments/{payment.public_id}/pay/")
+    assert answer["Location"].endswith(f"/appointments/{payment.appointment.reference}/")
+    assert QuarantinedObject.objects.get().stripe_id == session_id
+    assert payment.facts.filter(kind="session").count() == 1
 
 
 @pytest.mark.postgres(only=True)
