@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.utils import translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -83,6 +84,12 @@ def _clear_caches() -> None:
     from payments.gateway import djstripe  # models can't be imported before Django is set up
 
     djstripe.forget_endpoint()
+
+
+@pytest.fixture(autouse=True)
+def _default_language() -> None:
+    """Begin each test in the default language, because a request leaves its own language active in the test's thread."""
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -237,27 +237,30 @@ def _waived(case: Case, due: int) -> int:
     """
     asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
     waived = net = 0
-    # In one second, payments come before refunds, and these before write-offs, whose amount is 0.
-    for at, amount, waives in sorted(_account(case), key=lambda entry: (entry[0], entry[1] == 0, -entry[1])):
+    for at, _, amount, waives in sorted(_account(case)):
         net += amount
         if at > asked_again:
             waived += max(0, min(waives, due - waived - net))
     return waived
 
 
-def _account(case: Case) -> Iterator[tuple[int, int, int]]:
-    """Yield Unix time, amount and what is waived of it, of each payment, refund (also pending), loss and write-off."""
+def _account(case: Case) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (Unix time, order, amount, waived) of each payment, refund (also pending), loss and write-off.
+
+    `order` is how entries of one second follow each other: payments, refunds, losses, write-offs. Sorting the entries
+    puts the greater of two refunds of one second first.
+    """
     for attempt in case.counted:
-        yield from ((fact.date, fact.amount, 0) for fact in attempt.evidence)
+        yield from ((fact.date, 0, fact.amount, 0) for fact in attempt.evidence)
         for fact in attempt.succeeded_refunds + attempt.pending_refunds:
-            yield attempt.requested_at(fact), -fact.amount, attempt.waives(fact)
+            yield attempt.requested_at(fact), 1, -fact.amount, attempt.waives(fact)
         snapshot = max((fact.as_of for fact in attempt.of(Kind.CHARGE)), default=0)
-        yield snapshot, -attempt.unlisted_refund, attempt.unlisted_refund
-        yield min((fact.date for fact in attempt.lost_disputes), default=0), -attempt.lost, 0
+        yield snapshot, 1, -attempt.unlisted_refund, attempt.unlisted_refund
+        yield min((fact.date for fact in attempt.lost_disputes), default=0), 2, -attempt.lost, 0
     for fact in case.desk_refunds:
-        yield fact.created, -fact.amount, int(fact.details.get("waives", fact.amount))
+        yield fact.created, 1, -fact.amount, int(fact.details.get("waives", fact.amount))
     for fact in case.observed("written_off"):
-        yield fact.created, 0, fact.amount
+        yield fact.created, 3, 0, fact.amount
 
 
 def _payable(case: Case, amounts: Amounts) -> bool:
@@ -285,7 +288,7 @@ def _status(case: Case, amounts: Amounts) -> PaymentStatus:
         (net > 0 and owed > 0, PaymentStatus.UNDERPAID),
         (amounts.refunded > 0 and net <= 0 and owed == 0, PaymentStatus.REFUNDED),
         (amounts.refunded > 0 and net < case.terms.price and owed == 0, PaymentStatus.PARTIALLY_REFUNDED),
-        (net > 0 or AttemptState.FREE in states, PaymentStatus.PAID),
+        (owed == 0 and (net > 0 or AttemptState.FREE in states), PaymentStatus.PAID),
         (amounts.on_its_way > 0, PaymentStatus.PROCESSING),
         (owed == 0, PaymentStatus.VOID),
         (started, PaymentStatus.CHECKOUT_OPEN),
@@ -372,7 +375,8 @@ def _not_repeated(case: Case, amounts: Amounts, ending: str) -> bool:
     Nothing is lacking if another refund was made after the first one ended, or if no money is left to refund.
     """
     refunds = [fact for attempt in case.attempts for fact in attempt.refunds]
-    ended = [fact for fact in refunds if fact.status == ending and not fact.is_request]
+    # A canceled request needs no review: Stripe refused it before the eyes of the person who made it.
+    ended = [fact for fact in refunds if fact.status == ending and not (fact.is_request and ending == "canceled")]
     good = [fact for fact in refunds if fact.status not in ("failed", "canceled")] + case.desk_refunds
     left = amounts.net - amounts.refund_pending > 0
     return left and any(not any(other.date >= fact.reached for other in good) for fact in ended)

@@ -89,10 +89,12 @@ def _request_fact(attempt: Attempt, amount: int, name: str, details: Json) -> St
     )
 
 
-def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> None:
+def send(payment: Payment, request: StripeFact, actor: AbstractUser | None, *, if_refused: str = "canceled") -> None:
     """Send the refund `request`, which `reserve` has stored, to Stripe for the first time, and record Stripe's answer.
 
-    Raises NotRefundableError when Stripe refuses, and StripeUnavailableError when Stripe doesn't answer.
+    A request that Stripe refuses gets the status `if_refused`: "canceled" if a person is waiting for the answer, or
+    "failed", which staff have to review. Raises NotRefundableError when Stripe refuses, and StripeUnavailableError when
+    Stripe doesn't answer.
     """
     params: Any = {
         "payment_intent": request.payment_intent_id,
@@ -105,7 +107,7 @@ def send(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> N
         answer, as_of = call(lambda stripe: stripe.v1.refunds.create(params, {"idempotency_key": request.stripe_id}))
     except StripeRefusedError as error:
         logger.warning("refund_refused", extra=_named(payment, request) | {"code": error.code})
-        made = _withdraw(payment, request, actor)
+        made = _withdraw(replace(request, status=if_refused, as_of=int(time.time())), actor)
         if not made and error.code != "charge_already_refunded":  # with this code, the money has been returned already
             payment.refresh_from_db()
             raise NotRefundableError(payment.refundable, error.code) from error
@@ -125,22 +127,22 @@ def send_again(payment: Payment, request: StripeFact, actor: AbstractUser | None
     if made := refund_made_for(request):
         ledger.record(made, Cause(Source.SWEEP))
     else:
-        send(payment, request, actor)
+        send(payment, request, actor, if_refused="failed")
 
 
 def _named(payment: Payment, request: StripeFact) -> dict[str, str]:
     return {"payment_id": str(payment.public_id), "refund_request": request.stripe_id}
 
 
-def _withdraw(payment: Payment, request: StripeFact, actor: AbstractUser | None) -> bool:
-    """Record that a refund request is canceled, as Stripe refused it, and record what Stripe says of its PaymentIntent.
+def _withdraw(refused: StripeFact, actor: AbstractUser | None) -> bool:
+    """Record a refund request that Stripe refused, and what Stripe says of the request's PaymentIntent.
 
     Return whether Stripe has nevertheless made this refund, when the request was sent before. If Stripe can't be asked,
-    only the cancellation is recorded.
+    only the refused request is recorded.
     """
     reading = Reading()
     with contextlib.suppress(StripeRefusedError, StripeUnavailableError):
-        reading = everything_about(request.payment_intent_id)
+        reading = everything_about(refused.payment_intent_id)
         reading.settle()
-    ledger.record([replace(request, status="canceled"), *reading.facts], Cause(Source.REFUND, actor=actor))
-    return any(fact.details.get("request") == request.stripe_id for fact in reading.facts)
+    ledger.record([refused, *reading.facts], Cause(Source.REFUND, actor=actor))
+    return any(fact.details.get("request") == refused.stripe_id for fact in reading.facts)

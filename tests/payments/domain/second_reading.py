@@ -47,7 +47,8 @@ class Books:
     charges: list[Object] = field(default_factory=list)
     refunds: list[Object] = field(default_factory=list)
     disputes: list[Object] = field(default_factory=list)
-    requests: list[Object] = field(default_factory=list)  # id, payment_intent, amount, waives, created, withdrawn
+    # id, payment_intent, amount, waives, created, withdrawn, and failed_at if Stripe refused it when nobody waited
+    requests: list[Object] = field(default_factory=list)
     till: list[Object] = field(
         default_factory=list
     )  # id, kind (taken, given, reversal), amount, waives, entry, created
@@ -413,4 +414,5 @@ def not_made_up_for(books: Books, money: Money, ending: str) -> bool:
     ]
     made += [line["created"] for line in standing(books, "given")]
     ended = [refund["ended_at"] for refund in books.refunds if refund["status"] == ending]
+    ended += [request["failed_at"] for request in books.requests if ending == "failed" and "failed_at" in request]
     return money.net > money.pending and any(all(at < end for at in made) for end in ended)

@@ -229,10 +229,15 @@ class MoneyMachine(RuleBasedStateMachine):
         ]
 
     @possible(lambda machine: machine.never_arrived)
-    @rule(pick=PICK)
-    def send_request_again(self, pick: int) -> None:
+    @rule(pick=PICK, refused=st.booleans())
+    def send_request_again(self, pick: int, refused: bool) -> None:
+        """Send a request again of which Stripe has made no refund; Stripe makes it now, or refuses."""
         request = self.one(self.never_arrived, pick)
-        self.stripe.answer(self.stripe.refund(request["of"], request["amount"], "succeeded", request["id"]))
+        if refused:
+            request |= {"withdrawn": True, "failed_at": self.stripe.now}
+            self.receive([replace(self.facts[request["id"]], status="failed", as_of=self.stripe.now)])
+        else:
+            self.stripe.answer(self.stripe.refund(request["of"], request["amount"], "succeeded", request["id"]))
 
     @possible(lambda machine: [r for r in machine.stripe.of("refund") if r["status"] in MADE])
     @rule(pick=PICK, status=st.sampled_from(["succeeded", "succeeded", "failed", "canceled", "requires_action"]))

@@ -245,6 +245,21 @@ def test_a_refund_for_which_stripe_refuses_the_key_is_withdrawn(
     assert (paid.status, paid.amount_refund_pending, paid.refundable) == (S.PAID, 0, 5000)
 
 
+def test_a_refund_that_stripe_refuses_when_nobody_waits_for_the_answer_is_reviewed(
+    paid: Payment, stripe: StripeAtHome, clerk: User
+) -> None:
+    stripe.do("api", mode="error500", match="/v1/refunds")
+    with pytest.raises(StripeUnavailableError):
+        give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
+    stripe.do("api", mode="ok")
+    stripe.do("refund", payment_intent=paid.facts.get(kind="intent").stripe_id, amount=4000)
+    with pytest.raises(CommandError):
+        sweep_after(2, stripe)
+    paid.refresh_from_db()
+    assert (paid.status, paid.amount_refund_pending, paid.amounts.net) == (S.PARTIALLY_REFUNDED, 0, 1000)
+    assert paid.reviews == ["refund_failed"]
+
+
 def test_a_lost_refund_waits_while_stripe_refuses_the_key(paid: Payment, stripe: StripeAtHome, clerk: User) -> None:
     with unanswered_refunds(stripe):
         give_back(paid, Order(2000, ""), clerk, key=uuid4().hex)
