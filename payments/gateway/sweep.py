@@ -19,7 +19,7 @@ from .checkout import wrong_sessions
 from .client import StripeRefusedError
 from .reconcile import ask_stripe
 from .refunds import NotRefundableError
-from .retrieve import everything_about
+from .retrieve import everything_about, listed
 
 Outcome = EventReceipt.Outcome
 STUCK_AFTER = datetime.timedelta(days=10)  # SEPA debits usually take a week, at most 14 working days
@@ -27,6 +27,7 @@ GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an eve
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
 REFUND_WINDOW = datetime.timedelta(days=30)  # how long the sweep asks about a refund that it doesn't find
 DISPUTE_WINDOW = datetime.timedelta(days=120)  # banks take up to three months to decide
+UNHEARD_WINDOW = datetime.timedelta(days=7)  # `manage.py catch_up` and `reconcile` find what is older
 DISPUTE_PAUSE = datetime.timedelta(days=1)
 DISPUTE_MAY_CHANGE = (*DISPUTE_OPEN, INQUIRY, "warning_under_review", "lost")
 WITH_MONEY = (
@@ -141,6 +142,23 @@ def resend(request: Fact) -> None:
         refunds.send_again(request.payment, request.value, request.actor)
     except NotRefundableError as error:
         raise StripeRefusedError(error.code) from error
+
+
+def unheard_of(quiet_for: datetime.timedelta) -> list[str]:
+    """Return the sorted PaymentIntent ids of payments that have a refund or dispute at Stripe which isn't stored here.
+
+    Such a payment looks complete, as when all events about a returned direct debit got lost. Refunds and disputes
+    created in the last `quiet_for` are left out, because their events may still come.
+    """
+    now = timezone.now()
+    created = {"gte": int((now - UNHEARD_WINDOW).timestamp()), "lte": int((now - quiet_for).timestamp())}
+    recent = [obj for kind in ("refunds", "disputes") for obj, _ in listed(kind, created=created)]
+    stored = set(
+        Fact.objects.filter(stripe_id__among=[obj["id"] for obj in recent]).values_list("stripe_id", flat=True)
+    )
+    links = {obj["payment_intent"] for obj in recent if obj["id"] not in stored} - {None}
+    ours = Fact.objects.exclude(payment=None).filter(payment_intent_id__among=links)
+    return sorted(set(ours.values_list("payment_intent_id", flat=True)))
 
 
 def waiting_links() -> list[str]:

@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 class Command(OperatorCommand):
     help = (
-        "Ask Stripe about payments that stand still or are incomplete, expire Checkout pages that must not be paid any"
-        " more, find out what became of refunds without an answer, and find payments for waiting events."
-        " Safe on a timer and beside a running site."
+        "Ask Stripe about payments that stand still or are incomplete, find refunds and disputes of which no event came,"
+        " expire Checkout pages that must not be paid any more, find out what became of refunds without an answer, and"
+        " find payments for waiting events. Safe on a timer and beside a running site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -51,6 +51,7 @@ class Command(OperatorCommand):
         done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("incomplete", partial(sweep.incomplete, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("open page to expire", sweep.superfluous, expire_open, skip=dry_run)
+        done += self.work("not heard of", partial(sweep.unheard_of, quiet), sweep.find_payment, rehearse=dry_run)
         done += self.work("event without its payment", sweep.waiting_links, sweep.find_payment, rehearse=dry_run)
         done += self.work("event given up", sweep.overdue_events, sweep.give_up, rehearse=dry_run)
         return done

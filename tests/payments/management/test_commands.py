@@ -251,6 +251,27 @@ def test_sweep_finds_a_refund_of_which_only_the_charge_tells(
     assert swept(capsys) == []
 
 
+@pytest.mark.parametrize("returned", [True, False])
+def test_sweep_finds_a_returned_debit_and_a_refund_of_which_all_events_got_lost(
+    payment: Payment, book: Callable[..., Payment], stripe: StripeAtHome, capsys: Capture, returned: bool
+) -> None:
+    for each in (payment, book()):
+        session_id = open_checkout(each)
+        stripe.do("pay", session=session_id, outcome="processing")
+        stripe.do("settle", session=session_id)
+    stripe.tell()
+    intent = payment.facts.get(kind="intent").stripe_id
+    stripe.do("dispute" if returned else "refund", payment_intent=intent)
+    capsys.readouterr()
+    call_command("sweep", "--quiet-for", "0")
+    assert f"not heard of: {intent}" in capsys.readouterr().out
+    payment.refresh_from_db()
+    assert payment.status == (S.CHARGED_BACK if returned else S.REFUND_PENDING)
+    assert payment.reviews == (["taken_back"] if returned else [])
+    call_command("sweep", "--quiet-for", "0")
+    assert "not heard of" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("status", "ends_as"), [("won", S.PAID), ("lost", S.CHARGED_BACK)])
 def test_sweep_learns_daily_how_a_dispute_ends(
     paid: Payment, stripe: StripeAtHome, capsys: Capture, status: str, ends_as: S
