@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from accounts.unsent import typed
 
 from . import week
-from .forms import WeekForm
+from .forms import AppointmentForm, WeekForm
 from .models import AMOUNTS, Appointment, Practitioner
 from .week import Line
 
@@ -28,6 +28,7 @@ class PractitionerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Appointment)
 class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = AppointmentForm
     list_display = ("reference", "start", "patient", "practitioner", "service", "status")
     list_filter = ("status", "practitioner")
     list_select_related = ("patient", "practitioner")

@@ -1,4 +1,4 @@
-"""The form to book a practitioner's week at once."""
+"""The admin's form for one appointment, and the form to book a practitioner's week at once."""
 
 import datetime
 from typing import Any
@@ -30,6 +30,33 @@ def clock(hour: int) -> dict[str, Any]:
         "initial": datetime.time(hour),
         "widget": forms.TimeInput({"type": "time"}, format="%H:%M"),
     }
+
+
+class MomentField(forms.SplitDateTimeField):
+    """A date and a time of day. `saved` is the moment that was saved before, or None.
+
+    An unchanged date and time stand for `saved`. Otherwise an appointment in the hour that clocks show twice could not
+    be saved a second time, because the text doesn't tell which of the two hours is meant.
+    """
+
+    saved: datetime.datetime | None = None
+
+    def compress(self, data_list: Any) -> datetime.datetime | None:
+        if self.saved and data_list == self.widget.decompress(self.saved):
+            return self.saved
+        return super().compress(data_list)
+
+
+class AppointmentForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The admin's form for an appointment, whose fields AppointmentAdmin names."""
+
+    class Meta:
+        field_classes = {"start": MomentField, "end": MomentField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in {"start", "end"} & self.fields.keys():  # who may only view has no fields
+            self.fields[name].saved = getattr(self.instance, name)  # type: ignore[attr-defined]
 
 
 class WeekForm(forms.Form):

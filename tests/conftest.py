@@ -88,7 +88,7 @@ def _clear_caches() -> None:
 
 @pytest.fixture(autouse=True)
 def _default_language() -> None:
-    """Begin each test in the default language, because a request leaves its own language active in the test's thread."""
+    """Begin each test in the default language, because a request leaves its language active in the test's thread."""
     translation.deactivate()
 
 

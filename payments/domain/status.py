@@ -237,7 +237,7 @@ def _waived(case: Case, due: int) -> int:
     """
     asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
     waived = net = 0
-    for at, _, amount, waives in sorted(_account(case)):
+    for at, _order, amount, waives in sorted(_account(case)):
         net += amount
         if at > asked_again:
             waived += max(0, min(waives, due - waived - net))

@@ -116,7 +116,7 @@ def refresh(payment: Payment) -> None:
 
 
 def superfluous() -> list[Payment]:
-    """Return payments with a wrong open Checkout Session: for another amount or patient, or with nothing to pay online."""
+    """Return payments with an open Checkout Session that is wrong: nothing is to pay online, or something else is."""
     sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
     payments = Payment.objects.filter(pk__in=sessions.values("payment")).select_related("appointment")
     return [payment for payment in payments if wrong_sessions(payment)]

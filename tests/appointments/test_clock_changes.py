@@ -130,6 +130,27 @@ def test_the_admins_form_refuses_such_a_time(
     assert not Appointment.objects.exists()
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_admin_saves_an_appointment_that_stands_in_an_hour_that_clocks_show_twice(
+    as_manager: Client, practitioner: Practitioner, patient: User, fold: int
+) -> None:
+    start = datetime.datetime.combine(AUTUMN, datetime.time(2, 30, fold=fold), timezone.get_current_timezone())
+    start = start.astimezone(datetime.UTC)
+    end = start + datetime.timedelta(minutes=30)
+    appointment = Appointment.objects.create(
+        patient=patient, practitioner=practitioner, service="Séance", start=start, end=end, price_amount=2500
+    )
+    address = f"/admin/clinic_appointments/appointment/{appointment.pk}/change/"
+    form = as_manager.get(address).context["adminform"].form
+    fields = {widget.html_name: widget.value() for widget in form}
+    for name in ("start", "end"):
+        day, time = form.fields[name].widget.decompress(getattr(appointment, name))
+        fields |= {f"{name}_0": f"{day:%d/%m/%Y}", f"{name}_1": f"{time:%H:%M:%S}"}
+    assert as_manager.post(address, {**fields, "service": "Bilan"}).status_code == 302
+    appointment.refresh_from_db()
+    assert (appointment.service, appointment.start, appointment.end) == ("Bilan", start, end)
+
+
 @pytest.mark.parametrize("day", ["0001-01-01 00:00", "9999-12-31 23:59"])
 def test_a_date_at_the_edge_of_the_calendar_is_refused(as_manager: Client, filled: dict[str, object], day: str) -> None:
     page = as_manager.post(URL, {**filled, "lines": f"{day} hugo", "book": "1"})

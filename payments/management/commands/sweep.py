@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 class Command(OperatorCommand):
     help = (
-        "Ask Stripe about payments that stand still or are incomplete, find refunds and disputes of which no event came,"
-        " expire Checkout pages that must not be paid any more, find out what became of refunds without an answer, and"
-        " find payments for waiting events. Safe on a timer and beside a running site."
+        "Ask Stripe about payments that stand still or are incomplete, find refunds and disputes of which no event"
+        " came, expire Checkout pages that must not be paid any more, find out what became of refunds without an"
+        " answer, and find payments for waiting events. Safe on a timer and beside a running site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
