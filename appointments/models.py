@@ -114,9 +114,16 @@ class Appointment(models.Model):
         return self.reference
 
     def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
-        """Save and send the signal `appointment_saved` in one transaction. `actor` is the user who makes the change."""
+        """Save and send the signal `appointment_saved` in one transaction. `actor` is the user who makes the change.
+
+        With `update_fields`, the other fields are loaded from the database, so that receivers see what others saved.
+        """
         with transaction.atomic():
             before = Appointment.objects.select_for_update().filter(pk=self.pk).first()
+            if before and (names := kwargs.get("update_fields")):
+                for field in self._meta.concrete_fields:
+                    if field.name not in names:
+                        setattr(self, field.attname, getattr(before, field.attname))
             super().save(*args, **kwargs)
             appointment_saved.send(Appointment, appointment=self, before=before, actor=actor)
 

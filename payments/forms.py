@@ -57,6 +57,24 @@ class AmountField(forms.CharField):
         return number_text(value, self.currency) if isinstance(value, int) else value
 
 
+class CurrencyForm(forms.Form):
+    """A form about amounts, which is refused if the payment's currency has changed since the page was opened.
+
+    The page posts the currency that it shows as `currency`.
+    """
+
+    def __init__(self, data: Any, *, payment: Payment) -> None:
+        super().__init__(data)
+        self.payment = payment
+
+    def clean(self) -> dict[str, Any]:
+        now = self.payment.currency
+        if self.data.get("currency", now) != now:
+            text = _("The currency is now %(currency)s. Check the amount and try again.")
+            raise ValidationError(text, params={"currency": now.upper()})
+        return self.cleaned_data
+
+
 class NoteForm(forms.Form):
     """A note for colleagues. The hidden `key` identifies it, so that a form sent twice saves one note only."""
 
@@ -66,7 +84,7 @@ class NoteForm(forms.Form):
     key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
 
 
-class TakePaymentForm(forms.Form):
+class TakePaymentForm(CurrencyForm):
     """A payment taken at the desk. The amount is prefilled with all that is owed.
 
     `received` is what the patient hands over in cash, from which `change` follows; it is optional.
@@ -90,7 +108,7 @@ class TakePaymentForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, payment: Payment) -> None:
-        super().__init__(data)
+        super().__init__(data, payment=payment)
         owed = payment.amount_owed
         self.fields["amount"] = AmountField(label=_("Amount"), currency=payment.currency, most=owed, initial=owed)
         self.fields["received"] = AmountField(
@@ -98,7 +116,7 @@ class TakePaymentForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        cleaned = self.cleaned_data
+        cleaned = super().clean()
         if cleaned.get("method") != Method.CASH:
             cleaned["received"] = None
         if cleaned.get("method") != Method.CHEQUE:
@@ -195,11 +213,11 @@ class ReasonForm(forms.Form):
     )
 
 
-class CancelForm(forms.Form):
+class CancelForm(CurrencyForm):
     """What the clinic keeps when it cancels an appointment: nothing by default, and at most the price."""
 
     def __init__(self, data: Any, *, payment: Payment) -> None:
-        super().__init__(data)
+        super().__init__(data, payment=payment)
         self.fields["fee"] = AmountField(
             label=_("The clinic keeps"),
             currency=payment.currency,

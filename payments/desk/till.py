@@ -27,13 +27,13 @@ def take_payment(
     `note` is for colleagues, such as a cheque's number; `deposited` is the ISO date on which a cheque goes to the bank.
     Then expire the payment's Checkout Sessions that are no longer needed, so that the patient can't pay twice. A second
     call with the same `key`, as when a form is sent twice, records nothing. Raises NotPayableError when `amount` isn't
-    positive or is more than what is owed.
+    positive or is more than what is owed, or when the currency isn't `payment.currency` any more.
     """
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if was_taken(row, key):
             return
-        if not 0 < amount <= row.amount_owed:
+        if row.currency != payment.currency or not 0 < amount <= row.amount_owed:
             raise NotPayableError
         details = {name: text for name, text in (("note", note), ("deposited", deposited)) if text}
         taken = row.own_fact(Kind.OFFLINE, f"offline_{key}", method, amount, **details)

@@ -48,7 +48,7 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
         context |= {"payment": payment, "appointment": payment.appointment}
         return render(request, "appointments/cancel.html", context, status=422 if request.method == "POST" else 200)
     payment.appointment.fee_amount = form.cleaned_data["fee"] or 0
-    _set_status(request, payment.appointment, Attendance.CANCELED)
+    _set_status(request, payment.appointment, Attendance.CANCELED, "fee_amount")
     payment.refresh_from_db()
     return redirect(_after_cancelling(request, payment), payment.appointment.reference)
 
@@ -62,12 +62,15 @@ def _after_cancelling(request: Request, payment: Payment) -> str:
     return "clinic:refund_payment" if too_much else "clinic:desk_appointment"
 
 
-def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
-    """Save the appointment with its new status, log the change for the admin, and add a message for the next page."""
+def _set_status(request: Request, appointment: Appointment, status: Appointment.Status, *changed: str) -> None:
+    """Save the appointment's new status, log the change for the admin, and add a message for the next page.
+
+    `changed` names other fields that are saved too.
+    """
     if appointment.status == status:
         return
     appointment.status = status
-    appointment.save(actor=request.user)
+    appointment.save(actor=request.user, update_fields=["status", *changed])
     LogEntry.objects.log_actions(
         request.user.pk, [appointment], CHANGE, change_message=f"status: {status.value}", single_object=True
     )

@@ -23,6 +23,7 @@ from payments.domain.facts import Kind
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus, Review
 from payments.models import Payment
+from payments.views import access
 from tests.payments.clients import client_of, desk_page_of, page_of, signed_in, text_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -116,6 +117,42 @@ def test_nobody_takes_more_than_is_owed(as_clerk: Client, payment: Payment) -> N
     take(as_clerk, payment, "20,00")
     page = take(as_clerk, payment, "30,01")
     assert (page.status_code, "au plus 30,00 €" in text_of(page)) == (422, True)
+
+
+def test_an_amount_is_never_taken_or_kept_in_another_currency_than_the_page_showed(
+    as_clerk: Client, payment: Payment
+) -> None:
+    payment.appointment.currency = "chf"
+    payment.appointment.save()
+    taken = take(as_clerk, payment, "20,00", currency="eur")
+    kept = as_clerk.post(f"{desk_page_of(payment)}cancel/", {"fee": "20", "currency": "eur"})
+    for page in (taken, kept):
+        assert (page.status_code, "La devise est maintenant CHF" in text_of(page)) == (422, True)
+    payment.refresh_from_db()
+    assert (payment.amount_received, payment.appointment.canceled) == (0, False)
+    take(as_clerk, payment, "20,00", currency="chf")
+    payment.refresh_from_db()
+    assert payment.amount_received == 2000
+
+
+def test_cancelling_keeps_what_somebody_else_has_just_changed(
+    as_clerk: Client, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The view reads the appointment before it saves the status; here its service and price change in between."""
+    read = access.open_payment_or_404
+
+    def overtaken(*args: Any, **lookup: Any) -> Payment:
+        found = read(*args, **lookup)
+        other = Appointment.objects.get(pk=found.appointment_id)
+        other.service, other.price_amount = "Bilan", 6000
+        other.save()
+        return found
+
+    monkeypatch.setattr("payments.views.attendance.open_payment_or_404", overtaken)
+    cancel(as_clerk, payment, fee="10")
+    appointment = Appointment.objects.get(pk=payment.appointment_id)
+    assert (appointment.canceled, appointment.service, appointment.price_amount) == (True, "Bilan", 6000)
+    assert (payment.price, payment.amount_owed) == (6000, 1000)
 
 
 # Refunds
