@@ -27,13 +27,13 @@ class PaymentsConfig(AppConfig):
         from .desk import roles
         from .gateway import client, djstripe
         from .models.installation import make_installation
-        from .signals import payment_status_changed
+        from .signals import entries_committed
 
         appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         practitioner_renamed.connect(show_practitioner, dispatch_uid="payments.show_practitioner")
         person_renamed.connect(show_person, dispatch_uid="payments.show_person")
-        payment_status_changed.connect(push, dispatch_uid="payments.push")
+        entries_committed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
@@ -80,7 +80,7 @@ def show_person(sender: type, *, user: Any, **kwargs: Any) -> None:
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
-    """Receive the signal `payment_status_changed`: tell all web processes about the new feed `entries`.
+    """Receive the signal `entries_committed`: tell all web processes about the new feed `entries`.
 
     A feed is the numbered list of changes that pages follow. The signal comes after the commit.
     """

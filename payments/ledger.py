@@ -7,8 +7,8 @@ entries in the feeds, the lists of changes that pages follow.
 import datetime
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from django.contrib.auth.models import AbstractUser
@@ -19,28 +19,30 @@ from django.utils.translation import gettext as _
 
 from appointments.models import Appointment, Practitioner
 
-from . import linking
-from .db.statements import insert, update
+from . import logs
+from .db.statements import Statement, insert, update
 from .domain.attempts import AttemptState, attempts_of
 from .domain.facts import Kind, StripeFact
 from .domain.status import STILL_OPEN, PaymentStatus, derive
+from .linking import LockedRows
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange, patient_audience
 from .models.feed import STAFF
 from .models.payment import RESULTS, SUMS
-from .signals import payment_confirmed, payment_status_changed
+from .signals import entries_committed, payment_confirmed, payment_status_changed
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
 
 UNDER_WAY = (*STILL_OPEN, AttemptState.PROCESSING)
-MOVED = ["status", *(f"amount_{name}" for name in SUMS + RESULTS), "payable", "attempt", "failure_code", "method",
-         "dispute_due_by", "reviews", "version", "updated_at"]  # fmt: skip
+MOVED = ("status", *(f"amount_{name}" for name in SUMS + RESULTS), "payable", "attempt", "failure_code", "method",
+         "dispute_due_by", "reviews", "version", "updated_at")  # fmt: skip
+BOOKED = ("currency", "earlier_prices", "booking", "slot_lost")  # what `follow_appointment` changes besides
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a payment changed: the source, Stripe's event, the person and the time.
+    """Why a payment changed: the source, Stripe's event, the person, the time, and the id of the HTTP request.
 
     The audit log and the payment's timeline show it.
     """
@@ -49,6 +51,7 @@ class Cause:
     stripe_event_id: str = ""
     actor: AbstractUser | None = None
     occurred_at: datetime.datetime | None = None
+    request_id: str = field(default_factory=logs.request_id.get)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,93 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     the outcome is IGNORED_FOREIGN.
     """
     with transaction.atomic(savepoint=False):
-        payment, kept = linking.find_payment(facts)
+        ledger = Ledger(LockedRows(facts))
+        recorded = ledger.record(facts, cause)
+        ledger.write()
+    return recorded
+
+
+class Ledger:
+    """Records facts (states of Stripe objects) about any number of payments, one after the other, in one transaction.
+
+    The locked `rows` are changed in memory; `write` then stores all changes in one round trip. So each of several
+    events gets its own outcome and its own StatusChange, but a payment that they change is written once.
+    """
+
+    def __init__(self, rows: LockedRows) -> None:
+        self.rows = rows
+        self._payments: dict[int, Payment] = {}
+        self._changes: list[tuple[StatusChange, Cause]] = []
+
+    def touch(self, payment: Payment) -> None:
+        """Have `write` store this payment."""
+        self._payments[payment.pk] = payment
+
+    def record(self, facts: Sequence[StripeFact], cause: Cause) -> Recorded:
+        """Do what the function `record` does, but write nothing yet."""
+        payment = self.rows.find_payment(facts)
         if payment is None:
-            return Recorded(linking.keep_waiting(facts, cause.actor))
-        merged = linking.absorb(facts, payment, kept, cause.actor)
-        change = _update(payment, merged, replace(cause, actor=cause.actor or _requester(facts, merged)))
+            return Recorded(self.rows.keep_waiting(facts, cause.actor))
+        merged = self.rows.absorb(facts, payment, cause.actor)
+        change = self.update(payment, merged, replace(cause, actor=cause.actor or _requester(facts, merged)))
         return Recorded(Outcome.APPLIED if change else Outcome.NO_CHANGE, payment, change)
+
+    def update(
+        self, payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
+    ) -> StatusChange | None:
+        """Compute the payment's status and amounts from `facts`; return the change, if any.
+
+        `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's
+        changed fields; if there are any, there is a change even if status and amounts didn't change.
+        """
+        standing = derive([fact.value for fact in facts], payment.terms)
+        if not booking and replace(standing, method=payment.method) == payment.standing:
+            if standing.method != payment.method:  # is stored, but pages need no entry for it
+                payment.method = standing.method
+                self.touch(payment)
+            return None
+        before = PaymentStatus(payment.status)
+        payment.standing = standing
+        payment.version += 1
+        change = StatusChange(
+            payment=payment,
+            version=payment.version,
+            from_status=before,
+            to_status=standing.status,
+            standing=asdict(standing),
+            booking=dict(booking or {}),
+            source=cause.source,
+            stripe_event_id=cause.stripe_event_id,
+            actor=cause.actor,  # type: ignore[misc]
+            occurred_at=cause.occurred_at,
+        )
+        self.touch(payment)
+        self._changes.append((change, cause))
+        return change
+
+    def write(
+        self,
+        *more: Statement,
+        columns: Sequence[str] = (),
+        reload: Iterable[str] = (),
+        answer: Callable[[], object] | None = None,
+    ) -> None:
+        """Store everything, with the statements `more`, and commit unless this is a part of a larger transaction.
+
+        `columns` are other columns of the payments that have changed; `reload` are audiences whose pages load again.
+        After the commit, open pages get their entries first; then `answer` is called, and then signals are sent.
+        """
+        changes = [change for change, _cause in self._changes]
+        payments = update(self._payments.values(), (*MOVED, *columns))
+        statements = [*self.rows.writes(), payments, insert(changes), *more]
+        entries = Feed.objects.append(changes, after=statements, reload=reload)
+        if entries:
+            transaction.on_commit(partial(entries_committed.send_robust, Feed, entries=entries), robust=True)
+        if answer:
+            transaction.on_commit(answer, robust=True)
+        for change, cause in self._changes:
+            own = [entry for entry in entries if entry.change is change]
+            transaction.on_commit(partial(_announce, change, own, cause), robust=True)
 
 
 def follow_appointment(
@@ -98,14 +182,17 @@ def follow_appointment(
             left = found.booking
             slots |= Q(start__lt=left["end"], end__gt=left["start"], practitioner=left["practitioner"])
         rivals = Appointment.objects.filter(slots, status=Appointment.Status.CANCELED)
-        affected = Q(pk=found.pk) | Q(appointment__in=rivals.values("pk"))
-        for payment in Payment.objects.locked().filter(affected).order_by("pk"):
+        affected = Payment.objects.filter(Q(pk=found.pk) | Q(appointment__in=rivals.values("pk")))
+        ledger = Ledger(LockedRows((), payments=affected.values_list("public_id", flat=True)))
+        cause, corrected = Cause(Source.APPOINTMENT, actor=actor), _corrected(before, appointment) if before else []
+        for payment in ledger.rows.payments.values():
             if payment.pk == found.pk:
-                _follow(payment, appointment, actor, before)
-                found = payment
-            else:
-                # Read after the lock: a joined row may be older than the payment that this transaction waited for.
-                _follow(payment, Appointment.objects.get(pk=payment.appointment_id), actor)
+                found, payment.appointment = payment, appointment
+            _follow(ledger, payment, cause, corrected if payment is found else ())
+        reload = [STAFF, *(patient_audience(person.patient_id) for person in (before, appointment) if person)]
+        ledger.write(columns=BOOKED, reload=reload if corrected else ())
+        if before and before.patient_id != appointment.patient_id:  # entries show the payment as it is now
+            Feed.objects.forget(patient_audience(before.patient_id))
         return found
 
 
@@ -121,15 +208,19 @@ def check_currency(appointment: Appointment) -> None:
     with transaction.atomic():
         Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)
         _lock_calendar(appointment)
-        _require_currency(Payment.objects.locked().get(appointment=appointment.pk), appointment)
+        payment = Payment.objects.locked().get(appointment=appointment.pk)
+        _require_currency(payment, appointment, payment.facts.all())
 
 
-def _require_currency(payment: Payment, appointment: Appointment) -> None:
-    """Raise ValidationError if the currency of the locked `payment` would change after money moved or may move."""
+def _require_currency(payment: Payment, appointment: Appointment, facts: Iterable[Fact]) -> None:
+    """Raise ValidationError if the currency of the locked `payment` would change after money moved or may move.
+
+    `facts` are all stored facts (states of Stripe objects) of the payment.
+    """
     if payment.currency == appointment.currency:
         return
-    facts = [fact.value for fact in Fact.objects.belonging_to(payment.public_id, [])()]
-    if any(attempt.evidence or attempt.state in UNDER_WAY for attempt in attempts_of(facts)):
+    attempts = attempts_of([fact.value for fact in facts])
+    if any(attempt.evidence or attempt.state in UNDER_WAY for attempt in attempts):
         text = _(
             "The currency can’t be changed any more, because money was paid or a payment page is open."
             " Cancel this appointment and book another one."
@@ -143,27 +234,24 @@ def _lock_calendar(appointment: Appointment) -> None:
     practitioners.filter(pk=appointment.practitioner_id).values_list("pk", flat=True).first()
 
 
-def _follow(
-    payment: Payment, appointment: Appointment, actor: AbstractUser | None, before: Appointment | None = None
-) -> None:
+def _follow(ledger: Ledger, payment: Payment, cause: Cause, corrected: Sequence[str] = ()) -> None:
     """Copy the appointment's data into the locked `payment`, and recompute the payment's status and amounts.
 
-    `before` is the appointment as it was, and `actor` the person who changed it.
+    `corrected` names the appointment's corrected fields that aren't a part of the payment's data.
     """
-    _require_currency(payment, appointment)
+    appointment, earlier = payment.appointment, payment.booking
+    _require_currency(payment, appointment, ledger.rows.absorb((), payment))
     price, booking = appointment.price_amount, _booking(appointment)
-    if payment.booking and payment.currency == appointment.currency and price != payment.booking["price"][0]:
-        payment.earlier_prices = [*payment.earlier_prices, payment.booking["price"][0]]
-    changed = {name: value for name, value in booking.items() if payment.booking.get(name) != value}
-    if before and (corrected := _corrected(before, appointment)):
+    if earlier and payment.currency == appointment.currency and price != earlier["price"][0]:
+        payment.earlier_prices = [*payment.earlier_prices, earlier["price"][0]]
+    changed = {name: value for name, value in booking.items() if earlier.get(name) != value}
+    if corrected:
         changed["corrected"] = corrected
-        _reload_pages(before.patient_id, appointment.patient_id)
-    booked_again = payment.booking and payment.terms.canceled and not appointment.canceled
+    booked_again = earlier and payment.terms.canceled and not appointment.canceled
     payment.booking, payment.currency, payment.slot_lost = booking, appointment.currency, appointment.slot_resold()
-    update(payment, ["currency", "earlier_prices", "booking", "slot_lost", "updated_at"])
+    ledger.touch(payment)
     asked = [_asked_again(payment)] if booked_again else []
-    facts = linking.absorb(asked, payment, Fact.objects.belonging_to(payment.public_id, [])(), actor)
-    _update(payment, facts, Cause(Source.APPOINTMENT, actor=actor), changed)
+    ledger.update(payment, ledger.rows.absorb(asked, payment, cause.actor), cause, changed)
 
 
 def _asked_again(payment: Payment) -> StripeFact:
@@ -178,17 +266,6 @@ def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
     """
     differ = {"patient": "patient_id", "service": "service"}
     return [name for name, field in differ.items() if getattr(before, field) != getattr(appointment, field)]
-
-
-def _reload_pages(old_patient: int, patient: int) -> None:
-    """Make open pages of the staff and of both patients load again.
-
-    If the patient has changed, the entries of the old patient's feed (list of changes that the pages show) are deleted,
-    because they show the payment as it is now.
-    """
-    Feed.objects.begin_epoch([STAFF, patient_audience(old_patient), patient_audience(patient)])
-    if old_patient != patient:
-        Feed.objects.forget(patient_audience(old_patient))
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:
@@ -217,47 +294,13 @@ def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUse
     return next((row.actor for row in rows if row.stripe_id in requests), None)
 
 
-def _update(
-    payment: Payment, facts: Sequence[Fact], cause: Cause, booking: Mapping[str, object] | None = None
-) -> StatusChange | None:
-    """Compute the payment's status and amounts from `facts`; store and return the change, if any.
-
-    `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's changed
-    fields; if there are any, a change is stored even if status and amounts didn't change.
-    """
-    standing = derive([fact.value for fact in facts], payment.terms)
-    if not booking and replace(standing, method=payment.method) == payment.standing:
-        if standing.method != payment.method:  # is stored, but pages need no entry for it
-            payment.method = standing.method
-            update(payment, ["method", "updated_at"])
-        return None
-    before = PaymentStatus(payment.status)
-    payment.standing = standing
-    payment.version += 1
-    update(payment, MOVED)
-    change = StatusChange(
-        payment=payment,
-        version=payment.version,
-        from_status=before,
-        to_status=standing.status,
-        standing=asdict(standing),
-        booking=dict(booking or {}),
-        source=cause.source,
-        stripe_event_id=cause.stripe_event_id,
-        actor=cause.actor,  # type: ignore[misc]
-        occurred_at=cause.occurred_at,
-    )
-    insert(change)
-    entries = Feed.objects.append(change, [STAFF, patient_audience(payment.appointment.patient_id)])
-    transaction.on_commit(partial(_announce, payment, change, entries), robust=True)
-    return change
-
-
-def _announce(payment: Payment, change: StatusChange, entries: list[FeedEntry]) -> None:
+def _announce(change: StatusChange, entries: list[FeedEntry], cause: Cause) -> None:
     """Send the signals and write the log line of a change that has been committed."""
+    payment = change.payment
     arguments = {"payment": payment, "change": change, "entries": entries}
-    payment_status_changed.send_robust(Payment, **arguments)
-    if change.moved and change.to_status == PaymentStatus.PAID:
-        payment_confirmed.send_robust(Payment, **arguments)
     fields = {"payment_id": str(payment.public_id), "status": change.to_status, "source": change.source}
-    logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})
+    with logs.request(cause.request_id):  # because one transaction may hold the events of several requests
+        payment_status_changed.send_robust(Payment, **arguments)
+        if change.moved and change.to_status == PaymentStatus.PAID:
+            payment_confirmed.send_robust(Payment, **arguments)
+        logger.info("payment_status_changed", extra=fields | {"stripe_event_id": change.stripe_event_id})

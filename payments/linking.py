@@ -1,125 +1,212 @@
-"""Stores facts (states of Stripe objects), and finds the payment to which facts belong, if this payment is known."""
+"""Finds the payments that facts (states of Stripe objects) belong to, and keeps facts until their payment is known."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import connection
 
-from .db import statements
+from appointments.models import Appointment
+
+from .db.statements import Statement, insert, run, update
 from .domain.facts import Kind, StripeFact
 from .domain.precedence import merge
 from .models import EventReceipt, Fact, Payment
+from .models.event import SETTLED
 from .models.fact import COLUMNS
 
 Outcome = EventReceipt.Outcome
-Found = tuple[Payment, list[Fact]]
+FACT, PAYMENT, APPOINTMENT, RECEIPT = (model._meta.db_table for model in (Fact, Payment, Appointment, EventReceipt))
 
 # Disputes, and refunds made in Stripe's Dashboard, lack our metadata. Until one is linked to a payment, it may be
 # about one of ours.
 MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
+# All transactions lock in this order, so that they never wait for each other in a circle: Stripe ids, payments,
+# receipts, feeds (see models/feed.py), each kind sorted. Each statement sees what was committed while an earlier one
+# waited for its locks.
+LIMIT_WAITING = "SELECT set_config('lock_timeout', %(lock_timeout)s, true)"
+# Without these locks, two transactions that run at once, one with a refund and one with the refund's charge, could each
+# miss the other's facts, and the refund would stay without a payment. On SQLite one transaction writes at a time.
+LOCK_IDS = "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) FROM unnest(%(locks)s::text[]) AS id"
+# The ids of the payments that the facts name, or that have a stored fact about one of the facts' Stripe objects.
+MEANT = f"""
+    SELECT id FROM {PAYMENT} WHERE public_id = ANY(%(named)s)
+    UNION SELECT payment_id FROM {FACT} WHERE stripe_id = ANY(%(ids)s)
+    UNION SELECT payment_id FROM {FACT} WHERE payment_intent_id = ANY(%(ids)s) AND payment_intent_id > ''
+    UNION SELECT payment_id FROM {FACT} WHERE charge_id = ANY(%(ids)s) AND charge_id > ''
+"""
+# The ids of the facts that have no payment yet, and may get one now.
+WAITING = f"""
+    SELECT id FROM {FACT} WHERE payment_id IS NULL AND claimed_payment = ANY(%(named)s)
+    UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND stripe_id = ANY(%(ids)s)
+    UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND payment_intent_id = ANY(%(ids)s) AND payment_intent_id > ''
+    UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND charge_id = ANY(%(ids)s) AND charge_id > ''
+"""
+PAYMENTS = f"SELECT {{columns}} FROM {PAYMENT} WHERE id IN ({MEANT}) ORDER BY id FOR UPDATE"
+APPOINTMENTS = f"""
+SELECT {{columns}} FROM {APPOINTMENT} WHERE id IN (SELECT appointment_id FROM {PAYMENT} WHERE id IN ({MEANT}))
+"""
+FACTS = f"""
+SELECT {{columns}} FROM {FACT} WHERE payment_id IN ({MEANT})
+UNION ALL SELECT {{columns}} FROM {FACT} WHERE id IN ({WAITING})
+"""
+# The receipts of these events, and of the events that brought the waiting facts.
+RECEIPTS = f"""
+SELECT {{columns}} FROM {RECEIPT} WHERE id IN (
+    SELECT id FROM {RECEIPT} WHERE stripe_event_id = ANY(%(events)s)
+    UNION SELECT deferred.id FROM {FACT} JOIN {RECEIPT} AS deferred ON deferred.object_id = {FACT}.stripe_id
+    WHERE {FACT}.id IN ({WAITING}) AND deferred.outcome = '{Outcome.DEFERRED}' AND deferred.object_id > ''
+) ORDER BY id FOR UPDATE
+"""
 
-def find_payment(facts: Sequence[StripeFact]) -> Found | tuple[None, list[Fact]]:
-    """Lock the payment that `facts` are about; return it and its stored facts, or (None, []) if it isn't known.
 
-    Facts are states of Stripe objects. Stored facts that have no payment yet but belong to this payment are included.
+class LockedRows:
+    """The payments that some facts are about, locked, with their facts and the receipts of events, also locked.
+
+    A fact is the state of one Stripe object. All of it is read in one round trip, then changed in memory, so that of
+    several events each sees what the earlier ones changed. `writes` returns the statements that store the changes.
     """
-    return _find_named(facts) or _find_linked(facts) or (None, [])
+
+    def __init__(
+        self,
+        facts: Iterable[StripeFact],
+        *,
+        payments: Iterable[uuid.UUID] = (),
+        events: Iterable[str] = (),
+        lock_timeout: str = "",
+    ) -> None:
+        """Lock and read the rows for `facts`, for payments with these public ids, and for events with these ids.
+
+        `lock_timeout` is the longest wait for one lock, such as "200ms", if it isn't to be the usual one.
+        """
+        facts = list(facts)
+        params: dict[str, Any] = {
+            "named": [*payments, *{uuid.UUID(fact.payment_id) for fact in facts if fact.payment_id}],
+            "ids": _ids(facts),
+            "events": list(events),
+            # Whoever requests a refund has locked the payment before, and the payment has facts with these ids already.
+            "locks": _ids(fact for fact in facts if not fact.is_request),
+            "lock_timeout": lock_timeout,
+        }
+        postgres = connection.vendor == "postgresql"
+        *_, payment_rows, appointments, fact_rows, receipts = run(
+            Statement(LIMIT_WAITING, params, idle=not (postgres and lock_timeout)),
+            Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
+            Statement(PAYMENTS, params, Payment),
+            Statement(APPOINTMENTS, params, Appointment),
+            Statement(FACTS, params, Fact),
+            Statement(RECEIPTS, params, EventReceipt),
+        )
+        by_key = {appointment.pk: appointment for appointment in appointments}
+        self.payments: dict[str, Payment] = {}
+        self._facts: dict[int | None, dict[str, Fact]] = {None: {}}  # by payment, then by Stripe id; None: waiting
+        self._linked: dict[str, Payment] = {}  # by the ids that a payment's facts contain
+        self._receipts = {receipt.stripe_event_id: receipt for receipt in receipts}
+        self._changed_facts: dict[str, Fact] = {}
+        self._changed_receipts: dict[str, EventReceipt] = {}
+        for payment in payment_rows:
+            payment.appointment = by_key[payment.appointment_id]
+            self.payments[str(payment.public_id)] = payment
+            self._facts[payment.pk] = {}
+        keys = {payment.pk: payment for payment in payment_rows}
+        for row in sorted(fact_rows, key=lambda row: (row.created, row.pk)):
+            if row.payment_id in self._facts:  # a payment made meanwhile isn't locked, and isn't known yet
+                self._facts[row.payment_id][row.stripe_id] = row
+                self._link(row, keys.get(row.payment_id))
+
+    def _link(self, row: Fact, payment: Payment | None) -> None:
+        if payment:
+            for each in row.ids:
+                self._linked.setdefault(each, payment)
+
+    def claim(self, event: Mapping[str, Any]) -> EventReceipt:
+        """Count one delivery of the event, and return the event's receipt, a new one if the event is new."""
+        receipt = self._receipts.get(event["id"])
+        if receipt is None:
+            receipt = self._receipts[event["id"]] = EventReceipt(
+                stripe_event_id=event["id"],
+                type=event["type"],
+                livemode=event["livemode"],
+                stripe_created=event["created"],
+            )
+        receipt.deliveries += 1
+        self._changed_receipts[receipt.stripe_event_id] = receipt
+        return receipt
+
+    def find_payment(self, facts: Sequence[StripeFact]) -> Payment | None:
+        """Return the payment that `facts` (states of Stripe objects) are about, or None if it isn't known.
+
+        It is the payment that their metadata names or else one that has a fact about the same Stripe objects.
+        """
+        named = next((fact.payment_id for fact in facts if fact.payment_id), "")
+        found = (self._linked.get(each) for fact in facts for each in fact.ids)
+        return self.payments.get(named) or next(filter(None, found), None)
+
+    def keep_waiting(self, facts: Sequence[StripeFact], actor: AbstractUser | None) -> Outcome:
+        """Keep facts (states of Stripe objects) whose payment isn't known yet, and return the outcome DEFERRED.
+
+        If the facts can't be about a payment of this site, drop them and return IGNORED_FOREIGN.
+        """
+        if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
+            return Outcome.IGNORED_FOREIGN
+        for fact in facts:
+            self._merge(fact, None, actor)
+        return Outcome.DEFERRED
+
+    def absorb(self, facts: Iterable[StripeFact], payment: Payment, actor: AbstractUser | None = None) -> list[Fact]:
+        """Merge `facts` (states of Stripe objects) into the payment's stored facts; return all facts of the payment.
+
+        Facts that waited and belong to the payment get it, and the receipts of the events that brought them get the
+        outcome APPLIED.
+        """
+        facts = list(facts)
+        ids, claim = set(_ids(facts)), str(payment.public_id)
+        for row in list(self._facts[None].values()):
+            if str(row.claimed_payment) == claim or not ids.isdisjoint(row.ids):
+                self._adopt(row, payment)
+        for fact in facts:
+            self._merge(fact, payment, actor)
+        return list(self._facts[payment.pk].values())
+
+    def _adopt(self, row: Fact, payment: Payment) -> None:
+        """Give the waiting fact `row` its payment, and settle the receipts of the events that brought it."""
+        row.payment = payment
+        self._facts[payment.pk][row.stripe_id] = self._changed_facts[row.stripe_id] = row
+        del self._facts[None][row.stripe_id]
+        self._link(row, payment)
+        for receipt in self._receipts.values():
+            if receipt.outcome == Outcome.DEFERRED and receipt.object_id == row.stripe_id:
+                receipt.settle_as(Outcome.APPLIED, payment)
+                self._changed_receipts[receipt.stripe_event_id] = receipt
+
+    def _merge(self, fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
+        """Merge `fact` (the state of one Stripe object) into the row about the same object, or add a row."""
+        rows = self._facts[payment.pk if payment else None]
+        row = rows.get(fact.stripe_id)
+        if row is None:
+            row = rows[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]
+            row.value = fact
+        elif (merged := merge(row.value, fact)) != row.value:
+            row.value = merged
+        else:
+            return
+        self._changed_facts[row.stripe_id] = row
+        self._link(row, payment)
+
+    def writes(self) -> list[Statement]:
+        """Return the statements that store the changed facts (states of Stripe objects) and receipts."""
+        facts = list(self._changed_facts.values())
+        receipts = [receipt for _, receipt in sorted(self._changed_receipts.items())]
+        return [
+            insert(row for row in facts if row.pk is None),
+            update((row for row in facts if row.pk), ("payment", "claimed_payment", *COLUMNS)),
+            update((receipt for receipt in receipts if receipt.pk), SETTLED),
+            insert(receipt for receipt in receipts if receipt.pk is None),
+        ]
 
 
-def _find_named(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock the payment whose public id is in the metadata of `facts` (states of Stripe objects).
-
-    Return the payment and its stored facts, or None if there is no such payment.
-    """
-    named = next((fact.payment_id for fact in facts if fact.payment_id), "")
-    if not named:
-        return None
-    _lock_links(facts)
-    load_payment = Payment.objects.lock_named(uuid.UUID(named))
-    load_facts = Fact.objects.belonging_to(uuid.UUID(named), facts)
-    payment = load_payment()
-    return (payment, load_facts()) if payment else None
-
-
-def _find_linked(facts: Sequence[StripeFact]) -> Found | None:
-    """Lock the payment that has a stored fact about a Stripe object, PaymentIntent or charge that occurs in `facts`.
-
-    A fact is the state of one Stripe object. Return the payment and its stored facts, or None if no payment has such a
-    stored fact.
-    """
-    key = _linked_key(facts)
-    if key is None:
-        _lock_links(facts)
-        key = _linked_key(facts)  # while this transaction waited, another may have linked the facts' objects
-    if key is None:
-        return None
-    payment = Payment.objects.locked().get(pk=key)
-    return payment, Fact.objects.belonging_to(payment.public_id, facts)()
-
-
-def _linked_key(facts: Sequence[StripeFact]) -> int | None:
-    return Fact.objects.about(facts).exclude(payment=None).values_list("payment_id", flat=True).first()
-
-
-def _lock_links(facts: Sequence[StripeFact]) -> None:
-    """Lock the PaymentIntents (or else charges) of `facts`, so that other transactions about one of them wait.
-
-    Without this lock, two transactions that run at once, one with a refund and one with the refund's charge, could each
-    miss the other's facts (states of Stripe objects), and the refund would stay without a payment. Call this before
-    locking the payment, so that no two transactions deadlock. On SQLite nothing is done, because only one transaction
-    writes at a time.
-    """
-    if connection.vendor != "postgresql":
-        return
-    for link in sorted({fact.link for fact in facts} - {""}):
-        statements.tell("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
-
-
-def keep_waiting(facts: Sequence[StripeFact], actor: AbstractUser | None) -> EventReceipt.Outcome:
-    """Store facts (states of Stripe objects) whose payment isn't known yet, and return the outcome DEFERRED.
-
-    If the facts can't be about a payment of this site, store nothing and return IGNORED_FOREIGN.
-    """
-    if not any(fact.payment_id or fact.kind in MAY_BE_OURS for fact in facts):
-        return Outcome.IGNORED_FOREIGN
-    kept = {row.stripe_id: row for row in Fact.objects.waiting().about(facts)}
-    for fact in facts:
-        _write(kept, fact, None, actor)
-    return Outcome.DEFERRED
-
-
-def absorb(
-    facts: Sequence[StripeFact], payment: Payment, kept: Iterable[Fact], actor: AbstractUser | None = None
-) -> list[Fact]:
-    """Merge `facts` (states of Stripe objects) into the stored rows `kept`, and return all Fact rows of the payment.
-
-    Rows in `kept` that had no payment get `payment`, and the EventReceipt rows of the events that brought them get the
-    outcome APPLIED.
-    """
-    by_id = {row.stripe_id: row for row in kept}
-    for row in by_id.values():
-        if row.payment_id is None:
-            row.payment = payment
-            statements.update(row, ["payment"])
-            EventReceipt.objects.deferred_for(row.stripe_id).settle(Outcome.APPLIED, payment)
-    for fact in facts:
-        _write(by_id, fact, payment, actor)
-    return list(by_id.values())
-
-
-def _write(kept: dict[str, Fact], fact: StripeFact, payment: Payment | None, actor: AbstractUser | None) -> None:
-    """Merge `fact` (the state of one Stripe object) into the stored Fact row of the same object.
-
-    `kept` maps ids of Stripe objects to Fact rows. If `kept` has no row for the object, insert a row and add it to
-    `kept`.
-    """
-    row = kept.get(fact.stripe_id)
-    if row is None:
-        row = kept[fact.stripe_id] = Fact(payment=payment, actor=actor)  # type: ignore[misc]
-        row.value = fact
-        statements.insert(row)
-    elif (merged := merge(row.value, fact)) != row.value:
-        row.value = merged
-        statements.update(row, COLUMNS)
+def _ids(facts: Iterable[StripeFact]) -> list[str]:
+    """Return all ids in these facts (states of Stripe objects), sorted."""
+    return sorted({each for fact in facts for each in fact.ids})

@@ -8,7 +8,8 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +68,16 @@ class BriefAboutOthers(logging.Filter):
         if getattr(record, "status_code", 500) < 500:
             record.exc_info = record.exc_text = None
         return True
+
+
+@contextmanager
+def request(own_id: str) -> Iterator[None]:
+    """Add the id `own_id` of an HTTP request to the log records of the `with` block."""
+    token = request_id.set(own_id)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
 
 
 def new_id(given: str) -> str:

@@ -8,6 +8,7 @@ from psycopg.pq import TransactionStatus
 
 Result = TypeVar("Result")
 
+PLANS = "-c plan_cache_mode=force_generic_plan"  # prepared statements are planned once, whatever their parameters are
 TIMEOUTS = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s"
 SILENCE = 7.0  # seconds: longer than the server's own time-outs, so that their errors still arrive
 
@@ -34,6 +35,7 @@ def options(pool_size: int, *, bounded: bool) -> dict[str, Any]:
     With `bounded`, statements have time-outs; without it they may take any time.
     """
     pool: dict[str, Any] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "reconnect_timeout": 10}
+    common = {"connect_timeout": 3, "prepare_threshold": 0}  # prepares what payments/db sends, and none of the ORM's
     if not bounded:
-        return {"pool": pool, "connect_timeout": 3}
-    return {"pool": pool | {"connection_class": BoundedConnection}, "connect_timeout": 3, "options": TIMEOUTS}
+        return common | {"pool": pool, "options": PLANS}
+    return common | {"pool": pool | {"connection_class": BoundedConnection}, "options": f"{TIMEOUTS} {PLANS}"}

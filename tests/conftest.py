@@ -4,7 +4,6 @@ A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgr
 """
 
 import fcntl
-import math
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.utils import translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -79,11 +77,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(autouse=True)
-def _clear_caches() -> None:
-    """Empty the caches of database rows, because a row that is cached may be rolled back at the end of a test."""
-    from payments.gateway import djstripe  # models can't be imported before Django is set up
+def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget dj-stripe's endpoints, whose rows may be rolled back, and start no thread that outlives the test."""
+    from payments.gateway import background, djstripe  # models can't be imported before Django is set up
 
-    djstripe.forget_endpoint()
+    djstripe.forget_endpoints()
+    monkeypatch.setattr(background.EventWriter, "wake", lambda writer: None)
 
 
 @pytest.fixture(autouse=True)

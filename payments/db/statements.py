@@ -1,181 +1,189 @@
-"""Runs the webhook's queries as cached SQL, because compiling them with the ORM took about half of the webhook's time.
+"""Runs SQL whose text never changes, several statements in one round trip, on any number of models' rows at once.
 
-Instances are read and written as the ORM does it, with the models' columns, defaults and conversions, but no signals
-are sent. On PostgreSQL, statements can be batched into one round trip.
+PostgreSQL plans each text once for a connection; planning cost more than executing. The ORM would compile its queries
+and have them planned every time. Values are converted as the ORM does it, but no signals are sent.
+
+The SQL is written for PostgreSQL. SQLite runs the same statements, spelled for it, one after the other.
 """
 
-import datetime
 import functools
+import json
+import re
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, connections, models
+from psycopg import Cursor
 
 Convert = Callable[[Any], Any]
-Reader = Callable[[list[Any]], None]
-Plan = Sequence[tuple[type[models.Model], list[str], list[Convert | None]]]
+Row = tuple[Any, ...]
+JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
+POSTGRES_ONLY = re.compile(r" FOR UPDATE\b| = ANY\((%\(\w+\)s)\)")
 
 
-class Together:
-    """SQL statements that are sent to PostgreSQL as one message, and run in the order in which they were added."""
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with named parameters: `%(ids)s`. A parameter that is a list stands in `= ANY(%(ids)s)`.
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[str, list[Any], Reader | None]] = []
-
-    def add(self, sql: str, params: Iterable[Any], reader: Reader | None = None) -> None:
-        self._waiting.append((sql, list(params), reader))
-
-    def send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        statements, params, readers = zip(*waiting, strict=True)
-        with connection.cursor() as cursor:
-            cursor.execute("; ".join(statements), [*chain(*params)])
-            for number, reader in enumerate(readers):
-                if number:
-                    cursor.nextset()
-                if reader:
-                    reader(cursor.fetchall())
-
-    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        """Send the collected statements before the ORM's statement `sql` runs, so that statements keep their order.
-
-        Django calls this for each of the ORM's statements, because the batch is installed as an execute wrapper.
-        """
-        self.send()
-        return execute(sql, params, many, context)
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Collect the inserts and updates made in the `with` block, and send them with the next read or at its end.
-
-    Inserted instances get their primary keys when the batch is sent. On SQLite each statement runs at once, because the
-    driver takes one statement at a time and there are no round trips to save.
+    In `sql`, `{columns}` stands for all columns of `model`, and the rows that the statement returns become instances of
+    this model; without a model they stay tuples. A statement that is `idle` has no rows to write, and isn't sent.
     """
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.execute_wrapper(waiting := Together()):
-        yield
-        waiting.send()
+
+    sql: str
+    params: dict[str, Any] = field(default_factory=dict)
+    model: type[models.Model] | None = None
+    idle: bool = False
 
 
-def flush() -> None:
-    """Send the collected statements (the current batch) to the database, if there are any."""
-    if waiting := _waiting():
-        waiting.send()
+def run(*statements: Statement, commit: bool = False) -> list[list[Any]]:
+    """Send the statements to the database in one round trip, and return the rows that each of them returns.
 
-
-def ask(sql: str, params: Iterable[Any], *of: type[models.Model]) -> Callable[[], list[Any]]:
-    """Add a query to the batch, and return a function that sends the batch and returns the instances found.
-
-    If there is no batch, the query runs at once. In `sql`, `{columns}` stands for all columns of the models `of`.
-    The function returns a list of instances or, for several models, a list of tuples with one instance of each model.
+    With `commit`, the transaction is committed in the same round trip, unless it is a part of a larger one. Call this
+    inside `transaction.atomic()`: if one statement fails, those after it aren't executed, and the error is raised.
     """
-    names, plan = _reading(of, connection.vendor)
-    answer: list[Any] = []
-    tell(sql.replace("{columns}", names), map(_adapted, params), answer.extend)
-
-    def answered() -> list[Any]:
-        flush()
-        found = [_instances(plan, iter(row)) for row in answer]
-        return [instances[0] for instances in found] if len(of) == 1 else found
-
-    return answered
+    busy = [statement for statement in statements if not statement.idle]
+    if connection.vendor == "postgresql":
+        results = _run_in_one_message(busy, commit=commit and len(connection.atomic_blocks) == 1)
+    else:
+        results = [_run_alone(statement) for statement in busy]
+    found = iter(results)
+    return [[] if statement.idle else _read(statement, next(found)) for statement in statements]
 
 
-def read(sql: str, params: Iterable[Any], *of: type[models.Model]) -> list[Any]:
-    """Run a query at once and return its list of instances; the arguments are those of `ask`."""
-    return ask(sql, params, *of)()
+def _run_in_one_message(statements: Sequence[Statement], *, commit: bool) -> list[list[Row]]:
+    """Run the statements, and COMMIT if `commit` is true, in PostgreSQL's pipeline mode; return each one's rows.
 
-
-def insert(*rows: models.Model) -> None:
-    """Insert instances of one model with one statement. They get their primary keys when the batch is sent."""
-
-    def fill_in(keys: Iterable[tuple[Any]]) -> None:
-        for row, (key,) in zip(rows, keys, strict=True):
-            row.pk, row._state.adding, row._state.db = key, False, connection.alias
-
-    model = type(rows[0])
-    values = chain(*(_prepared(row, _columns(model), add=True) for row in rows))
-    tell(_insertion(model, len(rows), connection.vendor), values, fill_in)
-
-
-def update(row: models.Model, names: Iterable[str]) -> None:
-    """Write the fields `names` of the instance `row` to the database.
-
-    Its database row must exist, and this transaction must have locked it.
+    https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     """
-    if row.pk is None:
-        flush()
-    fields = tuple(row._meta.get_field(name) for name in names)
-    tell(_change(type(row), fields, connection.vendor), [*_prepared(row, fields, add=False), row.pk])
+    connection.ensure_connection()
+    driver, started = connection.connection, time.monotonic()
+    with connection.wrap_database_errors, driver.pipeline():
+        cursors = [Cursor(driver).execute(_text(each), each.params, prepare=True) for each in statements]
+        if commit:
+            driver.commit()
+    if connection.queries_logged:  # as Django logs its own queries: one entry for each message
+        sql = ";\n".join([*map(_text, statements), *(["COMMIT"] if commit else [])])
+        connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
-def tell(sql: str, params: Iterable[Any], reader: Reader | None = None) -> None:
-    """Add a statement to the current batch, or run it at once if there is none.
-
-    `reader` is called with the list of rows that the statement returns, as tuples.
-    """
-    waiting = _waiting()
-    message = waiting or Together()
-    message.add(sql, params, reader)
-    if not waiting:
-        message.send()
+def _run_alone(statement: Statement) -> list[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(_text(statement), {name: _for_sqlite(value) for name, value in statement.params.items()})
+        return cursor.fetchall() if cursor.description else []
 
 
-def _waiting() -> Together | None:
-    return next((each for each in connection.execute_wrappers if isinstance(each, Together)), None)
-
-
-def _adapted(value: Any) -> Any:
-    """Convert the parameter `value` of a query to what the database driver expects, such as a UUID to text."""
-    if isinstance(value, datetime.datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    if isinstance(value, uuid.UUID) and not connection.features.has_native_uuid_field:
-        return value.hex
+def _for_sqlite(value: Any) -> Any:
+    if isinstance(value, list):
+        return json.dumps([each.hex if isinstance(each, uuid.UUID) else each for each in value])
     return value
 
 
-def _prepared(row: models.Model, fields: Iterable[Any], *, add: bool) -> list[Any]:
+def insert(rows: Iterable[models.Model]) -> Statement:
+    """Return the statement that inserts these instances of one model. They don't get their primary keys."""
+    rows = list(rows)
+    if not rows:
+        return Statement("", idle=True)
+    fields = _insertable(type(rows[0]))
+    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": as_json(rows, fields, add=True)})
+
+
+def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
+    """Return the statement that writes the fields `names` of these instances of one model.
+
+    Their database rows must exist, and this transaction must have locked them.
+    """
+    rows = list(rows)
+    if not rows:
+        return Statement("", idle=True)
+    fields = _updatable(type(rows[0]), names)
+    return Statement(_change(type(rows[0]), names, connection.vendor), {"rows": as_json(rows, fields, add=False)})
+
+
+def as_json(rows: Iterable[models.Model], fields: Iterable[Any], *, add: bool) -> str:
+    """Return a JSON list with an object for each instance: the values of `fields` by column, as the ORM stores them."""
     database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
-    return [field.get_db_prep_save(field.pre_save(row, add), database) for field in fields]
+    return json.dumps([{each.column: _stored(each, row, database, add) for each in fields} for row in rows],
+                      ensure_ascii=False, default=str)  # fmt: skip
 
 
-def _instances(plan: Plan, values: Iterator[Any]) -> tuple[Any, ...]:
-    return tuple(
-        model.from_db(
-            connection.alias, names, [convert(next(values)) if convert else next(values) for convert in converts]
-        )
-        for model, names, converts in plan
-    )
+def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:
+    value = each.get_db_prep_save(each.pre_save(row, add), database)
+    return getattr(value, "obj", value)  # psycopg's Json wrapper
+
+
+def typed(names: Iterable[str], *fields: Any) -> str:
+    """Return SQL column definitions for json_to_recordset: each of `names` with its field's type."""
+    return ", ".join(f"{_quoted(name)} {_type(each)}" for name, each in zip(names, fields, strict=True))
+
+
+def _type(each: Any) -> str:
+    return str(each.rel_db_type(connection) if each.primary_key else each.db_type(connection))
+
+
+def _quoted(name: str) -> str:
+    return str(connection.ops.quote_name(name))
+
+
+def _text(statement: Statement) -> str:
+    return _spelled(statement.sql, statement.model, connection.vendor)
 
 
 @functools.cache
-def _reading(of: tuple[type[models.Model], ...], _vendor: str) -> tuple[str, Plan]:
-    """Return an SQL list of all columns of the models `of`, and a plan that tells `_instances` how to read such a row.
+def _spelled(sql: str, model: type[models.Model] | None, vendor: str) -> str:
+    """Return the SQL with the model's columns filled in, as this kind of database spells it."""
+    sql = sql.replace("{columns}", ", ".join(_columns(model))) if model else sql
+    if vendor == "postgresql":
+        return sql
+    sql = POSTGRES_ONLY.sub(lambda found: f" IN (SELECT value FROM json_each({found[1]}))" if found[1] else "", sql)
+    return JSON_ROWS.sub(_json_each, sql)
 
-    The plan has, for each model, the names of its attributes and the converters of their values. `_vendor` is not used,
-    but makes the cache keep one result for each kind of database.
+
+def _json_each(found: re.Match[str]) -> str:
+    names = re.findall(r'(?:^|, )("?\w+"?) ', found[2])
+    values = ", ".join(f"value->>'{name.strip(chr(34))}' AS {name}" for name in names)
+    return f"(SELECT {values} FROM json_each({found[1]})) AS r"
+
+
+def _columns(model: type[models.Model]) -> list[str]:
+    table = _quoted(model._meta.db_table)
+    return [f"{table}.{_quoted(str(each.column))}" for each in model._meta.concrete_fields]
+
+
+def _read(statement: Statement, rows: list[Row]) -> list[Any]:
+    """Return the rows as instances of the statement's model or, if it has none, as they are."""
+    if statement.model is None:
+        return rows
+    names, converts = _reading(statement.model, connection.vendor)
+    return [
+        statement.model.from_db(
+            connection.alias,
+            names,
+            [convert(value) if convert else value for convert, value in zip(converts, row, strict=True)],
+        )
+        for row in rows
+    ]
+
+
+@functools.cache
+def _reading(model: type[models.Model], _vendor: str) -> tuple[list[str], list[Convert | None]]:
+    """Return the names of the model's attributes, and the converters of their values, in the order of its columns.
+
+    `_vendor` is not used, but makes the cache keep one result for each kind of database.
     """
-    fields = {model: model._meta.concrete_fields for model in of}
-    quoted = connection.ops.quote_name
-    columns = [f"{quoted(model._meta.db_table)}.{quoted(str(field.column))}" for model in of for field in fields[model]]
-    plan = [(model, [field.attname for field in fields[model]], [*map(_converter, fields[model])]) for model in of]
-    return ", ".join(columns), plan
+    fields = model._meta.concrete_fields
+    return [each.attname for each in fields], [*map(_converter, fields)]
 
 
-def _converter(field: Any) -> Convert | None:
-    """Return a function that turns what the driver returns for `field` into the attribute's value, or None.
+def _converter(each: Any) -> Convert | None:
+    """Return a function that turns what the driver returns for this field into the attribute's value, or None.
 
     None means that the driver's value needs no conversion.
     """
-    column = field.get_col(field.model._meta.db_table)
+    column = each.get_col(each.model._meta.db_table)
     steps = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
     if not steps:
         return None
@@ -183,25 +191,29 @@ def _converter(field: Any) -> Convert | None:
 
 
 @functools.cache
-def _columns(model: type[models.Model]) -> Sequence[Any]:
-    return [field for field in model._meta.local_concrete_fields if not field.primary_key]
+def _insertable(model: type[models.Model]) -> list[Any]:
+    return [each for each in model._meta.local_concrete_fields if not each.primary_key]
 
 
 @functools.cache
-def _insertion(model: type[models.Model], count: int, _vendor: str) -> str:
-    fields, quoted = _columns(model), connection.ops.quote_name
-    places = ", ".join(["({})".format(", ".join(["%s"] * len(fields)))] * count)
-    names = ", ".join(quoted(field.column) for field in fields)
-    table, key = quoted(model._meta.db_table), quoted(_key(model))
-    return f"INSERT INTO {table} ({names}) VALUES {places} RETURNING {key}"  # noqa: S608 names of our own
+def _updatable(model: type[models.Model], names: tuple[str, ...]) -> list[Any]:
+    return [model._meta.pk, *map(model._meta.get_field, names)]
 
 
 @functools.cache
-def _change(model: type[models.Model], fields: tuple[Any, ...], _vendor: str) -> str:
-    quoted = connection.ops.quote_name
-    places = ", ".join(f"{quoted(field.column)} = %s" for field in fields)
-    return f"UPDATE {quoted(model._meta.db_table)} SET {places} WHERE {quoted(_key(model))} = %s"  # noqa: S608
+def _insertion(model: type[models.Model], _vendor: str) -> str:
+    fields = _insertable(model)
+    columns = [str(each.column) for each in fields]
+    names, table = ", ".join(map(_quoted, columns)), _quoted(model._meta.db_table)
+    rows = f"json_to_recordset(%(rows)s) AS r({typed(columns, *fields)})"
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"
 
 
-def _key(model: type[models.Model]) -> str:
-    return str(model._meta.pk.column)
+@functools.cache
+def _change(model: type[models.Model], names: tuple[str, ...], _vendor: str) -> str:
+    fields = _updatable(model, names)
+    columns = [str(each.column) for each in fields]
+    key, *others = map(_quoted, columns)
+    table, places = _quoted(model._meta.db_table), ", ".join(f"{column} = r.{column}" for column in others)
+    rows = f"json_to_recordset(%(rows)s) AS r({typed(columns, *fields)})"
+    return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key}"

@@ -46,12 +46,12 @@ class StripeFact:
     details: Json = field(default_factory=dict)
 
     @property
-    def link(self) -> str:
-        """Return the id of the PaymentIntent to which the fact belongs, or else of its charge, or "" if it has neither.
+    def ids(self) -> list[str]:
+        """Return the ids of the object itself, its PaymentIntent and its charge, as far as they are known.
 
-        All Stripe objects of one attempt to pay share this id.
+        Facts that share an id are about the same payment.
         """
-        return self.payment_intent_id or self.charge_id
+        return [each for each in (self.stripe_id, self.payment_intent_id, self.charge_id) if each]
 
     @property
     def reached(self) -> int:

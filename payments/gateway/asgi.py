@@ -1,37 +1,28 @@
 """ASGI application that answers Stripe's webhooks without Django's middleware, which only pages need.
 
 For each HTTP request, Django's own handler starts a thread, opens a database connection and runs all middleware. This
-application has a few threads, which keep their database connections open.
+application hands deliveries to the lane, whose thread keeps its database connection open.
 """
 
-import asyncio
 import re
-import threading
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from django.db import DatabaseError, connection
 from django.http import HttpResponse
 
-from ..logs import HEADER, new_id, request_id
+from ..logs import HEADER, new_id
+from .lane import lane
 from .signatures import LARGEST_BODY, Delivery
-from .webhooks import answer, refusal
+from .webhooks import refusal
 
 PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
-THREADS = 4
 LOCAL = "127.0.0.1"  # the client's address if the server listens on a Unix socket
-IDLE = 1.0  # seconds without use after which a connection is tested before it is used again
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_threads = ThreadPoolExecutor(THREADS, "webhook")
-_last = threading.local()
 
 
 def webhook_app(pages: App) -> App:
@@ -47,7 +38,7 @@ def webhook_app(pages: App) -> App:
         if (body := await read(receive)) is not None:
             endpoint = uuid.UUID(found["endpoint"]) if found["endpoint"] else None
             delivery = Delivery(body, signature_of(scope), (scope.get("client") or [LOCAL])[0], endpoint)
-            response = await asyncio.get_running_loop().run_in_executor(_threads, answered, delivery, request_id)
+            response = await lane.answer(delivery, request_id)
         await respond(response, request_id, send)
 
     return app
@@ -69,25 +60,6 @@ def signature_of(scope: Scope) -> str:
     """Return the value of the Stripe-Signature header; several such headers are joined with commas, as HTTP allows."""
     given = [value for name, value in scope["headers"] if name == b"stripe-signature"]
     return b",".join(given).decode("latin-1")
-
-
-def answered(delivery: Delivery, as_request: str) -> HttpResponse:
-    """Return the response to a webhook delivery: 5xx if handling the delivery fails, so that Stripe retries.
-
-    Runs in a worker thread. `as_request` is the HTTP request's id, for the log lines.
-    """
-    request_id.set(as_request)
-    if connection.connection is not None and time.monotonic() - _last.used > IDLE and not connection.is_usable():
-        connection.close()
-    try:
-        return answer(delivery)
-    except DatabaseError:
-        connection.close()
-        return HttpResponse("The database is not available, send it again.", status=503, content_type="text/plain")
-    except Exception:  # noqa: BLE001 `answer` has logged it
-        return HttpResponse("Applying it failed, send it again.", status=500, content_type="text/plain")
-    finally:
-        _last.used = time.monotonic()
 
 
 async def respond(response: HttpResponse, as_request: str, send: Send) -> None:

@@ -1,23 +1,27 @@
 """Reads and writes dj-stripe's tables of webhook deliveries, events, endpoints and accounts."""
 
 import datetime
+import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from djstripe import event_handlers, signals
-from djstripe.models import Account, APIKey, Event, WebhookEventTrigger
-from djstripe.models import WebhookEndpoint as WebhookEndpoint
+from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
-from ..db.statements import flush, insert, read
 from ..models import EventReceipt
 from .event_types import EVENT_READERS
 
-# dj-stripe's receivers that would call Stripe's API inside the webhook's transaction.
+logger = logging.getLogger(__name__)
+
+# dj-stripe's receivers that would call Stripe's API.
 SYNCING_RECEIVERS = (
     event_handlers.handle_other_event,
     event_handlers.handle_charge_event,
@@ -25,13 +29,13 @@ SYNCING_RECEIVERS = (
 )
 UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)  # outcomes that a replay may still change
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
-KNOWN_SECONDS = 10  # how long a process may go on after the default endpoint's row was changed
+KNOWN_SECONDS = 10  # how long a process may go on after an endpoint's row was changed
 BATCH = 500  # deliveries whose bodies are read at once
-ENDPOINT = "SELECT {columns} FROM djstripe_webhookendpoint WHERE djstripe_uuid = %s"
+NEAR = datetime.timedelta(minutes=1)  # an event's first delivery is stored this close to its EventReceipt row
 
 
 def disconnect_receivers() -> list[str]:
-    """Disconnect dj-stripe's signal receivers that would call Stripe's API, so that no webhook waits for Stripe.
+    """Disconnect dj-stripe's signal receivers that would call Stripe's API, so that storing events needs no Stripe.
 
     This is done for the event types that this site handles. Return the types that had such a receiver, sorted.
     """
@@ -66,9 +70,39 @@ def bootstrap() -> WebhookEndpoint:
     return endpoint
 
 
-def endpoint_of(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
-    """Return the webhook endpoint that has this UUID in its URL, or None."""
-    return next(iter(read(ENDPOINT, [djstripe_uuid], WebhookEndpoint)), None)
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the site needs to know of a row in dj-stripe's table of webhook endpoints.
+
+    `active` is whether the site accepts what the endpoint signs: it is enabled and has the site's mode and account.
+    """
+
+    id: str
+    secret: str
+    account_id: str | None
+    active: bool
+
+
+_known: dict[uuid.UUID, tuple[float, Endpoint]] = {}  # endpoints by UUID, each with the time until which it counts
+forget_endpoints = _known.clear
+
+
+def find_endpoint(djstripe_uuid: uuid.UUID | None) -> Endpoint | None:
+    """Return the webhook endpoint that has this UUID in its URL, or None if there is none.
+
+    None as UUID means the default endpoint, which is created if it is missing. A process queries each endpoint only
+    once in KNOWN_SECONDS. Call this outside transactions, because a created endpoint may be rolled back.
+    """
+    key = djstripe_uuid or DEFAULT_ENDPOINT
+    until, known = _known.get(key, (0.0, None))
+    if time.time() >= until:
+        row = default_endpoint() if djstripe_uuid is None else _endpoint_row(djstripe_uuid)
+        if row is None:
+            return None
+        active = row.status == "enabled" and _is_of_this_site(row)
+        known = Endpoint(row.id, row.secret, row.djstripe_owner_account_id, active)
+        _known[key] = time.time() + KNOWN_SECONDS, known
+    return known
 
 
 def default_endpoint() -> WebhookEndpoint:
@@ -77,30 +111,12 @@ def default_endpoint() -> WebhookEndpoint:
     The endpoint is created if it is missing, and updated if its mode (test or live) or account differs from the
     settings.
     """
-    endpoint = endpoint_of(DEFAULT_ENDPOINT)
+    endpoint = _endpoint_row(DEFAULT_ENDPOINT)
     return endpoint if endpoint and _is_of_this_site(endpoint) else bootstrap()
 
 
-def known_endpoint() -> WebhookEndpoint:
-    """Return the default endpoint from a cache, so that a process queries it only once in KNOWN_SECONDS.
-
-    Call this outside transactions, because an endpoint that it creates inside one may be rolled back, but would stay in
-    the cache.
-    """
-    return _endpoint_at(int(time.time() // KNOWN_SECONDS))
-
-
-@lru_cache(maxsize=1)
-def _endpoint_at(period: int) -> WebhookEndpoint:
-    return default_endpoint()
-
-
-forget_endpoint = _endpoint_at.cache_clear
-
-
-def is_active(endpoint: WebhookEndpoint) -> bool:
-    """Return whether the site accepts what this endpoint signs: it is enabled and has the site's mode and account."""
-    return endpoint.status == "enabled" and _is_of_this_site(endpoint)
+def _endpoint_row(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
+    return WebhookEndpoint.objects.filter(djstripe_uuid=djstripe_uuid).first()
 
 
 def _is_of_this_site(endpoint: WebhookEndpoint) -> bool:
@@ -108,15 +124,73 @@ def _is_of_this_site(endpoint: WebhookEndpoint) -> bool:
     return endpoint.livemode == settings.STRIPE_LIVE_MODE and owner in (None, settings.STRIPE_ACCOUNT_ID)
 
 
-def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool) -> None:
-    """Insert dj-stripe's Event row and call the receivers registered for its type; do nothing if the row exists.
+def delivery_record(endpoint: Endpoint | None, body: str, remote_ip: str, error: str = "") -> WebhookEventTrigger:
+    """Return dj-stripe's row, not yet stored, for a webhook delivery whose signature was verified.
 
-    `first` is true for the event's first delivery; then the row can't exist, and the query for it is skipped.
+    `error` is the name of the exception that was raised while the event was handled, or "" if there was none. The
+    endpoint is None if its row was deleted meanwhile.
+    """
+    return WebhookEventTrigger(
+        body=body,
+        headers={"Content-Type": "application/json"},
+        remote_ip=remote_ip,
+        valid=True,
+        processed=not error,
+        exception=error[:128],
+        webhook_endpoint_id=endpoint.id if endpoint else None,
+        stripe_trigger_account_id=endpoint.account_id if endpoint else None,
+    )
+
+
+def store_waiting_events(*, without: Collection[int] = ()) -> tuple[int, list[int]]:
+    """Make dj-stripe's Event rows of events that were handled, from the stored deliveries, and call the receivers.
+
+    At most BATCH events are dealt with, the oldest first. Return how many were stored, and the keys of the EventReceipt
+    rows for which a receiver raised an error; they stay waiting. Receipts with keys in `without` are left out. Several
+    processes may call this at once: while one is at work, the others return (0, []).
+    """
+    with transaction.atomic(), _alone() as alone:
+        waiting = EventReceipt.objects.unstored().exclude(pk__in=without).order_by("pk") if alone else ()
+        receipts = {receipt.stripe_event_id: receipt for receipt in waiting[:BATCH]}
+        if not receipts:
+            return 0, []
+        times = sorted(receipt.received_at for receipt in receipts.values())
+        kept = WebhookEventTrigger.objects.filter(event=None, created__range=(times[0] - NEAR, times[-1] + NEAR))
+        deliveries = {}
+        for delivery in kept:
+            event = delivery.json_body
+            if isinstance(event, dict) and event.get("id") in receipts:
+                deliveries[event["id"]] = delivery
+        stored = set(Event.objects.filter(id__in=receipts).values_list("id", flat=True))
+        for event_id in deliveries.keys() - stored:
+            if _store_event(deliveries[event_id].json_body, deliveries[event_id].stripe_trigger_account_id):
+                stored.add(event_id)
+        for event_id in deliveries.keys() & stored:
+            deliveries[event_id].event_id = event_id
+        WebhookEventTrigger.objects.bulk_update([deliveries[each] for each in deliveries.keys() & stored], ["event"])
+        failed = [receipt.pk for event_id, receipt in receipts.items() if event_id in deliveries.keys() - stored]
+        done = [receipt.pk for receipt in receipts.values() if receipt.pk not in failed]
+        EventReceipt.objects.filter(pk__in=done).update(event_stored_at=timezone.now())
+    return len(done), failed
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Yield whether no other process stores events until this transaction ends. SQLite has one writer anyway."""
+    if connection.vendor != "postgresql":
+        yield True
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('djstripe_event', 2))")
+        yield bool(cursor.fetchone()[0])
+
+
+def _store_event(event: Mapping[str, Any], account_id: str | None) -> bool:
+    """Insert dj-stripe's Event row and call the receivers registered for its type; return False if one raises an error.
+
     dj-stripe's `Event.process` isn't used, because it runs nine statements and, after an API key was rotated, calls
     Stripe's API to learn whose key it is.
     """
-    if not first and Event.objects.filter(id=event["id"]).exists():
-        return
     request = event.get("request")
     request = request if isinstance(request, Mapping) else {"id": request}
     row = Event(
@@ -131,31 +205,14 @@ def store_event(event: Mapping[str, Any], account_id: str | None, *, first: bool
         stripe_data=dict(event),
         djstripe_owner_account_id=account_id,
     )
-    insert(row)
-    if (signal := signals.WEBHOOK_SIGNALS.get(row.type)) and signal.has_listeners(Event):
-        flush()
-        row.invoke_webhook_handlers()
-
-
-def store_trigger(
-    endpoint: WebhookEndpoint, body: str, remote_ip: str, *, event_id: str | None = None, error: str = ""
-) -> None:
-    """Insert dj-stripe's WebhookEventTrigger row for a webhook delivery whose signature was verified.
-
-    `error` is the name of the exception that was raised while the event was handled, or "" if there was none.
-    """
-    trigger = WebhookEventTrigger(
-        body=body,
-        headers={"Content-Type": "application/json"},
-        remote_ip=remote_ip,
-        valid=True,
-        processed=not error,
-        exception=error[:128],
-        event_id=event_id,
-        webhook_endpoint=endpoint,
-        stripe_trigger_account_id=endpoint.djstripe_owner_account_id,
-    )
-    insert(trigger)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            row.invoke_webhook_handlers()
+    except Exception:
+        logger.exception("djstripe_event_not_stored", extra={"stripe_event_id": row.id})
+        return False
+    return True
 
 
 def as_event(row: Event) -> dict[str, Any]:
@@ -219,11 +276,13 @@ def bodies(triggers: "QuerySet[WebhookEventTrigger]") -> Iterator[dict[int, dict
 def forget_deliveries(before: datetime.datetime) -> int:
     """Delete dj-stripe's rows of webhook deliveries that are older than `before`; return how many were deleted.
 
-    A row whose event has no Event row is kept until the event is handled or ignored, because a replay needs its body.
+    A row whose event has no Event row is kept until the event is handled and its Event row is stored, or it is ignored,
+    because both need its body.
     """
     old = WebhookEventTrigger.objects.filter(created__lt=before)
     deleted, _ = old.exclude(event=None).delete()
     settled = EventReceipt.objects.exclude(outcome__in=EventReceipt.UNAPPLIED)
+    settled = settled.exclude(pk__in=EventReceipt.objects.unstored().values("pk"))
     for events in bodies(old):
         found = settled.filter(stripe_event_id__in={event["id"] for event in events.values()})
         ids = set(found.values_list("stripe_event_id", flat=True))

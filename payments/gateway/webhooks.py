@@ -1,4 +1,4 @@
-"""Answers Stripe's webhooks: verifies each delivery, stores the event's EventReceipt row, and handles the event once.
+"""Handles Stripe's events: verifies each webhook delivery, and applies any number of events in one transaction, once.
 
 Nothing here calls Stripe's API.
 """
@@ -7,20 +7,24 @@ import datetime
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from .. import ledger, metrics
-from ..db.statements import together, update
+from .. import metrics
+from ..db.statements import insert
 from ..domain.facts import StripeFact
-from ..ledger import Cause, Source
+from ..ledger import Cause, Ledger, Source
+from ..linking import LockedRows
+from ..logs import request_id
 from ..models import EventReceipt
 from . import djstripe
 from .event_types import EVENT_READERS, from_event, object_of
@@ -31,7 +35,6 @@ from .signatures import (
     THIN,
     Delivery,
     NotAnEventError,
-    UnknownEndpointError,
     UnsignedError,
     parse_event,
     verified_body,
@@ -43,7 +46,30 @@ Outcome = EventReceipt.Outcome
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - dj-stripe's word for an unknown sender; nothing listens on it
 REFUSALS = {404: "No such endpoint.", 413: "The body is too large."}
 INACTIVE = "this webhook endpoint is disabled, or of another mode or account"
-SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
+TRIES = 3  # when another process stores a row of the same event at the same moment
+
+
+@dataclass(slots=True, kw_only=True)
+class Incoming:
+    """A Stripe event that was verified or fetched, and what became of it.
+
+    `body` is the event's JSON as it was delivered by `endpoint` (a UUID, or None for the default endpoint). `facts` are
+    the states of Stripe objects in the event; if there are none, `outcome` says why, and `detail` more about it. With
+    `again`, an event that was handled before is handled again, for `actor`. `deliveries` counts those of this event.
+    """
+
+    event: Mapping[str, Any]
+    body: str
+    remote_ip: str = NO_ADDRESS
+    endpoint: uuid.UUID | None = None
+    source: Source = Source.WEBHOOK
+    again: bool = False
+    actor: AbstractUser | None = None
+    facts: Sequence[StripeFact] = ()
+    outcome: Outcome = Outcome.RECEIVED
+    detail: str = ""
+    deliveries: int = 0
+    request_id: str = field(default_factory=request_id.get)
 
 
 @csrf_exempt
@@ -52,6 +78,7 @@ SETTLED = ("outcome", "payment", "settled_at", "object_id", "detail")
 def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None) -> HttpResponse:
     """Answer a webhook delivery under WSGI and in Django's test client. Under ASGI, gateway/asgi.py answers it.
 
+    An error while the event is handled is raised, so that the response becomes 5xx and Stripe sends the event again.
     https://docs.stripe.com/webhooks
     """
     announced = int(request.META.get("CONTENT_LENGTH") or 0)
@@ -59,42 +86,41 @@ def stripe_webhook(request: HttpRequest, djstripe_uuid: uuid.UUID | None = None)
     if max(announced, len(body)) > LARGEST_BODY:
         return refusal(413)
     signature = request.headers.get("Stripe-Signature", "")
-    return answer(Delivery(body, signature, request.META["REMOTE_ADDR"], djstripe_uuid))
+    with metrics.WEBHOOK_SECONDS.time():
+        opened = open_delivery(Delivery(body, signature, request.META["REMOTE_ADDR"], djstripe_uuid))
+        if isinstance(opened, HttpResponse):
+            return opened
+        handle_alone(opened)
+        report(opened)
+        return acknowledgement(opened)
 
 
-@metrics.WEBHOOK_SECONDS.time()
-def answer(delivery: Delivery) -> HttpResponse:
-    """Verify a webhook delivery, handle its event once, and return the response: 2xx only if everything is committed.
+def open_delivery(delivery: Delivery) -> Incoming | HttpResponse:
+    """Verify a webhook delivery; return the event in it or, if the delivery is refused or a thin event, the response.
 
-    Each delivery is logged once and counted once in the metrics. An error while the event is handled is raised, so that
-    the response becomes 5xx and Stripe sends the event again.
+    An error of the database is logged and raised.
     """
-    event: dict[str, Any] | None = None
     try:
-        named, secrets = _endpoint_of(delivery)
-        body = verified_body(delivery, secrets)
-        if not djstripe.is_active(named or djstripe.known_endpoint()):
+        endpoint = djstripe.find_endpoint(delivery.endpoint)
+        if endpoint is None:
+            return refusal(404)
+        body = verified_body(delivery, [endpoint.secret] if delivery.endpoint else settings.STRIPE_WEBHOOK_SECRETS)
+        if not endpoint.active:
             raise UnsignedError(INACTIVE)
         event = parse_event(body)
-        if event["object"] == THIN:
-            return _acknowledgement(event, Outcome.IGNORED_TYPE)
-        receipt = _store_and_apply(event, body, delivery, named)
-    except UnknownEndpointError:
-        return refusal(404)
+        incoming = Incoming(event=event, body=body, remote_ip=delivery.remote_ip, endpoint=delivery.endpoint)
+        if event["object"] != THIN:
+            classify(incoming)
+            return incoming
     except (UnsignedError, NotAnEventError) as error:
         return refusal(400, str(error))
-    except Exception as error:
+    except Exception:
         metrics.count_delivery("error")
-        if event is None:
-            logger.exception("stripe_webhook_failed")
-        else:
-            logger.exception(
-                "stripe_event_failed", extra={"stripe_event_id": event["id"], "error": type(error).__name__}
-            )
+        logger.exception("stripe_webhook_failed")
         raise
-    if receipt.deliveries == 1:
-        metrics.observe_event_age(receipt.stripe_created)
-    return _acknowledgement(event, Outcome(receipt.outcome), receipt.deliveries)
+    incoming.outcome, incoming.deliveries = Outcome.IGNORED_TYPE, 1
+    report(incoming)
+    return acknowledgement(incoming)
 
 
 def refusal(status: int, reason: str = "") -> HttpResponse:
@@ -108,138 +134,126 @@ def refusal(status: int, reason: str = "") -> HttpResponse:
     return HttpResponse(reason, status=status, content_type="text/plain")
 
 
-def _acknowledgement(event: Mapping[str, Any], outcome: Outcome, deliveries: int = 1) -> HttpResponse:
-    """Log and count an accepted delivery, and return 200. `deliveries` is how often Stripe has delivered this event."""
+def acknowledgement(incoming: Incoming) -> HttpResponse:
+    return HttpResponse(incoming.outcome, content_type="text/plain")
+
+
+def report(incoming: Incoming) -> None:
+    """Log and count a delivery whose event is handled, and committed."""
+    event, outcome, deliveries = incoming.event, incoming.outcome, incoming.deliveries
     fields = {"stripe_event_id": event["id"], "type": event["type"], "outcome": outcome, "deliveries": deliveries}
     logger.info("stripe_event_received", extra=fields)
     metrics.count_delivery(outcome if deliveries == 1 else f"{outcome}_again")
-    return HttpResponse(outcome, content_type="text/plain")
+    if deliveries == 1 and event["object"] != THIN:
+        metrics.observe_event_age(event["created"])
 
 
-def _endpoint_of(delivery: Delivery) -> "tuple[djstripe.WebhookEndpoint | None, list[str]]":
-    """Return the webhook endpoint in the delivery's URL, and its signing secrets. Raises UnknownEndpointError.
+def classify(incoming: Incoming) -> None:
+    """Read the facts (states of Stripe objects) in the event; if there are none, set the event's final outcome."""
+    event, obj = incoming.event, object_of(incoming.event)
+    if event["livemode"] != settings.STRIPE_LIVE_MODE:
+        incoming.outcome = Outcome.REJECTED_LIVEMODE
+    elif event["type"] not in EVENT_READERS:
+        incoming.outcome = Outcome.IGNORED_TYPE
+    elif event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID) or names_another_site(obj):
+        incoming.outcome = Outcome.IGNORED_FOREIGN
+    else:
+        try:
+            incoming.facts = own_claims(obj, from_event(event))
+        except MalformedObjectError as error:
+            incoming.outcome, incoming.detail = Outcome.QUARANTINED, str(error)[:200]
 
-    The endpoint is None if the URL contains no UUID; then the secrets are the default endpoint's.
+
+def handle(
+    batch: Sequence[Incoming], *, answer: Callable[[], object] | None = None, lock_timeout: str = ""
+) -> list[EventReceipt]:
+    """Handle events in this order, each once, in one transaction of two round trips; return their EventReceipt rows.
+
+    Either all of it is committed, or nothing is, and the error is raised. After the commit, open pages get their
+    entries, then `answer` is called, then signals are sent. `lock_timeout` is the longest wait for one lock, such as
+    "200ms", if it isn't to be the usual one.
     """
-    if delivery.endpoint is None:
-        return None, settings.STRIPE_WEBHOOK_SECRETS
-    endpoint = djstripe.endpoint_of(delivery.endpoint)
-    if endpoint is None:
-        raise UnknownEndpointError
-    return endpoint, [endpoint.secret]
+    endpoints = _endpoints_of(batch)
+    with transaction.atomic():
+        facts = chain.from_iterable(incoming.facts for incoming in batch)
+        events = [incoming.event["id"] for incoming in batch]
+        ledger = Ledger(LockedRows(facts, events=events, lock_timeout=lock_timeout))
+        receipts = [_settle(incoming, ledger) for incoming in batch]
+        new = [incoming for incoming in batch if incoming.deliveries == 1 and incoming.event["type"] in EVENT_READERS]
+        records = [
+            djstripe.delivery_record(endpoints[incoming.endpoint], incoming.body, incoming.remote_ip)
+            for incoming in new
+        ]
+        ledger.write(insert(records), answer=answer)
+    return receipts
 
 
-def _store_and_apply(
-    event: Mapping[str, Any], body: str, delivery: Delivery, named: "djstripe.WebhookEndpoint | None"
-) -> EventReceipt:
-    """Handle a verified event and store it in dj-stripe's tables, in one transaction; return its EventReceipt row.
+def _endpoints_of(batch: Sequence[Incoming]) -> dict[uuid.UUID | None, djstripe.Endpoint | None]:
+    """Return the endpoints that delivered these events, by UUID. This may query dj-stripe's tables, and add a row."""
+    return {each: djstripe.find_endpoint(each) for each in {incoming.endpoint for incoming in batch}}
 
-    If this fails, store the failure in another transaction and raise the error. `named` is the webhook endpoint that
-    the URL names, or None for the default endpoint.
-    """
-    endpoint = named or djstripe.known_endpoint()
-    try:
-        with transaction.atomic(), together():
-            receipt = _apply_once(event, endpoint.djstripe_owner_account_id, Source.WEBHOOK)
-            if receipt.deliveries == 1 and receipt.type in EVENT_READERS:
-                event_id = receipt.stripe_event_id if receipt.object_id else None
-                djstripe.store_trigger(endpoint, body, delivery.remote_ip, event_id=event_id)
-    except Exception as error:
-        _store_failure(event, error)
-        djstripe.forget_endpoint()  # the cached endpoint's row may have been deleted
-        endpoint = named or djstripe.known_endpoint()
-        djstripe.store_trigger(endpoint, body, delivery.remote_ip, error=type(error).__name__)
-        raise
+
+def _settle(incoming: Incoming, ledger: Ledger) -> EventReceipt:
+    """Handle one event in memory, unless that was done before, and set its outcome; return its EventReceipt row."""
+    event, receipt = incoming.event, ledger.rows.claim(incoming.event)
+    incoming.deliveries, outcome, payment, receipt.change = receipt.deliveries, incoming.outcome, None, None
+    if receipt.done and not incoming.again:
+        incoming.outcome = Outcome(receipt.outcome)
+        return receipt
+    if incoming.facts:
+        occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
+        cause = Cause(incoming.source, event["id"], incoming.actor, occurred_at, incoming.request_id)
+        recorded = ledger.record(incoming.facts, cause)
+        outcome, payment, receipt.change = recorded.outcome, recorded.payment, recorded.change
+        receipt.object_id = incoming.facts[0].stripe_id
+    receipt.detail = incoming.detail
+    receipt.settle_as(outcome, payment)
+    incoming.outcome = outcome
     return receipt
 
 
+def handle_alone(incoming: Incoming, tries: int = TRIES) -> EventReceipt:
+    """Handle one event in a transaction of its own; return its EventReceipt row.
+
+    If another process stores the event at the same moment, it is tried again, `tries` times in all. Any other error is
+    logged, stored in the event's EventReceipt row and raised; Stripe then delivers the event again.
+    """
+    try:
+        return handle([incoming])[0]
+    except Exception as error:
+        if isinstance(error, IntegrityError) and tries > 1:
+            djstripe.forget_endpoints()  # the row of an endpoint that is remembered may have been deleted
+            return handle_alone(incoming, tries - 1)
+        _fail(incoming, error)
+        raise
+
+
+def _fail(incoming: Incoming, error: Exception) -> None:
+    """Log, count and store that handling the event raised `error`."""
+    metrics.count_delivery("error")
+    name = type(error).__name__
+    fields = {"stripe_event_id": incoming.event["id"], "error": name}
+    logger.error("stripe_event_failed", extra=fields, exc_info=error)
+    endpoints = _endpoints_of([incoming])
+    with transaction.atomic():
+        rows = LockedRows((), events=[incoming.event["id"]])
+        receipt = rows.claim(incoming.event)
+        if not receipt.done:
+            receipt.detail = name
+            receipt.settle_as(Outcome.FAILED)
+        record = djstripe.delivery_record(endpoints[incoming.endpoint], incoming.body, incoming.remote_ip, name)
+        kept = incoming.source == Source.WEBHOOK or receipt.deliveries == 1  # else the first delivery's body is stored
+        Ledger(rows).write(insert([record] if kept else []))
+
+
 def receive(
-    event: Mapping[str, Any], source: Source = Source.WEBHOOK, *, again: bool = False, actor: AbstractUser | None = None
+    event: Mapping[str, Any], source: Source, *, again: bool = False, actor: AbstractUser | None = None
 ) -> EventReceipt:
     """Handle an event that was stored before or fetched from Stripe's API; return the event's EventReceipt row.
 
     An event that was handled before is handled again only if `again` is true. `actor` is the person who replays it. An
     error while the event is handled is stored in the EventReceipt row and raised.
     """
-    try:
-        with transaction.atomic(), together():
-            account_id = djstripe.default_endpoint().djstripe_owner_account_id
-            receipt = _apply_once(event, account_id, source, again=again, actor=actor)
-            if receipt.outcome == Outcome.QUARANTINED:
-                _keep_body(event, receipt)
-    except Exception as error:
-        _keep_body(event, _store_failure(event, error), type(error).__name__)
-        raise
-    return receipt
-
-
-def _keep_body(event: Mapping[str, Any], receipt: EventReceipt, error: str = "") -> None:
-    """Store an event that was fetched from Stripe's API but couldn't be handled, so that it can be replayed.
-
-    The event is stored in the table of webhook deliveries.
-    """
-    if receipt.deliveries == 1:  # later ones find the stored body of the first
-        djstripe.store_trigger(djstripe.default_endpoint(), json.dumps(event), NO_ADDRESS, error=error)
-
-
-def _apply_once(
-    event: Mapping[str, Any],
-    account_id: str | None,
-    source: Source,
-    *,
-    again: bool = False,
-    actor: AbstractUser | None = None,
-) -> EventReceipt:
-    """Handle the event unless that was done before, store the outcome, and return the event's EventReceipt row.
-
-    The row stays locked until the commit. If `again` is true, an event that was handled before is handled again.
-    `account_id` is the id of the Stripe account that owns dj-stripe's rows.
-    """
-    receipt = EventReceipt.objects.claim(event)
-    if receipt.done and not again:
-        return receipt
-    outcome, facts, receipt.detail = _classify(event)
-    payment = None
-    if facts:
-        djstripe.store_event(event, account_id, first=receipt.deliveries == 1)
-        occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
-        cause = Cause(source, stripe_event_id=event["id"], actor=actor, occurred_at=occurred_at)
-        recorded = ledger.record(facts, cause)
-        outcome, payment = recorded.outcome, recorded.payment
-        receipt.object_id, receipt.change = facts[0].stripe_id, recorded.change
-    receipt.settle_as(outcome, payment)
-    update(receipt, SETTLED)
-    return receipt
-
-
-def _classify(event: Mapping[str, Any]) -> tuple[Outcome, list[StripeFact], str]:
-    """Return the event's outcome, the facts to record (states of its Stripe objects), and an error text or "".
-
-    The outcome is RECEIVED for an event whose facts are to be recorded. Any other event gets a final outcome and no
-    facts.
-    """
-    if event["livemode"] != settings.STRIPE_LIVE_MODE:
-        return Outcome.REJECTED_LIVEMODE, [], ""
-    if event["type"] not in EVENT_READERS:
-        return Outcome.IGNORED_TYPE, [], ""
-    obj = object_of(event)
-    if event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID) or names_another_site(obj):
-        return Outcome.IGNORED_FOREIGN, [], ""
-    try:
-        return Outcome.RECEIVED, own_claims(obj, from_event(event)), ""
-    except MalformedObjectError as error:
-        return Outcome.QUARANTINED, [], str(error)[:200]
-
-
-def _store_failure(event: Mapping[str, Any], error: Exception) -> EventReceipt:
-    """Store the error in the event's EventReceipt row, in its own transaction.
-
-    When Stripe delivers the event again, it is handled again.
-    """
-    with transaction.atomic():
-        receipt = EventReceipt.objects.claim(event)
-        if not receipt.done:
-            receipt.detail = type(error).__name__
-            receipt.settle_as(Outcome.FAILED)
-            update(receipt, SETTLED)
-    return receipt
+    incoming = Incoming(event=event, body=json.dumps(event), source=source, again=again, actor=actor)
+    classify(incoming)
+    return handle_alone(incoming)

@@ -52,12 +52,13 @@ def publish(entries: Iterable[FeedEntry]) -> None:
     This process's hub is called directly; a background thread sends messages (hints) to the other processes. This
     function never waits for the channel layer, and never raises.
     """
-    newest = {entry.feed.audience: (Position(entry.feed.epoch, entry.seq), entry) for entry in entries}
-    for on_hint in list(local_hubs):
-        for audience, (at, entry) in newest.items():
-            on_hint(audience, at, entry)
+    newest: dict[str, Position] = {}
+    for entry in entries:
+        newest[entry.feed.audience] = at = Position(entry.feed.epoch, entry.seq)
+        for on_hint in list(local_hubs):
+            on_hint(entry.feed.audience, at, entry)
     if shared_layer() is not None:
-        publisher.put({audience: at for audience, (at, _entry) in newest.items()})
+        publisher.put(newest)
 
 
 class Publisher:

@@ -249,8 +249,8 @@ class Migration(migrations.Migration):
                 ("amount_refunded", models.PositiveBigIntegerField(default=0)),
                 ("currency", models.CharField(blank=True, max_length=3)),
                 ("livemode", models.BooleanField()),
-                ("payment_intent_id", models.CharField(blank=True, db_index=True, max_length=255)),
-                ("charge_id", models.CharField(blank=True, db_index=True, max_length=255)),
+                ("payment_intent_id", models.CharField(blank=True, max_length=255)),
+                ("charge_id", models.CharField(blank=True, max_length=255)),
                 ("attempt", models.CharField(blank=True, max_length=40)),
                 ("details", models.JSONField(blank=True, default=dict)),
                 ("recorded_at", models.DateTimeField(auto_now_add=True)),
@@ -289,7 +289,7 @@ class Migration(migrations.Migration):
                 ("type", models.CharField(max_length=250)),
                 ("livemode", models.BooleanField()),
                 ("stripe_created", models.PositiveBigIntegerField(verbose_name="created at Stripe")),
-                ("object_id", models.CharField(blank=True, db_index=True, max_length=255)),
+                ("object_id", models.CharField(blank=True, max_length=255)),
                 (
                     "outcome",
                     models.CharField(
@@ -313,6 +313,7 @@ class Migration(migrations.Migration):
                 ("deliveries", models.PositiveIntegerField(default=0)),
                 ("received_at", models.DateTimeField(auto_now_add=True)),
                 ("settled_at", models.DateTimeField(blank=True, null=True)),
+                ("event_stored_at", models.DateTimeField(blank=True, null=True, verbose_name="stored by dj-stripe")),
                 ("mirrored_at", models.DateTimeField(blank=True, null=True, verbose_name="copied by dj-stripe")),
                 (
                     "payment",
@@ -536,8 +537,30 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(("payment", None)), fields=["claimed_payment"], name="fact_waiting"),
         ),
         migrations.AddIndex(
+            model_name="fact",
+            index=models.Index(
+                condition=models.Q(("payment_intent_id__gt", "")), fields=["payment_intent_id"], name="fact_intent"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="fact",
+            index=models.Index(condition=models.Q(("charge_id__gt", "")), fields=["charge_id"], name="fact_charge"),
+        ),
+        migrations.AddIndex(
             model_name="eventreceipt",
             index=models.Index(fields=["outcome", "received_at"], name="receipt_outcome_received"),
+        ),
+        migrations.AddIndex(
+            model_name="eventreceipt",
+            index=models.Index(condition=models.Q(("object_id__gt", "")), fields=["object_id"], name="receipt_object"),
+        ),
+        migrations.AddIndex(
+            model_name="eventreceipt",
+            index=models.Index(
+                condition=models.Q(("event_stored_at", None), ("object_id__gt", "")),
+                fields=["id"],
+                name="receipt_unstored",
+            ),
         ),
         migrations.AddIndex(
             model_name="recordview",

@@ -1,45 +1,19 @@
 """EventReceipt: one row for each of Stripe's events, so that no event changes a payment twice."""
 
 import datetime
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ..db import statements
 from .change import StatusChange
 from .payment import Payment
 
-# Every webhook runs this, so it is one statement. Django's upsert would not return a row that existed before.
-CLAIM = """
-INSERT INTO {table}
-    (stripe_event_id, type, livemode, stripe_created, received_at, outcome, object_id, detail, deliveries)
-VALUES (%s, %s, %s, %s, %s, %s, '', '', 1)
-ON CONFLICT (stripe_event_id) DO UPDATE SET deliveries = {table}.deliveries + 1
-RETURNING {columns}
-"""
+SETTLED = ("deliveries", "outcome", "payment", "settled_at", "object_id", "detail")  # what handling an event changes
 
 
 class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
-    def claim(self, event: Mapping[str, Any]) -> "EventReceipt":
-        """Count one webhook delivery of the event, and return the event's EventReceipt row, created if it is new.
-
-        The row stays locked until the commit, so other deliveries of the event wait.
-        """
-        values = (event["id"], event["type"], event["livemode"], event["created"], timezone.now())
-        sql = CLAIM.format(table=EventReceipt._meta.db_table, columns="{columns}")
-        receipt: EventReceipt = statements.read(sql, [*values, EventReceipt.Outcome.RECEIVED], EventReceipt)[0]
-        return receipt
-
-    def deferred_for(self, object_id: str) -> Self:
-        """Return the receipts of events about the Stripe object `object_id` whose outcome is DEFERRED.
-
-        These events wait until the payment that they are about is known.
-        """
-        return self.filter(outcome=EventReceipt.Outcome.DEFERRED, object_id=object_id)
-
     def settle(self, outcome: "EventReceipt.Outcome", payment: Payment | None) -> None:
         """Store `outcome`, `payment` and the current time in all these EventReceipt rows."""
         self.update(outcome=outcome, payment=payment, settled_at=timezone.now())
@@ -51,6 +25,10 @@ class EventReceiptQuerySet(models.QuerySet["EventReceipt"]):
     def unmirrored(self) -> Self:
         """Return the EventReceipt rows of events whose Stripe object wasn't copied to dj-stripe's tables since."""
         return self.filter(mirrored_at=None).exclude(object_id="")
+
+    def unstored(self) -> Self:
+        """Return the EventReceipt rows of handled events of which dj-stripe's Event row isn't stored yet."""
+        return self.filter(event_stored_at=None, object_id__gt="")
 
     def needing_a_person(self) -> Self:
         """Return the EventReceipt rows of events that a person has to look at: failed, not understood or given up."""
@@ -89,13 +67,14 @@ class EventReceipt(models.Model):
     type = models.CharField(max_length=250)
     livemode = models.BooleanField()
     stripe_created = models.PositiveBigIntegerField(_("created at Stripe"))  # Unix seconds
-    object_id = models.CharField(max_length=255, blank=True, db_index=True)  # the Stripe object that the event is about
+    object_id = models.CharField(max_length=255, blank=True)  # the Stripe object that the event is about
     outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.RECEIVED)
     detail = models.CharField(max_length=200, blank=True)
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, blank=True, related_name="receipts")
     deliveries = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField(auto_now_add=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    event_stored_at = models.DateTimeField(_("stored by dj-stripe"), null=True, blank=True)
     mirrored_at = models.DateTimeField(_("copied by dj-stripe"), null=True, blank=True)
 
     objects = EventReceiptQuerySet.as_manager()
@@ -105,7 +84,13 @@ class EventReceipt(models.Model):
         ordering = ("-received_at",)
         verbose_name = _("event receipt")
         verbose_name_plural = _("event receipts")
-        indexes = (models.Index(fields=("outcome", "received_at"), name="receipt_outcome_received"),)
+        indexes = (
+            models.Index(fields=("outcome", "received_at"), name="receipt_outcome_received"),
+            models.Index(fields=("object_id",), condition=models.Q(object_id__gt=""), name="receipt_object"),
+            models.Index(
+                fields=("id",), condition=models.Q(event_stored_at=None, object_id__gt=""), name="receipt_unstored"
+            ),
+        )
         permissions = (("replay_event", "Can apply an event again"),)
 
     def __str__(self) -> str:

@@ -1,9 +1,6 @@
 """Facts in the database, one row each: states of Stripe objects, payments at the desk, and this site's observations."""
 
 import datetime
-import uuid
-from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Self
 
 from django.conf import settings
@@ -12,7 +9,6 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ..db import statements
 from ..domain.facts import Kind, StripeFact
 from .event import EventReceipt
 from .payment import Payment
@@ -35,47 +31,7 @@ COLUMNS = (
 )
 
 
-# Written in SQL because every webhook runs this query, and the ORM would compile it each time.
-BELONGING = """
-SELECT {columns} FROM {fact}
-WHERE payment_id = (SELECT id FROM {payment} WHERE public_id = %s) OR payment_id IS NULL AND (
-    claimed_payment = %s OR stripe_id IN ({}) OR payment_intent_id IN ({}) OR charge_id IN ({})
-) ORDER BY created, id
-"""
-
-
-def _ids(facts: Iterable[StripeFact]) -> tuple[set[str], set[str], set[str]]:
-    """Return three sets: the ids of the facts' Stripe objects, of their PaymentIntents and of their charges.
-
-    A fact is the state of one Stripe object.
-    """
-    facts = list(facts)
-    intents, charges = {fact.payment_intent_id for fact in facts}, {fact.charge_id for fact in facts}
-    return {fact.stripe_id for fact in facts}, intents - {""}, charges - {""}
-
-
 class FactQuerySet(models.QuerySet["Fact"]):
-    def about(self, facts: Iterable[StripeFact]) -> Self:
-        """Return the stored facts that share a Stripe object, PaymentIntent or charge with `facts`.
-
-        A fact is the state of one Stripe object. Two facts that share an object are about the same payment.
-        """
-        ids, intents, charges = _ids(facts)
-        return self.filter(Q(stripe_id__in=ids) | Q(payment_intent_id__in=intents) | Q(charge_id__in=charges))
-
-    def belonging_to(self, public_id: uuid.UUID, facts: Iterable[StripeFact]) -> "Callable[[], list[Fact]]":
-        """Return a function that loads all facts of the payment with this public id, oldest first.
-
-        A fact is the state of one Stripe object. Facts stored without a payment are included if their metadata names
-        this payment, or if they share a Stripe object, PaymentIntent or charge with `facts`. The query may be batched
-        with other statements until the function is called.
-        """
-        groups: list[list[str | None]] = [[*ids] or [None] for ids in _ids(facts)]  # IN (NULL) matches no row
-        places = [", ".join(["%s"] * len(group)) for group in groups]
-        tables = {"fact": Fact._meta.db_table, "payment": Payment._meta.db_table}
-        sql = BELONGING.format(*places, columns="{columns}", **tables)
-        return statements.ask(sql, [public_id, public_id, *chain(*groups)], Fact)
-
     def reaching(self, first: datetime.date, last: datetime.date) -> Self:
         """Return all facts that may show a movement of money from `first` to `last` inclusive, and some others.
 
@@ -130,8 +86,8 @@ class Fact(models.Model):
     amount_refunded = models.PositiveBigIntegerField(default=0)
     currency = models.CharField(max_length=3, blank=True)
     livemode = models.BooleanField()
-    payment_intent_id = models.CharField(max_length=255, blank=True, db_index=True)
-    charge_id = models.CharField(max_length=255, blank=True, db_index=True)
+    payment_intent_id = models.CharField(max_length=255, blank=True)
+    charge_id = models.CharField(max_length=255, blank=True)
     attempt = models.CharField(max_length=40, blank=True)
     details = models.JSONField(default=dict, blank=True)
     recorded_at = models.DateTimeField(auto_now_add=True)
@@ -143,10 +99,20 @@ class Fact(models.Model):
         ordering = ("created", "pk")
         verbose_name = _("fact")
         verbose_name_plural = _("facts")
-        indexes = (models.Index(fields=("claimed_payment",), condition=Q(payment=None), name="fact_waiting"),)
+        # Most facts lack some id. Indexes without empty ids keep PostgreSQL from expecting that most rows match.
+        indexes = (
+            models.Index(fields=("claimed_payment",), condition=Q(payment=None), name="fact_waiting"),
+            models.Index(fields=("payment_intent_id",), condition=Q(payment_intent_id__gt=""), name="fact_intent"),
+            models.Index(fields=("charge_id",), condition=Q(charge_id__gt=""), name="fact_charge"),
+        )
 
     def __str__(self) -> str:
         return f"{self.stripe_id} {self.status}"
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of the fact's Stripe object, PaymentIntent and charge, as `StripeFact.ids` does."""
+        return [each for each in (self.stripe_id, self.payment_intent_id, self.charge_id) if each]
 
     @property
     def value(self) -> StripeFact:

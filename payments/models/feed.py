@@ -5,13 +5,15 @@ feed's epoch, a random id. Pages of an earlier epoch load their content again. A
 restored, because numbers are then given a second time, and when a name is corrected, because entries hold no names.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ..db import statements
+from ..db.statements import Statement, run
 from .change import StatusChange
 from .installation import Installation, new_epoch
 from .payment import Payment
@@ -24,15 +26,24 @@ def patient_audience(user_id: int) -> str:
     return f"patient.{user_id}"
 
 
-# One statement creates missing feeds, locks all in the order given, adds 1 to each `head` and returns the feeds.
-NEXT = """
-INSERT INTO {table} (audience, head, pruned, epoch) VALUES {rows}
-ON CONFLICT (audience) DO UPDATE SET head = {table}.head + 1
-RETURNING {columns}
+# Create missing feeds, lock all in the order of the rows, and add to each `head` the number of the feed's new entries.
+COUNT = """
+INSERT INTO {feed} (audience, head, pruned, epoch)
+SELECT r.audience, r.added, 0, (SELECT epoch FROM {installation})
+FROM json_to_recordset(%(rows)s) AS r(audience varchar, added bigint) WHERE true
+ON CONFLICT (audience) DO UPDATE SET head = {feed}.head + excluded.head
+RETURNING {{columns}}
 """
-
-
-ROW = "(%s, 1, 0, (SELECT epoch FROM {installation}))"
+# `later` is how many new entries of the feed follow this one: the feed's number isn't known when the message is sent.
+ENTER = """
+INSERT INTO {entry} (feed_id, seq, payment_id, change_id, created_at)
+SELECT {feed}.id, {feed}.head - r.later, r.payment_id, {change}.id, r.created_at
+FROM json_to_recordset(%(rows)s)
+    AS r(audience varchar, later bigint, payment_id bigint, version integer, created_at timestamptz)
+JOIN {feed} ON {feed}.audience = r.audience
+JOIN {change} ON {change}.payment_id = r.payment_id AND {change}.version = r.version
+RETURNING id, feed_id, seq, change_id
+"""
 
 
 class Position(NamedTuple):
@@ -43,27 +54,50 @@ class Position(NamedTuple):
 
 
 class FeedQuerySet(models.QuerySet["Feed"]):
-    def append(self, change: StatusChange, audiences: Iterable[str]) -> "list[FeedEntry]":
-        """Append an entry about `change` to the feed of each audience ("staff", "patient.<id>"). Return the entries.
+    def append(
+        self, changes: Iterable[StatusChange], *, after: Iterable[Statement], reload: Iterable[str] = ()
+    ) -> "list[FeedEntry]":
+        """Run the statements `after`, append entries about `changes` to the feeds, and commit; return the entries.
 
-        Call this last in a transaction: the feeds stay locked until it ends, so that entries are numbered in the order
-        of commits, without holes. The feeds are locked in sorted order, so that two transactions never deadlock.
+        Each change gets an entry in the staff's feed and one in its patient's. All is sent in one message, and the
+        feeds come last, because they stay locked until the transaction ends, so that entries are numbered in the order
+        of commits, without holes. They are locked in sorted order, so that two transactions never deadlock. Open pages
+        of the audiences `reload` load again, because their feeds begin a new epoch.
         """
-        names = sorted(set(audiences))
-        rows = ", ".join([ROW.format(installation=Installation._meta.db_table)] * len(names))
-        sql = NEXT.format(table=Feed._meta.db_table, rows=rows, columns="{columns}")
-        feeds: list[Feed] = statements.read(sql, names, Feed)
-        entries = [FeedEntry(feed=feed, seq=feed.head, payment=change.payment, change=change) for feed in feeds]
-        statements.insert(*entries)
-        return entries
+        reload, now = set(reload), timezone.now()
+        entries: dict[str, list[FeedEntry]] = {audience: [] for audience in reload}
+        for change in changes:
+            for audience in (patient_audience(change.payment.appointment.patient_id), STAFF):
+                entry = FeedEntry(payment=change.payment, change=change, created_at=now)
+                entries.setdefault(audience, []).append(entry)
+        counts = [{"audience": audience, "added": len(entries[audience])} for audience in sorted(entries)]
+        *_, feeds, keys = run(
+            *after,
+            Statement(COUNT, {"rows": json.dumps(counts)}, Feed, idle=not counts),
+            Statement(ENTER, {"rows": _as_json(entries)}, idle=not any(entries.values())),
+            commit=not reload,
+        )
+        if reload:
+            epoch = self.begin_epoch(reload)
+        for feed in feeds:
+            if feed.audience in reload:
+                feed.epoch = epoch
+            for seq, entry in enumerate(entries[feed.audience], feed.head + 1 - len(entries[feed.audience])):
+                entry.feed, entry.seq = feed, seq
+        appended = [entry for feed in feeds for entry in entries[feed.audience]]
+        found = {(feed_id, seq): (pk, change_id) for pk, feed_id, seq, change_id in keys}
+        for entry in appended:
+            entry.pk, entry.change.pk = found[entry.feed_id, entry.seq]
+            entry.change_id = entry.change.pk
+        return appended
 
     def of(self, audience: str) -> "Feed":
         """Return the audience's feed. If none is stored yet, return a new one, unsaved and without entries."""
         feed = self.filter(audience=audience).first()
         return feed or Feed(audience=audience, epoch=Installation.objects.get().epoch)
 
-    def begin_epoch(self, audiences: Iterable[str] | None = None) -> None:
-        """Begin a new epoch of the audiences' feeds, by default of all feeds, so that open pages load again.
+    def begin_epoch(self, audiences: Iterable[str] | None = None) -> str:
+        """Begin and return a new epoch of the audiences' feeds, by default of all, so that open pages load again.
 
         The feeds are locked in the order in which `append` locks them, so that two transactions never deadlock.
         """
@@ -74,6 +108,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
             self.filter(pk__among=locked).update(epoch=epoch)
             if audiences is None:
                 Installation.objects.update(epoch=epoch)
+        return epoch
 
     def forget(self, audience: str) -> None:
         """Delete all entries of the audience's feed. Pages that request them are told to load again."""
@@ -129,3 +164,31 @@ class FeedEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feed_id} #{self.seq}"
+
+
+COUNT, ENTER = (
+    sql.format(
+        feed=Feed._meta.db_table,
+        installation=Installation._meta.db_table,
+        entry=FeedEntry._meta.db_table,
+        change=StatusChange._meta.db_table,
+    )
+    for sql in (COUNT, ENTER)
+)
+
+
+def _as_json(entries: Mapping[str, Sequence[FeedEntry]]) -> str:
+    """Return the entries, listed by audience, as the JSON that the statement ENTER reads."""
+    at = FeedEntry._meta.get_field("created_at")
+    rows = [
+        {
+            "audience": audience,
+            "later": len(listed) - place,
+            "payment_id": entry.payment_id,
+            "version": entry.change.version,
+            "created_at": at.get_db_prep_save(entry.created_at, connection),
+        }
+        for audience, listed in entries.items()
+        for place, entry in enumerate(listed, 1)
+    ]
+    return json.dumps(rows, default=str)

@@ -2,17 +2,15 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from typing import Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import connection, models
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from appointments.models import Appointment
 from appointments.money import is_chargeable
 
-from ..db import statements
 from ..domain.facts import Kind, StripeFact
 from ..domain.status import Amounts, PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
@@ -25,14 +23,6 @@ IN_PROGRESS = (
 # The sums that a payment stores, each as `amount_<name>`. RESULTS follow from SUMS; they are stored for queries.
 SUMS = ("due", "received", "refunded", "refund_pending", "lost", "waived", "on_its_way")
 RESULTS = ("owed", "overpaid")
-
-
-# Written in SQL because every webhook runs this query, and the ORM would compile it each time.
-NAMED = """
-SELECT {columns} FROM {payment}
-JOIN {appointment} ON {appointment}.id = {payment}.appointment_id
-WHERE {payment}.public_id = %s
-"""
 
 
 class PaymentQuerySet(SearchQuerySet["Payment"]):
@@ -55,25 +45,6 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
     def locked(self) -> Self:
         """Return the payments, locked until the transaction ends, with their appointments, which are not locked."""
         return self.select_for_update(of=("self",)).select_related("appointment")
-
-    def lock_named(self, public_id: uuid.UUID) -> "Callable[[], Payment | None]":
-        """Lock the payment with this public id. Return a function that returns the payment, or None if there is none.
-
-        The query may be batched with other statements until the function is called.
-        """
-        lock = "FOR UPDATE OF {payment}" if connection.features.has_select_for_update else ""
-        tables = {"payment": Payment._meta.db_table, "appointment": Appointment._meta.db_table}
-        load = statements.ask((NAMED + lock).format(columns="{columns}", **tables), [public_id], Payment, Appointment)
-
-        def locked() -> Payment | None:
-            found: list[tuple[Payment, Appointment]] = load()
-            if not found:
-                return None
-            payment, appointment = found[0]
-            payment.appointment = appointment
-            return payment
-
-        return locked
 
     def with_appointment(self) -> Self:
         return self.select_related("appointment", "appointment__patient", "appointment__practitioner")

@@ -6,17 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from contextvars import copy_context
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test import Client
 
-from payments.gateway.asgi import answered
+from payments.gateway.lane import failure
 from payments.gateway.signatures import Delivery
+from payments.gateway.webhooks import Incoming, handle_alone, open_delivery
 from payments.models import EventReceipt, Payment
 from payments_site import postgres
 from tests.payments.clients import text_of
@@ -40,7 +40,12 @@ def told(event: Event, begun: threading.Event | None = None) -> int:
     signature = sign(body, settings.STRIPE_WEBHOOK_SECRETS[0])
     try:
         with connection.execute_wrapper(note):
-            return copy_context().run(answered, Delivery(body.encode(), signature, "127.0.0.1"), "faults").status_code
+            opened = open_delivery(Delivery(body.encode(), signature, "127.0.0.1"))
+            assert isinstance(opened, Incoming)
+            handle_alone(opened)
+            return 200
+    except DatabaseError as error:
+        return failure(error).status_code
     finally:
         connection.close()
 

@@ -140,7 +140,7 @@ visit = Appointment.objects.create(
     start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000)
 story = Story(visit.payment)
 for event in [*(story.failed(name) for name in "ABCDEFGHIJ"), story.completed("A"), story.charged("A")]:
-    djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
+    djstripe.delivery_record(djstripe.find_endpoint(None), json.dumps(event), "127.0.0.1", "Stopped").save()
 """
 
 

@@ -170,7 +170,7 @@ LIVES |= {"partly refunded": refunded, "disputed": disputed, "declined, then pai
 def store(events: list[Event]) -> None:
     """Store each event as a failed webhook delivery, of which nothing is applied until replay_events runs."""
     for event in events:
-        djstripe.store_trigger(djstripe.bootstrap(), json.dumps(event), "127.0.0.1", error="Stopped")
+        djstripe.delivery_record(djstripe.find_endpoint(None), json.dumps(event), "127.0.0.1", "Stopped").save()
 
 
 @pytest.mark.django_db

@@ -118,7 +118,7 @@ def lose_the_database(story: Story) -> None:
         raise OperationalError("the database is gone")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("payments.gateway.djstripe.read", away)
+        patch.setattr("payments.gateway.djstripe._endpoint_row", away)
         with pytest.raises(OperationalError):
             deliver_to_an_unknown_endpoint(story)
 

@@ -189,7 +189,7 @@ def test_a_refund_between_the_intent_and_its_charge_never_deadlocks(story: Story
     succeeded, refund, charged = story.succeeded(), story.refund(1000), story.charged()
     with ThreadPoolExecutor(3) as pool:
         with transaction.atomic(), connection.cursor() as cursor:
-            link = from_event(charged)[0].link
+            link = from_event(charged)[0].payment_intent_id
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [link])
             answers = []
             for waiting, event in enumerate([succeeded, refund, charged], start=1):
