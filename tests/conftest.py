@@ -4,6 +4,7 @@ A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgr
 """
 
 import fcntl
+import math
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.utils import translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 

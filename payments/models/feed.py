@@ -87,8 +87,9 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         appended = [entry for feed in feeds for entry in entries[feed.audience]]
         found = {(feed_id, seq): (pk, change_id) for pk, feed_id, seq, change_id in keys}
         for entry in appended:
-            entry.pk, entry.change.pk = found[entry.feed_id, entry.seq]
-            entry.change_id = entry.change.pk
+            change = entry.change
+            entry.pk, change.pk = found[entry.feed_id, entry.seq]
+            entry.change = change  # again, because its key was unknown before
         return appended
 
     def of(self, audience: str) -> "Feed":

@@ -13,6 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.test import Client
 
+from payments.gateway.signatures import Delivery
+
 Event = dict[str, Any]
 START = int(time.time()) - 30 * 24 * 3600
 
@@ -30,6 +32,12 @@ def deliver(
     body = event if isinstance(event, str) else json.dumps(event)
     headers = {"Stripe-Signature": sign(body, secret or settings.STRIPE_WEBHOOK_SECRETS[0])} | (headers or {})
     return (client or Client()).post("/stripe/webhook/", body, content_type="application/json", headers=headers)
+
+
+def delivery(event: Any, secret: str = "") -> Delivery:
+    """Return a signed delivery of an event (a dict or its JSON text), as an ASGI server passes it to the lane."""
+    body = event if isinstance(event, str) else json.dumps(event)
+    return Delivery(body.encode(), sign(body, secret or settings.STRIPE_WEBHOOK_SECRETS[0]), "127.0.0.1")
 
 
 class Story:

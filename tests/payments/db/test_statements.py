@@ -13,7 +13,7 @@ from payments.domain.facts import Kind, StripeFact
 from payments.models import Fact, Payment, StatusChange
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
-PAYMENTS = f"SELECT {{columns}} FROM {Payment._meta.db_table} WHERE public_id = ANY(%(ids)s) FOR UPDATE"
+PAYMENTS = f"SELECT {{columns}} FROM {Payment._meta.db_table} WHERE public_id = ANY(%(ids)s) FOR UPDATE"  # noqa: S608
 
 
 def columns(row: models.Model) -> dict[str, object]:
@@ -42,7 +42,7 @@ def test_a_row_is_stored_as_the_orm_stores_it(payment: Payment) -> None:
     run(insert([fact_about(payment, "cs_test_1")]))
     fact_about(payment, "cs_test_2").save()
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {Fact._meta.db_table} ORDER BY id")
+        cursor.execute(f"SELECT * FROM {Fact._meta.db_table} ORDER BY id")  # noqa: S608
         names = [each[0] for each in cursor.description]
         one, other = (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
     assert {name for name in names if one[name] != other[name]} == {"id", "stripe_id", "recorded_at"}
@@ -95,10 +95,10 @@ def test_after_an_error_nothing_of_the_message_is_stored(payment: Payment) -> No
 def test_a_commit_is_a_part_of_the_message_unless_the_transaction_is_larger(payment: Payment) -> None:
     with transaction.atomic():
         run(insert([fact_about(payment, "cs_test_1")]), commit=True)
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         with transaction.atomic():
             run(insert([fact_about(payment, "cs_test_2")]), commit=True)
-        _ = 1 / 0
+        transaction.set_rollback(True)
     assert Fact.objects.get().stripe_id == "cs_test_1"
 
 
