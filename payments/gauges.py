@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .gateway import sweep
+from .gateway.background import writer
 from .live import hub
 from .models import EventReceipt, Payment
 
@@ -55,6 +56,8 @@ def delays_here() -> Iterator[Metric]:
     pool = getattr(connection, "pool", None)  # only PostgreSQL's connections have one
     queue = pool.get_stats()["requests_waiting"] if pool else 0
     yield GaugeMetricFamily("payments_probe_age_seconds", "Since the last probe came back", value=probe)
+    behind = "How long events of this process wait for dj-stripe's tables"
+    yield GaugeMetricFamily("payments_djstripe_events_behind_seconds", behind, value=writer.behind)
     yield GaugeMetricFamily("payments_live_loop_lag_seconds", "How late the event loop woke last", value=lag)
     yield GaugeMetricFamily("payments_database_pool_waiting", "Threads waiting for a connection", value=queue)
 
@@ -74,6 +77,8 @@ def waiting() -> Iterator[Metric]:
     yield receipts
     yield oldest
     unmirrored = EventReceipt.objects.unmirrored().count()
+    unstored = EventReceipt.objects.unstored().count()
+    yield GaugeMetricFamily("payments_receipts_unstored", "Events that dj-stripe hasn't stored", value=unstored)
     yield GaugeMetricFamily(
         "payments_receipts_unmirrored", "Events whose object dj-stripe hasn't copied", value=unmirrored
     )

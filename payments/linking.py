@@ -26,7 +26,11 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 # All transactions lock in this order, so that they never wait for each other in a circle: Stripe ids, payments,
 # receipts, feeds (see models/feed.py), each kind sorted. Each statement sees what was committed while an earlier one
 # waited for its locks.
-LIMIT_WAITING = "SELECT set_config('lock_timeout', %(lock_timeout)s, true)"
+# PostgreSQL keeps the plans of these statements, also those that it made while the tables were small or not analysed.
+BEGIN = """
+SELECT set_config('enable_seqscan', 'off', true),
+    set_config('lock_timeout', coalesce(nullif(%(lock_timeout)s, ''), current_setting('lock_timeout')), true)
+"""
 # Without these locks, two transactions that run at once, one with a refund and one with the refund's charge, could each
 # miss the other's facts, and the refund would stay without a payment. On SQLite one transaction writes at a time.
 LOCK_IDS = "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) FROM unnest(%(locks)s::text[]) AS id"
@@ -92,7 +96,7 @@ class LockedRows:
         }
         postgres = connection.vendor == "postgresql"
         *_, payment_rows, appointments, fact_rows, receipts = run(
-            Statement(LIMIT_WAITING, params, idle=not (postgres and lock_timeout)),
+            Statement(BEGIN, params, idle=not postgres),
             Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
             Statement(PAYMENTS, params, Payment),
             Statement(APPOINTMENTS, params, Appointment),

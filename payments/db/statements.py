@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection, connections, models
 from psycopg import Cursor
 
+PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
 Convert = Callable[[Any], Any]
 Row = tuple[Any, ...]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
@@ -103,11 +104,25 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
     return Statement(_change(type(rows[0]), names, connection.vendor), {"rows": as_json(rows, fields, add=False)})
 
 
-def as_json(rows: Iterable[models.Model], fields: Iterable[Any], *, add: bool) -> str:
+def as_json(rows: Iterable[models.Model], fields: Sequence[Any], *, add: bool) -> str:
     """Return a JSON list with an object for each instance: the values of `fields` by column, as the ORM stores them."""
     database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
-    return json.dumps([{each.column: _stored(each, row, database, add) for each in fields} for row in rows],
-                      ensure_ascii=False, default=str)  # fmt: skip
+    stored = [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
+    return json.dumps(
+        [
+            {name: _stored(each, row, database, add) if each else getattr(row, own) for name, each, own in stored}
+            for row in rows
+        ],
+        ensure_ascii=False,
+        default=str,
+    )
+
+
+@functools.cache
+def _is_plain(each: Any) -> bool:
+    """Return whether JSON has the field's value as the attribute holds it, so that nothing has to be converted."""
+    each = each.target_field if isinstance(each, models.ForeignKey) else each
+    return type(each).pre_save is models.Field.pre_save and isinstance(each, PLAIN)
 
 
 def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:

@@ -14,7 +14,8 @@ from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
 
-IN_PROCESS: dict[str, Check] = {"live": delivery.live}  # not for the command, whose process serves no pages
+# These are not for the command, whose process serves no pages.
+IN_PROCESS: dict[str, Check] = {"live": delivery.live, "events-writer": events.writer_at_work}
 QUICK: dict[str, Check] = {
     "configuration": machine.configuration,
     "database-settings": database.settings_of_connection,
@@ -25,6 +26,7 @@ QUICK: dict[str, Check] = {
     "events-other-mode": events.other_mode,
     "refunds-unanswered": events.unanswered_refunds,
     "sweep": events.sweep_work,
+    "events-stored": events.unstored,
     "mirror": events.mirror_lag,
     "emails": emails.unsent,
     "feeds": database.feeds,

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from ..domain.status import PaymentStatus
 from ..gateway import sweep
+from ..gateway.background import writer
 from ..models import EventReceipt, Payment, QuarantinedObject
 from .finding import MAX_NAMED, Verdict, age, error, ok, warning
 
@@ -117,6 +118,32 @@ def sweep_work() -> Verdict:
         _("Stripe payment pages that are open but should be closed: %(pages)s. Overdue direct debits: %(debits)s.")
         % {"pages": pages, "debits": debits},
         _("Run `manage.py sweep`, and keep it running with `--every 60`."),
+    )
+
+
+def unstored() -> Verdict:
+    """Report handled events that dj-stripe's table of events lacks, because of a receiver or a stopped process."""
+    waiting = EventReceipt.objects.unstored().filter(received_at__lt=timezone.now() - GRACE)
+    if not (seen := _count_and_age(waiting)):
+        return ok(_("dj-stripe has every event."))
+    named = waiting.order_by("received_at").values_list("stripe_event_id", flat=True)[:MAX_NAMED]
+    return warning(
+        _("Events that dj-stripe has not stored: %(count)s, the oldest received %(age)s ago (%(named)s).")
+        % {**seen, "named": ", ".join(named)},
+        _("Keep `manage.py mirror` running. The log names receivers that failed at `djstripe_event_not_stored`."),
+    )
+
+
+def writer_at_work() -> Verdict:
+    """Report whether this web process's thread that stores events in dj-stripe's tables is stuck."""
+    if writer.behind < GRACE.total_seconds():
+        return ok(_("This process stores its events in dj-stripe’s tables."))
+    return warning(
+        _("This process has not stored its events in dj-stripe’s tables for %(age)s.")
+        % {"age": age(timezone.now() - datetime.timedelta(seconds=writer.behind))},
+        _(
+            "Restart it, and look in the log for `djstripe_events_not_stored`. `manage.py mirror` stores them meanwhile."
+        ),
     )
 
 

@@ -18,8 +18,8 @@ PAUSE = 600.0  # seconds before an event for which a receiver raised an error is
 class EventWriter:
     """Stores handled events in dj-stripe's tables from a daemon thread, which starts when the first event is handled.
 
-    What this process leaves undone, `manage.py mirror` does. `last_run` is when the thread last had nothing left to do
-    (`time.monotonic()`), and `waiting_since` when the oldest event came that it hasn't looked at, or None.
+    What this process leaves undone, `manage.py mirror` does. `waiting_since` is when the oldest event came that the
+    thread hasn't looked at (`time.monotonic()`), or None.
     """
 
     def __init__(self) -> None:

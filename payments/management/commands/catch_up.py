@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Max
 
 from payments.gateway import webhooks
+from payments.gateway.background import writer
 from payments.gateway.reconcile import ask_stripe
 from payments.gateway.retrieve import events_since
 from payments.ledger import Source
@@ -68,6 +69,8 @@ class Command(OperatorCommand):
 
         with rehearsal(dry_run):
             self.each(events, "catch up", job, name=itemgetter("id"))
+        if not dry_run:
+            writer.store()
         return moved
 
     def compare(self, dry_run: bool) -> int:

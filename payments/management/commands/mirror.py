@@ -4,15 +4,17 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from payments.gateway import mirror
+from payments.gateway.background import writer
 from payments.management.base import OperatorCommand, at_least
+from payments.models import EventReceipt
 
 PAUSE_AFTER_FAILURE = 600  # seconds
 
 
 class Command(OperatorCommand):
     help = (
-        "Update dj-stripe's copies of Checkout Sessions, PaymentIntents, charges, refunds and disputes after events"
-        " about them. Runs until stopped; no payment waits for it."
+        "Store events in dj-stripe's tables if the web processes haven't, and update dj-stripe's copies of Checkout"
+        " Sessions, PaymentIntents, charges, refunds and disputes. Runs until stopped; no payment waits for it."
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -21,16 +23,18 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--once", action="store_true", help="copy what is waiting, then stop")
+        parser.add_argument("--once", action="store_true", help="store and copy what is waiting, then stop")
         parser.add_argument(
             "--every", type=at_least(0, float), default=2, metavar="SECONDS", help="pause between rounds (2)"
         )
 
     def handle(self, *args: Any, once: bool, every: float, dry_run: bool, **options: Any) -> None:
         if dry_run:
-            self.say(f"{mirror.waiting().count()} objects wait to be copied (dry run)")
+            events = EventReceipt.objects.unstored().count()
+            self.say(f"{events} events wait to be stored, {mirror.waiting().count()} objects to be copied (dry run)")
             return
         while True:
+            writer.store()
             done = self.copy_waiting()
             if once:
                 break

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from payments.gateway import djstripe, webhooks
+from payments.gateway.background import writer
 from payments.ledger import Source
 from payments.management.base import USAGE, OperatorCommand, at_least, parse_time, rehearsal, require_understood
 
@@ -46,6 +47,8 @@ class Command(OperatorCommand):
 
         with rehearsal(dry_run):
             self.each(events, "replay", job, name=itemgetter("id"))
+        if not dry_run:
+            writer.store()
         self.say(f"{len(events)} replayed, {moved} moved, {len(self.failed)} failed" + " (dry run)" * dry_run)
         self.finish()
 
