@@ -91,7 +91,7 @@ def find_endpoint(djstripe_uuid: uuid.UUID | None) -> Endpoint | None:
     """Return the webhook endpoint that has this UUID in its URL, or None if there is none.
 
     None as UUID means the default endpoint, which is created if it is missing. A process queries each endpoint only
-    once in KNOWN_SECONDS. Call this outside transactions, because a created endpoint may be rolled back.
+    once in KNOWN_SECONDS; what a transaction reads isn't remembered, because it may be rolled back.
     """
     key = djstripe_uuid or DEFAULT_ENDPOINT
     until, known = _known.get(key, (0.0, None))
@@ -101,7 +101,8 @@ def find_endpoint(djstripe_uuid: uuid.UUID | None) -> Endpoint | None:
             return None
         active = row.status == "enabled" and _is_of_this_site(row)
         known = Endpoint(row.id, row.secret, row.djstripe_owner_account_id, active)
-        _known[key] = time.time() + KNOWN_SECONDS, known
+        if not connection.in_atomic_block:
+            _known[key] = time.time() + KNOWN_SECONDS, known
     return known
 
 

@@ -77,12 +77,11 @@ class FeedQuerySet(models.QuerySet["Feed"]):
             Statement(ENTER, {"rows": _as_json(entries)}, idle=not any(entries.values())),
             commit=not reload,
         )
-        if reload:
-            epoch = self.begin_epoch(reload)
         for feed in feeds:
-            if feed.audience in reload:
-                feed.epoch = epoch
-            for seq, entry in enumerate(entries[feed.audience], feed.head + 1 - len(entries[feed.audience])):
+            before = feed.head - len(entries[feed.audience])
+            if feed.audience in reload and before:  # nobody has read a feed that was empty
+                feed.epoch = self.begin_epoch([feed.audience])
+            for seq, entry in enumerate(entries[feed.audience], before + 1):
                 entry.feed, entry.seq = feed, seq
         appended = [entry for feed in feeds for entry in entries[feed.audience]]
         found = {(feed_id, seq): (pk, change_id) for pk, feed_id, seq, change_id in keys}

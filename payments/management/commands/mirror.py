@@ -31,7 +31,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, once: bool, every: float, dry_run: bool, **options: Any) -> None:
         if dry_run:
             events = EventReceipt.objects.unstored().count()
-            self.say(f"{events} events wait to be stored, {mirror.waiting().count()} objects to be copied (dry run)")
+            self.say(f"{mirror.waiting().count()} objects wait to be copied, {events} events to be stored (dry run)")
             return
         while True:
             writer.store()
