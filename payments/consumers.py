@@ -4,9 +4,9 @@ The hub (live/hub.py) sends messages to the page. This is a plain ASGI applicati
 handle each message in Django's shared thread, where it would wait for slow views.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,9 +20,10 @@ from .live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, SocketSession
 from .live.sockets import Socket
 from .live.threads import in_thread
 from .live.traces import Seen, mark_seen
-from .live.wires import Send
+from .live.wires import Receive, Send, Wire, wire_of
 
 logger = logging.getLogger(__name__)
+_reports: set[asyncio.Task[None]] = set()  # held here, because the event loop holds its tasks only weakly
 
 BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013  # close codes
 LARGEST_MESSAGE = 8192  # characters, or bytes of a binary message
@@ -30,20 +31,21 @@ PER_MINUTE = 30  # messages that a page may send, on average
 REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
-async def payment_socket(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+async def payment_socket(scope: Any, receive: Receive, send: Send) -> None:
     """Serve one connection to /ws/payments/?feed=...&epoch=E&after=N&lang=fr until the page disconnects.
 
+    Under uvicorn this function returns earlier, because a wire that was taken over from the server needs no task.
     "Live delivery" in ARCHITECTURE.md describes the messages in both directions.
     """
-    consumer = PaymentConsumer(scope, send)
+    await receive()  # "websocket.connect", always the first event
+    await send({"type": "websocket.accept", "subprotocol": None})
+    consumer = PaymentConsumer(wire := wire_of(receive, send))
     try:
-        while (message := await receive())["type"] != "websocket.disconnect":
-            if message["type"] == "websocket.connect":
-                await consumer.connect()
-            else:
-                await consumer.receive(message.get("text"), message.get("bytes"))
-    finally:
+        await consumer.connect(scope)
+    except asyncio.CancelledError:
         consumer.leave()
+        raise
+    await wire.serve(consumer)
 
 
 class PaymentConsumer:
@@ -52,55 +54,53 @@ class PaymentConsumer:
     It adds the socket to the hub, which sends the page its changes.
     """
 
-    def __init__(self, scope: Any, send: Send) -> None:
-        self._scope, self._send = scope, send
-        self._hub = hub()
+    __slots__ = ("_allowance", "_allowed_at", "_hub", "_socket", "_wire")
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire, self._hub = wire, hub()
         self._socket: Socket | None = None
         self._allowance, self._allowed_at = float(PER_MINUTE), time.monotonic()
 
-    async def connect(self) -> None:
-        """Accept the connection, then close it with a code that says why, if the page may not connect.
+    async def connect(self, scope: Any) -> None:
+        """Add the page to the hub, which sends it changes, or close the connection with a code that says why not.
 
-        Otherwise add it to the hub, which sends changes to pages. The check comes after accepting for two reasons: a
-        page can't tell a refused handshake from a dead network, and the check is slow when a thousand pages connect at
-        once.
+        The connection was accepted before this check for two reasons: a page can't tell a refused handshake from a dead
+        network, and the check is slow when a thousand pages connect at once.
         """
-        await self._send({"type": "websocket.accept", "subprotocol": None})
-        query = dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         try:
-            session = await self._hub.session_of(self._scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
+            session = await self._hub.session_of(scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
             if code := refusal(query, session):
-                await self._close(code)
+                self._wire.close(code)
             elif session:
                 note_reconnect(query, session.audience)
                 await self._join(query, session)
-        except DatabaseError:
+        except Exception:
             logger.exception("live_join_failed")
-            await self._close(TRY_LATER)
+            self.leave()
+            self._wire.close(TRY_LATER)
 
     async def _join(self, query: dict[str, str], session: SocketSession) -> None:
-        language = supported_language(query.get("lang"))
-        self._socket = Socket(session, language, self._send, self._scope["server_send"])
+        self._socket = Socket(session, supported_language(query.get("lang")), self._wire)
         await self._hub.join(self._socket, int(query["after"]) if "after" in query else None, query.get("epoch"))
 
-    async def _close(self, code: int) -> None:
-        await self._send({"type": "websocket.close", "code": code})
-
-    async def receive(self, text: str | None, data: bytes | None) -> None:
+    def receive(self, message: str | bytes) -> None:
         """Handle a message from the page: "ping", or a JSON list of the payments that are in view.
 
         Close the socket if the message is anything else or too long, or if messages come too fast.
         """
         if self._socket is None or self._socket.closed:
             return
-        if len(text or data or "") > LARGEST_MESSAGE:
+        if len(message) > LARGEST_MESSAGE:
             self._socket.close(TOO_BIG)
         elif not self._within_rate():
             self._socket.close(TOO_FAST)
-        elif text == "ping":
+        elif message == "ping":
             self._hub.answer_ping(self._socket)
-        elif (seen := Seen.parse(text)) is not None:
-            await in_thread(mark_seen, self._socket.session.audience, seen)
+        elif isinstance(message, str) and (seen := Seen.parse(message)):
+            report = asyncio.create_task(store_report(self._socket.session.audience, seen))
+            _reports.add(report)
+            report.add_done_callback(_reports.discard)
         else:
             self._socket.close(BAD_MESSAGE)
 
@@ -118,6 +118,14 @@ class PaymentConsumer:
         self._allowance = min(PER_MINUTE, self._allowance + (now - self._allowed_at) * PER_MINUTE / 60) - 1
         self._allowed_at = now
         return self._allowance >= 0
+
+
+async def store_report(audience: str, seen: Seen) -> None:
+    """Store which payments somebody has seen on a page that shows the changes of `audience`."""
+    try:
+        await in_thread(mark_seen, audience, seen)
+    except DatabaseError:
+        logger.exception("live_report_failed")
 
 
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:

@@ -41,7 +41,7 @@ async def same_origin(scope: Any, receive: Any, send: Any) -> None:
     """
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     ours = origins == [settings.SITE_URL.encode()]
-    await (sockets if ours else WebsocketDenier())({**scope, "server_send": send}, receive, send)
+    await (sockets if ours else WebsocketDenier())(scope, receive, send)
 
 
 router = ProtocolTypeRouter({"http": webhook_app(django_application), "websocket": same_origin})

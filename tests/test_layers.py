@@ -33,6 +33,7 @@ LIBRARIES = {
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.mirror", "payments.gateway.payers", "payments.admin",
                  "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
+    "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.domain*", "payments.gateway.objects", "payments.gateway.event_types")

@@ -12,9 +12,11 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import DatabaseError
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from payments import consumers
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import fanout, hints, hub, rendering
@@ -359,6 +361,39 @@ async def test_a_socket_closes_at_the_end_of_its_right(
         await page.told_until_hello()
         await ending(page)  # type: ignore[misc]
         assert await page.close_code() == code
+
+
+@pytest.mark.parametrize("fault", [DatabaseError, RuntimeError])
+async def test_a_page_that_cannot_join_is_told_to_come_back_later(
+    patient: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type[Exception]
+) -> None:
+    """The page gets code 1013, and the server keeps nothing of it. The test makes the query for its entries fail."""
+
+    def load_frames(*_question: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(fanout, "load_frames", load_frames)
+    async with Page(patient) as page:
+        assert await page.close_code() == 1013
+        assert hub.running() == []
+    assert "live_join_failed" in caplog.text
+
+
+async def test_a_report_that_cannot_be_stored_leaves_the_page_connected(
+    payment: Payment, patient: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The test makes the query that stores what a patient has seen fail."""
+
+    def mark_seen(*_report: Any) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(consumers, "mark_seen", mark_seen)
+    async with Page(patient, "after=1") as page:
+        await page.told_until_hello()
+        await page.socket.send_to(f'{{"seen": 1, "payments": ["{payment.public_id}"]}}')
+        await until(lambda: "live_report_failed" in caplog.text, "the fault is logged")
+        await page.socket.send_to("ping")
+        assert await page.told() == beat(1)
 
 
 async def test_a_comeback_is_logged_with_its_cause(patient: User, caplog: pytest.LogCaptureFixture) -> None:
