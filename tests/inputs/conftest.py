@@ -1,12 +1,16 @@
 """Fixtures for tests with hostile input: one live site on PostgreSQL, whose log has to stay free of errors."""
 
 import json
+import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from payments.models import Payment
+from payments_site.demo.site import ASGI
 from tests import services
 from tests.clinic import Clinic
 from tests.inputs.target import BROKEN, OLD_SECRET, Target
@@ -50,13 +54,20 @@ def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
     }
 
 
-@pytest.fixture(scope="session")
-def attacked_site(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: services.Postgres, postgres_template: str
-) -> Iterator[Target]:
-    name = postgres_server.create_database(postgres_template)
-    site = LiveSite(tmp_path_factory.mktemp("attacked"), DATABASE_URL=postgres_server.database_url(name))
+UVICORN = [
+    *("-m", "uvicorn", ASGI, "--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
+    *("--ws-max-size", "65536", "--no-access-log", "--log-level", "warning"),
+]
+
+
+@contextmanager
+def attacked(folder: Path, postgres: services.Postgres, template: str, server: str) -> Iterator[Target]:
+    """Start a site on "daphne" or "uvicorn", whose files are in `folder`, and yield it as a target."""
+    name = postgres.create_database(template)
+    site = LiveSite(folder, DATABASE_URL=postgres.database_url(name))
     site.server.env["STRIPE_WEBHOOK_SECRET"] = f"{site.settings['STRIPE_WEBHOOK_SECRET']},{OLD_SECRET}"
+    if server == "uvicorn":
+        site.server.command = [sys.executable, *UVICORN, "--port", str(site.server.port)]
     site.start()
     try:
         target = Target(site, Clinic(site, staff=6, patients=3, each=6), prepare(site))
@@ -64,13 +75,28 @@ def attacked_site(
         target.database.close()
     finally:
         site.stop()
-        postgres_server.drop_database(name)
+        postgres.drop_database(name)
+
+
+@contextmanager
+def unharmed(target: Target) -> Iterator[Target]:
+    """Yield the target, then check that its server still answers and has logged no error."""
+    target.logged()
+    yield target
+    assert target.ask("GET", "/livez").status == 200
+    assert target.site.server.running
+    assert not BROKEN.search(target.logged())
+
+
+@pytest.fixture(scope="session")
+def attacked_site(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: services.Postgres, postgres_template: str
+) -> Iterator[Target]:
+    with attacked(tmp_path_factory.mktemp("attacked"), postgres_server, postgres_template, "daphne") as target:
+        yield target
 
 
 @pytest.fixture
 def target(attacked_site: Target) -> Iterator[Target]:
-    attacked_site.logged()
-    yield attacked_site
-    assert attacked_site.ask("GET", "/livez").status == 200
-    assert attacked_site.site.server.running
-    assert not BROKEN.search(attacked_site.logged())
+    with unharmed(attacked_site) as target:
+        yield target
