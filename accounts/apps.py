@@ -19,10 +19,11 @@ class AccountsConfig(AppConfig):
         from django.contrib import admin
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
-        from . import addresses, middleware, names, second_factor, sessions, unsent
+        from . import access, addresses, middleware, names, second_factor, sessions, unsent
 
         post_migrate.connect(make_cache_table, sender=self)
         post_migrate.connect(names.prepare_search, sender=self)
+        post_migrate.connect(access.prepare_triggers, sender=self)
         user_logged_in.connect(sessions.begin)
         user_logged_in.connect(unsent.forget_others)
         user_logged_out.connect(middleware.signed_out)

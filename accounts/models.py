@@ -97,3 +97,20 @@ class User(AbstractUser):
         if named is not None and not names.PARTS.isdisjoint(named):
             options["update_fields"] = {*named, "folded_name"}
         super().save_base(*args, **options)
+
+
+class AccessVersion(models.Model):
+    """A number that changes with each commit that may end somebody's access to the site. The table has exactly one row.
+
+    Triggers in the database write the number (see access.py).
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    number = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_access_version"),)
+
+    def __str__(self) -> str:
+        return str(self.number)
