@@ -1,4 +1,4 @@
-"""Tests of the access version: it changes with every commit that may end somebody's access, whatever makes the change."""
+"""Tests of the access version, which changes with every commit that may end somebody's access."""
 
 import datetime
 from collections.abc import Callable

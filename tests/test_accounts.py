@@ -403,9 +403,9 @@ def test_a_page_left_open_keeps_no_session_alive(clerk: User, client: Client) ->
 def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
     sign_in("desk", client=client)
     [session] = socket_sessions.load_sessions([client.session.session_key or ""]).values()
-    assert socket_sessions.ended_sessions([session]) == {}
+    assert socket_sessions.ended_sessions([session], session.access) == {}
     with minutes_later(31):
-        assert socket_sessions.ended_sessions([session]) == {session: socket_sessions.SIGNED_OUT}
+        assert socket_sessions.ended_sessions([session], session.access) == {session: socket_sessions.SIGNED_OUT}
 
 
 @pytest.mark.django_db(transaction=True)

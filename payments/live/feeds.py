@@ -4,12 +4,14 @@ A feed is the numbered list of changes for one audience: "staff", or "patient.<i
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.utils import timezone
 
+from accounts.models import AccessVersion
 from appointments.models import Appointment
 
 from ..models import Feed, FeedEntry, patient_audience
@@ -83,10 +85,22 @@ def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
     return Batch(*feed.position, list(entries.select_related(*related)[:BATCH]))
 
 
-def heads_of(audiences: list[str]) -> dict[str, Position]:
-    """Load the epoch and the newest entry number of each audience's feed in one query, as a dict by audience.
+class Heads(NamedTuple):
+    """The newest numbers that a process with open pages has to know: each feed's position, by audience, and `access`.
 
-    Audiences that have no feed (numbered list of changes) yet are left out.
+    `access` is the access version, which changes when somebody's access may have ended (see accounts/access.py).
     """
-    found = Feed.objects.filter(audience__among=audiences).values_list("audience", "epoch", "head")
-    return {audience: Position(epoch, head) for audience, epoch, head in found}
+
+    access: int
+    feeds: dict[str, Position]
+
+
+def load_heads(audiences: list[str]) -> Heads:
+    """Load the positions of the audiences' feeds (numbered lists of changes) and the access version in one query.
+
+    Audiences that have no feed yet are left out.
+    """
+    feeds = Feed.objects.filter(audience__among=audiences).values_list("audience", "epoch", "head")
+    access = AccessVersion.objects.values_list(Value(""), Value(""), "number")
+    found = {audience: Position(epoch, number) for audience, epoch, number in feeds.union(access, all=True)}
+    return Heads(found.pop("").seq, found)

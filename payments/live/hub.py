@@ -2,7 +2,7 @@
 
 A feed is the numbered list of changes that pages follow. A hint (a message, see hints.py) says that a feed has a new
 entry, which the hub then writes at once. Hints can get lost, so the hub also queries the newest numbers of all its
-feeds every TAIL seconds. This query is called the tail.
+feeds every TAIL seconds. This query is called the tail. It also tells whether somebody's access may have ended.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from .. import metrics
 from ..models import FeedEntry
@@ -20,7 +21,7 @@ from ..models.feed import Position
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
-from .feeds import heads_of
+from .feeds import load_heads
 from .rendering import render_entry
 from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
@@ -30,7 +31,7 @@ from .timing import BEAT
 logger = logging.getLogger(__name__)
 
 TAIL = 2.0  # seconds between two queries for the feeds' newest numbers
-RECHECK = 4.0  # seconds between two checks of all sockets' sessions
+RECHECK = 60.0  # seconds between two checks of all sockets' sessions; changes of access are noticed by the tail
 PER_USER = 20  # sockets of one user in a process; one more closes the oldest
 TOO_MANY = 4409  # close code
 
@@ -154,10 +155,10 @@ class Hub:
             self._spawn(feed.pump())
 
     async def _run(self) -> None:
-        """Query new entries (every TAIL seconds), check login sessions (RECHECK) and write heartbeats (BEAT).
+        """Query new entries and the access version (every TAIL seconds) and write heartbeats (BEAT).
 
-        Runs until cancelled. While the query fails, no heartbeats are written, because a heartbeat tells a page that it
-        is up to date.
+        Close the sockets whose login session has ended. Runs until cancelled. While the query fails, no heartbeats are
+        written, because a heartbeat tells a page that it is up to date.
         """
         beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
         while True:
@@ -165,11 +166,11 @@ class Hub:
             await asyncio.sleep(TAIL)
             self.lag = max(0.0, time.monotonic() - due)
             try:
-                await self._tail()
+                access = await self._tail()
                 self.tailed_at = time.monotonic()
-                if time.monotonic() >= check_due:
-                    check_due = time.monotonic() + RECHECK
-                    await self._recheck()
+                await self._close_ended(access, check_all=self.tailed_at >= check_due)
+                if self.tailed_at >= check_due:
+                    check_due = self.tailed_at + RECHECK
                 if time.monotonic() >= beat_due:
                     beat_due = time.monotonic() + BEAT - TAIL / 2
                     for feed in list(self._feeds.values()):
@@ -177,10 +178,13 @@ class Hub:
             except Exception:
                 logger.exception("live_tail_failed")
 
-    async def _tail(self) -> None:
-        """Query the newest number of each feed in use, and start to write entries that no other process announced."""
+    async def _tail(self) -> int:
+        """Query the newest number of each feed in use, and start to write entries that no other process announced.
+
+        Return the access version, which the same query reads.
+        """
         known = {audience: feed.head for audience, feed in self._feeds.items()}  # hints may come during the query
-        heads = await in_thread(heads_of, list(self._audiences()))
+        access, heads = await in_thread(load_heads, list(self._audiences()))
         if self.probe and probe.AUDIENCE in heads and self.probe.heard(heads[probe.AUDIENCE].seq, metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
         for audience, feed in self._feeds.items():
@@ -192,11 +196,19 @@ class Hub:
                 metrics.FEEDS_FOUND_LATE.inc()
             if feed.behind:
                 self._spawn(feed.pump())
+        return access
 
-    async def _recheck(self) -> None:
-        """Close the sockets whose login session has ended or whose user may no longer read the feed."""
-        sockets = self.sockets()
-        ended = await in_thread(ended_sessions, [socket.session for socket in sockets])
+    async def _close_ended(self, access: int, *, check_all: bool) -> None:
+        """Close the sockets whose login session has ended or whose user may no longer read the feed.
+
+        Only sessions that have expired or that were last checked at another access version than `access` are queried,
+        unless `check_all` is true.
+        """
+        now = timezone.now()
+        sockets = [each for each in self.sockets() if check_all or each.session.may_have_ended(access, now)]
+        if not sockets:
+            return
+        ended = await in_thread(ended_sessions, [socket.session for socket in sockets], access)
         for socket in sockets:
             if code := ended.get(socket.session):
                 metrics.SOCKETS_CLOSED.labels(str(code)).inc()

@@ -4,8 +4,9 @@ A socket must be closed when its login session has ended or its user may no long
 two queries for many sockets, because after a restart a thousand pages reconnect together.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from typing import Any
 
@@ -13,10 +14,11 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from accounts.models import AccessVersion
 from accounts.proof import lacks_second_factor
 
 from .feeds import audience_of, feed_of
@@ -24,17 +26,24 @@ from .feeds import audience_of, feed_of
 SIGNED_OUT, NOT_ENTITLED = 4401, 4403  # close codes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SocketSession:
     """The user, login session and audience ("staff" or "patient.<id>") of a socket, as they were when it opened.
 
-    `password` is the hash of the user's password, kept so that a change of password is noticed.
+    `password` is the hash of the user's password, kept so that a change of password is noticed. The session was valid
+    at the access version `access` (see accounts/access.py); it expires at `expires`, unless its user extends it.
     """
 
     user_id: int
     session_key: str
     password: str
     audience: str
+    access: int = field(compare=False)
+    expires: datetime = field(compare=False)
+
+    def may_have_ended(self, access: int, now: datetime) -> bool:
+        """Return whether the session has to be checked again at the access version `access` and the time `now`."""
+        return self.access != access or self.expires <= now
 
 
 def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
@@ -45,42 +54,52 @@ def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {key for key in session_keys if store(key).session_key}
-    stored = {key: store().decode(data) for key, data in _unexpired(keys).values_list("session_key", "session_data")}
+    access = Subquery(AccessVersion.objects.values("number"))
+    rows = list(_unexpired(keys).values_list("session_key", "session_data", "expire_date", access))
+    stored = {key: store().decode(data) for key, data, _expires, _access in rows}
     users = {str(user.pk): user for user in _active_users(data.get(SESSION_KEY) for data in stored.values())}
-    found = [_socket_session(key, data, users.get(data.get(SESSION_KEY, ""))) for key, data in stored.items()]
-    return {session.session_key: session for session in found if session}
+    found = {}
+    for key, _data, expires, version in rows:
+        user = users.get(stored[key].get(SESSION_KEY, ""))
+        if user and (audience := _audience_in(stored[key], user)):
+            found[key] = SocketSession(user.pk, key, user.password, audience, version, expires)
+    return found
 
 
-def _socket_session(key: str, data: Mapping[str, Any], user: AbstractUser | None) -> SocketSession | None:
-    """Return the login session if its `data` proves that `user` is signed in and may read a feed, else None."""
-    if user is None or data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
-        return None
-    if lacks_second_factor(user, data) or not (audience := audience_of(user)):
-        return None
+def _audience_in(data: Mapping[str, Any], user: AbstractUser) -> str:
+    """Return the audience whose feed may be read in a login session, or "" if its `data` don't prove that.
+
+    `user` is the active user whose id is in the data.
+    """
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-    if not any(constant_time_compare(data.get(HASH_SESSION_KEY, ""), each) for each in hashes):
-        return None
-    return SocketSession(user.pk, key, user.password, audience)
+    if (
+        data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS
+        or lacks_second_factor(user, data)
+        or not any(constant_time_compare(data.get(HASH_SESSION_KEY, ""), each) for each in hashes)
+    ):
+        return ""
+    return audience_of(user)
 
 
-def ended_sessions(sessions: Iterable[SocketSession]) -> dict[SocketSession, int]:
+def ended_sessions(sessions: Collection[SocketSession], access: int) -> dict[SocketSession, int]:
     """Return the login sessions whose sockets must be closed, each with the close code to send. Makes two queries.
 
-    The database is queried because messages can get lost. So a sign-out, an expiry, a deactivation or the loss of a
-    right is noticed even while the channel layer is down.
+    `access` is the access version that was read before. Update `access` and `expires` of the sessions that go on.
     """
-    sessions = set(sessions)
-    unexpired = set(_unexpired({session.session_key for session in sessions}).values_list("session_key", flat=True))
+    keys = {session.session_key for session in sessions}
+    expiry = dict(_unexpired(keys).values_list("session_key", "expire_date"))
     # Values are loaded, not model instances, because there may be 2,000 users.
-    users = _active_users(session.user_id for session in sessions).values_list("pk", "password", "is_staff")
+    users = _active_users({session.user_id for session in sessions}).values_list("pk", "password", "is_staff")
     current = {key: (password, feed_of(key, is_staff=staff)) for key, password, staff in users}
     ended = {}
     for session in sessions:
         password, audience = current.get(session.user_id, (None, ""))
-        if password != session.password or session.session_key not in unexpired:
+        if password != session.password or session.session_key not in expiry:
             ended[session] = SIGNED_OUT
         elif audience != session.audience:
             ended[session] = NOT_ENTITLED
+        else:
+            session.access, session.expires = access, expiry[session.session_key]
     return ended
 
 

@@ -5,6 +5,7 @@ What a page must not send or request is tested in tests/inputs.
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -12,18 +13,22 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from payments import consumers
 from payments.desk import till
 from payments.domain.methods import Method
-from payments.live import fanout, hints, hub, rendering
+from payments.live import fanout, hints, hub, rendering, socket_sessions
+from payments.live.sockets import Socket
 from payments.live.timing import BEAT
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
 from payments.models.feed import Position
+from tests.payments.clients import client_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
 from tests.waits import until
@@ -34,12 +39,8 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the hub, which sends changes to all sockets of a process, look for them every 0.1 s instead of every 2 s.
-
-    It also rechecks the sessions every 0.1 s, instead of every 4 s.
-    """
+    """Make the hub, which sends changes to all sockets of a process, look for them every 0.1 s instead of every 2 s."""
     monkeypatch.setattr(hub, "TAIL", 0.1)
-    monkeypatch.setattr(hub, "RECHECK", 0.1)
 
 
 def hello(seq: int, epoch: Any = ANY) -> dict[str, Any]:
@@ -394,6 +395,83 @@ async def test_a_report_that_cannot_be_stored_leaves_the_page_connected(
         await until(lambda: "live_report_failed" in caplog.text, "the fault is logged")
         await page.socket.send_to("ping")
         assert await page.told() == beat(1)
+
+
+async def until_tailed(running: hub.Hub, times: int = 1) -> None:
+    """Wait until the hub's regular query has begun and succeeded `times` times."""
+    for _ in range(times + 1):  # because the first one may have begun before
+        before = running.tailed_at
+        await until(lambda before=before: running.tailed_at > before, "the hub queries the database")  # type: ignore[misc]
+
+
+async def test_sessions_are_checked_after_a_change_of_access_and_else_left_alone(
+    clerk: User, patient: User, hurried_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[int] = []  # ended_sessions is wrapped only to count the sessions that it checks
+
+    def ended_sessions(sessions: Any, access: int) -> Any:
+        checked.append(len(sessions))
+        return socket_sessions.ended_sessions(sessions, access)
+
+    monkeypatch.setattr(hub, "ended_sessions", ended_sessions)
+    async with Page(clerk) as leaving, Page(patient) as staying:
+        await leaving.told_until_hello()
+        await staying.told_until_hello()
+        [running] = hub.running()
+        await until_tailed(running, 3)  # signing in deleted sessions, so the first socket is checked again
+        checked.clear()
+        await until_tailed(running, 3)
+        assert not checked
+        await sign_out(leaving)
+        assert await leaving.close_code() == 4401
+        await until_tailed(running, 3)
+        assert checked == [2]
+        await staying.socket.send_to("ping")
+        assert await staying.told() == beat(0)
+
+
+async def test_a_socket_that_joins_with_a_session_that_has_just_ended_is_closed(
+    clerk: User, patient: User, hurried_hub: None
+) -> None:
+    """The hub closes a socket even if its session ended between being loaded and the socket's joining.
+
+    The hub has then already checked the other sockets at the new access version.
+    """
+    client = await sync_to_async(client_of)(clerk)
+    key = client.session.session_key or ""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with Page(patient) as page:
+        await page.told_until_hello()
+        [running] = hub.running()
+        session = await running.session_of(key)
+        assert session
+        await sync_to_async(client.logout)()
+        await until_tailed(running)
+        await running.join(Socket(session, "fr", send), None, None)
+        await until(lambda: {"type": "websocket.close", "code": 4401} in sent, "the socket is closed")
+
+
+async def test_a_socket_closes_when_its_session_expires_unless_it_was_extended(
+    clerk: User, patient: User, hurried_hub: None
+) -> None:
+    pages = [Page(None), Page(None)]
+    for page, user in zip(pages, (clerk, patient), strict=True):
+        page.client = await sync_to_async(client_of)(user)
+    soon = timezone.now() + timedelta(seconds=2)
+    await Session.objects.aupdate(expire_date=soon)
+    async with pages[0] as left, pages[1] as used:
+        await left.told_until_hello()
+        await used.told_until_hello()
+        key = used.client.session.session_key
+        await Session.objects.filter(session_key=key).aupdate(expire_date=soon + timedelta(hours=1))
+        assert await left.close_code() == 4401
+        assert timezone.now() >= soon
+        await used.socket.send_to("ping")
+        assert (await used.told())["t"] == "hb"
 
 
 async def test_a_comeback_is_logged_with_its_cause(patient: User, caplog: pytest.LogCaptureFixture) -> None:
