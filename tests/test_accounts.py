@@ -411,7 +411,7 @@ def test_a_socket_ends_with_its_session(clerk: User, client: Client) -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_an_open_page_is_told_that_its_session_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "TAIL", 0.1)
-    monkeypatch.setattr(hub, "RECHECK", 0.1)
+    monkeypatch.setattr(hub, "CHECK_MOST", 0.1)
     clerk = await sync_to_async(User.objects.create_user)("desk", password=PASSWORD, is_staff=True)
     async with Page(clerk) as page:
         await page.told_until_hello()

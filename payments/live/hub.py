@@ -10,6 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -21,7 +22,7 @@ from ..models.feed import Position
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
-from .feeds import load_heads
+from .feeds import load_moved
 from .rendering import render_entry
 from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
@@ -31,9 +32,10 @@ from .timing import BEAT
 logger = logging.getLogger(__name__)
 
 TAIL = 2.0  # seconds between two queries for the feeds' newest numbers
-RECHECK = 60.0  # seconds between two checks of all sockets' sessions; changes of access are noticed by the tail
+CHECK_LEAST, CHECK_MOST = 4.0, 60.0  # seconds between two checks of all sockets' sessions
 PER_USER = 20  # sockets of one user in a process; one more closes the oldest
 TOO_MANY = 4409  # close code
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 _hubs: dict[asyncio.AbstractEventLoop, "Hub"] = {}
 
@@ -67,6 +69,9 @@ class Hub:
         self.probe: probe.Probe | None = None
         self.lag = self.tailed_at = 0.0
         self._sessions = BatchLoader(load_sessions)
+        self._checked_at = 0.0  # when all sockets' sessions were last checked (`time.monotonic()`)
+        self._access: int | None = None  # the access version at which they were valid, if it is one for all sockets
+        self._expires = NEVER  # when the first of them expires
 
     async def session_of(self, session_key: str) -> SocketSession | None:
         """Return the valid login session with this key, or None. Concurrent calls share their queries."""
@@ -82,6 +87,7 @@ class Hub:
         feed.add(socket)  # before the query, so that an entry committed in between isn't missed
         self._make_room(socket)
         self._start()
+        self._note_validity(socket.session)
         socket.seq, socket.epoch = -1 if after is None else after, epoch
         await feed.catch_up(socket)
         if feed.behind:
@@ -160,7 +166,7 @@ class Hub:
         Close the sockets whose login session has ended. Runs until cancelled. While the query fails, no heartbeats are
         written, because a heartbeat tells a page that it is up to date.
         """
-        beat_due, check_due = time.monotonic() + BEAT, time.monotonic() + RECHECK
+        beat_due = time.monotonic() + BEAT
         while True:
             due = time.monotonic() + TAIL
             await asyncio.sleep(TAIL)
@@ -168,9 +174,8 @@ class Hub:
             try:
                 access = await self._tail()
                 self.tailed_at = time.monotonic()
-                await self._close_ended(access, check_all=self.tailed_at >= check_due)
-                if self.tailed_at >= check_due:
-                    check_due = self.tailed_at + RECHECK
+                if self._check_due(access):
+                    await self._close_ended(access)
                 if time.monotonic() >= beat_due:
                     beat_due = time.monotonic() + BEAT - TAIL / 2
                     for feed in list(self._feeds.values()):
@@ -179,41 +184,60 @@ class Hub:
                 logger.exception("live_tail_failed")
 
     async def _tail(self) -> int:
-        """Query the newest number of each feed in use, and start to write entries that no other process announced.
+        """Query which feeds have another newest number than this process knows, and start to write their new entries.
 
         Return the access version, which the same query reads.
         """
-        known = {audience: feed.head for audience, feed in self._feeds.items()}  # hints may come during the query
-        access, heads = await in_thread(load_heads, list(self._audiences()))
-        if self.probe and probe.AUDIENCE in heads and self.probe.heard(heads[probe.AUDIENCE].seq, metrics.TAIL):
+        known = {audience: Position(feed.epoch or "", feed.head) for audience, feed in self._feeds.items()}
+        if self.probe:
+            known[probe.AUDIENCE] = Position("", 0)
+        access, moved = await in_thread(load_moved, known)
+        at = moved.pop(probe.AUDIENCE, None)
+        if self.probe and at and self.probe.heard(at.seq, metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
-        for audience, feed in self._feeds.items():
-            if feed.sent is None or audience not in known:
+        for audience, at in moved.items():
+            feed = self._feeds.get(audience)
+            if feed is None or feed.sent is None:
                 continue
-            at = heads.get(audience) or Position(feed.epoch or "", 0)
-            feed.doubtful |= at.seq < known[audience]  # as after a restore
+            at = at or Position(feed.epoch or "", 0)
+            feed.doubtful |= at.seq < known[audience].seq  # as after a restore
             if feed.advance(at, metrics.TAIL):
                 metrics.FEEDS_FOUND_LATE.inc()
+        for feed in self._feeds.values():
             if feed.behind:
                 self._spawn(feed.pump())
         return access
 
-    async def _close_ended(self, access: int, *, check_all: bool) -> None:
+    def _note_validity(self, session: SocketSession) -> None:
+        """Note until when the login session of a new socket is valid, and at which access version it was loaded."""
+        self._expires = min(self._expires, session.expires)
+        if session.access != self._access:
+            self._access = None
+
+    def _check_due(self, access: int) -> bool:
+        """Return whether a login session may have ended since all were checked: at most every CHECK_LEAST seconds.
+
+        `access` is the access version that is valid now.
+        """
+        age = time.monotonic() - self._checked_at
+        changed = access != self._access or timezone.now() >= self._expires
+        return age >= CHECK_MOST or (changed and age >= CHECK_LEAST)
+
+    async def _close_ended(self, access: int) -> None:
         """Close the sockets whose login session has ended or whose user may no longer read the feed.
 
-        Only sessions that have expired or that were last checked at another access version than `access` are queried,
-        unless `check_all` is true.
+        `access` is the access version that was read before.
         """
-        now = timezone.now()
-        sockets = [each for each in self.sockets() if check_all or each.session.may_have_ended(access, now)]
-        if not sockets:
-            return
+        sockets = self.sockets()
         ended = await in_thread(ended_sessions, [socket.session for socket in sockets], access)
         for socket in sockets:
             if code := ended.get(socket.session):
                 metrics.SOCKETS_CLOSED.labels(str(code)).inc()
                 socket.close(code)
                 self.leave(socket)
+        self._checked_at, self._access, self._expires = time.monotonic(), access, NEVER
+        for socket in self.sockets():  # including those that joined during the check
+            self._note_validity(socket.session)
 
     def _make_room(self, socket: Socket) -> None:
         """Register a new socket under its user. If the user now has more than PER_USER, close the oldest one."""

@@ -41,10 +41,6 @@ class SocketSession:
     access: int = field(compare=False)
     expires: datetime = field(compare=False)
 
-    def may_have_ended(self, access: int, now: datetime) -> bool:
-        """Return whether the session has to be checked again at the access version `access` and the time `now`."""
-        return self.access != access or self.expires <= now
-
 
 def load_sessions(session_keys: Iterable[str]) -> dict[str, SocketSession]:
     """Return the valid login sessions with these keys (the values of session cookies), by key. Makes two queries.

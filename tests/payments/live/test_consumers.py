@@ -39,8 +39,12 @@ Book = Callable[..., Payment]
 
 @pytest.fixture
 def hurried_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the hub, which sends changes to all sockets of a process, look for them every 0.1 s instead of every 2 s."""
+    """Make the hub, which sends changes to all sockets of a process, look for them every 0.1 s instead of every 2 s.
+
+    It also checks the sessions as often, if access may have ended.
+    """
     monkeypatch.setattr(hub, "TAIL", 0.1)
+    monkeypatch.setattr(hub, "CHECK_LEAST", 0.1)
 
 
 def hello(seq: int, epoch: Any = ANY) -> dict[str, Any]:
