@@ -38,20 +38,35 @@ from tests.clinic import Clinic, open_socket, told
 # By story of the sample data: the payment's final status, and the review that staff have to do, if any.
 ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
     "paid": ("paid",),
+    "deposit_asked": ("unpaid",),
+    "paid_deposit": ("underpaid",),
     "cash": ("paid",),
     "terminal": ("paid",),
+    "cheque": ("paid",),
+    "transfer": ("paid",),
+    "insured": ("paid",),
+    "cash_and_card": ("paid",),
+    "mistyped": ("paid",),
+    "given_back": ("partially_refunded",),
     "opened": ("checkout_open",),
     "declined": ("checkout_open",),
     "expired": ("expired",),
     "debit": ("processing",),
     "debit_failed": ("failed",),
+    "debit_returned": ("charged_back", Review.TAKEN_BACK),
     "double": ("paid", Review.DOUBLE_PAYMENT),
+    "overpaid": ("paid", Review.PRICE_CHANGED),
     "refunded": ("refunded",),
     "part_refunded": ("partially_refunded",),
     "refund_failed": ("paid", Review.REFUND_FAILED),
+    "refund_to_approve": ("paid", Review.REFUND_APPROVAL),
     "disputed": ("disputed", Review.DISPUTE_DEADLINE),
     "dispute_won": ("paid",),
+    "lost_in_part": ("underpaid", Review.TAKEN_BACK),
+    "inquiry": ("paid", Review.INQUIRY),
     "canceled": ("void",),
+    "fee_due": ("unpaid",),
+    "fee_kept": ("partially_refunded",),
     "paid_then_canceled": ("paid", Review.PAID_AFTER_CANCEL),
     "missed": ("unpaid",),
     "unpaid": ("unpaid",),
@@ -176,7 +191,8 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
             assert start == ("/appointments/" if role == "patient" else "/desk/"), login
         clerk = Person(banner["site"])
         clerk.sign_in("accueil", sample.PASSWORD)
-        told = {-1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid], 1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
+        told = {-3: sample.EARLIER, -1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid]}
+        told |= {1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
         for day, told_of_day in told.items():
             page = clerk.get(f"/desk/?day={today + datetime.timedelta(days=day)}")[1]
             ends = [ENDS[story.__name__] for story in told_of_day]

@@ -3,6 +3,7 @@
 import datetime
 import os
 import sys
+from typing import Any
 
 import django
 
@@ -43,21 +44,30 @@ PRACTITIONERS = {
     "Dr Sophie Nguyen": ("Pédiatrie", [("Consultation", 3500), ("Vaccination", 3000)]),
 }
 EARLIER: list[stories.Story] = [
-    stories.cash, stories.terminal, stories.cash, stories.missed, stories.terminal, stories.cash, stories.terminal,
+    stories.cash, stories.terminal, stories.cheque, stories.missed, stories.insured, stories.cash, stories.transfer,
 ]  # fmt: skip
 YESTERDAY: list[stories.Story] = [
     stories.paid, stories.cash, stories.paid, stories.refunded, stories.terminal, stories.dispute_won,
-    stories.part_refunded, stories.missed, stories.refund_failed, stories.paid,
+    stories.part_refunded, stories.missed, stories.refund_failed, stories.paid, stories.given_back,
+    stories.cash_and_card, stories.debit_returned, stories.fee_kept, stories.lost_in_part,
 ]  # fmt: skip
 TODAY: list[stories.Story] = [
-    stories.paid, stories.cash, stories.declined, stories.paid, stories.debit, stories.paid, stories.expired,
+    stories.paid, stories.cash, stories.declined, stories.cheque, stories.debit, stories.mistyped, stories.expired,
     stories.double, stories.disputed, stories.paid_then_canceled, stories.opened, stories.unpaid, stories.unpaid,
-    stories.unpaid,
+    stories.insured, stories.overpaid, stories.inquiry, stories.refund_to_approve, stories.unpaid,
 ]  # fmt: skip
 AHEAD: list[stories.Story] = [
-    stories.unpaid, stories.unpaid, stories.paid, stories.unpaid, stories.debit_failed, stories.unpaid,
-    stories.paid, stories.canceled, stories.unpaid, stories.unpaid, stories.unpaid, stories.paid,
+    stories.paid_deposit, stories.deposit_asked, stories.paid, stories.unpaid, stories.debit_failed, stories.unpaid,
+    stories.paid, stories.canceled, stories.fee_due, stories.unpaid, stories.unpaid, stories.paid,
 ]  # fmt: skip
+STILL_OPEN = (stories.opened, stories.declined)  # stories that leave a payment page open, for an hour at most
+CHECK_UP = {"service": "Bilan de santé", "price_amount": 9000, "deposit_amount": 3000}
+# What is booked for a story, where it differs from other appointments.
+BOOKED_FOR: dict[stories.Story, dict[str, Any]] = {
+    stories.paid_deposit: CHECK_UP,
+    stories.deposit_asked: CHECK_UP,
+    stories.refund_to_approve: {"service": "Bilan de santé", "price_amount": 15000},
+}
 
 
 def person(login: str, name: str, **rights: bool) -> User:
@@ -80,18 +90,18 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
             number = slot + 3 * day
             practitioner, services = practitioners[number % len(practitioners)]
             service, price = services[slot % len(services)]
-            start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 35 * slot)
+            start = midnight + datetime.timedelta(days=day, hours=8, minutes=30 + 30 * slot)
+            details: dict[str, Any] = {"service": service, "price_amount": price} | BOOKED_FOR.get(story, {})
             appointment = Appointment.objects.create(
                 patient=patients[(slot + (day < -1) * 4) % len(patients)],  # few past visits for the demo's logins
                 practitioner=practitioner,
-                service=service,
                 start=start,
                 end=start + datetime.timedelta(minutes=30),
-                price_amount=price,
-                status=Appointment.Status.COMPLETED if day < 0 else Appointment.Status.BOOKED,
+                status=Appointment.Status.COMPLETED if start < timezone.now() else Appointment.Status.BOOKED,
+                **details,
             )
             booked.append((appointment, story))
-    start = midnight + datetime.timedelta(hours=17, minutes=30)
+    start = midnight + datetime.timedelta(hours=17, minutes=45)
     abroad = Appointment.objects.create(
         patient=visitor,
         practitioner=practitioners[1][0],
@@ -104,13 +114,13 @@ def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment
     return [(Payment.objects.with_appointment().get(appointment=a), s) for a, s in [*booked, (abroad, stories.paid)]]
 
 
-def payment_offset(appointment: Appointment) -> float:
-    """Return by how many seconds (0 or negative) to move the sandbox's clock while it makes the appointment's payment.
+def payment_offset(appointment: Appointment, story: stories.Story) -> float:
+    """Return by how many seconds (0 or negative) to move the clocks while the appointment's payment is made.
 
-    A past appointment is paid at its start, but at most 21 hours ago, because a Checkout page expires after a day.
+    A past appointment is paid at its start, but a payment page that is still open was opened now.
     """
-    ago = (timezone.now() - appointment.start).total_seconds()
-    return -min(max(ago, 0), 21 * 3600)
+    since_start = (timezone.now() - appointment.start).total_seconds()
+    return 0 if story in STILL_OPEN else -max(0, since_start)
 
 
 def main() -> None:
@@ -121,9 +131,9 @@ def main() -> None:
     patients = [person(login, name) for login, name in PATIENTS.items()]
     visitor = next(person(login, name) for login, name in ABROAD.items())
     for payment, story in book_appointments(patients, visitor):
-        stories.stripe("clock", offset=payment_offset(payment.appointment))
-        story(payment, clerk)
-    stories.stripe("clock", offset=0)
+        with stories.clock(payment_offset(payment.appointment, story)):
+            story(payment, clerk)
+    stories.stripe("clock", offset=0)  # exactly, whatever the sum of the moves
     stories.wait_for_webhooks()
     for login, role in (
         ("camille", "patient"),

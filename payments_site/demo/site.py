@@ -47,6 +47,7 @@ class Site:
             "EMAIL_URL": f"filemail:///{self.mails}",
             "DEFAULT_FROM_EMAIL": "Clinique des Tilleuls <accueil@tilleuls.example>",
             "LOG_FORMAT": "line",
+            "REFUND_APPROVAL_LIMITS": "eur=10000",  # so that one of the sample refunds waits for a second person
             "REQUIRE_MFA": "0",  # so that anybody can try the demo
             "PYTHONUNBUFFERED": "1",
             **self._secrets(),
