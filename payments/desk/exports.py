@@ -36,10 +36,12 @@ def headings() -> list[str]:
         _("Refunded"),
         _("Taken back by the bank"),
         _("No longer owed"),
+        _("On its way"),
         _("Still owed"),
+        _("Overpaid"),
     ]
     return [_("Reference"), _("Start"), _("Patient"), _("Practitioner"), _("Service"), _("Attendance"), _("Payment"),
-            _("Currency"), *amounts, _("Paid with"), _("To review")]  # fmt: skip
+            _("Currency"), *amounts, _("Last paid with"), _("To review")]  # fmt: skip
 
 
 def cells(payment: Payment) -> Iterator[str]:
@@ -53,7 +55,7 @@ def cells(payment: Payment) -> Iterator[str]:
     yield appointment.get_status_display()
     yield payment.get_status_display()
     yield payment.currency.upper()
-    for amount in ("due", "received", "refunded", "lost", "waived", "owed"):
+    for amount in ("due", "received", "refunded", "lost", "waived", "on_its_way", "owed", "overpaid"):
         yield number_text(getattr(payment, f"amount_{amount}"), payment.currency)
     yield method_label(payment.method)
     yield ", ".join(payment.review_labels)
@@ -70,21 +72,27 @@ def escape_formula(cell: str) -> str:
 
 def journal_headings() -> list[str]:
     """Return the translated column headings, in the order of `journal_cells`."""
-    return [_("Day"), _("Reference"), _("Movement"), _("Method"), _("Amount"), _("Currency"), _("By")]
+    when, what = [_("Day"), _("Time"), _("Reference"), _("Patient")], [_("Movement"), _("Method"), _("Amount")]
+    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note")]
 
 
 def journal_cells(payment: Payment, line: Line) -> list[str]:
     """Return the cells for `line`, one movement of money of `payment`, in the order of `journal_headings`."""
-    movement, actor = line.movement, line.actor
+    movement, actor, when = line.movement, line.actor, localtime(line.when)
+    patient = payment.appointment.patient
     amount = number_text(abs(movement.amount), movement.currency)
     return [
-        localtime(line.when).strftime("%Y-%m-%d"),
+        when.strftime("%Y-%m-%d"),
+        when.strftime("%H:%M"),
         payment.appointment.reference,
+        patient.get_full_name() or patient.get_username(),
         str(movement.kind.label),
         method_label(movement.method),
         Number(f"-{amount}" if movement.amount < 0 else amount),
         movement.currency.upper(),
         (actor.get_full_name() or actor.get_username()) if actor else "",
+        line.deposited.isoformat() if line.deposited else "",
+        line.note,
     ]
 
 

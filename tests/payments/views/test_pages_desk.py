@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -163,6 +164,37 @@ async def test_the_export_holds_the_filters_rows_as_french_spreadsheets_read_the
     text = b"".join([part async for part in answer.streaming_content]).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text), delimiter=";"))
     assert [(row["Reçu"], row["Devise"], row["Patient"]) for row in rows] == [("50,00", "EUR", "'=cmd()")]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_exported_lines_amounts_add_up(book: Book, clerk: User) -> None:
+    from asgiref.sync import sync_to_async
+
+    def prepare() -> AsyncClient:
+        clerk.groups.add(Group.objects.get(name="accountant"))
+        on_its_way, overpaid, refunded = (Story(book(start=timezone.now())) for _ in range(3))
+        deliver(on_its_way.processing())
+        deliver(overpaid.completed("A"))
+        deliver(overpaid.completed("B"))
+        deliver(refunded.completed())
+        deliver(refunded.charge_refunded(1500))
+        client = AsyncClient()
+        client.force_login(clerk)
+        return client
+
+    client = await sync_to_async(prepare)()
+    answer: Any = await client.get("/desk/export.csv")
+    text = b"".join([part async for part in answer.streaming_content]).decode("utf-8-sig")
+    lines = list(csv.DictReader(io.StringIO(text), delimiter=";"))
+    assert sorted((line["En cours"], line["Trop-perçu"], line["Remboursé"]) for line in lines) == [
+        ("0,00", "0,00", "15,00"),
+        ("0,00", "50,00", "0,00"),
+        ("50,00", "0,00", "0,00"),
+    ]
+    for line in lines:
+        sums = {name: float(text.replace(",", ".")) for name, text in line.items() if re.fullmatch(r"\d+,\d\d", text)}
+        settled = sums["Reçu"] - sums["Remboursé"] - sums["Repris par la banque"] + sums["N’est plus dû"]
+        assert settled + sums["En cours"] + sums["Reste à payer"] - sums["Trop-perçu"] == sums["Dû"]
 
 
 def test_only_accountants_and_managers_take_lists_away(as_clerk: Client, clerk: User) -> None:

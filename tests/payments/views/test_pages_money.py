@@ -528,7 +528,8 @@ async def test_the_journal_holds_each_movement_of_its_days(book: Book, clerk: Us
     def prepare() -> AsyncClient:
         clerk.groups.add(Group.objects.get(name="accountant"))
         payment = book()
-        till.take_payment(payment, 2000, Method.CASH, clerk, key=uuid4().hex)
+        details = {"note": "BNP 123", "deposited": "2031-02-03"}
+        till.take_payment(payment, 2000, Method.CHEQUE, clerk, key=uuid4().hex, **details)
         till.reverse(payment, payment.facts.get(kind=Kind.OFFLINE).stripe_id, "x", clerk)
         deliver(Story(book()).succeeded())  # a month ago
         client = AsyncClient()
@@ -543,9 +544,11 @@ async def test_the_journal_holds_each_movement_of_its_days(book: Book, clerk: Us
         return list(csv.DictReader(io.StringIO(text), delimiter=";"))
 
     of_today = await rows()
-    assert [(row["Mouvement"], row["Moyen"], row["Montant"], row["Par"]) for row in of_today] == [
-        ("Paiement", "Espèces", "20,00", "Inès Faure"),
-        ("Saisi par erreur", "Espèces", "-20,00", "Inès Faure"),
+    columns = ("Jour", "Heure", "Patient", "Mouvement", "Moyen", "Montant", "Par", "Remis en banque le", "Note")
+    day, noon = f"{timezone.localdate():%Y-%m-%d}", "12:00"
+    assert [tuple(row[name] for name in columns) for row in of_today] == [
+        (day, noon, "Camille Roux", "Paiement", "Chèque", "20,00", "Inès Faure", "2031-02-03", "BNP 123"),
+        (day, noon, "Camille Roux", "Saisi par erreur", "Chèque", "-20,00", "Inès Faure", "", "x"),
     ]
     assert len(await rows(period="all")) == 3
 
