@@ -3,12 +3,15 @@
 These pages can't change a payment, because only the module `ledger` may do so.
 """
 
+import datetime
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -41,6 +44,11 @@ def link_to(row: Model | None) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), row)
 
 
+def sum_of(fact: Fact) -> str:
+    """Return the fact's amount with its currency, or a dash if it is about no money."""
+    return format_amount(fact.amount, fact.currency) if fact.amount and fact.currency else "–"
+
+
 class RowsOfPayment(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     show_change_link = True
@@ -48,7 +56,11 @@ class RowsOfPayment(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 class FactInline(RowsOfPayment):
     model = Fact
-    fields = readonly_fields = ("kind", "stripe_id", "status", "amount", "currency", "actor")
+    fields = readonly_fields = ("kind", "stripe_id", "status", "sum", "actor")
+
+    @admin.display(description=_("amount"))
+    def sum(self, fact: Fact) -> str:
+        return sum_of(fact)
 
 
 class StatusChangeInline(RowsOfPayment):
@@ -69,27 +81,60 @@ class EventReceiptInline(RowsOfPayment):
     fields = readonly_fields = ("stripe_event_id", "type", "outcome", "deliveries", "received_at")
 
 
+def sum_column(name: str) -> Callable[[Any, Payment], str]:
+    """Return a display method of an admin class: the payment's amount `name`, such as "owed", with its currency."""
+    column = f"amount_{name}"
+    label = Payment._meta.get_field(column).verbose_name  # type: ignore[union-attr]
+
+    @admin.display(description=label, ordering=column)
+    def shown(self: Any, payment: Payment) -> str:
+        return format_amount(getattr(payment, column), payment.currency)
+
+    return shown
+
+
 @admin.register(Payment)
 class PaymentAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("appointment", "status", "due", "received", "updated_at")
+    """Payments, with their amounts in major units; in the order of a bill, from the price to what is still owed."""
+
+    list_display = ("appointment", "status", "due", "received", "owed", "updated_at")
     list_filter = ("status", "currency")
     list_select_related = ("appointment",)
     search_fields = ("public_id", "appointment__reference", "facts__stripe_id")
-    exclude = ("appointment", "amount_due", "amount_received")
-    readonly_fields = ("appointment_link", "due", "received")
+    fields = readonly_fields = (
+        *("appointment_link", "public_id", "status", "review_labels", "method"),
+        *("price", "due", "received", "refunded", "refund_pending", "lost", "waived", "on_its_way", "owed", "overpaid"),
+        *("payable", "attempt", "failure_code", "answer_until", "version", "created_at", "updated_at"),
+    )
     inlines = (StatusChangeInline, FactInline, EventReceiptInline)
+    due = sum_column("due")
+    received = sum_column("received")
+    refunded = sum_column("refunded")
+    refund_pending = sum_column("refund_pending")
+    lost = sum_column("lost")
+    waived = sum_column("waived")
+    on_its_way = sum_column("on_its_way")
+    owed = sum_column("owed")
+    overpaid = sum_column("overpaid")
 
     @admin.display(description=_("appointment"))
     def appointment_link(self, payment: Payment) -> SafeString | str:
         return link_to(payment.appointment)
 
-    @admin.display(description=_("due"), ordering="amount_due")
-    def due(self, payment: Payment) -> str:
-        return format_amount(payment.amount_due, payment.currency)
+    @admin.display(description=_("price"))
+    def price(self, payment: Payment) -> str:
+        return format_amount(payment.price, payment.currency)
 
-    @admin.display(description=_("received"), ordering="amount_received")
-    def received(self, payment: Payment) -> str:
-        return format_amount(payment.amount_received, payment.currency)
+    @admin.display(description=_("to review"))
+    def review_labels(self, payment: Payment) -> str:
+        return ", ".join(payment.review_labels)
+
+    @admin.display(description=_("answer the bank until"))
+    def answer_until(self, payment: Payment) -> str:
+        if payment.dispute_due_by is None:
+            return ""
+        until = datetime.datetime.fromtimestamp(payment.dispute_due_by, timezone.get_current_timezone())
+        return formats.localize(until)
 
 
 class LinkedToPayment(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
@@ -104,9 +149,13 @@ class LinkedToPayment(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Fact)
 class FactAdmin(LinkedToPayment):
-    list_display = ("stripe_id", "kind", "status", "amount", "currency", "payment_link")
+    list_display = ("stripe_id", "kind", "status", "sum", "payment_link")
     list_filter = ("kind", "status")
     search_fields = ("stripe_id", "payment_intent_id", "charge_id")
+
+    @admin.display(description=_("amount"), ordering="amount")
+    def sum(self, fact: Fact) -> str:
+        return sum_of(fact)
 
 
 @admin.register(StatusChange)

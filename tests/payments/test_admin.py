@@ -9,6 +9,7 @@ from django.utils.timezone import localtime
 from accounts.models import User
 from appointments.models import AMOUNTS, Appointment
 from payments.models import Payment, StatusChange
+from tests.payments.clients import text_of
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,22 @@ def test_everything_about_a_payment_can_be_read(admin_client: Client, payment: P
     }
     for page, content in pages.items():
         assert content in admin_client.get(f"/admin/clinic_payments/{page}/", follow=True).content.decode(), page
+
+
+def test_a_payments_page_has_its_amounts_with_their_currency(
+    admin_client: Client, payment: Payment, story: Story
+) -> None:
+    deliver(story.completed())
+    deliver(story.charge_refunded(1500))
+    page = text_of(admin_client.get(f"/admin/clinic_payments/payment/{payment.pk}/change/"))
+    for words in ("Prix : 50,00 €", "Reçu : 50,00 €", "Remboursé : 15,00 €", "N’est plus dû : 15,00 €"):
+        assert words in page.replace("\u202f", " "), words
+
+
+def test_the_admins_own_words_keep_their_meaning(admin_client: Client, payment: Payment) -> None:
+    page = text_of(admin_client.get("/admin/"))
+    assert "Modification" in page
+    assert "Monnaie à rendre" not in page
 
 
 @pytest.mark.parametrize("model", ["payment", "fact", "statuschange", "eventreceipt", "feed"])
