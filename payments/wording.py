@@ -78,11 +78,15 @@ DECLINES: Words = {
 }
 FEE_TO_PAY = _("This appointment is cancelled. A cancellation fee of %(owed)s is due.")
 LOST_TO_PAY = _("Your bank took %(lost)s back, so that %(owed)s is due again.")
-# Where the words of a status would be wrong, to staff.
+# Where the words of a status would be wrong or say too little, to staff.
+DEPOSIT_ASKED = _("Nothing received yet. A deposit of %(asked)s is asked for first.")
+DEPOSIT_RECEIVED = _("The deposit of %(net)s is paid, %(owed)s still owed.")
 NOTHING_LEFT = _("%(received)s was received, but nothing of it is left. %(owed)s is owed.")
 NO_LONGER_OWED = _("%(net)s received. %(waived)s is no longer owed.")
 KEPT_AS_FEE = _("%(net)s is kept as a cancellation fee.")
 REST_TO_PAY = _("We received %(net)s. %(owed)s is left to pay.")
+DEPOSIT_TO_PAY = _("Pay a deposit of %(asked)s now. The rest can be paid later, online or at the front desk.")
+DEPOSIT_PAID = _("Your deposit of %(net)s is paid. %(owed)s is left to pay.")
 ONLY_AT_DESK = _("%(asked)s can only be paid at the front desk, because Stripe does not charge such an amount.")
 INSTRUCTIONS = _("Pay with the instructions that Stripe gave you. This page shows the payment as soon as it arrives.")
 UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
@@ -108,7 +112,7 @@ def _to_staff(payment: Payment) -> Promise:
         return NO_LONGER_OWED
     if payment.status in STILL_TO_PAY and amounts.received:
         return NOTHING_LEFT
-    return TO_STAFF[payment.status]
+    return _about_the_deposit(payment, DEPOSIT_ASKED, DEPOSIT_RECEIVED) or TO_STAFF[payment.status]
 
 
 def _to_patient(payment: Payment) -> Promise:
@@ -117,6 +121,8 @@ def _to_patient(payment: Payment) -> Promise:
         words = UNPAID_AFTERWARDS
     if not payment.payable:
         return words
+    if deposit := _about_the_deposit(payment, DEPOSIT_TO_PAY, DEPOSIT_PAID):
+        return deposit
     if payment.status == Status.UNDERPAID:
         return REST_TO_PAY
     if payment.status in STILL_TO_PAY and payment.terms.canceled:
@@ -124,6 +130,14 @@ def _to_patient(payment: Payment) -> Promise:
     elif payment.status in STILL_TO_PAY and payment.amount_lost:
         words = LOST_TO_PAY
     return _about_the_attempt(payment) or words
+
+
+def _about_the_deposit(payment: Payment, to_pay: Promise, paid: Promise) -> Promise | None:
+    """Return `to_pay` if the deposit is asked for first, `paid` if exactly the deposit was paid, else None."""
+    if payment.status == Status.UNPAID and payment.to_ask < payment.amount_owed:
+        return to_pay
+    deposit_only = payment.amounts.net == payment.terms.deposit and not payment.terms.canceled
+    return paid if payment.status == Status.UNDERPAID and deposit_only else None
 
 
 def _sums(payment: Payment) -> dict[str, int]:
@@ -163,14 +177,16 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     If the status stayed, and `change.before` holds the earlier amounts, the text says which money moved.
     """
     standing, status = change.standing, Status(change.to_status)
+    reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"]) if to_staff else ""
     parts = [str(status.label)] if change.moved else []
-    money = [] if parts else _money(change)
-    parts += _booking(change) if change.booking else [] if parts else money or [_detail(change, to_staff=to_staff)]
+    if change.booking:
+        parts += _booking(change)
+    elif not change.moved:
+        parts += _money(change) or _detail(change, to_staff=to_staff, reviewed=bool(reasons))
     amount = getattr(Amounts(**standing["amounts"]), AMOUNT_OF[status]) if status in AMOUNT_OF else 0
-    if amount and not money and (change.moved or not change.booking):
+    if amount and (change.moved or not (change.booking or hasattr(change, "before"))):
         parts.append(format_amount(amount, change.payment.currency))
-    if to_staff and standing["reviews"]:
-        reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"])
+    if reasons:
         parts.append(gettext("To review: %(reasons)s") % {"reasons": reasons})
     return " · ".join(parts)
 
@@ -227,15 +243,18 @@ def _booking(change: StatusChange) -> list[str]:
     return words or [gettext("Appointment changed")]
 
 
-def _detail(change: StatusChange, *, to_staff: bool) -> str:
-    """Return the text for a change that left the payment's status as it was, such as a declined attempt."""
+def _detail(change: StatusChange, *, to_staff: bool, reviewed: bool) -> list[str]:
+    """Return the text for a change that left status and amounts as they were, such as a declined attempt.
+
+    The list is empty if nothing can be said that the reasons for a review (`reviewed`: there are some) don't say.
+    """
     attempt = change.standing["attempt"]
     if attempt == "failed" and to_staff:
-        return gettext("A payment attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}
+        return [gettext("A payment attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}]
     if attempt == "failed":
-        return gettext("A payment attempt was declined")
+        return [gettext("A payment attempt was declined")]
     if attempt == "requires_action":
-        return gettext("The bank asks the patient to confirm")
+        return [gettext("The bank asks the patient to confirm")]
     if attempt == "instructions":
-        return gettext("The patient received instructions to pay")
-    return gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}
+        return [gettext("The patient received instructions to pay")]
+    return [] if reviewed else [gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}]

@@ -15,6 +15,7 @@ from ..domain.attempts import INQUIRY
 from ..domain.facts import Kind
 from ..domain.status import Review
 from ..models import Payment
+from .refund_approvals import WAITING
 
 WORDS: dict[Review, Promise] = {
     Review.DOUBLE_PAYMENT: _("The patient paid twice: %(net)s instead of %(due)s. Refund %(overpaid)s."),
@@ -28,19 +29,19 @@ WORDS: dict[Review, Promise] = {
         "%(received)s was received, but the price is %(due)s. Settle the difference with the patient."
     ),
     Review.PRICE_CHANGED: _(
-        "The price was changed to %(due)s while the patient was paying %(received)s. Settle the"
-        " difference with the patient."
+        "%(received)s was received, but the price was changed to %(due)s. Settle the difference with the patient."
     ),
     Review.CURRENCY_MISMATCH: _("A payment arrived in another currency and is not counted. Refund it in Stripe."),
     Review.REFUND_FAILED: _("A refund failed, so the patient has not received the money. Try again."),
     Review.REFUND_CANCELED: _("A refund was cancelled, so the patient has not received the money. Refund it again."),
-    Review.REFUND_APPROVAL: _("A refund is waiting for a second person’s approval."),
+    Review.REFUND_APPROVAL: _("A refund of %(requested)s is waiting for a second person’s approval."),
     Review.STUCK: _("The direct debit is taking longer than it should. Check with Stripe."),
     Review.DISPUTE_DEADLINE: _(
         "The patient’s bank disputes this payment of %(received)s. Answer in Stripe, or the clinic loses the money."
     ),
     Review.INQUIRY: _(
-        "The patient’s bank asks about this payment. Answer in Stripe, so that it doesn’t become a dispute."
+        "The patient’s bank asks about this payment of %(received)s. Answer in Stripe, so that it doesn’t become a"
+        " dispute."
     ),
     Review.TAKEN_BACK: _(
         "The bank took %(lost)s back, and %(missing)s is missing. Ask the patient again, or stop asking."
@@ -74,6 +75,7 @@ class Case:
         """Return the text that says what happened and what to do about it, with the payment's amounts filled in."""
         sums = asdict(self.payment.amounts)
         sums |= {name: getattr(self.payment.amounts, name) for name in ("net", "missing", "overpaid")}
+        sums["requested"] = sum(row.amount for row in self.payment.facts.all() if row.status == WAITING)
         amounts = {name: format_amount(amount, self.payment.currency) for name, amount in sums.items()}
         return str(WORDS[self.review]) % amounts
 

@@ -102,14 +102,15 @@ def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
     """
     changes = list(payment.changes.select_related("actor", "email").order_by("version"))
     shown = about(context, payment)
+    before: dict[str, int] = {}
+    for change in changes:
+        change.before = before  # type: ignore[attr-defined]
+        before = change.standing["amounts"]
     if shown["audience"] != "staff":
         return shown | {"moments": changes}
     found = traces(changes)
-    before: dict[str, int] = {}
     for change in changes:
         change.trace = found[change.pk]  # type: ignore[attr-defined]
-        change.before = before  # type: ignore[attr-defined]
-        before = change.standing["amounts"]
     moments: list[StatusChange | Note] = [*changes, *payment.notes.select_related("author")]
     return shown | {"moments": sorted(moments, key=lambda moment: moment.created_at)}
 

@@ -4,10 +4,17 @@ import datetime
 
 import pytest
 from django.utils import translation
+from pytest_django.fixtures import Settings
 
+from accounts.models import User
 from appointments.models import Appointment, Practitioner
+from payments.desk import till
+from payments.desk.giving_back import give_back
+from payments.desk.refund_orders import Order
+from payments.domain.methods import Method
 from payments.models import Payment
-from payments.wording import describe
+from payments.wording import describe, explain
+from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
 
@@ -25,3 +32,32 @@ def test_an_appointment_of_which_everything_changed_at_once_was_not_booked_again
         said = describe(changed, to_staff=True).split(" · ")
     assert [said[0], said[2], said[3]] == ["Price changed to €60.00", "Practitioner changed", "Attended"]
     assert said[1].startswith("Moved to ")
+
+
+def test_a_deposit_is_asked_for_and_thanked_for_by_its_name(payment: Payment, clerk: User) -> None:
+    payment.appointment.deposit_amount = 2000
+    payment.appointment.save()
+    payment.refresh_from_db()
+    with translation.override("en"):
+        assert explain(payment, to_staff=False).startswith("Pay a deposit of €20.00 now.")
+        assert "A deposit of €20.00 is asked for first." in explain(payment, to_staff=True)
+        till.take_payment(payment, 2000, Method.CASH, clerk, key="a" * 32)
+        payment.refresh_from_db()
+        assert explain(payment, to_staff=False) == "Your deposit of €20.00 is paid. €30.00 is left to pay."
+        assert explain(payment, to_staff=True) == "The deposit of €20.00 is paid, €30.00 still owed."
+        till.take_payment(payment, 500, Method.CASH, clerk, key="b" * 32)
+        payment.refresh_from_db()
+        assert explain(payment, to_staff=False) == "We received €25.00. €25.00 is left to pay."
+
+
+def test_a_change_that_only_asks_for_a_review_says_just_that(
+    payment: Payment, story: Story, clerk: User, settings: Settings
+) -> None:
+    settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
+    deliver(story.completed())
+    give_back(payment, Order(5000, "goodwill"), clerk, key="a" * 32)
+    asked = payment.changes.latest("version")
+    asked.before = asked.standing["amounts"]  # type: ignore[attr-defined]
+    with translation.override("en"):
+        assert describe(asked, to_staff=True) == "To review: Refund to approve"
+        assert describe(asked, to_staff=False) == "Details updated: Paid"
