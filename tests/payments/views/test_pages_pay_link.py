@@ -1,7 +1,9 @@
 """Tests of paying through a signed link, without an account."""
 
 import datetime
+import re
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -9,7 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from payments.desk import till
 from payments.desk.pay_links import VALID, payment_of, token_of
+from payments.domain.methods import Method
 from payments.models import Payment
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.sandbox import StripeAtHome
@@ -73,6 +77,19 @@ def test_the_desk_shows_the_link_as_a_qr_code(as_clerk: Client, payment: Payment
     page = as_clerk.get(f"{desk_page_of(payment)}collect/")
     assert '<svg viewBox="0 0 ' in page.content.decode()
     assert payment_of(page.context["link"].rstrip("/").rpartition("/")[2]) == payment
+
+
+def test_a_link_and_the_desks_screen_show_what_is_asked_for_now(
+    client: Client, as_clerk: Client, payment: Payment, clerk: User
+) -> None:
+    payment.appointment.deposit_amount = 2000
+    payment.appointment.save()
+    for asked, words in (("20,00 €", "Versez maintenant un acompte de 20,00 €."), ("30,00 €", "Il reste 30,00 €")):
+        for page in (client.get(link_of(payment)), as_clerk.get(f"{desk_page_of(payment)}collect/")):
+            [price] = re.findall(r'<p class="price">(.*?)</p>', page.content.decode())
+            assert price.replace("\xa0", " ") == asked
+            assert words in text_of(page)
+        till.take_payment(payment, 2000, Method.CASH, clerk, key=uuid4().hex)
 
 
 def test_two_hundred_clicks_open_one_page(client: Client, payment: Payment, stripe: StripeAtHome) -> None:
