@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import currency_of, format_amount, number_text, parse_amount, parse_number
 
-from .desk.order_words import refusal_words, way_label
+from .desk.order_words import REASONS, refusal_words, way_label
 from .desk.refund_limits import OverLimitError
 from .desk.refund_orders import DESK, STRIPE, Order, overpaid_now, refundable_through
 from .domain.methods import Method
@@ -20,13 +20,6 @@ from .domain.status import Review
 from .gateway.refunds import NotRefundableError
 from .models import Payment
 
-REASONS = [
-    ("requested_by_customer", _("The patient asked for it")),
-    ("duplicate", _("Paid twice")),
-    ("canceled", _("The appointment was cancelled")),
-    ("goodwill", _("Goodwill gesture")),
-    ("fraudulent", _("Fraud")),
-]
 HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # the clinic refunds no insurer
 
 
@@ -75,6 +68,17 @@ class CurrencyForm(forms.Form):
         return self.cleaned_data
 
 
+class QuickAmount(NamedTuple):
+    """An amount that one click fills in: `text` is what the field then holds, `words` what the button says."""
+
+    text: str
+    words: str
+
+
+def quick_amount(label: Promise, amount: int, currency: str) -> QuickAmount:
+    return QuickAmount(number_text(amount, currency), f"{label} · {format_amount(amount, currency)}")
+
+
 class NoteForm(forms.Form):
     """A note for colleagues. The hidden `key` identifies it, so that a form sent twice saves one note only."""
 
@@ -85,7 +89,7 @@ class NoteForm(forms.Form):
 
 
 class TakePaymentForm(CurrencyForm):
-    """A payment taken at the desk. The amount is prefilled with all that is owed.
+    """A payment taken at the desk. The amount is prefilled with all that is owed; one click changes it to the deposit.
 
     `received` is what the patient hands over in cash, from which `change` follows; it is optional.
     """
@@ -115,6 +119,13 @@ class TakePaymentForm(CurrencyForm):
             label=_("Given by the patient"), currency=payment.currency, required=False
         )
 
+    @property
+    def quick_amounts(self) -> list[QuickAmount]:
+        owed, asked, currency = self.payment.amount_owed, self.payment.to_ask, self.payment.currency
+        if asked == owed:
+            return []
+        return [quick_amount(_("Deposit"), asked, currency), quick_amount(_("All that is owed"), owed, currency)]
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("method") != Method.CASH:
@@ -137,7 +148,7 @@ class RefundForm(forms.Form):
     The form doesn't ask whether the patient has to pay again if only money that was paid too much can be given back.
     """
 
-    reason = forms.ChoiceField(label=_("Reason"), choices=REASONS)
+    reason = forms.ChoiceField(label=_("Reason"), choices=list(REASONS.items()))
 
     def __init__(self, data: Any, *, payment: Payment, allowed: int) -> None:
         """Build the form for a user who may give back at most `allowed` minor units of the payment now."""
@@ -178,14 +189,13 @@ class RefundForm(forms.Form):
             yield from ((method.value, way_label(method)) for method in HANDED_OVER)
 
     @property
-    def quick_amounts(self) -> dict[str, str | Promise]:
-        """Return amounts that one click fills in, as text in major units, with their labels."""
+    def quick_amounts(self) -> list[QuickAmount]:
         most: int = self.fields["amount"].most  # type: ignore[attr-defined]
-        found: dict[str, str | Promise] = {}
+        found = []
         if 0 < self.overpaid < self.payment.refundable and self.overpaid <= most:
-            found[number_text(self.overpaid, self.payment.currency)] = _("Overpaid")
+            found.append(quick_amount(_("Overpaid"), self.overpaid, self.payment.currency))
         if self.payment.refundable <= most:
-            found[number_text(self.payment.refundable, self.payment.currency)] = _("All that is left")
+            found.append(quick_amount(_("All that is left"), self.payment.refundable, self.payment.currency))
         return found
 
     def clean(self) -> dict[str, Any]:
@@ -226,3 +236,8 @@ class CancelForm(CurrencyForm):
             required=False,
             initial=payment.appointment.fee_amount,
         )
+
+    @property
+    def quick_amounts(self) -> list[QuickAmount]:
+        received = min(self.payment.amounts.net, self.payment.price)
+        return [quick_amount(_("All that was received"), received, self.payment.currency)] if received > 0 else []

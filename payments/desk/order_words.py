@@ -1,8 +1,10 @@
 """Says in words what a refund does: where the money goes, what is owed afterwards, and why a refund is refused."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from appointments.money import format_amount
 
@@ -11,6 +13,26 @@ from ..gateway.refunds import NotRefundableError
 from ..models import Payment
 from .refund_limits import OverLimitError
 from .refund_orders import STRIPE, Order, waives
+
+REASONS = {
+    "requested_by_customer": gettext_lazy("The patient asked for it"),
+    "duplicate": gettext_lazy("Paid twice"),
+    "canceled": gettext_lazy("The appointment was cancelled"),
+    "goodwill": gettext_lazy("Goodwill gesture"),
+    "fraudulent": gettext_lazy("Fraud"),
+}
+
+
+class OrderWords(NamedTuple):
+    """An order in words: where the money goes, what is owed afterwards, and why the money is given back."""
+
+    way: str
+    afterwards: str
+    reason: str
+
+
+def words_of(payment: Payment, order: Order) -> OrderWords:
+    return OrderWords(way_words(order), afterwards(payment, order), str(REASONS.get(order.reason, order.reason)))
 
 
 def way_label(through: str) -> str:

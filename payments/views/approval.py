@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.proof import proof_required
 
 from ..desk import refund_approvals
-from ..desk.order_words import afterwards, done_words, refusal_words, way_words
+from ..desk.order_words import done_words, refusal_words, words_of
 from ..desk.refund_approvals import OwnRefundError, RefundRequest
 from ..desk.refund_limits import OverLimitError, refund_limit
 from ..gateway.client import StripeUnavailableError
@@ -39,7 +39,7 @@ def approve_refund(request: Request, reference: str) -> HttpResponseBase:
     context = {
         "payment": payment,
         "appointment": payment.appointment,
-        "requests": [(each, way_words(each.order), afterwards(payment, each.order)) for each in requests],
+        "requests": [(each, words_of(payment, each.order)) for each in requests],
         "section": "desk",
     }
     return render(request, "payments/approve_refund.html", context)

@@ -1,7 +1,7 @@
 """Pages on which staff correct an entry made at the front desk, or decide about missing or excess money."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -85,7 +85,7 @@ DECISIONS = {
     "ask-again": Decision(
         _ask_again,
         title=gettext_lazy("Ask the patient again?"),
-        consequence=gettext_lazy("The patient will owe what was given back or taken back, and can pay it online."),
+        consequence=gettext_lazy("The patient will owe %(again)s, and can pay it online."),
         button=gettext_lazy("Ask again"),
         done=gettext_lazy("The patient is asked again."),
     ),
@@ -136,7 +136,8 @@ def decide(request: Request, reference: str, name: str) -> HttpResponseBase:
 
 
 def _page(request: Request, payment: Payment, name: str, form: ReasonForm, key: str) -> HttpResponse:
-    amounts = {"owed": payment.amount_owed, "net": payment.amounts.net}
+    again = replace(payment.amounts, waived=0).owed
+    amounts = {"owed": payment.amount_owed, "net": payment.amounts.net, "again": again}
     words = {each: format_amount(amount, payment.currency) for each, amount in amounts.items()}
     context = {
         "payment": payment,

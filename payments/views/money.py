@@ -19,7 +19,7 @@ from appointments.money import format_amount
 from ..desk import refund_orders, till
 from ..desk.giving_back import give_back
 from ..desk.journal import lines_of
-from ..desk.order_words import afterwards, done_words, refusal_words, way_words
+from ..desk.order_words import done_words, refusal_words, words_of
 from ..desk.refund_limits import OverLimitError, allowed_refund, needs_approval, refund_limit
 from ..forms import RefundForm, TakePaymentForm
 from ..gateway.checkout import NotPayableError
@@ -101,8 +101,7 @@ def _confirmation(request: Request, payment: Payment, form: RefundForm, key: str
         "form": form,
         "key": key,
         "order": form.order,
-        "way": way_words(form.order),
-        "afterwards": afterwards(payment, form.order),
+        "words": words_of(payment, form.order),
         "needs_approval": needs_approval(payment, form.order.amount),
     }
     return render(request, "payments/refund_confirm.html", context)

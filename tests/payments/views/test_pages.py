@@ -195,7 +195,7 @@ def test_a_double_payment_offers_to_give_the_second_one_back(as_clerk: Client, p
     deliver(story.completed("B"))
     form = as_clerk.get(f"{desk_page_of(payment)}refund/").context["form"]
     assert (form["amount"].value(), form.initial["reason"]) == ("50,00", "duplicate")
-    assert list(form.quick_amounts) == ["50,00", "100,00"]
+    assert [quick.text for quick in form.quick_amounts] == ["50,00", "100,00"]
 
 
 def test_a_receipt_lists_what_came_in_and_what_went_back(as_patient: Client, payment: Payment, story: Story) -> None:

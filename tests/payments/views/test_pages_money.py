@@ -113,6 +113,25 @@ def test_a_cheque_keeps_its_day_of_deposit_and_any_payment_its_note(as_clerk: Cl
     assert "en banque le 03/02/2031" in page
 
 
+def test_a_deposit_and_what_was_received_are_offered_as_amounts(as_clerk: Client, payment: Payment) -> None:
+    payment.appointment.deposit_amount = 2000
+    payment.appointment.save()
+    form = as_clerk.get(f"{desk_page_of(payment)}take/").context["form"]
+    assert form["amount"].value() == "50,00"
+    assert [quick.words for quick in form.quick_amounts] == ["Acompte · 20,00\xa0€", "Tout ce qui est dû · 50,00\xa0€"]
+    assert as_clerk.get(f"{desk_page_of(payment)}cancel/").context["form"].quick_amounts == []
+    take(as_clerk, payment, "20,00")
+    assert as_clerk.get(f"{desk_page_of(payment)}take/").context["form"].quick_amounts == []
+    [kept] = as_clerk.get(f"{desk_page_of(payment)}cancel/").context["form"].quick_amounts
+    assert kept == ("20,00", "Tout ce qui a été reçu · 20,00\xa0€")
+
+
+def test_several_movements_are_summed_up(as_clerk: Client, payment: Payment) -> None:
+    total = "Montant net payé 35,00 €"
+    assert total not in text_of(take(as_clerk, payment, "20,00"))
+    assert total in text_of(take(as_clerk, payment, "15,00", "terminal"))
+
+
 def test_nobody_takes_more_than_is_owed(as_clerk: Client, payment: Payment) -> None:
     take(as_clerk, payment, "20,00")
     page = take(as_clerk, payment, "30,01")
@@ -560,7 +579,7 @@ def test_only_accountants_and_managers_take_the_journal_away(as_clerk: Client) -
 # Approval
 
 
-def test_an_approval_says_how_and_what_stays_owed_and_cash_needs_one_too(
+def test_an_approval_says_how_why_and_what_stays_owed_and_cash_needs_one_too(
     as_clerk: Client, payment: Payment, settings: Settings
 ) -> None:
     settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
@@ -571,6 +590,8 @@ def test_an_approval_says_how_and_what_stays_owed_and_cash_needs_one_too(
     page = text_of(boss.get(path))
     assert "À l’accueil : espèces" in page
     assert "Il restera 40,00 € à payer" in page
+    assert "Motif À la demande du patient" in page
+    assert "Un remboursement de 40,00 € attend" in text_of(boss.get("/review/"))
     (asked,) = refund_approvals.waiting(payment)
     boss.post(path, {"key": asked.key, "approve": "1"})
     payment.refresh_from_db()
