@@ -25,9 +25,9 @@ WARM, EVENTS, BATCH, FIRST, SHOWN = 64, 640, 32, 12_000, 30
 HEAD = ["function", "ms an event", "share"]
 ABOUT = (
     "An event alone takes {messages} messages to PostgreSQL, {wall:.1f} ms, and {cpu:.1f} ms of this process's CPU "
-    "besides PostgreSQL's; in a batch of {batch} an event takes {wall_of_batch:.1f} ms and {cpu_of_batch:.1f} ms of CPU. "
-    "Times of functions are those in batches and include what they call; profiling makes Python slower, but not the "
-    "waiting:"
+    "besides PostgreSQL's; in a batch of {batch} an event takes {wall_of_batch:.1f} ms and {cpu_of_batch:.1f} ms of "
+    "CPU. Times of functions are those in batches and include what they call; profiling makes Python slower, but not "
+    "the waiting:"
 )
 
 

@@ -90,7 +90,7 @@ class LockedRows:
             "named": [*payments, *{uuid.UUID(fact.payment_id) for fact in facts if fact.payment_id}],
             "ids": _ids(facts),
             "events": list(events),
-            # Whoever requests a refund has locked the payment before, and the payment has facts with these ids already.
+            # The person who requests a refund has locked the payment, which already has facts with these ids.
             "locks": _ids(fact for fact in facts if not fact.is_request),
             "lock_timeout": lock_timeout,
         }

@@ -141,9 +141,7 @@ def writer_at_work() -> Verdict:
     return warning(
         _("This process has not stored its events in dj-stripe’s tables for %(age)s.")
         % {"age": age(timezone.now() - datetime.timedelta(seconds=writer.behind))},
-        _(
-            "Restart it, and look in the log for `djstripe_events_not_stored`. `manage.py mirror` stores them meanwhile."
-        ),
+        _("Restart it, and look in the log for `djstripe_events_not_stored`. `manage.py mirror` stores them now."),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -128,7 +129,7 @@ def test_any_text_of_a_page_is_understood_or_not(text: str) -> None:
 @given(st.dictionaries(st.sampled_from(["after", "feed", "lang", "try"]), TEXT), st.booleans())
 @MANY
 def test_any_question_of_a_page_is_answered_with_its_code(query: dict[str, str], known: bool) -> None:
-    session = SocketSession(1, "key", "hash", "patient.1") if known else None
+    session = SocketSession(1, "key", "hash", "patient.1", 0, timezone.now()) if known else None
     code = refusal(query, session)
     assert code in (0, SIGNED_OUT, NOT_ENTITLED, BAD_MESSAGE)
     if code == 0:

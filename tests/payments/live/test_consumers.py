@@ -25,6 +25,7 @@ from payments.domain.methods import Method
 from payments.live import fanout, hints, hub, rendering, socket_sessions
 from payments.live.sockets import Socket
 from payments.live.timing import BEAT
+from payments.live.wires import AsgiWire
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
 from payments.models.feed import Position
@@ -448,6 +449,9 @@ async def test_a_socket_that_joins_with_a_session_that_has_just_ended_is_closed(
     async def send(message: Any) -> None:
         sent.append(message)
 
+    async def receive() -> Any:
+        raise AssertionError("nobody serves this socket")
+
     async with Page(patient) as page:
         await page.told_until_hello()
         [running] = hub.running()
@@ -455,7 +459,7 @@ async def test_a_socket_that_joins_with_a_session_that_has_just_ended_is_closed(
         assert session
         await sync_to_async(client.logout)()
         await until_tailed(running)
-        await running.join(Socket(session, "fr", send), None, None)
+        await running.join(Socket(session, "fr", AsgiWire(receive, send)), None, None)
         await until(lambda: {"type": "websocket.close", "code": 4401} in sent, "the socket is closed")
 
 
