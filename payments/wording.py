@@ -81,6 +81,7 @@ LOST_TO_PAY = _("Your bank took %(lost)s back, so that %(owed)s is due again.")
 # Where the words of a status would be wrong or say too little, to staff.
 DEPOSIT_ASKED = _("Nothing received yet. A deposit of %(asked)s is asked for first.")
 DEPOSIT_RECEIVED = _("The deposit of %(net)s is paid, %(owed)s still owed.")
+HAS_INSTRUCTIONS = _("The patient has instructions from Stripe for paying, and no money has arrived yet.")
 NOTHING_LEFT = _("%(received)s was received, but nothing of it is left. %(owed)s is owed.")
 NO_LONGER_OWED = _("%(net)s received. %(waived)s is no longer owed.")
 KEPT_AS_FEE = _("%(net)s is kept as a cancellation fee.")
@@ -112,6 +113,8 @@ def _to_staff(payment: Payment) -> Promise:
         return NO_LONGER_OWED
     if payment.status in STILL_TO_PAY and amounts.received:
         return NOTHING_LEFT
+    if payment.status == Status.CHECKOUT_OPEN and payment.attempt == "instructions":
+        return HAS_INSTRUCTIONS
     return _about_the_deposit(payment, DEPOSIT_ASKED, DEPOSIT_RECEIVED) or TO_STAFF[payment.status]
 
 
@@ -152,7 +155,8 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
         return REQUIRES_ACTION
     if payment.attempt == "instructions":
         return INSTRUCTIONS
-    if payment.failure_code and payment.status != Status.EXPIRED:
+    # An attempt that has failed for good was a debit or a voucher: a declined card leaves its payment page open.
+    if payment.failure_code and payment.status not in (Status.EXPIRED, Status.FAILED):
         return DECLINES.get(payment.failure_code, ATTEMPT_FAILED)
     return None
 

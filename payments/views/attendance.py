@@ -85,6 +85,11 @@ def consequence_of(payment: Payment) -> str:
         return _(
             "A direct debit is on its way. When it arrives, it appears under “To review”, so that you can refund it."
         )
+    if payment.attempt == "instructions":
+        return _(
+            "The patient has instructions for paying. If money still arrives, it appears under “To review”, so that you"
+            " can refund it."
+        )
     if payment.status == PaymentStatus.CHECKOUT_OPEN:
         return _("The patient’s open payment page will be closed. Nothing has been paid.")
     if payment.payable:

@@ -154,6 +154,9 @@ def remember_return(request: HttpRequest, payment: Payment) -> None:
 
 
 def is_confirming(request: HttpRequest, payment: Payment) -> bool:
-    """Return whether the person has returned from Stripe Checkout, but the payment isn't confirmed yet."""
+    """Return whether the person has returned from Stripe Checkout, but the payment isn't confirmed yet.
+
+    A person who got instructions to pay, such as a voucher's number, has not paid yet, so nothing is to be confirmed.
+    """
     returned = request.session.get(RETURNED) == str(payment.public_id)
-    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN
+    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN and payment.attempt != "instructions"
