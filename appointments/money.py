@@ -69,18 +69,21 @@ def is_chargeable(amount: int, code: str) -> bool:
 
 def check_price(amount: int, code: str) -> None:
     """Raise ValidationError if Stripe can't charge `amount` minor units. 0 is valid: then there is nothing to pay."""
-    if amount == 0 or is_chargeable(amount, code):
-        return
     currency = currency_of(code)
-    limits = {
-        name: format_amount(value, code)
-        for name, value in (("least", currency.least), ("most", currency.most), ("step", currency.step))
-    }
-    if currency.least <= amount <= currency.most:
-        raise ValidationError(_("Stripe takes this currency in steps of %(step)s."), params=limits)
-    raise ValidationError(
-        _("Stripe takes from %(least)s to %(most)s. Enter 0 if there is nothing to pay."), params=limits
-    )
+    if amount and not currency.least <= amount <= currency.most:
+        limits = {"least": format_amount(currency.least, code), "most": format_amount(currency.most, code)}
+        raise ValidationError(
+            _("Stripe takes from %(least)s to %(most)s. Enter 0 if there is nothing to pay."), params=limits
+        )
+    check_step(amount, code)
+
+
+def check_step(amount: int, code: str) -> None:
+    """Raise ValidationError if Stripe neither charges nor refunds `amount`, in minor units, as its steps are larger."""
+    step = currency_of(code).step
+    if amount % step:
+        said = _("Stripe takes this currency in steps of %(step)s.")
+        raise ValidationError(said, params={"step": format_amount(step, code)})
 
 
 def to_decimal(amount: int, currency: str) -> Decimal:

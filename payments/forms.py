@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from appointments.money import currency_of, format_amount, number_text, parse_amount, parse_number
+from appointments.money import check_step, currency_of, format_amount, number_text, parse_amount, parse_number
 
 from .desk.order_words import REASONS, refusal_words, way_label
 from .desk.refund_limits import OverLimitError
@@ -206,7 +206,16 @@ class RefundForm(forms.Form):
                 self.add_error("amount", refusal_words(NotRefundableError(left), self.payment, through))
             elif amount > self.allowed:
                 self.add_error("amount", refusal_words(OverLimitError(self.allowed), self.payment, through))
+            elif through == STRIPE:
+                self._require_step(amount)
         return self.cleaned_data
+
+    def _require_step(self, amount: int) -> None:
+        """Add an error if Stripe can't refund this amount, because it moves the currency in larger steps only."""
+        try:
+            check_step(amount, self.payment.currency)
+        except ValidationError as error:
+            self.add_error("amount", error)
 
     @property
     def order(self) -> Order:
