@@ -70,6 +70,27 @@ def withdrawn(s: Story, *amounts: int) -> list[dict[str, Any]]:
     return [{"object": "balance_transaction", "amount": n, "created": s.now + 60 + at} for at, n in enumerate(amounts)]
 
 
+def old_endpoint(s: Story) -> list[Event]:
+    """Return what an endpoint with an API version before 2024-10-28 hears of two refunds, of which one fails later."""
+    refund = s.refund(1000)["data"]["object"]
+    told = [s.charged(), s.charge_refunded(1000), s.charge_refunded(DUE)]
+    return [*told, s._event("charge.refund.updated", refund | {"status": "failed"})]
+
+
+def both_refunded_and_one_fails(s: Story) -> list[Event]:
+    given = [s.refund(DUE, attempt="A"), s.refund(DUE, attempt="B")]
+    return [s.charged("A"), s.charged("B"), *given, s.refund(DUE, "failed", attempt="A")]
+
+
+def foreign_session_refunded(s: Story) -> list[Event]:
+    s.currency = "usd"
+    return [s.charged(), s.refund(DUE)]
+
+
+def inquiry_that_ends(s: Story, status: str) -> list[Event]:
+    return [s.charged(), s.dispute("warning_needs_response"), s.dispute(status, "updated")]
+
+
 ROWS = [
     row("dispute lost", lambda s: [s.charged(), *lost(s)], S.CHARGED_BACK, net=0, owed=DUE, payable=False,
         reviews=[Review.TAKEN_BACK]),
@@ -86,6 +107,14 @@ ROWS = [
         S.DISPUTED, reviews=[Review.DISPUTE_DEADLINE]),
     row("bank's question closed",
         lambda s: [s.charged(), s.dispute("warning_needs_response"), s.dispute("warning_closed", "closed")], S.PAID),
+    row("bank's question being looked at", lambda s: inquiry_that_ends(s, "warning_under_review"), S.PAID),
+    row("bank's question prevented", lambda s: inquiry_that_ends(s, "prevented"), S.PAID),
+    row("paid and refunded in another currency", foreign_session_refunded, S.UNPAID, net=0, owed=DUE, payable=True),
+    row("dispute in another currency, still open",
+        lambda s: [s.charged(), s.dispute("needs_response", amount=3300, currency="usd")], S.DISPUTED, lost=0, net=DUE,
+        reviews=[Review.CURRENCY_MISMATCH, Review.DISPUTE_DEADLINE]),
+    row("dispute in another currency won",
+        lambda s: [s.charged(), s.dispute("won", "closed", amount=3300, currency="usd")], S.PAID, lost=0, net=DUE),
     row("dispute in another currency", lambda s: [s.charged(), *lost(s, 3300, currency="usd")], S.PAID, lost=0,
         net=DUE, reviews=[Review.CURRENCY_MISMATCH]),
     row("paid twice, once in another currency and lost", foreign_session_lost, S.PAID, lost=0, net=DUE,
@@ -104,6 +133,13 @@ ROWS = [
         S.PARTIALLY_REFUNDED, refunded=1500),
     row("an earlier refund fails after a later one", earlier_refund_fails, S.PARTIALLY_REFUNDED, refunded=2000,
         reviews=[Review.REFUND_FAILED]),
+    row("an old endpoint tells of refunds and of one that fails", old_endpoint, S.PARTIALLY_REFUNDED, refunded=4000,
+        reviews=[Review.REFUND_FAILED]),
+    row("both of two payments are refunded and one refund fails", both_refunded_and_one_fails, S.PAID, refunded=DUE,
+        reviews=[Review.REFUND_FAILED]),
+    row("an earlier refund is canceled after a later one",
+        lambda s: [s.charged(), s.refund(1000, "pending"), s.refund(2000, name="2"), s.refund(1000, "canceled")],
+        S.PARTIALLY_REFUNDED, refunded=2000, reviews=[Review.REFUND_CANCELED]),
     row("a failed refund is repeated", refund_repeated, S.PARTIALLY_REFUNDED, refunded=1000),
     row("bank transfer to make", bank_transfer, S.CHECKOUT_OPEN, owed=DUE, attempt="instructions"),
     row("debit on its way", lambda s: [s.completed("A", "unpaid")], S.PROCESSING, owed=0, on_its_way=DUE,
@@ -130,6 +166,37 @@ def test_the_money_is_right(story: Story, tell: Tell, status: S, also: dict[str,
     lines = movements(fact.value for fact in payment.facts.all())
     assert sum(line.amount for line in lines if line.currency == payment.currency) == payment.amounts.net
     assert [line.amount for line in lines] == also.get("lines", [line.amount for line in lines])
+
+
+TIES: dict[str, Tell] = {
+    "two declines": lambda s: [s.failed(code="card_declined"), s.failed(code="expired_card")],
+    "decline and action": lambda s: [s.failed(), s.requires_action()],
+    "decline of one page and action of another": lambda s: [s.failed("A"), s.requires_action("B")],
+    "expired and completed": lambda s: [s.expired(), s.completed()],
+    "two payments": lambda s: [s.charged("A"), s.completed("B")],
+    "lost and won": lambda s: [s.charged(), s.dispute("lost", "closed"), s.dispute("won", "closed")],
+    "refunds of which one fails": lambda s: [
+        s.charged(), s.refund(1000), s.refund(1000, "failed"), s.refund(2000, name="2"), s.charge_refunded(3000)
+    ],
+    "two payments and a refund": lambda s: [s.charged("A"), s.charged("B"), s.refund(DUE, attempt="B")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tell", TIES.values(), ids=TIES)
+def test_events_of_one_second_end_alike_in_any_order(book: Callable[..., Payment], tell: Tell) -> None:
+    """Events of one second lead to one standing, whichever arrives first. All objects are made in that second, too."""
+    orders = list(itertools.permutations(range(len(tell(Story(book()))))))
+    found = []
+    for order in orders[:: max(1, len(orders) // 12)]:
+        story = Story(book())
+        events = tell(story)
+        for event in events:
+            event["created"] = event["data"]["object"]["created"] = events[0]["created"]
+        for place in order:
+            assert deliver(events[place]).status_code == 200
+        found.append(Payment.objects.get(pk=story.payment.pk).standing)
+    assert len(found) > 1
+    assert all(standing == found[0] for standing in found)
 
 
 def cancel(payment: Payment) -> None:
