@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
@@ -16,11 +18,15 @@ from payments.desk import decisions, refund_approvals, till
 from payments.desk.giving_back import give_back
 from payments.desk.refund_limits import OverLimitError
 from payments.desk.refund_orders import Order
+from payments.doctor import database as doctor
+from payments.doctor.finding import Level
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway.checkout import NotPayableError
 from payments.models import Payment
+from tests.payments.clients import client_of, desk_page_of, signed_in
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
 from tests.waits import wait_until
 
@@ -183,3 +189,146 @@ def test_money_of_a_canceled_visit_is_kept_while_a_payment_arrives(story: Story,
         decisions.keep_as_fee(story.payment, clerk)
     assert result(story.payment) == (S.PAID, [Review.PAID_AFTER_CANCEL])
     assert (story.payment.amount_due, story.payment.amounts.net) == (DUE, 2 * DUE)
+
+
+# Through the pages
+
+
+def posted_to(client: Client, payment: Payment, page: str, **fields: str) -> Callable[[], int]:
+    """Return a function that posts `fields` to a page of the desk about the payment, and returns the HTTP status.
+
+    The desk's page is opened at once, because noting that somebody opens a payment waits for the payment's lock, too.
+    """
+    client.get(desk_page_of(payment))
+    return lambda: int(client.post(f"{desk_page_of(payment)}{page}", {"key": uuid.uuid4().hex, **fields}).status_code)
+
+
+CASH = {"method": "cash", "amount": "50"}
+TO_STRIPE = {"through": "stripe", "amount": "50", "reason": "duplicate", "confirmed": "1"}
+IN_CASH = TO_STRIPE | {"through": "cash", "amount": "30"}
+
+
+@pytest.mark.parametrize(
+    ("page", "fields", "status", "reviews"),
+    [
+        ("cancel/", {"fee": "0"}, S.PAID, [Review.PAID_AFTER_CANCEL]),
+        ("cancel/", {"fee": "50"}, S.PAID, []),
+        ("take/", CASH, S.PAID, [Review.DOUBLE_PAYMENT]),
+        ("decide/stop-asking/", {"reason": "x"}, S.PAID, []),
+    ],
+    ids=["cancel", "cancel with a fee", "cash", "stop asking"],
+)
+def test_a_payment_sees_what_the_desk_did_meanwhile(
+    story: Story, page: str, fields: dict[str, str], status: S, reviews: list[Review]
+) -> None:
+    desk = posted_to(signed_in("books", "accountant"), story.payment, page, **fields)
+    with waiting(posted(story.succeeded())) as answer:
+        assert desk() == 302
+    assert answer.result() == 200
+    assert result(story.payment) == (status, reviews)
+
+
+@pytest.mark.parametrize(
+    ("page", "fields", "code", "status", "reviews"),
+    [
+        ("cancel/", {"fee": "0"}, 302, S.PAID, [Review.PAID_AFTER_CANCEL]),
+        ("take/", CASH, 409, S.PAID, []),
+        ("decide/stop-asking/", {"reason": "x"}, 302, S.PAID, []),
+    ],
+    ids=["cancel", "cash", "stop asking"],
+)
+def test_the_desk_sees_what_was_paid_meanwhile(
+    story: Story, page: str, fields: dict[str, str], code: int, status: S, reviews: list[Review]
+) -> None:
+    desk = posted_to(signed_in("books", "accountant"), story.payment, page, **fields)
+    event = story.succeeded()
+    with waiting(desk) as answer:
+        assert deliver(event).status_code == 200
+    assert answer.result() == code
+    assert result(story.payment) == (status, reviews)
+    assert (story.payment.amount_received, story.payment.amount_waived) == (DUE, 0)
+
+
+def test_no_refund_goes_to_stripe_once_a_dispute_is_open(story: Story) -> None:
+    deliver(story.succeeded())
+    desk, event = (
+        posted_to(signed_in("books", "accountant"), story.payment, "refund/", **TO_STRIPE),
+        story.dispute("needs_response"),
+    )
+    with waiting(desk) as answer:
+        assert deliver(event).status_code == 200
+    assert answer.result() == 409
+    assert result(story.payment) == (S.DISPUTED, [Review.DISPUTE_DEADLINE])
+    assert not story.payment.facts.filter(stripe_id__startswith="request_").exists()
+
+
+def test_one_note_is_neither_given_back_nor_corrected_twice(story: Story, clerk: User) -> None:
+    """An entry whose money is given back meanwhile can't be declared a mistake, and the other way round."""
+    books = signed_in("books", "accountant")
+    till.take_payment(story.payment, DUE, Method.CASH, clerk, key="c0ffee")
+    mistake = posted_to(books, story.payment, "mistake/offline_c0ffee/", reason="x")
+    with waiting(mistake) as answer:
+        assert posted_to(books, story.payment, "refund/", **IN_CASH)() == 302
+    assert answer.result() == 409
+    story.payment.refresh_from_db()
+    assert story.payment.amounts.net == 2000
+    given = story.payment.facts.get(kind="desk_refund").stripe_id
+    assert posted_to(books, story.payment, f"mistake/{given}/", reason="x")() == 302
+    with waiting(posted_to(books, story.payment, "refund/", **IN_CASH)) as answer:
+        assert mistake() == 302
+    assert answer.result() == 409
+    story.payment.refresh_from_db()
+    assert (story.payment.amounts.net, story.payment.amount_refunded) == (0, 0)
+
+
+def test_a_clerk_gives_up_no_more_than_the_limit_by_two_clicks(book: Book, clerk: User, settings: Settings) -> None:
+    """Two clicks on "Stop asking" in two tabs, for a payment that is owed again, count once."""
+    settings.FRONT_DESK_REFUND_LIMITS = {"eur": DUE}
+    payment, client = book(), client_of(clerk)
+    stop = posted_to(client, payment, "decide/stop-asking/", reason="x")
+    with waiting(posted_to(client, payment, "decide/stop-asking/", reason="x")) as answer:
+        assert stop() == 302
+    assert answer.result() == 302
+    payment.refresh_from_db()
+    assert (payment.amount_waived, payment.amount_owed) == (DUE, 0)
+    assert payment.facts.filter(status="written_off").count() == 1
+
+
+def test_a_refund_that_is_declined_is_not_approved_by_a_second_person(
+    story: Story, clerk: User, settings: Settings
+) -> None:
+    settings.REFUND_APPROVAL_LIMITS = {"eur": 100}
+    till.take_payment(story.payment, DUE, Method.CASH, clerk, key="c0ffee")
+    key = uuid.uuid4().hex
+    assert not give_back(story.payment, Order(DUE, "duplicate", Method.CASH), clerk, key=key)
+    one, other = signed_in("one", "manager"), signed_in("other", "manager")
+    with waiting(posted_to(one, story.payment, "refund/approve/", key=key, approve="1")):
+        assert posted_to(other, story.payment, "refund/approve/", key=key, decline="1")() == 302
+    story.payment.refresh_from_db()
+    assert (story.payment.amount_refunded, story.payment.reviews) == (0, [])
+
+
+@pytest.mark.parametrize("first", ["cancel", "resell"])
+def test_a_slot_sold_while_it_is_canceled_is_lost_whichever_comes_first(story: Story, book: Book, first: str) -> None:
+    """Cancelling a paid visit and booking its time at one moment ends in one review, whichever transaction is first."""
+    deliver(story.succeeded())
+    appointment = Appointment.objects.get(pk=story.payment.appointment_id)
+    works: dict[str, Callable[[], object]] = {
+        "cancel": posted_to(signed_in("books", "accountant"), story.payment, "cancel/", fee="0"),
+        "resell": lambda: book(start=appointment.start, end=appointment.end),
+    }
+    before = works.pop(first)
+    (after,) = works.values()
+    with waiting(after):
+        before()
+    assert result(story.payment) == (S.PAID, [Review.SLOT_LOST])
+    assert doctor.standings().level == Level.OK
+
+
+def test_sweep_and_a_webhook_about_one_payment_record_it_once(payment: Payment, stripe: StripeAtHome) -> None:
+    """If a webhook brings a payment while sweep waits with what it read from Stripe, the payment is recorded once."""
+    stripe.do("pay", session=open_checkout(payment))
+    with waiting(lambda: call_command("sweep", "--quiet-for", "0")):
+        stripe.tell()
+    assert result(payment) == (S.PAID, [])
+    assert (payment.amount_received, payment.changes.filter(to_status=S.PAID).count()) == (DUE, 1)
