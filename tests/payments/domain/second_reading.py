@@ -72,6 +72,7 @@ class Reading:
     owed: int
     payable: bool
     reviews: set[str]
+    answer_by: int | None  # when a dispute or a bank's question has to be answered at the latest, in Unix seconds
 
 
 @dataclass
@@ -135,6 +136,7 @@ def read(books: Books, terms: Terms) -> Reading:
             and not any(purse.left and purse.currency != terms.currency for purse in stripe)
         ),
         reviews=reviews,
+        answer_by=min(answers_due(books, terms), default=None),
     )
 
 
@@ -222,6 +224,15 @@ def undecided(books: Books, terms: Terms) -> list[Object]:
         dispute
         for dispute in books.disputes
         if dispute["status"] == "lost" and dispute["id"] not in decided and in_currency(dispute, books, terms)
+    ]
+
+
+def answers_due(books: Books, terms: Terms) -> list[int]:
+    """Return by when each dispute and each question of a bank that waits for an answer has to be answered."""
+    return [
+        dispute["evidence_details"]["due_by"]
+        for dispute in books.disputes
+        if dispute["status"] in ("needs_response", ASKED_BY_THE_BANK) and currency_paid(dispute, books) == terms.currency
     ]
 
 

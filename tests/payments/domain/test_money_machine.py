@@ -437,6 +437,7 @@ class MoneyMachine(RuleBasedStateMachine):
         assert found.status == expected.status
         assert set(found.reviews) == expected.reviews
         assert found.payable == expected.payable
+        assert found.dispute_due_by == expected.answer_by
         for attempt in attempts_of(self.facts.values()):
             if attempt.name in self.stripe.attempts:
                 assert attempt.refundable <= self.stripe.left(attempt.name)
@@ -473,6 +474,12 @@ def run(lives: int, part: int = 0) -> None:
 @pytest.mark.slow
 def test_the_money_is_what_the_final_objects_say() -> None:
     run(200)
+
+
+def test_the_machine_catches_a_site_that_believes_the_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.payments.domain.test_money_machine.merge", lambda one, other: other)
+    with pytest.raises(AssertionError):
+        run(200)
 
 
 @pytest.mark.nightly
