@@ -1,4 +1,4 @@
-"""Measures the milliseconds from posting an event until the page in Chromium shows the change.
+"""Measures the milliseconds until the page in Chromium shows a change, from posting the event and inside the page.
 
 This module runs as `python -m benchmarks.browser` in its own process, because Playwright leaves an event loop running.
 """
@@ -22,17 +22,30 @@ from payments_site.demo.site import ROOT
 CONNECTED = (
     "() => document.body.dataset.live === 'connected' || document.querySelector('live-source')?.connected === true"
 )
+# Runs before the page's own scripts, so that its listener is the first to hear of a message.
+HEAR = """
+  window.WebSocket = class extends WebSocket {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", () => (window.heardAt = performance.timeOrigin + performance.now()));
+    }
+  };
+"""
 WATCH = """() => {
   const clock = () => performance.timeOrigin + performance.now(), waiting = new Map();
   const text = id => document.getElementById("payment-" + id)?.textContent;
   window.watchFor = id => { const before = text(id); waiting.set(id, { before }); return before !== undefined; };
   window.changeOf = id => new Promise(done => {
     const one = waiting.get(id);
-    if (one.at) done(one.at); else { one.done = done; setTimeout(() => done(0), 5000); }
+    if (one.at) done([one.heard, one.at]);
+    else { one.done = done; setTimeout(() => done([0, 0]), 5000); }
   });
   new MutationObserver(() => {
     for (const [id, one] of waiting)
-      if (!one.at && text(id) !== one.before) { one.at = clock(); one.done?.(one.at); }
+      if (!one.at && text(id) !== one.before) {
+        [one.heard, one.at] = [window.heardAt, clock()];
+        one.done?.([one.heard, one.at]);
+      }
   }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
 }"""
 
@@ -69,10 +82,11 @@ def send(connection: http.client.HTTPConnection, sent: Post) -> float:
     return at
 
 
-def measure(url: str, posts: list[Post]) -> list[float]:
+def measure(url: str, posts: list[Post]) -> list[tuple[float, float]]:
     """Show the page `url` in a browser, and post the events one after the other.
 
-    Return for each event the milliseconds until the page changed, or 5000 if it didn't change in that time.
+    Return for each event the milliseconds from the POST, and from the page's WebSocket message, until the document
+    changed; both are 5000 if it didn't change in that time.
     """
     from playwright.sync_api import sync_playwright
 
@@ -84,24 +98,26 @@ def measure(url: str, posts: list[Post]) -> list[float]:
         context = browser.new_context()
         context.add_cookies([{"name": "sessionid", "value": session_key(1), "domain": HOST, "path": "/"}])
         page = context.new_page()
+        page.add_init_script(HEAR)
         page.goto(url)
         wait_until_connected(page)
         page.evaluate(WATCH)
-        offset, delays = clock_offset(page), []
+        offset, delays = clock_offset(page), list[tuple[float, float]]()
         for sent in posts:
             if not page.evaluate("id => watchFor(id)", sent.key):
                 raise LoadError(f"payment {sent.key} is not on {url}")
             at = send(http.client.HTTPConnection(HOST, address.port, timeout=10), sent)
-            changed = page.evaluate("id => changeOf(id)", sent.key)
-            delays.append(changed - offset - at * 1000 if changed else 5000)
+            heard, changed = page.evaluate("id => changeOf(id)", sent.key)
+            delays.append((changed - offset - at * 1000, changed - heard) if changed else (5000, 5000))
             time.sleep(0.05)
         browser.close()
     return delays
 
 
 def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
-    """Measure the median milliseconds from posting a webhook event until Chromium shows the changed payment.
+    """Measure the median milliseconds until Chromium's document shows a changed payment.
 
+    They count from posting the webhook event (metric "p50") and from the WebSocket message about it ("message_p50").
     `name` is the server's name, and `number` is the round's number. Each round of each server uses another day's
     appointments, so that no earlier event has changed their payments.
     """
@@ -126,7 +142,8 @@ def browser(stack: Stack, name: str, size: Size, number: int) -> Values:
     )
     if done.returncode:
         raise LoadError(done.stderr.strip().splitlines()[-1])
-    return {"p50": percentile(json.loads(done.stdout)[3:], 0.5)}
+    posted, heard = zip(*json.loads(done.stdout)[3:], strict=True)
+    return {"p50": percentile(list(posted), 0.5), "message_p50": percentile(list(heard), 0.5)}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from benchmarks.blocks import NODE, POSTGRES, SITE, USUAL
 Measured = Mapping[tuple[str, str, str], Mapping[int, float]]  # (block, target, metric): each round's value
 UVICORN, DAPHNE = SITE
 EVENTS = "events/s"
+DOM = "WebSocket message to changed DOM, in the page, p50"
 INGEST = "Durable events/s, 32 connections"
 
 
@@ -67,6 +68,8 @@ ROWS = (
     Row("latency", "p50", "POST to frame at one socket, p50", {UVICORN: 0.15, DAPHNE: None}, USUAL),
     Row("latency", "p99", "POST to frame at one socket, p99", {UVICORN: 0.7, DAPHNE: 1.5}, NODE),
     Row("browser", "p50", "POST to changed DOM in Chromium, p50", {UVICORN: 1.0, DAPHNE: 1.3}, NODE),
+    Row("browser", "message_p50", DOM, both(2.5)),
+    Row("browser", "message_p50", DOM, both(None), NODE),
     Row("fan", "p50", "Last of 1,000 sockets in one audience, p50", {UVICORN: 0.7, DAPHNE: 2.2}, NODE),
     Row("fan", "p50", "Last of 1,000 sockets in one audience, p50", {UVICORN: 0.06, DAPHNE: None}, USUAL),
     Row("burst", "lost", "Burst of 200 events to 1,000 sockets: frames lost", both(0), unit="frames"),
