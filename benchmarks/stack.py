@@ -21,7 +21,7 @@ from payments_site.demo.site import ASGI, ROOT, Site
 from tests import services
 
 USUAL = "benchmarks.peers.usual"
-FRAME = 4600  # bytes, about the size of the site's frames
+FRAME = 2700  # bytes, about the size of the site's frames
 # The options of deploy/Dockerfile.
 UVICORN = [
     *("--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"),

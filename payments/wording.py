@@ -100,7 +100,10 @@ def explain(payment: Payment, *, to_staff: bool) -> str:
     words = _to_staff(payment) if to_staff else _to_patient(payment)
     if payment.payable and not payment.payable_online:
         words = ONLY_AT_DESK
-    return str(words) % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
+    text = str(words)
+    if "%(" not in text:
+        return text  # most texts have no sums, and to format all of them takes time on each push
+    return text % {name: format_amount(amount, payment.currency) for name, amount in _sums(payment).items()}
 
 
 def _to_staff(payment: Payment) -> Promise:

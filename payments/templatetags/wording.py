@@ -2,10 +2,34 @@
 
 from django import template
 
+from appointments.models import Appointment
+
 from .. import wording
+from ..domain.status import PaymentStatus
 from ..models import Payment, StatusChange
 
 register = template.Library()
+
+
+@register.filter
+def status_label(status: str) -> str:
+    """Return a payment status as text: `{{ payment.status|status_label }}`.
+
+    Unlike `get_status_display`, which each time translates all choices, this filter translates only the label it needs.
+    """
+    return str(PaymentStatus(status).label)
+
+
+@register.filter
+def source_label(source: str) -> str:
+    """Return the source of a payment's change as text, such as "Front desk": `{{ change.source|source_label }}`."""
+    return str(StatusChange.Source(source).label)
+
+
+@register.filter
+def attendance_label(attendance: str) -> str:
+    """Return an appointment's status as text, such as "Attended": `{{ appointment.status|attendance_label }}`."""
+    return str(Appointment.Status(attendance).label)
 
 
 @register.simple_tag
