@@ -15,7 +15,7 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Return the entries of the user's feed after number `after`, as HTML that htmx swaps into the page.
+    """Return the entries of the user's feed after number `after`, as HTML with htmx's out-of-band marks.
 
     The query parameter `epoch` says to which epoch of the feed `after` belongs. Answer 204 if there are no entries, 401
     to signed-out users, 403 if the page was made for another user. The page sends the header X-Live-Seq as `after` in

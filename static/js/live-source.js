@@ -1,5 +1,5 @@
 // <live-source>: the page's one socket. Every message names the number that it brings the page to, so the page notices
-// what is missing and requests it over HTTP. htmx does all swaps, and polls while the socket isn't healthy.
+// what is missing and requests it over HTTP. htmx polls while the socket isn't healthy.
 // docs/components.md lists attributes, events and properties.
 
 import { applyEntries, fetchRegions } from "./live-entries.js";

@@ -57,6 +57,28 @@ def test_two_tabs_of_one_person_show_one_toast(
     assert sum(toasts(tab).count() for tab in tabs) == 1
 
 
+def test_the_focus_stays_in_a_panel_that_is_replaced(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    """The focus stays on the same control, and goes to the panel if the control is gone."""
+    desk = open_live(browser_of(clinic.staff[0], clinic, new_context), f"/desk/{patient.references[0]}/")
+    mine = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
+    kept = desk.locator(".payment-panel button[form^=confirm-]")
+    kept.focus()
+    mine.locator(".payment-panel button[form^=pay-]").focus()
+    day = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
+    tab = day.locator("[data-tab=paid]")
+    paid = int(tab.locator(".count").inner_text())
+    tab.focus()
+    assert clinic.tell(clinic.story().completed()) == 200
+    for page in (desk, mine):
+        expect_status(page, payment, "paid")
+    expect(kept).to_be_focused()
+    expect(mine.locator(".payment-panel")).to_be_focused()
+    expect(tab.locator(".count")).to_have_text(str(paid + 1))
+    expect(tab).to_be_focused()
+
+
 def test_a_killed_server_is_caught_up_with(new_clinic: Clinic, new_context: NewContext) -> None:
     clinic, patient = new_clinic, new_clinic.patients[0]
     page = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
