@@ -2,15 +2,23 @@
 
 const SHOWN_MS = 20000;
 const REMEMBERED = 100; // changes kept in storage
-const STORE = "payments.toasts";
+const STORE = "payments.told";
 const AT_ONCE = 4;
 
-/** Return whether no tab has shown this change yet, and remember that one has now. */
+/**
+ * Return whether no tab has shown this change yet, and remember that one has now. `change` begins with its time. A change
+ * older than all that are remembered counts as shown, because claiming it would make the storage forget another.
+ */
 function claim(change) {
   const shown = JSON.parse(localStorage.getItem(STORE) ?? "[]");
-  if (shown.includes(change)) return false;
-  localStorage.setItem(STORE, JSON.stringify([...shown, change].slice(-REMEMBERED)));
+  if (shown.includes(change) || (shown.length === REMEMBERED && change < shown[0])) return false;
+  localStorage.setItem(STORE, JSON.stringify([...shown, change].sort().slice(-REMEMBERED)));
   return true;
+}
+
+/** Remove all toasts that match `selector` but the newest. */
+function keepNewest(selector) {
+  for (const toast of [...document.querySelectorAll(selector)].slice(0, -AT_ONCE)) toast.remove();
 }
 
 /**
@@ -44,12 +52,12 @@ class PaymentToast extends HTMLElement {
   }
 
   async #show() {
-    if (document.hidden || this.#claiming || this.hasAttribute("shown")) return;
+    if (this.#claiming || this.hasAttribute("shown")) return;
+    if (document.hidden) return keepNewest("payment-toast:not([shown])");
     this.#claiming = true;
-    if (!(await exclusively(() => claim(this.dataset.change)))) return this.remove();
+    if (!(await exclusively(() => claim(`${this.dataset.at} ${this.id}`)))) return this.remove();
     this.setAttribute("shown", "");
-    const shown = document.querySelectorAll("payment-toast[shown]");
-    if (shown.length > AT_ONCE) shown[0].remove();
+    keepNewest("payment-toast[shown]");
     this.#fadeLater();
   }
 

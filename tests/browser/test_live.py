@@ -28,6 +28,23 @@ WATCH_ROWS = """() => {
 }"""
 
 
+# Gives the page `count` copies of the newest entry of its feed, each as another change, a second after the one before.
+REPEAT_ENTRY = """async (count) => {
+  const { applyEntries } = await import("/static/js/live-entries.js");
+  const source = document.querySelector("live-source");
+  const answer = await fetch(`/payments/live/?epoch=${source.epoch}&after=${source.cursor - 1}`);
+  const newest = await answer.text();
+  const copies = Array.from({ length: count }, (_, n) => newest
+    .replace(/data-seq="(\\d+)"/, (_, seq) => `data-seq="${Number(seq) + n + 1}"`)
+    .replace(/id="toast-[^"]+/, (id) => `${id}-copy-${n}`)
+    .replace(/data-at="(\\d+)/, (_, at) => `data-at="${Number(at) + n + 1}`));
+  applyEntries(source, copies.join(""));
+  await new Promise((done) => setTimeout(done)); // toasts come in tasks of their own
+}"""
+HIDE = """Object.defineProperty(document, "hidden", { get: () => window.hiddenNow ?? true });"""
+COME_BACK = """window.hiddenNow = false; document.dispatchEvent(new Event("visibilitychange"));"""
+
+
 def test_both_screens_turn_paid_with_one_toast_each(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
@@ -55,6 +72,26 @@ def test_two_tabs_of_one_person_show_one_toast(
         expect_status(tab, payment, "paid")
         expect(tab.locator("payment-toast:not([shown])")).to_have_count(0)  # each tab has shown or dropped its toast
     assert sum(toasts(tab).count() for tab in tabs) == 1
+
+
+def test_more_changes_than_a_browser_remembers_are_shown_once(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    """A window that missed 101 changes keeps the toasts of the newest alone, and shows none that another has shown."""
+    assert clinic.tell(clinic.story().completed()) == 200
+    context = browser_of(patient, clinic, new_context)
+    visible, late = (open_live(context, "/appointments/") for _ in range(2))
+    context.add_init_script(HIDE)
+    hidden = open_live(context, "/appointments/")
+    for page in (visible, hidden):
+        page.evaluate(REPEAT_ENTRY, 101)
+    expect(hidden.locator("payment-toast")).to_have_count(4)
+    expect(visible.locator("payment-toast:not([shown])")).to_have_count(0)
+    expect(toasts(visible)).to_have_count(4)
+    hidden.evaluate(COME_BACK)
+    late.evaluate(REPEAT_ENTRY, 101)
+    for page in (hidden, late):
+        expect(page.locator("payment-toast")).to_have_count(0)
 
 
 def test_the_focus_stays_in_a_panel_that_is_replaced(
