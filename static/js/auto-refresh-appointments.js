@@ -6,6 +6,7 @@ const LIT_MS = 4000;
 class AutoRefreshAppointments extends HTMLElement {
   #listening;
   #missing = new Set();
+  #lit = new WeakMap(); // rows to the timers that end their light
 
   connectedCallback() {
     this.#listening = new AbortController();
@@ -42,12 +43,12 @@ class AutoRefreshAppointments extends HTMLElement {
   }
 
   #light(row) {
+    clearTimeout(this.#lit.get(row));
     if (row.classList.contains("just-changed")) {
-      row.classList.remove("just-changed");
-      void row.offsetWidth; // a forced layout starts the animation again
+      for (const fading of row.getAnimations({ subtree: true })) fading.currentTime = 0;
     }
     row.classList.add("just-changed");
-    setTimeout(() => row.classList.remove("just-changed"), LIT_MS);
+    this.#lit.set(row, setTimeout(() => row.classList.remove("just-changed"), LIT_MS));
   }
 
   async #fetch() {

@@ -23,7 +23,9 @@ LIT = "rgb(227, 240, 235)"  # --accent-wash
 WATCH_ROWS = """() => {
   window.lit = [];  // noted at once, because the light goes out again
   new MutationObserver((changes) => changes.forEach(({ target }) =>
-    target.matches("tr.just-changed") && lit.push(getComputedStyle(target).backgroundColor)
+    target.matches("tr.just-changed") && lit.push([
+      getComputedStyle(target.cells[0], "::before").backgroundColor, target.cells[0].getBoundingClientRect().x,
+    ])
   )).observe(document, { subtree: true, attributeFilter: ["class"] });
 }"""
 
@@ -166,8 +168,9 @@ def test_a_row_lights_up_where_it_is_and_a_missing_one_waits_to_be_asked_for(
     search.fill("half a na")
     search.focus()
     page.evaluate(WATCH_ROWS)
+    left = page.evaluate("document.querySelector('tbody td').getBoundingClientRect().x")
     assert clinic.tell(clinic.story().completed()) == 200
-    wait_until(lambda: page.evaluate("lit") == [LIT], "the row lights up")
+    wait_until(lambda: page.evaluate("lit") == [[LIT, left]], "the row lights up in its place")
     expect(search).to_be_focused()
     expect(search).to_have_value("half a na")
     go_live(page, "/desk/?status=paid")
