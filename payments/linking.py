@@ -26,7 +26,6 @@ MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 # All transactions lock in this order, so that they never wait for each other in a circle: Stripe ids, payments,
 # receipts, feeds (see models/feed.py), each kind sorted. Each statement sees what was committed while an earlier one
 # waited for its locks.
-# PostgreSQL keeps the plans of these statements, also those that it made while the tables were small or not analysed.
 BEGIN = """
 SELECT set_config('enable_seqscan', 'off', true),
     set_config('lock_timeout', coalesce(nullif(%(lock_timeout)s, ''), current_setting('lock_timeout')), true)
@@ -34,35 +33,38 @@ SELECT set_config('enable_seqscan', 'off', true),
 # Without these locks, two transactions that run at once, one with a refund and one with the refund's charge, could each
 # miss the other's facts, and the refund would stay without a payment. On SQLite one transaction writes at a time.
 LOCK_IDS = "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) FROM unnest(%(locks)s::text[]) AS id"
-# The ids of the payments that the facts name, or that have a stored fact about one of the facts' Stripe objects.
+# PostgreSQL keeps the plans of these statements, also those that it made while the tables were small. So all rows are
+# found by `= ANY` of an array, for which it always uses an index; a join might come to read a whole table.
+# The ids of the payments that the facts name, or that have a stored fact about one of the facts' Stripe objects:
 MEANT = f"""
     SELECT id FROM {PAYMENT} WHERE public_id = ANY(%(named)s)
     UNION SELECT payment_id FROM {FACT} WHERE stripe_id = ANY(%(ids)s)
     UNION SELECT payment_id FROM {FACT} WHERE payment_intent_id = ANY(%(ids)s) AND payment_intent_id > ''
     UNION SELECT payment_id FROM {FACT} WHERE charge_id = ANY(%(ids)s) AND charge_id > ''
 """
-# The ids of the facts that have no payment yet, and may get one now.
+# The ids of the facts that have no payment yet, and may get one now:
 WAITING = f"""
     SELECT id FROM {FACT} WHERE payment_id IS NULL AND claimed_payment = ANY(%(named)s)
     UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND stripe_id = ANY(%(ids)s)
     UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND payment_intent_id = ANY(%(ids)s) AND payment_intent_id > ''
     UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND charge_id = ANY(%(ids)s) AND charge_id > ''
 """
-PAYMENTS = f"SELECT {{columns}} FROM {PAYMENT} WHERE id IN ({MEANT}) ORDER BY id FOR UPDATE"
+PAYMENTS = f"SELECT {{columns}} FROM {PAYMENT} WHERE id = ANY(ARRAY({MEANT})) ORDER BY id FOR UPDATE"
 APPOINTMENTS = f"""
-SELECT {{columns}} FROM {APPOINTMENT} WHERE id IN (SELECT appointment_id FROM {PAYMENT} WHERE id IN ({MEANT}))
+SELECT {{columns}} FROM {APPOINTMENT}
+WHERE id = ANY(ARRAY(SELECT appointment_id FROM {PAYMENT} WHERE id = ANY(ARRAY({MEANT}))))
 """
 FACTS = f"""
-SELECT {{columns}} FROM {FACT} WHERE payment_id IN ({MEANT})
-UNION ALL SELECT {{columns}} FROM {FACT} WHERE id IN ({WAITING})
+SELECT {{columns}} FROM {FACT} WHERE payment_id = ANY(ARRAY({MEANT}))
+UNION ALL SELECT {{columns}} FROM {FACT} WHERE id = ANY(ARRAY({WAITING}))
 """
-# The receipts of these events, and of the events that brought the waiting facts.
+# The receipts of these events, and of the events that brought the waiting facts:
 RECEIPTS = f"""
-SELECT {{columns}} FROM {RECEIPT} WHERE id IN (
+SELECT {{columns}} FROM {RECEIPT} WHERE id = ANY(ARRAY(
     SELECT id FROM {RECEIPT} WHERE stripe_event_id = ANY(%(events)s)
-    UNION SELECT deferred.id FROM {FACT} JOIN {RECEIPT} AS deferred ON deferred.object_id = {FACT}.stripe_id
-    WHERE {FACT}.id IN ({WAITING}) AND deferred.outcome = '{Outcome.DEFERRED}' AND deferred.object_id > ''
-) ORDER BY id FOR UPDATE
+    UNION SELECT id FROM {RECEIPT} WHERE outcome = '{Outcome.DEFERRED}' AND object_id > ''
+    AND object_id = ANY(ARRAY(SELECT stripe_id FROM {FACT} WHERE id = ANY(ARRAY({WAITING}))))
+)) ORDER BY id FOR UPDATE
 """
 
 

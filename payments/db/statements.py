@@ -22,7 +22,11 @@ PLAIN = (models.CharField, models.TextField, models.IntegerField, models.Boolean
 Convert = Callable[[Any], Any]
 Row = tuple[Any, ...]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
-POSTGRES_ONLY = re.compile(r" FOR UPDATE\b| = ANY\((%\(\w+\)s)\)")
+FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
+    (re.compile(r" FOR UPDATE\b"), ""),
+    (re.compile(r" = ANY\(ARRAY\("), " IN (SELECT * FROM ("),
+    (re.compile(r" = ANY\((%\(\w+\)s)\)"), r" IN (SELECT value FROM json_each(\1))"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
     if not rows:
         return Statement("", idle=True)
     fields = _updatable(type(rows[0]), names)
-    return Statement(_change(type(rows[0]), names, connection.vendor), {"rows": as_json(rows, fields, add=False)})
+    params = {"rows": as_json(rows, fields, add=False), "keys": [row.pk for row in rows]}
+    return Statement(_change(type(rows[0]), names, connection.vendor), params)
 
 
 def as_json(rows: Iterable[models.Model], fields: Sequence[Any], *, add: bool) -> str:
@@ -153,7 +158,8 @@ def _spelled(sql: str, model: type[models.Model] | None, vendor: str) -> str:
     sql = sql.replace("{columns}", ", ".join(_columns(model))) if model else sql
     if vendor == "postgresql":
         return sql
-    sql = POSTGRES_ONLY.sub(lambda found: f" IN (SELECT value FROM json_each({found[1]}))" if found[1] else "", sql)
+    for pattern, instead in FOR_SQLITE:
+        sql = pattern.sub(instead, sql)
     return JSON_ROWS.sub(_json_each, sql)
 
 
@@ -231,4 +237,4 @@ def _change(model: type[models.Model], names: tuple[str, ...], _vendor: str) -> 
     key, *others = map(_quoted, columns)
     table, places = _quoted(model._meta.db_table), ", ".join(f"{column} = r.{column}" for column in others)
     rows = f"json_to_recordset(%(rows)s) AS r({typed(columns, *fields)})"
-    return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key}"
+    return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key} AND {table}.{key} = ANY(%(keys)s)"

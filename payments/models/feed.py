@@ -37,11 +37,11 @@ RETURNING {{columns}}
 # `later` is how many new entries of the feed follow this one: the feed's number isn't known when the message is sent.
 ENTER = """
 INSERT INTO {entry} (feed_id, seq, payment_id, change_id, created_at)
-SELECT {feed}.id, {feed}.head - r.later, r.payment_id, {change}.id, r.created_at
+SELECT (SELECT id FROM {feed} WHERE audience = r.audience),
+    (SELECT head FROM {feed} WHERE audience = r.audience) - r.later, r.payment_id,
+    (SELECT id FROM {change} WHERE payment_id = r.payment_id AND version = r.version), r.created_at
 FROM json_to_recordset(%(rows)s)
     AS r(audience varchar, later bigint, payment_id bigint, version integer, created_at timestamptz)
-JOIN {feed} ON {feed}.audience = r.audience
-JOIN {change} ON {change}.payment_id = r.payment_id AND {change}.version = r.version
 RETURNING id, feed_id, seq, change_id
 """
 
