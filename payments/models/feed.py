@@ -29,7 +29,7 @@ def patient_audience(user_id: int) -> str:
 # Create missing feeds, lock all in the order of the rows, and add to each `head` the number of the feed's new entries.
 COUNT = """
 INSERT INTO {feed} (audience, head, pruned, epoch)
-SELECT r.audience, r.added, 0, (SELECT epoch FROM {installation})
+SELECT r.audience, r.added, 0, (SELECT epoch FROM {installation} WHERE id = 1)
 FROM json_to_recordset(%(rows)s) AS r(audience varchar, added bigint) WHERE true
 ON CONFLICT (audience) DO UPDATE SET head = {feed}.head + excluded.head
 RETURNING {{columns}}
