@@ -11,7 +11,8 @@ from .djstripe import store_waiting_events
 logger = logging.getLogger(__name__)
 
 QUIET = 0.25  # seconds without an event before events are stored, because a burst needs the processor itself
-LONGEST = 2.0  # seconds after which they are stored even if events go on coming
+LONGEST = 30.0  # seconds after which they are stored even if events go on coming
+AFTER_ERROR = 10.0  # seconds
 PAUSE = 600.0  # seconds before an event for which a receiver raised an error is tried again
 
 
@@ -57,7 +58,7 @@ class EventWriter:
                 self.store()
             except Exception:
                 logger.exception("djstripe_events_not_stored")
-                time.sleep(LONGEST)
+                time.sleep(AFTER_ERROR)
                 continue
             finally:
                 connection.close()

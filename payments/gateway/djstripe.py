@@ -5,7 +5,6 @@ import logging
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from django.utils import timezone
 from djstripe import event_handlers, signals
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
+from ..db.statements import insert, run, update
 from ..models import EventReceipt
 from .event_types import EVENT_READERS
 
@@ -150,51 +150,59 @@ def store_waiting_events(*, without: Collection[int] = ()) -> tuple[int, list[in
     rows for which a receiver raised an error; they stay waiting. Receipts with keys in `without` are left out. Several
     processes may call this at once: while one is at work, the others return (0, []).
     """
-    with transaction.atomic(), _alone() as alone:
-        waiting = EventReceipt.objects.unstored().exclude(pk__in=without).order_by("pk") if alone else ()
-        receipts = {receipt.stripe_event_id: receipt for receipt in waiting[:BATCH]}
+    with transaction.atomic():
+        waiting = EventReceipt.objects.unstored().exclude(pk__in=without).order_by("pk")
+        receipts = {receipt.stripe_event_id: receipt for receipt in (waiting[:BATCH] if _is_alone() else ())}
         if not receipts:
             return 0, []
-        times = sorted(receipt.received_at for receipt in receipts.values())
-        kept = WebhookEventTrigger.objects.filter(event=None, created__range=(times[0] - NEAR, times[-1] + NEAR))
-        deliveries = {}
-        for delivery in kept:
-            event = delivery.json_body
-            if isinstance(event, dict) and event.get("id") in receipts:
-                deliveries[event["id"]] = delivery
-        stored = set(Event.objects.filter(id__in=receipts).values_list("id", flat=True))
-        for event_id in deliveries.keys() - stored:
-            if _store_event(deliveries[event_id].json_body, deliveries[event_id].stripe_trigger_account_id):
-                stored.add(event_id)
-        for event_id in deliveries.keys() & stored:
-            deliveries[event_id].event_id = event_id
-        WebhookEventTrigger.objects.bulk_update([deliveries[each] for each in deliveries.keys() & stored], ["event"])
-        failed = [receipt.pk for event_id, receipt in receipts.items() if event_id in deliveries.keys() - stored]
-        done = [receipt.pk for receipt in receipts.values() if receipt.pk not in failed]
-        EventReceipt.objects.filter(pk__in=done).update(event_stored_at=timezone.now())
-    return len(done), failed
+        bodies = _bodies_of(receipts)
+        stored = set(Event.objects.filter(id__among=list(receipts)).values_list("id", flat=True))
+        rows = [_event_row(delivery) for event_id, delivery in bodies.items() if event_id not in stored]
+        heard = [row for row in rows if _has_receivers(row)]
+        run(insert(row for row in rows if row not in heard))
+        failed = {row.id for row in heard if not _tell_receivers(row)}
+        done = [receipt for event_id, receipt in receipts.items() if event_id not in failed]
+        linked = {event_id: delivery for event_id, delivery in bodies.items() if event_id not in failed}
+        for event_id, delivery in linked.items():
+            delivery.event_id = event_id
+        run(update(linked.values(), ("event",)))
+        for event_id in receipts.keys() - bodies.keys() - stored:
+            logger.warning("djstripe_event_without_body", extra={"stripe_event_id": event_id})
+        EventReceipt.objects.filter(pk__among=[row.pk for row in done]).update(event_stored_at=timezone.now())
+    return len(done), [receipts[event_id].pk for event_id in failed]
 
 
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Yield whether no other process stores events until this transaction ends. SQLite has one writer anyway."""
+def _is_alone() -> bool:
+    """Return whether no other process stores events until this transaction ends. SQLite has one writer anyway."""
     if connection.vendor != "postgresql":
-        yield True
-        return
+        return True
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('djstripe_event', 2))")
-        yield bool(cursor.fetchone()[0])
+        return bool(cursor.fetchone()[0])
 
 
-def _store_event(event: Mapping[str, Any], account_id: str | None) -> bool:
-    """Insert dj-stripe's Event row and call the receivers registered for its type; return False if one raises an error.
+def _bodies_of(receipts: Mapping[str, EventReceipt]) -> dict[str, WebhookEventTrigger]:
+    """Return, for each of these receipts by event id, the stored delivery whose body is the event, if there is one."""
+    times = sorted(receipt.received_at for receipt in receipts.values())
+    kept = WebhookEventTrigger.objects.filter(event=None, created__range=(times[0] - NEAR, times[-1] + NEAR))
+    found = {}
+    for delivery in kept:
+        event = delivery.json_body
+        if isinstance(event, dict) and event.get("id") in receipts:
+            found[event["id"]] = delivery
+    return found
+
+
+def _event_row(delivery: WebhookEventTrigger) -> Event:
+    """Return dj-stripe's row, not yet stored, for the event in a delivery.
 
     dj-stripe's `Event.process` isn't used, because it runs nine statements and, after an API key was rotated, calls
     Stripe's API to learn whose key it is.
     """
+    event = delivery.json_body
     request = event.get("request")
     request = request if isinstance(request, Mapping) else {"id": request}
-    row = Event(
+    return Event(
         id=event["id"],
         type=event["type"],
         livemode=event["livemode"],
@@ -204,8 +212,20 @@ def _store_event(event: Mapping[str, Any], account_id: str | None) -> bool:
         idempotency_key=str(request.get("idempotency_key") or ""),
         data=event["data"],
         stripe_data=dict(event),
-        djstripe_owner_account_id=account_id,
+        djstripe_owner_account_id=delivery.stripe_trigger_account_id,
     )
+
+
+def _has_receivers(row: Event) -> bool:
+    signal = signals.WEBHOOK_SIGNALS.get(row.type)
+    return bool(signal and signal.has_listeners(Event))
+
+
+def _tell_receivers(row: Event) -> bool:
+    """Insert dj-stripe's Event row and call the receivers registered for its type; return False if one raises an error.
+
+    Then the row isn't inserted.
+    """
     try:
         with transaction.atomic():
             row.save(force_insert=True)
