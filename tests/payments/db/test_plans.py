@@ -31,9 +31,9 @@ FROM generate_series(1, %s) AS i
 def payments(
     db: None, request: pytest.FixtureRequest, postgres_server: Postgres, postgres_template: str
 ) -> Iterator[int]:
-    """Make a database with so many payments the default one. No fact has a charge id, half of the receipts no object.
+    """Make a database with many payments, use it as the default one, and yield the number of payments.
 
-    Return the number of payments. The last 50 have no facts yet.
+    No fact has a charge id, every second receipt has no object, and the last 50 payments have no facts yet.
     """
     name = postgres_server.create_database(postgres_template)
     url = postgres_server.database_url(name)
