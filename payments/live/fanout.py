@@ -16,6 +16,7 @@ from .sockets import Socket
 from .threads import in_thread
 from .timing import BEAT
 from .traces import mark_pushed
+from .wires import Messages
 
 YIELD_EVERY = 200  # sockets written to before other tasks of the event loop get a turn
 PORTION = 10  # entries written to a socket at once, because a system call costs more than its bytes
@@ -169,10 +170,10 @@ class Fanout:
         """Tell all live sockets the feed's new position `at`, so that their pages load again; continue from there."""
         self.epoch, self.sent, self.head = at.epoch, at.seq, at.seq
         self._recent.clear()
-        text = _hello(at)
+        hello = _hello(at)
         for number, socket in enumerate(self.live(), 1):
             socket.epoch, socket.seq = at
-            socket.write(text)
+            socket.write(hello)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -205,15 +206,15 @@ class Fanout:
 
     async def beat(self) -> None:
         """Write to all live sockets a heartbeat, a message that tells pages the number of the feed's newest entry."""
-        text = self.heartbeat()
+        heartbeat = self.heartbeat()
         for number, socket in enumerate(self.live(), 1):
-            socket.write(text)
+            socket.write(heartbeat)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def heartbeat(self) -> bytes:
+    def heartbeat(self) -> Messages:
         """Return the heartbeat message, whose epoch and newest number let a page check that it has all entries."""
-        return encode({"t": "hb", "seq": self.head, "epoch": self.epoch})
+        return Messages(encode({"t": "hb", "seq": self.head, "epoch": self.epoch}))
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
         if any(entry.pushed_at is None for entry in entries) and self.audience != STAFF:
@@ -226,16 +227,25 @@ class Fanout:
         fill the sockets' buffers, and every socket would seem too slow.
         """
         for start in range(0, max(map(len, frames.values()), default=0), PORTION):
+            portions: dict[tuple[str, int], tuple[Messages, int] | None] = {}  # by language and `seq` of sockets
             for number, socket in enumerate(sockets, 1):
-                entries = frames[socket.language][start : start + PORTION]
-                if missing := [entry for entry in entries if entry[0] > socket.seq]:
-                    socket.write(*(text for _, text in missing))
-                    socket.seq = missing[-1][0]
+                key = socket.language, socket.seq
+                if key not in portions:
+                    portions[key] = _missing(frames[socket.language][start : start + PORTION], socket.seq)
+                if portion := portions[key]:
+                    messages, socket.seq = portion
+                    socket.write(messages)
                 if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
 
 
-def _hello(at: Position) -> bytes:
+def _missing(entries: list[tuple[int, bytes]], seq: int) -> tuple[Messages, int] | None:
+    """Return the messages of the entries after number `seq`, and the last entry's number, or None without entries."""
+    missing = [entry for entry in entries if entry[0] > seq]
+    return (Messages(*(text for _, text in missing)), missing[-1][0]) if missing else None
+
+
+def _hello(at: Position) -> Messages:
     """Return the message "hello": the feed's epoch, its newest number, and the seconds between heartbeats."""
-    return encode({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT})
+    return Messages(encode({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT}))

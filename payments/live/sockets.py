@@ -4,7 +4,7 @@ import logging
 
 from .. import metrics
 from .socket_sessions import SocketSession
-from .wires import Wire
+from .wires import Messages, Wire
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +26,17 @@ class Socket:
         self.epoch: str | None = None
         self._wire = wire
 
-    def write(self, *texts: bytes) -> None:
-        """Send text messages (UTF-8) without waiting; drop the connection if more than LIMIT bytes are still unsent."""
+    def write(self, messages: Messages) -> None:
+        """Send messages without waiting; drop the connection if more than LIMIT bytes are still unsent."""
         if self.closed:
             return
-        if (unsent := self.unsent()) > LIMIT:
+        if (unsent := self._wire.unsent()) > LIMIT:
             metrics.SOCKETS_CUT.inc()
             logger.warning("live_socket_cut", extra={"audience": self.session.audience, "unsent": unsent})
             self.closed = True
             self._wire.abort()
         else:
-            self._wire.write(texts)
+            self._wire.write(messages)
 
     def unsent(self) -> int:
         """Return how many bytes for the page are still buffered in this process."""

@@ -27,10 +27,16 @@ SHUTDOWN_SECONDS = 1.0  # for the close frame to leave when the server stops
 WATCH = 1.0  # seconds between two looks at all connections taken over from uvicorn
 
 
-@functools.lru_cache(maxsize=64)
-def wire_frames(texts: tuple[bytes, ...]) -> bytes:
-    """Return the texts as WebSocket frames, joined. Cached, because many sockets in a row are sent equal texts."""
-    return b"".join(map(wire_frame, texts))
+class Messages:
+    """Text messages (UTF-8) to write to wires. They may go to many, because their frames are built only once."""
+
+    def __init__(self, *texts: bytes) -> None:
+        self.texts = texts
+
+    @functools.cached_property
+    def frames(self) -> bytes:
+        """The messages as WebSocket frames, joined, so that a transport sends them with one system call."""
+        return b"".join(map(wire_frame, self.texts))
 
 
 def wire_frame(text: bytes) -> bytes:
@@ -58,9 +64,9 @@ class AsgiWire:
         finally:
             listener.leave()
 
-    def write(self, texts: tuple[bytes, ...]) -> None:
-        """Send text messages (UTF-8) without waiting."""
-        self._buffer.extend(texts)
+    def write(self, messages: Messages) -> None:
+        """Send messages without waiting."""
+        self._buffer.extend(messages.texts)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._flush())
 
@@ -95,9 +101,9 @@ class DaphneWire(AsgiWire):
         self._protocol, self._transport = protocol, protocol.transport
         self.unsent()  # raises AttributeError if this version lacks the private attributes
 
-    def write(self, texts: tuple[bytes, ...]) -> None:
+    def write(self, messages: Messages) -> None:
         if self._protocol.state == self._protocol.STATE_OPEN:
-            self._transport.write(wire_frames(texts))
+            self._transport.write(messages.frames)
 
     def unsent(self) -> int:
         return len(self._transport.dataBuffer) + int(self._transport._tempDataLen)
@@ -195,14 +201,15 @@ class UvicornWire(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def write(self, texts: tuple[bytes, ...]) -> None:
-        """Send text messages (UTF-8) without waiting."""
-        if self._protocol.state is State.OPEN and not self._transport.is_closing():
-            self._transport.write(wire_frames(texts))
+    def write(self, messages: Messages) -> None:
+        """Send messages without waiting."""
+        if self._awaited != "end":
+            self._transport.write(messages.frames)
 
     def unsent(self) -> int:
         """Return how many bytes for the page are still buffered in this process."""
-        return int(self._transport.get_write_buffer_size())
+        size: int = self._transport.get_write_buffer_size()
+        return size
 
     def close(self, code: int) -> None:
         """Close the connection with a close code, for whose answer the page has CLOSE_SECONDS."""
@@ -258,6 +265,7 @@ class UvicornWire(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Tell the listener that the connection has ended."""
         self._server.connections.discard(self)
+        self._awaited = "end"
         if listener := self._protocol.end():
             listener.leave()
 

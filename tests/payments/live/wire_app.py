@@ -10,7 +10,7 @@ import weakref
 from typing import Any
 
 from payments.live import wires
-from payments.live.wires import Receive, Send, UvicornWire, Wire, wire_of
+from payments.live.wires import Messages, Receive, Send, UvicornWire, Wire, wire_of
 
 gc.disable()  # so that objects which reference each other in a cycle stay, and are noticed
 
@@ -38,11 +38,11 @@ class Echo:
             self._wire.abort()
         elif word == "flood":
             for _ in range(int(number)):
-                self._wire.write((b"x" * 100_000,))
+                self._wire.write(Messages(b"x" * 100_000))
         elif word == "raise":
             raise RuntimeError("a fault that the test asked for")
         else:
-            self._wire.write((message.encode() if isinstance(message, str) else message.hex().encode(),))
+            self._wire.write(Messages(message.encode() if isinstance(message, str) else message.hex().encode()))
 
     def leave(self) -> None:
         count("left")
