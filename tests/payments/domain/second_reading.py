@@ -232,7 +232,8 @@ def answers_due(books: Books, terms: Terms) -> list[int]:
     return [
         dispute["evidence_details"]["due_by"]
         for dispute in books.disputes
-        if dispute["status"] in ("needs_response", ASKED_BY_THE_BANK) and currency_paid(dispute, books) == terms.currency
+        if dispute["status"] in ("needs_response", ASKED_BY_THE_BANK)
+        and currency_paid(dispute, books) == terms.currency
     ]
 
 
