@@ -48,9 +48,9 @@ class PaymentsConfig(AppConfig):
 
 def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
     """Receive `appointment_checked`, before a save: refuse a new currency if money has moved in the old one."""
-    from . import ledger
+    from . import bookings
 
-    ledger.check_currency(appointment)
+    bookings.check_currency(appointment)
 
 
 def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: Any) -> None:
@@ -58,10 +58,10 @@ def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: A
 
     After the commit, expire at Stripe the payment's Checkout Sessions that are no longer needed.
     """
-    from . import ledger
+    from . import bookings
     from .gateway import checkout
 
-    payment = ledger.follow_appointment(appointment, actor, before)
+    payment = bookings.follow_appointment(appointment, actor, before)
     transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)
 
 

@@ -16,7 +16,7 @@ LAYERS = (
     ("accounts*", "appointments*", "payments.domain*", "payments.signals", "payments.logs", "payments.metrics"),
     ("payments.db*",),
     ("payments.models*",),
-    ("payments.linking", "payments.ledger"),
+    ("payments.linking", "payments.ledger", "payments.bookings"),
     ("payments.gateway*", "payments.live*"),
     ("payments.desk*", "payments.dashboard*", "payments.emails*", "payments.wording"),
     ("payments", "payments.admin", "payments.checks", "payments.consumers", "payments.context_processors",
@@ -30,8 +30,8 @@ WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 # The modules, as patterns, that may import a library.
 LIBRARIES = {
     "allauth": ("accounts*",),
-    "djstripe": ("payments.gateway.djstripe", "payments.gateway.mirror", "payments.gateway.payers", "payments.admin",
-                 "payments.doctor*"),
+    "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.mirror",
+                 "payments.gateway.payers", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),

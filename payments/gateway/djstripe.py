@@ -1,25 +1,20 @@
 """Reads and writes dj-stripe's tables of webhook deliveries, events, endpoints and accounts."""
 
 import datetime
-import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import QuerySet
-from django.utils import timezone
 from djstripe import event_handlers, signals
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
-from ..db.statements import insert, run, update
 from ..models import EventReceipt
 from .event_types import EVENT_READERS
-
-logger = logging.getLogger(__name__)
 
 # dj-stripe's receivers that would call Stripe's API.
 SYNCING_RECEIVERS = (
@@ -31,7 +26,6 @@ UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)  # outcomes tha
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
 KNOWN_SECONDS = 10  # how long a process may go on after an endpoint's row was changed
 BATCH = 500  # deliveries whose bodies are read at once
-NEAR = datetime.timedelta(minutes=1)  # an event's first delivery is stored this close to its EventReceipt row
 
 
 def disconnect_receivers() -> list[str]:
@@ -141,99 +135,6 @@ def delivery_record(endpoint: Endpoint | None, body: str, remote_ip: str, error:
         webhook_endpoint_id=endpoint.id if endpoint else None,
         stripe_trigger_account_id=endpoint.account_id if endpoint else None,
     )
-
-
-def store_waiting_events(*, without: Collection[int] = ()) -> tuple[int, list[int]]:
-    """Make dj-stripe's Event rows of events that were handled, from the stored deliveries, and call the receivers.
-
-    At most BATCH events are dealt with, the oldest first. Return how many were stored, and the keys of the EventReceipt
-    rows for which a receiver raised an error; they stay waiting. Receipts with keys in `without` are left out. Several
-    processes may call this at once: while one is at work, the others return (0, []).
-    """
-    with transaction.atomic():
-        waiting = EventReceipt.objects.unstored().exclude(pk__in=without).order_by("pk")
-        receipts = {receipt.stripe_event_id: receipt for receipt in (waiting[:BATCH] if _is_alone() else ())}
-        if not receipts:
-            return 0, []
-        bodies = _bodies_of(receipts)
-        stored = set(Event.objects.filter(id__among=list(receipts)).values_list("id", flat=True))
-        rows = [_event_row(delivery) for event_id, delivery in bodies.items() if event_id not in stored]
-        heard = [row for row in rows if _has_receivers(row)]
-        run(insert(row for row in rows if row not in heard))
-        failed = {row.id for row in heard if not _tell_receivers(row)}
-        done = [receipt for event_id, receipt in receipts.items() if event_id not in failed]
-        linked = {event_id: delivery for event_id, delivery in bodies.items() if event_id not in failed}
-        for event_id, delivery in linked.items():
-            delivery.event_id = event_id
-        run(update(linked.values(), ("event",)))
-        for event_id in receipts.keys() - bodies.keys() - stored:
-            logger.warning("djstripe_event_without_body", extra={"stripe_event_id": event_id})
-        EventReceipt.objects.filter(pk__among=[row.pk for row in done]).update(event_stored_at=timezone.now())
-    return len(done), [receipts[event_id].pk for event_id in failed]
-
-
-def _is_alone() -> bool:
-    """Return whether no other process stores events until this transaction ends. SQLite has one writer anyway."""
-    if connection.vendor != "postgresql":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('djstripe_event', 2))")
-        return bool(cursor.fetchone()[0])
-
-
-def _bodies_of(receipts: Mapping[str, EventReceipt]) -> dict[str, WebhookEventTrigger]:
-    """Return, for each of these receipts by event id, the stored delivery whose body is the event, if there is one."""
-    times = sorted(receipt.received_at for receipt in receipts.values())
-    kept = WebhookEventTrigger.objects.filter(event=None, created__range=(times[0] - NEAR, times[-1] + NEAR))
-    found = {}
-    for delivery in kept:
-        event = delivery.json_body
-        if isinstance(event, dict) and event.get("id") in receipts:
-            found[event["id"]] = delivery
-    return found
-
-
-def _event_row(delivery: WebhookEventTrigger) -> Event:
-    """Return dj-stripe's row, not yet stored, for the event in a delivery.
-
-    dj-stripe's `Event.process` isn't used, because it runs nine statements and, after an API key was rotated, calls
-    Stripe's API to learn whose key it is.
-    """
-    event = delivery.json_body
-    request = event.get("request")
-    request = request if isinstance(request, Mapping) else {"id": request}
-    return Event(
-        id=event["id"],
-        type=event["type"],
-        livemode=event["livemode"],
-        created=datetime.datetime.fromtimestamp(event["created"], datetime.UTC),
-        api_version=event.get("api_version") or "",
-        request_id=str(request.get("id") or "")[:50],
-        idempotency_key=str(request.get("idempotency_key") or ""),
-        data=event["data"],
-        stripe_data=dict(event),
-        djstripe_owner_account_id=delivery.stripe_trigger_account_id,
-    )
-
-
-def _has_receivers(row: Event) -> bool:
-    signal = signals.WEBHOOK_SIGNALS.get(row.type)
-    return bool(signal and signal.has_listeners(Event))
-
-
-def _tell_receivers(row: Event) -> bool:
-    """Insert dj-stripe's Event row and call the receivers registered for its type; return False if one raises an error.
-
-    Then the row isn't inserted.
-    """
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-            row.invoke_webhook_handlers()
-    except Exception:
-        logger.exception("djstripe_event_not_stored", extra={"stripe_event_id": row.id})
-        return False
-    return True
 
 
 def as_event(row: Event) -> dict[str, Any]:

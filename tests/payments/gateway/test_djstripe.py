@@ -12,7 +12,7 @@ from djstripe.models import WebhookEventTrigger
 
 from payments.doctor import events
 from payments.doctor.finding import Level
-from payments.gateway import djstripe
+from payments.gateway import background, djstripe
 from payments.gateway.background import EventWriter
 from payments.gateway.webhooks import receive
 from payments.ledger import Source
@@ -36,17 +36,17 @@ def test_events_are_stored_as_stripe_sent_them_and_once(story: Story) -> None:
     for event in sent:
         deliver(event)
     assert not DjstripeEvent.objects.exists()
-    assert djstripe.store_waiting_events() == (3, [])
+    assert background.store_waiting_events() == (3, [])
     assert {row.id: djstripe.as_event(row) for row in DjstripeEvent.objects.all()} == {e["id"]: e for e in sent}
     assert {trigger.event_id for trigger in WebhookEventTrigger.objects.all()} == {event["id"] for event in sent}
-    assert djstripe.store_waiting_events() == (0, [])
+    assert background.store_waiting_events() == (0, [])
     assert not EventReceipt.objects.unstored().exists()
 
 
 def test_an_event_fetched_from_stripe_is_stored_too(story: Story) -> None:
     event = story.completed()
     receive(event, Source.CATCH_UP)
-    assert djstripe.store_waiting_events() == (1, [])
+    assert background.store_waiting_events() == (1, [])
     assert DjstripeEvent.objects.get().id == event["id"]
 
 
@@ -54,9 +54,9 @@ def test_an_event_that_failed_first_is_stored_from_its_first_delivery(story: Sto
     event = story.completed()
     with broken_ledger():
         deliver(event, Client(raise_request_exception=False))
-    assert djstripe.store_waiting_events() == (0, [])
+    assert background.store_waiting_events() == (0, [])
     deliver(event)
-    assert djstripe.store_waiting_events() == (1, [])
+    assert background.store_waiting_events() == (1, [])
     assert WebhookEventTrigger.objects.get().event.id == event["id"]
 
 
@@ -67,8 +67,8 @@ def test_receivers_hear_of_each_event_once(story: Story) -> None:
         for event in (story.completed(), charged, charged):
             deliver(event)
         assert heard == []
-        djstripe.store_waiting_events()
-        djstripe.store_waiting_events()
+        background.store_waiting_events()
+        background.store_waiting_events()
     assert heard == [charged["id"]]
 
 

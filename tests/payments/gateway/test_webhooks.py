@@ -13,7 +13,7 @@ from djstripe.models import Account, WebhookEndpoint, WebhookEventTrigger
 from djstripe.models import Event as DjstripeEvent
 from pytest_django.fixtures import Settings
 
-from payments.gateway import djstripe
+from payments.gateway import background, djstripe
 from payments.gateway.event_types import EVENT_READERS
 from payments.gateway.signatures import LARGEST_BODY
 from payments.models import EventReceipt, Fact, Payment
@@ -54,7 +54,7 @@ def test_djstripe_records_the_delivery_and_the_event(story: Story) -> None:
     event = story.completed()
     deliver(event)
     deliver(event)
-    assert djstripe.store_waiting_events() == (1, [])
+    assert background.store_waiting_events() == (1, [])
     trigger = WebhookEventTrigger.objects.get()
     assert (trigger.valid, trigger.processed, trigger.event.id) == (True, True, event["id"])
     assert djstripe.as_event(trigger.event) == event

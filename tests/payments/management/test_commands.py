@@ -19,7 +19,7 @@ from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
-from payments.gateway import djstripe, sweep
+from payments.gateway import background, djstripe, sweep
 from payments.gateway.reading import Reading
 from payments.gateway.retrieve import everything_at_stripe
 from payments.models import Cursor, EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
@@ -429,13 +429,13 @@ def test_prune_keeps_the_bodies_that_a_replay_needs_and_no_others(story: Story, 
         other_mode["id"]: "rejected_livemode",
     }
     assert WebhookEventTrigger.objects.count() == 5
-    djstripe.store_waiting_events()
+    background.store_waiting_events()
     call_command("prune")
     assert WebhookEventTrigger.objects.count() == 5
     WebhookEventTrigger.objects.update(created=timezone.now() - datetime.timedelta(days=8))
     call_command("prune", "--dry-run")
     assert WebhookEventTrigger.objects.count() == 5
-    djstripe.store_waiting_events()
+    background.store_waiting_events()
     call_command("prune")
     assert {trigger.json_body["id"] for trigger in WebhookEventTrigger.objects.all()} == {failed["id"], strange["id"]}
     capsys.readouterr()

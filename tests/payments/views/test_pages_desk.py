@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
-from payments import ledger
+from payments import bookings
 from payments.desk.exports import escape_formula
 from payments.domain.status import PaymentStatus, Review
 from payments.live.rendering import render_entry
@@ -222,7 +222,7 @@ def book_many(count: int, patient: User, practitioner: Practitioner) -> None:
         for _ in range(count)
     )
     for appointment in appointments:
-        ledger.follow_appointment(appointment)
+        bookings.follow_appointment(appointment)
 
 
 @pytest.mark.usefixtures("steady_session")
