@@ -16,7 +16,7 @@ from payments_site.demo.process import HOST
 from tests.clinic import Clinic, Person
 from tests.live_site import LiveSite
 from tests.payments.stripe_story import Story, sign
-from tests.waits import PATIENCE
+from tests.waits import PATIENCE, wait_until
 
 Headers = Iterable[tuple[str, str]]
 OLD_SECRET = "whsec_before_the_rotation_000000"  # still accepted besides the new secret
@@ -57,7 +57,12 @@ class Target:
         return sql.SQL(" UNION ALL ").join(parts)
 
     def rows(self) -> dict[str, Any]:
-        """Return {table: number of rows} and, under "standing", the status, version and amounts of each payment."""
+        """Return {table: number of rows} and, under "standing", the status, version and amounts of each payment.
+
+        Wait before until the server's thread has stored the applied events in dj-stripe's tables.
+        """
+        unstored = "SELECT 1 FROM clinic_payments_eventreceipt WHERE event_stored_at IS NULL AND object_id > '' LIMIT 1"
+        wait_until(lambda: not self.database.execute(unstored).fetchone(), "dj-stripe's tables have all events")
         counts: dict[str, Any] = dict(self.database.execute(self._counting).fetchall())
         standing = (
             "SELECT public_id, status, version, amount_due, amount_received FROM clinic_payments_payment ORDER BY id"
