@@ -107,8 +107,8 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
     head = database.ask("SELECT head FROM clinic_payments_feed WHERE audience = 'staff'")
     with open_socket(site, clinic.staff[0], head, url=other) as page:
         assert told(page)["t"] == "hello"
-        # The webhook waits inside its transaction, at the last step, for the feeds' rows.
-        with database.holding("LOCK TABLE clinic_payments_feed IN EXCLUSIVE MODE"):
+        # The webhook waits inside its transaction, in the first round trip, for the payment's row.
+        with database.holding("LOCK TABLE clinic_payments_payment IN EXCLUSIVE MODE"):
             sent = threading.Thread(target=clinic.tell, args=(first,))
             sent.start()
             database.wait_for("EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
@@ -119,7 +119,8 @@ def test_a_process_killed_in_a_webhook_leaves_nothing_half_done(make_site: MakeS
         assert clinic.tell(first, other) == 200
         assert next_entry(page)["seq"] == head + 1
         site.server.start()
-        # The change is committed, but neither pushed nor answered; the other process finds it in the database.
+        # PostgreSQL has the writes and the COMMIT of the second round trip, and does them although the process is gone:
+        # the change is neither pushed nor answered, and the other process finds it in the database.
         with database.commits_unanswered():
             sent = threading.Thread(target=clinic.tell, args=(second,))
             sent.start()
