@@ -87,20 +87,21 @@ def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
     return Batch(*feed.position, list(entries.select_related(*related)[:BATCH]))
 
 
-# One query returns the access version, and with it the feeds whose epoch or head aren't those given in a JSON object.
+# Returns the access version, and with it the feeds whose position isn't the one in a JSON object. A position is written
+# as "epoch head", and that of a feed without entries, stored or not, as "".
 MOVED = """
 SELECT known.key, feed.epoch, feed.head, access.number
 FROM {access} AS access
 LEFT JOIN ({json_each} AS known LEFT JOIN {feed} AS feed ON feed.audience = known.key)
-ON COALESCE(feed.epoch || ' ' || feed.head, '') <> known.value
+ON CASE WHEN feed.head > 0 THEN feed.epoch || ' ' || feed.head ELSE '' END <> known.value
 """
 
 
 def load_moved(known: Mapping[str, Position]) -> tuple[int, dict[str, Position | None]]:
     """Load the access version (see accounts/access.py) and the feeds whose position is another than the known one.
 
-    Return the version and the positions by audience; None stands for a feed that isn't stored. A feed that isn't stored
-    and is known to have no entries is left out. Makes one query, whose cost hardly depends on the number of feeds.
+    Return the version and the positions by audience; None stands for a feed that isn't stored. Makes one query, whose
+    cost in this process hardly depends on the number of feeds.
     """
     text = json.dumps({audience: f"{at.epoch} {at.seq}" if at.seq else "" for audience, at in known.items()})
     json_each = "json_each_text(%s::json)" if connection.vendor == "postgresql" else "json_each(%s)"

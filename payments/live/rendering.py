@@ -22,6 +22,7 @@ INDENTATION = re.compile(r"\s*\n\s*")
 Frames = dict[str, list[tuple[int, bytes]]]  # by language: pairs of an entry's number and its message
 _cache: "OrderedDict[tuple[object, ...], RenderedEntry]" = OrderedDict()
 _cache_lock = threading.Lock()
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # kept: json.dumps makes one for each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def _render(entry: FeedEntry, language: str) -> RenderedEntry:
 
 def encode(message: Mapping[str, object]) -> bytes:
     """Encode a message for the WebSocket, as compact JSON in UTF-8."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encoder.encode(message).encode()
 
 
 def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:

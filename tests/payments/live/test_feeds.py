@@ -12,12 +12,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from accounts.models import User
+from accounts.models import AccessVersion, User
 from appointments.models import Appointment
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import feeds, rendering, timing
 from payments.models import Feed, FeedEntry, Payment
+from payments.models.feed import Position
 from payments.templatetags import clinic as tags
 from tests.payments.clients import client_of, page_of
 
@@ -239,3 +240,18 @@ def test_money_is_shown_in_the_readers_language() -> None:
         assert tags.money(123450, "eur") == "€1,234.50"
     with translation.override("fr"):
         assert tags.money(123450, "eur") == "1\u202f234,50\u00a0€"
+
+
+@pytest.mark.postgres
+def test_only_feeds_that_moved_are_loaded_with_the_access_version(payment: Payment, patient: User, book: Book) -> None:
+    mine = f"patient.{patient.pk}"
+    known = {name: Feed.objects.of(name).position for name in ("staff", mine, "patient.0")}
+    assert feeds.load_moved(known) == (AccessVersion.objects.get().number, {})
+    book()
+    now = {name: Feed.objects.of(name).position for name in ("staff", mine)}
+    assert feeds.load_moved(known)[1] == now
+    Feed.objects.begin_epoch([mine])
+    assert feeds.load_moved(known | now)[1] == {mine: Feed.objects.of(mine).position}
+    assert feeds.load_moved({"patient.0": Position("e1", 4)})[1] == {"patient.0": None}
+    AccessVersion.objects.update(number=77)
+    assert feeds.load_moved({})[0] == 77
