@@ -3,14 +3,17 @@
 The simulated Stripe is the sandbox.
 """
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from djstripe.models import Charge
 
 from accounts.models import User
@@ -89,6 +92,37 @@ def test_an_object_with_an_unknown_status_stops_no_command(
     stripe.do("status", object=charge, status="succeeded", event="")
     call_command("reconcile", "--fix")
     assert doctor.CHECKS["objects-quarantined"]().level == Level.OK
+
+
+@pytest.mark.parametrize("kind", ["checkout/sessions", "payment_intents", "refunds", "disputes"])
+@pytest.mark.parametrize("command", [("sweep", "--quiet-for", "0"), ("reconcile", "--fix")])
+def test_any_kind_of_object_may_be_unknown(
+    paid: Payment, book: Callable[..., Payment], stripe: StripeAtHome, kind: str, command: tuple[str, ...]
+) -> None:
+    """Commands name an object of any kind that has an unknown status, and go on with the next payment."""
+    intent, other = paid.facts.get(kind="intent").stripe_id, book()
+    stripe.do("refund", payment_intent=intent, amount=1000)
+    stripe.do("dispute", payment_intent=intent)
+    stripe.tell()
+    strange = next(str(obj["id"]) for obj in stripe.listed(kind) if intent in (obj["id"], obj.get("payment_intent")))
+    stripe.do("status", object=strange, status="melting", event="")
+    stripe.do("pay", session=open_checkout(other))
+    stripe.do("clock", offset=2 * 24 * 3600)
+    later = timezone.now() + datetime.timedelta(days=2)
+    with time_machine.travel(later), pytest.raises(CommandError, match=f"1 failed: {paid.public_id}"):
+        call_command(*command)
+    assert statuses(other) == [S.PAID]
+    assert is_named_by_the_doctor(strange)
+
+
+@pytest.mark.parametrize("step", ["completed", "succeeded", "charged", "refund", "dispute"])
+def test_a_webhook_with_an_unknown_status_is_set_aside_and_changes_nothing(story: Story, step: str) -> None:
+    deliver(story.charged())
+    event = getattr(story, step)(*{"refund": [1000], "dispute": ["lost"]}.get(step, []))
+    event["data"]["object"]["status"] = "melting"
+    assert deliver(event).status_code == 200
+    assert statuses(story.payment) == [S.PAID]
+    assert doctor.CHECKS["events-quarantined"]().level == Level.WARNING
 
 
 def test_a_comparison_without_fix_names_the_object_too(two: tuple[Payment, Payment], charge: str) -> None:
