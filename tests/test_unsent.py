@@ -169,6 +169,42 @@ def test_a_payment_at_the_desk_is_shown_again_and_not_recorded(browser: PlainBro
     assert payment.amount_received == 1234
 
 
+def dialog(browser: PlainBrowser, payment: Payment, name: str) -> tuple[str, dict[str, str]]:
+    """Prepare the payment for one of the desk's dialogs. Return the dialog's path, and what to type into it."""
+    desk = desk_page_of(payment)
+    if name == "mistake":
+        browser.open(f"{desk}take/")
+        browser.send(f"{desk}take/", method="cash", amount="20")
+        return f"{desk}mistake/{payment.facts.get(kind='offline').stripe_id}/", {"reason": "été"}
+    if name == "ask-again":
+        story = Story(payment)
+        deliver(story.succeeded())
+        deliver(story.dispute("lost", "closed"))
+    return desk + {"fee": "cancel/", "cheque": "take/"}.get(name, f"decide/{name}/"), {
+        "stop-asking": {"reason": "été"},
+        "ask-again": {},
+        "fee": {"fee": "12,34"},
+        "cheque": {"method": "cheque", "amount": "12,34", "deposited": "2031-02-03", "note": "BNP 1"},
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["mistake", "stop-asking", "ask-again", "fee", "cheque"])
+def test_each_dialog_of_the_desk_is_shown_again_and_then_does_its_work(
+    browser: PlainBrowser, payment: Payment, name: str
+) -> None:
+    path, typed = dialog(browser, payment, name)
+    browser.open(path)
+    changes = payment.changes.count()
+    with minutes_later(31):
+        browser.send(path, **typed)
+        browser.sign_in("ines", PASSWORD)
+        assert (browser.page.status_code, browser.url) == (200, path)
+        assert browser.fields(path).items() >= typed.items()
+        assert payment.changes.count() == changes
+        browser.send(path)
+    assert payment.changes.count() > changes
+
+
 def test_what_was_wrong_with_a_form_is_said_again(browser: PlainBrowser, payment: Payment) -> None:
     take = f"{desk_page_of(payment)}take/"
     browser.open(take)
@@ -407,6 +443,19 @@ def test_a_refund_goes_on_after_the_proof(browser: PlainBrowser, paid: Payment, 
         assert browser.url == desk_page_of(paid)
     paid.refresh_from_db()
     assert (paid.status, paid.amount_refund_pending) == (PaymentStatus.REFUND_PENDING, 1234)
+
+
+def test_a_correction_goes_on_after_the_proof(browser: PlainBrowser, payment: Payment) -> None:
+    path, typed = dialog(browser, payment, "mistake")
+    browser.open(path)
+    with minutes_later(6):
+        browser.send(path, **typed)
+        browser.send("/reauthenticate/", password=PASSWORD)
+        assert (browser.page.status_code, browser.url) == (200, path)
+        assert browser.fields(path).items() >= typed.items()
+        browser.send(path)
+    payment.refresh_from_db()
+    assert payment.amount_received == 0
 
 
 def test_an_approval_is_asked_for_again_after_the_proof(paid: Payment, settings: Settings) -> None:

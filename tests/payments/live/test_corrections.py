@@ -25,6 +25,9 @@ from payments.wording import describe
 from tests.payments.clients import client_of, desk_page_of, page_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
+from tests.payments.test_admin import admin_client, manager, save
+
+__all__ = ["admin_client", "manager"]
 
 pytestmark = pytest.mark.django_db
 Book = Callable[..., Payment]
@@ -130,6 +133,15 @@ def test_a_corrected_patient_leaves_nothing_with_the_old_one(
     deliver(Story(kept).completed())
     assert str(kept.public_id) in poll(patient, feed_of(patient), before[patient].seq).content.decode()
     assert database.feeds().level == Level.OK
+
+
+def test_what_the_admin_corrects_reloads_pages_and_shuts_the_old_patient_out(
+    admin_client: Client, payment: Payment, patient: User, other: User, clerk: User
+) -> None:
+    before = feed_of(clerk)
+    assert save(admin_client, payment.appointment, patient=other.pk, service="Follow-up").status_code == 302
+    assert poll(clerk, before)["X-Live-Reset"] == "1"
+    assert [client_of(user).get(page_of(payment)).status_code for user in (patient, other)] == [404, 200]
 
 
 def test_a_correction_that_is_rolled_back_reloads_nothing(payment: Payment, other: User, clerk: User) -> None:
