@@ -118,7 +118,8 @@ def test_any_kind_of_object_may_be_unknown(
 @pytest.mark.parametrize("step", ["completed", "succeeded", "charged", "refund", "dispute"])
 def test_a_webhook_with_an_unknown_status_is_set_aside_and_changes_nothing(story: Story, step: str) -> None:
     deliver(story.charged())
-    event = getattr(story, step)(*{"refund": [1000], "dispute": ["lost"]}.get(step, []))
+    arguments: dict[str, tuple[Any, ...]] = {"refund": (1000,), "dispute": ("lost",)}
+    event = getattr(story, step)(*arguments.get(step, ()))
     event["data"]["object"]["status"] = "melting"
     assert deliver(event).status_code == 200
     assert statuses(story.payment) == [S.PAID]
