@@ -21,6 +21,7 @@ from ..desk.decisions import NothingToDecideError
 from ..desk.journal import lines_of
 from ..desk.refund_limits import OverLimitError
 from ..desk.till import NotReversibleError
+from ..domain.status import Review
 from ..forms import ReasonForm
 from ..models import Payment
 from .access import Request, open_payment_or_404, staff_required
@@ -57,11 +58,15 @@ def entered_by_mistake(request: Request, reference: str, entry_id: str) -> HttpR
     return render(request, "payments/entered_by_mistake.html", context, status=status)
 
 
+NOTHING_TO_DECIDE = gettext_lazy("This payment has changed in the meantime, so there is nothing left to decide.")
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A decision that staff can take about a payment, with the texts of the page that asks to confirm it."""
 
     decide: Callable[[Request, Payment, str, str], None]  # called with the form's reason and key
+    is_open: Callable[[Payment], bool]
     title: Promise
     consequence: Promise
     button: Promise
@@ -84,6 +89,7 @@ def _keep_as_fee(request: Request, payment: Payment, reason: str, key: str) -> N
 DECISIONS = {
     "ask-again": Decision(
         _ask_again,
+        lambda payment: payment.amount_waived > 0 or Review.TAKEN_BACK in payment.reviews,
         title=gettext_lazy("Ask the patient again?"),
         consequence=gettext_lazy("The patient will owe %(again)s, and can pay it online."),
         button=gettext_lazy("Ask again"),
@@ -91,6 +97,7 @@ DECISIONS = {
     ),
     "stop-asking": Decision(
         _write_off,
+        lambda payment: payment.amount_owed > 0,
         title=gettext_lazy("Stop asking the patient?"),
         consequence=gettext_lazy("The patient will no longer owe %(owed)s. An open payment page is closed."),
         button=gettext_lazy("Stop asking"),
@@ -99,6 +106,7 @@ DECISIONS = {
     ),
     "keep-as-fee": Decision(
         _keep_as_fee,
+        lambda payment: payment.terms.canceled and payment.amounts.net > 0,
         title=gettext_lazy("Keep this money as a cancellation fee?"),
         consequence=gettext_lazy("The clinic keeps %(net)s. Nothing is left to refund."),
         button=gettext_lazy("Keep as fee"),
@@ -119,12 +127,15 @@ def decide(request: Request, reference: str, name: str) -> HttpResponseBase:
     form, key = ReasonForm(posted), key_of(posted)
     if not decision.asks_why:
         del form.fields["reason"]
+    if request.method != "POST" and not decision.is_open(payment):
+        messages.info(request, NOTHING_TO_DECIDE)
+        return redirect("clinic:desk_appointment", payment.appointment.reference)
     if not form.is_valid() or request.method != "POST":
         return _page(request, payment, name, form, key)
     try:
         decision.decide(request, payment, form.cleaned_data.get("reason", ""), key)
     except NothingToDecideError:
-        messages.info(request, _("This payment has changed in the meantime, so there is nothing left to decide."))
+        messages.info(request, NOTHING_TO_DECIDE)
     except OverLimitError as error:
         most = format_amount(error.allowed, payment.currency)
         words = _("Your account may give up at most %(most)s. An accountant or a manager may give up more.")

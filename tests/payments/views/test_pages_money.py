@@ -53,7 +53,7 @@ def give_back(client: Client, payment: Payment, amount: str, **fields: str) -> P
 
 def decide(client: Client, payment: Payment, name: str, **fields: str) -> Any:
     path = f"{desk_page_of(payment)}decide/{name}/"
-    answer = client.post(path, {"key": client.get(path).context["key"], **fields}, follow=True)
+    answer = client.post(path, {"key": uuid4().hex, **fields}, follow=True)
     payment.refresh_from_db()
     return answer
 
@@ -467,6 +467,8 @@ def test_a_refund_that_was_given_up_is_asked_again_at_the_desk(as_clerk: Client,
     take(as_clerk, payment, "50,00")
     give_back(as_clerk, payment, "50", through="cash")
     assert f"{desk_page_of(payment)}decide/ask-again/" in as_clerk.get(desk_page_of(payment)).content.decode()
+    page = as_clerk.get(f"{desk_page_of(payment)}decide/ask-again/")
+    assert "Le patient devra 50,00 € et pourra les payer en ligne." in text_of(page)
     decide(as_clerk, payment, "ask-again")
     assert (payment.amount_owed, payment.amount_waived, payment.payable) == (5000, 0, True)
 
@@ -521,6 +523,14 @@ def test_a_receipt_names_each_movement_and_ends_in_what_the_clinic_has(
     for words in ("Repris par la banque", "Saisi par erreur", "Rendu à l’accueil · Espèces", "Reste à payer"):
         assert words in text, words
     assert page.context["total"] == payment.amounts.net == 3600
+
+
+@pytest.mark.parametrize("name", ["ask-again", "keep-as-fee", "stop-asking"])
+def test_a_decision_that_is_not_open_is_not_offered(as_clerk: Client, payment: Payment, name: str) -> None:
+    take(as_clerk, payment, "50,00")
+    answer = as_clerk.get(f"{desk_page_of(payment)}decide/{name}/", follow=True)
+    assert answer.redirect_chain == [(desk_page_of(payment), 302)]
+    assert "il n’y a plus rien à décider" in text_of(answer)
 
 
 def test_net_may_be_below_zero(as_clerk: Client, payment: Payment, story: Story) -> None:
