@@ -86,6 +86,12 @@ NOTHING_LEFT = _("%(received)s was received, but nothing of it is left. %(owed)s
 NO_LONGER_OWED = _("%(net)s received. %(waived)s is no longer owed.")
 KEPT_AS_FEE = _("%(net)s is kept as a cancellation fee.")
 REST_TO_PAY = _("We received %(net)s. %(owed)s is left to pay.")
+TOO_MUCH = _("We received %(net)s, which is %(overpaid)s too much. The front desk is checking and will contact you.")
+PAID_BUT_CANCELED = _(
+    "This appointment is cancelled, and we have received %(overpaid)s too much. The front desk is checking and will"
+    " contact you."
+)
+FEE_PAID = _("This appointment is cancelled. You paid a cancellation fee of %(net)s.")
 DEPOSIT_TO_PAY = _("Pay a deposit of %(asked)s now. The rest can be paid later, online or at the front desk.")
 DEPOSIT_PAID = _("Your deposit of %(net)s is paid. %(owed)s is left to pay.")
 ONLY_AT_DESK = _("%(asked)s can only be paid at the front desk, because Stripe does not charge such an amount.")
@@ -123,6 +129,8 @@ def _to_staff(payment: Payment) -> Promise:
 
 def _to_patient(payment: Payment) -> Promise:
     words = TO_PATIENT[payment.status]
+    if payment.status == Status.PAID:
+        return _about_too_much(payment) or words
     if payment.status == Status.UNPAID and payment.appointment.end < timezone.now():
         words = UNPAID_AFTERWARDS
     if not payment.payable:
@@ -136,6 +144,13 @@ def _to_patient(payment: Payment) -> Promise:
     elif payment.status in STILL_TO_PAY and payment.amount_lost:
         words = LOST_TO_PAY
     return _about_the_attempt(payment) or words
+
+
+def _about_too_much(payment: Payment) -> Promise | None:
+    """Return a sentence to the patient if more than the price was paid, or anything for a canceled visit, else None."""
+    if payment.amounts.overpaid:
+        return PAID_BUT_CANCELED if payment.terms.canceled else TOO_MUCH
+    return FEE_PAID if payment.terms.canceled and payment.amounts.net > 0 else None
 
 
 def _about_the_deposit(payment: Payment, to_pay: Promise, paid: Promise) -> Promise | None:

@@ -9,6 +9,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk import till
+from payments.desk.decisions import keep_as_fee
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
@@ -61,3 +62,31 @@ def test_a_change_that_only_asks_for_a_review_says_just_that(
     with translation.override("en"):
         assert describe(asked, to_staff=True) == "To review: Refund to approve"
         assert describe(asked, to_staff=False) == "Details updated: Paid"
+
+
+def test_a_patient_who_paid_too_much_is_told_so(payment: Payment, story: Story, clerk: User) -> None:
+    deliver(story.completed("A"))
+    deliver(story.completed("B"))
+    payment.refresh_from_db()
+    with translation.override("en"):
+        assert explain(payment, to_staff=False).startswith("We received €100.00, which is €50.00 too much.")
+        payment.appointment.status = Appointment.Status.CANCELED
+        payment.appointment.save()
+        payment.refresh_from_db()
+        words = explain(payment, to_staff=False)
+        assert words.startswith("This appointment is cancelled, and we have received €100.00 too much.")
+        keep_as_fee(payment, clerk)
+        payment.refresh_from_db()
+        assert explain(payment, to_staff=False) == (
+            "This appointment is cancelled. You paid a cancellation fee of €100.00."
+        )
+
+
+def test_a_failed_direct_debit_is_no_declined_card(payment: Payment, story: Story) -> None:
+    deliver(story.processing())
+    deliver(story.failed(code="payment_intent_payment_attempt_failed"))
+    deliver(story.async_failed())
+    payment.refresh_from_db()
+    assert (payment.status, payment.failure_code) == ("failed", "payment_intent_payment_attempt_failed")
+    with translation.override("en"):
+        assert explain(payment, to_staff=False).startswith("The payment did not go through, and you have not been")
