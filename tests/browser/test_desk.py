@@ -35,6 +35,21 @@ def test_a_patient_pays_by_phone_at_the_desk_whose_screen_turns_green(
     pages.expect_same_document(screen)
 
 
+def test_the_desks_screen_asks_for_the_rest_when_a_part_is_taken_meanwhile(
+    clinic: Clinic, payment: Payment, desk_path: str, new_context: NewContext
+) -> None:
+    desk = browser_of(clinic.staff[0], clinic, new_context)
+    screen, till = open_live(desk, f"{desk_path}collect/"), desk.new_page()
+    expect(screen.locator(".price")).to_have_text(re.compile(r"^50,00.€$"))
+    till.goto(f"{desk_path}take/")
+    till.get_by_role("textbox", name="Montant").fill("20")
+    till.get_by_role("button", name="Enregistrer l’encaissement").click()
+    expect(screen.locator(".price")).to_have_text(re.compile(r"^30,00.€$"))
+    expect(screen.get_by_text(re.compile(r"Nous avons reçu 20,00.€. Il reste 30,00.€ à payer."))).to_be_visible()
+    expect(screen.locator(".qr")).to_be_visible()
+    pages.expect_same_document(screen)
+
+
 def refund(screen: Page, desk_path: str, amount: str = "") -> None:
     screen.goto(f"{desk_path}refund/")
     if amount:
