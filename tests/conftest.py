@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings as django_settings
-from django.utils import translation
+from django.utils import timezone, translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -91,6 +92,13 @@ def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
 def _default_language() -> None:
     """Begin each test in the default language, because a request leaves its language active in the test's thread."""
     translation.deactivate()
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """Set the clock to noon today when the test starts, so that midnight can't pass during the test."""
+    with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):
+        yield
 
 
 @pytest.fixture

@@ -188,6 +188,7 @@ def dialog(browser: PlainBrowser, payment: Payment, name: str) -> tuple[str, dic
     }[name]
 
 
+@pytest.mark.usefixtures("noon")  # because an entry can be reversed only on its day
 @pytest.mark.parametrize("name", ["mistake", "stop-asking", "ask-again", "fee", "cheque"])
 def test_each_dialog_of_the_desk_is_shown_again_and_then_does_its_work(
     browser: PlainBrowser, payment: Payment, name: str
@@ -445,6 +446,7 @@ def test_a_refund_goes_on_after_the_proof(browser: PlainBrowser, paid: Payment, 
     assert (paid.status, paid.amount_refund_pending) == (PaymentStatus.REFUND_PENDING, 1234)
 
 
+@pytest.mark.usefixtures("noon")
 def test_a_correction_goes_on_after_the_proof(browser: PlainBrowser, payment: Payment) -> None:
     path, typed = dialog(browser, payment, "mistake")
     browser.open(path)

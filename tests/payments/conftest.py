@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-import time_machine
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
@@ -19,13 +18,6 @@ from payments_site.demo.process import HOST, Process, free_port
 from tests.payments.clients import client_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story
-
-
-@pytest.fixture
-def noon() -> Iterator[None]:
-    """Set the clock to noon today when the test starts, so that midnight can't pass during the test."""
-    with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):
-        yield
 
 
 @pytest.fixture
