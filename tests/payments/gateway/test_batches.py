@@ -46,8 +46,14 @@ def handled(*events: Event) -> list[tuple[str, int]]:
 def answers(lane: Lane, deliveries: Sequence[Delivery]) -> list[tuple[int, str]]:
     """Let the lane answer the deliveries, which all arrive before it starts; return (status, text) of each answer."""
 
+    arrived = threading.Event()
+    lane._thread.submit(arrived.wait, 30)
+
     async def together() -> list[Any]:
-        return await asyncio.gather(*(lane.answer(each, f"request-{n}") for n, each in enumerate(deliveries)))
+        answering = asyncio.gather(*(lane.answer(each, f"request-{n}") for n, each in enumerate(deliveries)))
+        await asyncio.sleep(0)  # each delivery is in the lane's queue after its first step
+        arrived.set()
+        return await answering
 
     return [(each.status_code, each.content.decode()) for each in asyncio.run(together())]
 
@@ -67,10 +73,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def lane() -> Lane:
-    """Return a lane whose thread is busy until the deliveries of the test have arrived, so that they form one batch."""
-    lane = Lane()
-    lane._thread.submit(time.sleep, 0.3)
-    return lane
+    return Lane()
 
 
 def history(payment: Payment) -> list[tuple[Any, ...]]:
