@@ -127,6 +127,7 @@ def test_a_lost_dispute_can_still_be_won_and_shows_both_moves_of_money(account: 
     assert (won["status"], [move["amount"] for move in moves]) == ("won", [-2_000, 2_000])
     assert moves[1]["created"] - moves[0]["created"] >= 86_400
     account.wait_for("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated")
+    wait_until(lambda: len(account.receiver.of("charge.dispute.closed")) == 2, "the dispute is closed twice")
     closed = [found.status for found in account.receiver.of("charge.dispute.closed")]
     assert sorted(closed) == ["lost", "won"]
 

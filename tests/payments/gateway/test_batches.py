@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -193,14 +194,13 @@ def test_each_line_of_the_log_has_the_id_of_its_own_request(
 ) -> None:
     from payments.logs import request_id
 
-    class Noting:
+    class Noting(logging.Filter):
         def filter(self, record: Any) -> bool:
             record.request = request_id.get()
             return True
 
-    caplog.handler.addFilter(Noting())
     events = [Story(book(), site=own_site_id()).completed() for _ in range(3)]
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO"), caplog.filtering(Noting()):
         answers(lane, [delivery(event) for event in events])
         wait_until(lambda: len([r for r in caplog.records if r.message == "stripe_event_received"]) == 3, "logged")
     for number, event in enumerate(events):

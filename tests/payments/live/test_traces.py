@@ -45,8 +45,8 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
             await page.told()
         await page.socket.send_to(seen(5, shown, later))
         await until_answered(page)
-    entries = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=3).order_by("seq")
-    await sync_to_async(wait_until)(lambda: not entries.filter(pushed_at=None).exists(), "the pushes are noted")
+        entries = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=3).order_by("seq")
+        await sync_to_async(wait_until)(lambda: not entries.filter(pushed_at=None).exists(), "the pushes are noted")
     assert [row.seen_at is not None async for row in entries] == [True, False, False]
     assert not await FeedEntry.objects.filter(feed__audience="staff", pushed_at__isnull=False).aexists()
 
