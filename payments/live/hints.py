@@ -9,7 +9,8 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -23,17 +24,9 @@ logger = logging.getLogger(__name__)
 BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
 DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
+GROUP = "payments.feeds"  # the channel-layer group that gets the hints about all feeds
 
 local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, position and maybe the entry
-
-
-def group_name(audience: str) -> str:
-    """Return the name of the channel-layer group that gets the hints about an audience's feed (list of changes).
-
-    A hint is a message with the number of the feed's newest entry. `audience` ("staff" or "patient.<id>") comes
-    from a login session and never from a URL, which anybody could forge.
-    """
-    return f"payments.feed.{audience}"
 
 
 def shared_layer() -> Any | None:
@@ -108,9 +101,8 @@ class Publisher:
         layer = shared_layer()
         try:
             async with asyncio.timeout(BOUND):
-                for audience, at in newest.items():
-                    message = {"type": "feed.moved", "audience": audience, **at._asdict()}
-                    await layer.group_send(group_name(audience), message)  # type: ignore[union-attr]
+                message = {"type": "feeds.moved", "newest": newest}
+                await layer.group_send(GROUP, message)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 a layer's library may raise anything
             metrics.LAYER_ERRORS.inc()
             logger.warning("live_hint_not_sent", extra={"error": type(error).__name__})
@@ -122,18 +114,17 @@ publisher = Publisher()
 class Subscriber:
     """Receives from the channel layer the hints (new numbers of feeds) that other processes send.
 
-    It calls `on_hint` with each hint's audience and position, and subscribes again after any failure. `audiences`
-    returns the audiences whose feeds are wanted now; set `changed` when they change.
+    It calls `on_hint` with each hint's audience and position, and subscribes again after any failure. A process hears
+    of all feeds, because most changes concern the staff's feed too, and a thousand pages that join would otherwise make
+    a thousand subscriptions.
     """
 
-    def __init__(self, layer: Any, on_hint: Callable[[str, Position], None], audiences: Callable[[], Set[str]]) -> None:
-        self.changed = asyncio.Event()
-        self._layer, self._on_hint, self._audiences = layer, on_hint, audiences
-        self._channel = ""
-        self._groups: set[str] = set()
+    def __init__(self, layer: Any, on_hint: Callable[[str, Position], None]) -> None:
+        self._layer, self._on_hint = layer, on_hint
+        self._channel, self._subscribed = "", False
         self._heard = 0.0
         self._receiving: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     @property
     def deaf(self) -> bool:
@@ -143,7 +134,7 @@ class Subscriber:
     async def run(self) -> None:
         """Keep the subscription alive until this task is cancelled or `stop` is called."""
         try:
-            while not self._stopped:
+            while not self._stopped.is_set():
                 try:
                     async with asyncio.timeout(BOUND):
                         await self._keep_subscribed()
@@ -162,51 +153,41 @@ class Subscriber:
         The Redis client waits with `asyncio.wait_for`. In Python 3.11 this loses a cancellation that arrives together
         with the result.
         """
-        self._stopped = True
-        self.changed.set()
+        self._stopped.set()
 
     async def _keep_subscribed(self) -> None:
-        """Start receiving if necessary, subscribe to the wanted feeds' groups, and send a test message to ourselves.
+        """Subscribe and start receiving if necessary, and send a test message to ourselves.
 
         If this message doesn't come back, the channel layer has stopped delivering. The layer can do so without raising
-        an error. A feed is the list of changes that pages follow.
+        an error.
         """
         if not self._channel:
             self._channel = await self._layer.new_channel()
             self._heard = time.monotonic()
         if self._receiving is None or self._receiving.done():
             self._receiving = asyncio.create_task(self._receive())
-        await self._update_groups()
+        if not self._subscribed:
+            await self._layer.group_add(GROUP, self._channel)
+            self._subscribed = True
         await self._layer.send(self._channel, {"type": "probe"})
 
     async def _pause(self) -> None:
-        """Wait CHECK seconds, or until other feeds (lists of changes) are wanted.
+        """Wait CHECK seconds, or until `stop` is called.
 
         `asyncio.wait_for` isn't used, because in Python 3.11 it loses a cancellation that arrives together with the
         result.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(CHECK):
-                await self.changed.wait()
-        except TimeoutError:
-            return
-        self.changed.clear()
-
-    async def _update_groups(self) -> None:
-        wanted = {group_name(audience) for audience in self._audiences()}
-        for group in wanted - self._groups:
-            await self._layer.group_add(group, self._channel)
-            self._groups.add(group)
-        for group in self._groups - wanted:
-            await self._layer.group_discard(group, self._channel)
-            self._groups.discard(group)
+                await self._stopped.wait()
 
     async def _receive(self) -> None:
         while True:
             message = await self._layer.receive(self._channel)
             self._heard = time.monotonic()
-            if message["type"] == "feed.moved":
-                self._on_hint(message["audience"], Position(message["epoch"], message["seq"]))
+            if message["type"] == "feeds.moved":
+                for audience, at in message["newest"].items():
+                    self._on_hint(audience, Position(*at))
 
     async def _reset(self) -> None:
         """Stop receiving, close the layer's connections in this event loop, and forget the subscription.
@@ -221,4 +202,4 @@ class Subscriber:
                 await self._layer.flush()
         except Exception as error:  # noqa: BLE001 a layer's library may raise anything
             logger.warning("live_layer_unreachable", extra={"error": type(error).__name__})
-        self._receiving, self._channel, self._groups = None, "", set()
+        self._receiving, self._channel, self._subscribed = None, "", False

@@ -101,7 +101,6 @@ class Hub:
             feed.sockets.discard(socket)
             if not feed.sockets:
                 del self._feeds[audience]
-                self._update_subscription()
         self._of_user[user_id].pop(socket, None)
         if not self._of_user[user_id]:
             del self._of_user[user_id]
@@ -145,13 +144,6 @@ class Hub:
         except Exception:
             logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
         self._loop.call_soon_threadsafe(self._advance, audience, at, entry)
-
-    def _audiences(self) -> set[str]:
-        """Return the audiences ("staff", "patient.<id>") whose feeds this hub follows.
-
-        These are the audiences of its sockets, and the delivery probe's if the probe runs.
-        """
-        return {*self._feeds, *([probe.AUDIENCE] if self.probe else [])}
 
     def _advance(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
         if self.probe and audience == probe.AUDIENCE:
@@ -249,10 +241,7 @@ class Hub:
             self.leave(oldest)
 
     def _start(self) -> None:
-        """Start the hub's tasks unless they are running.
-
-        Also subscribe to the hints (messages about new entries) of all feeds that have sockets.
-        """
+        """Start the hub's tasks unless they are running, and subscribe to hints (messages about new entries)."""
         if not self._tasks:
             self.lag, self.tailed_at = 0.0, time.monotonic()
             hints.local_hubs.add(self.on_hint)
@@ -261,13 +250,8 @@ class Hub:
                 self.probe = probe.Probe()
                 self._spawn(self.probe.run())
             if (layer := hints.shared_layer()) is not None:
-                self._subscriber = hints.Subscriber(layer, self._advance, self._audiences)
+                self._subscriber = hints.Subscriber(layer, self._advance)
                 self._spawn(self._subscriber.run())
-        self._update_subscription()
-
-    def _update_subscription(self) -> None:
-        if self._subscriber:
-            self._subscriber.changed.set()
 
     def _stop(self) -> None:
         hints.local_hubs.discard(self.on_hint)

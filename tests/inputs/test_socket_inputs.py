@@ -213,7 +213,7 @@ def test_what_is_not_understood_in_a_question_is_left_aside(target: Target, quer
 
 
 BAD_TEXTS = [
-    "", " ", "null", "[]", "5", "{}", "Ping", "ping ", "\0", "not JSON", "[" * 8000, '{"type": "feed.moved"}',
+    "", " ", "null", "[]", "5", "{}", "Ping", "ping ", "\0", "not JSON", "[" * 8000, '{"type": "feeds.moved"}',
     '{"type": "pay.changed", "audience": "staff"}', '{"type": "websocket.disconnect"}', '{"seen": "1", "payments": []}',
     '{"seen": 1, "payments": ["x"]}', '{"seen": -1, "payments": []}', '{"seen": 1e400, "payments": []}',
     '{"seen": 1, "payments": 5}', '{"seen": 1, "payments": [null]}', '{"seen": true, "payments": []}',
