@@ -25,12 +25,13 @@ class Person:
     session: str
     payments: list[Payment]
     references: list[str]
+    epoch: str = ""
 
     @classmethod
     def of(cls, made: Made) -> "Person":
         rows = made["payments"]
         payments = [Payment(public_id=uuid.UUID(row[0]), amount_due=row[1], currency="eur") for row in rows]
-        return cls(made["name"], made["id"], made["session"], payments, [row[2] for row in rows])
+        return cls(made["name"], made["id"], made["session"], payments, [row[2] for row in rows], made["epoch"])
 
     @property
     def feed(self) -> str:
@@ -98,7 +99,7 @@ class Clinic:
 def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:
     address = (url or site.url).replace("http", "ws")
     page: ClientConnection = connect(
-        f"{address}/ws/payments/?after={after}&feed={person.feed}&lang=fr",
+        f"{address}/ws/payments/?epoch={person.epoch}&after={after}&feed={person.feed}&lang=fr",
         origin=Origin(site.url),
         additional_headers={"Cookie": f"sessionid={person.session}"},
         **options,

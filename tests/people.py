@@ -11,14 +11,19 @@ from django.utils import timezone
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
+from payments.models import Installation
 
 
 class Made(TypedDict):
-    """A created user, ready for JSON; `payments` holds (public id, amount in minor units, appointment's reference)."""
+    """A created user, ready for JSON; `payments` holds (public id, amount in minor units, appointment's reference).
+
+    `epoch` is the epoch of new feeds (lists of changes), to which the numbers of the user's pages belong.
+    """
 
     name: str
     id: int
     session: str
+    epoch: str
     payments: list[tuple[str, int, str]]
 
 
@@ -50,7 +55,8 @@ def _person(name: str, hashed: str, **fields: bool) -> Made:
     session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    return {"name": name, "id": user.pk, "session": str(session.session_key), "payments": []}
+    epoch = Installation.objects.get().epoch
+    return {"name": name, "id": user.pk, "session": str(session.session_key), "epoch": epoch, "payments": []}
 
 
 def _book(doctor: Practitioner, patient: int, number: int) -> tuple[str, int, str]:

@@ -5,7 +5,7 @@ Each socket gets each entry of its feed once and in order. Database queries are 
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from .. import metrics
 from ..models import FeedEntry
@@ -57,8 +57,8 @@ class Fanout:
     have begun again, as after a restored backup, so that the database has to be queried.
     """
 
-    def __init__(self, audience: str) -> None:
-        self.audience = audience
+    def __init__(self, audience: str, load_position: Callable[[str], Awaitable[Position | None]]) -> None:
+        self.audience, self._load_position = audience, load_position
         self.sockets: set[Socket] = set()
         self.languages = frozenset[str]()  # of all sockets added so far
         self.epoch: str | None = None
@@ -113,7 +113,7 @@ class Fanout:
                 if self._sent_after(socket):
                     continue  # another socket has loaded these entries while this one waited for the lock
                 sent = self.sent
-                batch, frames = await in_thread(load_frames, self.audience, socket.seq, socket.epoch, languages)
+                batch, frames = await self._load_for(socket)
                 continued = self._note_loaded(batch, sent)
             await self._write([socket], frames)
             await self._mark_pushed(batch.entries)
@@ -123,8 +123,20 @@ class Fanout:
         socket.live = True
         socket.write(_hello(Position(socket.epoch or self.epoch or "", socket.seq)))
 
+    async def _load_for(self, socket: Socket) -> tuple[Batch, Frames]:
+        """Load the entries that a newly added socket lacks, and their messages.
+
+        First load the feed's position, in one query with the positions of other feeds that sockets wait for: most of a
+        thousand pages that come back together lack no entry.
+        """
+        at = await self._load_position(self.audience)
+        if at and at == (socket.epoch, socket.seq):
+            return Batch(*at), {}
+        languages = frozenset({socket.language})
+        return await in_thread(load_frames, self.audience, socket.seq, socket.epoch, languages)
+
     def _same_epoch(self, socket: Socket) -> bool:
-        return socket.epoch in (None, self.epoch)
+        return socket.epoch == self.epoch
 
     def _note_loaded(self, batch: Batch, sent: int | None) -> bool:
         """Update `sent`, `head` and the buffer from a batch of feed entries that was loaded for one socket.

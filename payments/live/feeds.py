@@ -4,7 +4,7 @@ A feed is the numbered list of changes for one audience: "staff", or "patient.<i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import AccessVersion
 from appointments.models import Appointment
 
-from ..models import Feed, FeedEntry, patient_audience
+from ..models import Feed, FeedEntry, Installation, patient_audience
 from ..models.feed import STAFF, Position
 
 BATCH = 100  # entries loaded at once; a page that is further behind requests more
@@ -72,19 +72,30 @@ def supported_language(code: str | None) -> str:
     return code if code in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 
-def entries_after(audience: str, seq: int, epoch: str | None = None) -> Batch:
+def entries_after(audience: str, seq: int, epoch: str | None) -> Batch:
     """Load at most BATCH entries of the audience's feed after number `seq`. If there are none, this takes one query.
 
-    `epoch` is the feed's epoch to which the number `seq` belongs, or None if it isn't known.
+    `epoch` is the epoch to which the number `seq` belongs. A number without its epoch (None) says nothing, so the
+    batch is then a reset.
     """
     feed = Feed.objects.of(audience)
-    if epoch not in (None, feed.epoch) or not feed.pruned <= seq <= feed.head:
+    if epoch != feed.epoch or not feed.pruned <= seq <= feed.head:
         return Batch(*feed.position, reset=True)
     if seq == feed.head:
         return Batch(*feed.position)
     entries = FeedEntry.objects.filter(feed=feed, seq__gt=seq, seq__lte=feed.head).order_by("seq")
     related = ("feed", "change", "change__actor", "payment", "payment__appointment")
     return Batch(*feed.position, list(entries.select_related(*related)[:BATCH]))
+
+
+def load_positions(audiences: Collection[str]) -> dict[str, Position]:
+    """Load the positions of the audiences' feeds (numbered lists of changes), in one query if all are stored."""
+    stored = Feed.objects.filter(audience__among=audiences).values_list("audience", "epoch", "head")
+    found = {audience: Position(epoch, head) for audience, epoch, head in stored}
+    if len(found) < len(audiences):
+        epoch = Installation.objects.get().epoch
+        found = {audience: Position(epoch, 0) for audience in audiences} | found
+    return found
 
 
 # Returns the access version, and with it the feeds whose position isn't the one in a JSON object. A position is written

@@ -22,7 +22,7 @@ from ..models.feed import Position
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
-from .feeds import load_moved
+from .feeds import load_moved, load_positions
 from .rendering import render_entry
 from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
@@ -68,7 +68,7 @@ class Hub:
         self._subscriber: hints.Subscriber | None = None
         self.probe: probe.Probe | None = None
         self.lag = self.tailed_at = 0.0
-        self._sessions = BatchLoader(load_sessions)
+        self._sessions, self._positions = BatchLoader(load_sessions), BatchLoader(load_positions)
         self._checked_at = 0.0  # when all sockets' sessions were last checked (`time.monotonic()`)
         self._access: int | None = None  # the access version at which they were valid, if it is one for all sockets
         self._expires = NEVER  # when the first of them expires
@@ -80,10 +80,11 @@ class Hub:
     async def join(self, socket: Socket, after: int | None, epoch: str | None) -> None:
         """Add a socket: write to it its feed's entries after number `after`, then "hello", then each new entry.
 
-        If `after` is None, the socket gets new entries only. `epoch` is the feed's epoch to which the number `after`
-        belongs, or None if it isn't known.
+        `epoch` is the epoch to which the number `after` belongs. Without either, or if the feed can't be continued from
+        there, the socket gets "hello" and new entries only.
         """
-        feed = self._feeds.setdefault(socket.session.audience, Fanout(socket.session.audience))
+        audience = socket.session.audience
+        feed = self._feeds.setdefault(audience, Fanout(audience, self._positions.load))
         feed.add(socket)  # before the query, so that an entry committed in between isn't missed
         self._make_room(socket)
         self._start()

@@ -96,7 +96,7 @@ def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Fr
 def load_frames(audience: str, seq: int, epoch: str | None, languages: frozenset[str]) -> tuple[Batch, Frames]:
     """Load a batch of entries of the audience's feed after number `seq`. Return it and its messages in these languages.
 
-    `epoch` is the feed's epoch to which the number `seq` belongs, or None if it isn't known.
+    `epoch` is the feed's epoch to which the number `seq` belongs, or None if it isn't known; the batch is then a reset.
     """
     batch = entries_after(audience, seq, epoch)
     return batch, render_frames(batch.entries, languages)

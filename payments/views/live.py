@@ -17,7 +17,8 @@ from ..models import Payment
 def payments_live(request: HttpRequest) -> HttpResponse:
     """Return the entries of the user's feed after number `after`, as HTML with htmx's out-of-band marks.
 
-    The query parameter `epoch` says to which epoch of the feed `after` belongs. Answer 204 if there are no entries, 401
+    The query parameter `epoch` says to which epoch of the feed `after` belongs; without it, `after` says nothing, and
+    the page has to reload. Answer 204 if there are no entries, 401
     to signed-out users, 403 if the page was made for another user. The page sends the header X-Live-Seq as `after` in
     its next poll. X-Live-More says that more entries wait. X-Live-Reset says that the feed can't be continued from
     `after`, so the page has to reload.

@@ -54,7 +54,7 @@ class Tab:
 
     async def _listen(self) -> None:
         """Open a socket and apply its frames; return once the server is silent and doesn't answer a ping."""
-        socket = f"{self.url.replace('http', 'ws')}/ws/payments/?feed={self.person.feed}&lang=fr&after={self.cursor}"
+        socket = f"{self.url.replace('http', 'ws')}/ws/payments/?{self._position()}"
         options: dict[str, Any] = {"open_timeout": 8, "close_timeout": 0.1, "ping_interval": None, "compression": None}
         headers = {"Cookie": self.cookie}
         self.asked_at = time.monotonic()
@@ -65,6 +65,9 @@ class Tab:
                     text = await self._next(page)
                     self._heard_at = asyncio.get_running_loop().time()  # _hear may take long
                     await self._hear(json.loads(text))
+
+    def _position(self) -> str:
+        return f"feed={self.person.feed}&lang=fr&epoch={self.person.epoch}&after={self.cursor}"
 
     async def _next(self, page: ClientConnection) -> str | bytes:
         with suppress(TimeoutError):
@@ -83,7 +86,7 @@ class Tab:
             self._apply(message["html"])
 
     async def _catch_up(self) -> None:
-        url = f"{self.url}/payments/live/?feed={self.person.feed}&lang=fr&after={self.cursor}"
+        url = f"{self.url}/payments/live/?{self._position()}"
         with suppress(OSError):
             headers, html = await asyncio.to_thread(self._get, url)
             if "X-Live-Reset" in headers:

@@ -17,11 +17,12 @@ from django.test import Client
 from accounts.models import User
 from appointments.models import Practitioner
 from payments.live.rendering import load_frames
-from payments.models import Payment
+from payments.models import Feed, Payment
 from tests.payments.clients import client_of
 from tests.payments.stripe_story import Story, deliver
 
 PATIENTS = 20
+POLL = "/payments/live/"
 STEPS = int(os.environ.get("CROSSINGS", "300"))  # requests and frames read in all; 10,000 take some minutes
 
 
@@ -35,6 +36,7 @@ class Visitor:
         self.payments = [book(amount + 50_000 * more, patient=self.user) for more in range(2)]
         self.client = client_of(self.user)
         self.audience = f"patient.{self.user.pk}"
+        self.epoch = Feed.objects.of(self.audience).epoch
         self.paid: set[Payment] = set()
         self.turn = threading.Lock()
 
@@ -55,7 +57,7 @@ class Visitor:
         page, money = f"/appointments/{payment.appointment.reference}/", f"/payments/{payment.public_id}/"
         kind = chance.choices(["poll", "frame", "page", "list", "receipt", "calendar", "pay", "wrong"], WEIGHTS)[0]
         if kind == "frame":
-            _, frames = load_frames(self.audience, chance.randint(0, 2), None, frozenset({"fr", "en"}))
+            _, frames = load_frames(self.audience, chance.randint(0, 2), self.epoch, frozenset({"fr", "en"}))
             return "".join(text.decode() for each in frames.values() for _, text in each)
         if kind == "pay" and payment not in self.paid:
             self.paid.add(payment)
@@ -66,7 +68,7 @@ class Visitor:
             assert answer.status_code == 404
             return str(answer.content.decode()).replace(str(theirs.public_id), "asked for")
         paths = {
-            "poll": f"/payments/live/?after={chance.randint(0, 2)}&lang={chance.choice(['fr', 'en'])}",
+            "poll": f"{POLL}?epoch={self.epoch}&after={chance.randint(0, 2)}&lang={chance.choice(['fr', 'en'])}",
             "list": "/appointments/", "receipt": f"{money}receipt/", "calendar": f"{page}calendar.ics",
         }  # fmt: skip
         answer = self.client.get(paths.get(kind, page))

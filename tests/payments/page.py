@@ -9,6 +9,9 @@ from django.conf import settings
 from django.test import Client
 
 from accounts.models import User
+from payments.live.feeds import audience_of
+from payments.models import Feed
+from payments.models.feed import Position
 from payments_site.asgi import application
 from tests.payments.clients import client_of
 from tests.waits import PATIENCE
@@ -16,19 +19,30 @@ from tests.waits import PATIENCE
 Message = dict[str, Any]
 
 
+def feed_position(user: User) -> Position:
+    """Return the position of the feed (list of changes) that the user's pages follow."""
+    return Feed.objects.of(audience_of(user)).position
+
+
 class Page:
-    """A page's WebSocket: `async with Page(user) as page` connects; `await page.told()` returns the next message."""
+    """A page's WebSocket: `async with Page(user) as page` connects; `await page.told()` returns the next message.
+
+    The page sends its feed's epoch, unless `query` has another one or `user` is None.
+    """
 
     def __init__(
         self, user: User | None, query: str = "after=0", *, origin: str | None = None, path: str = "/ws/payments/"
     ) -> None:
         self.user, self.url = user, f"{path}?{query}"
+        self.knows_epoch = "epoch=" in query
         self.origin = settings.SITE_URL if origin is None else origin
         self.client = Client()
 
     async def open(self) -> bool:
         if self.user:
             self.client = await sync_to_async(client_of)(self.user)
+            if not self.knows_epoch:
+                self.url += f"&epoch={(await sync_to_async(feed_position)(self.user)).epoch}"
         cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in self.client.cookies.items())
         headers = [(b"cookie", cookies.encode())] + ([(b"origin", self.origin.encode())] if self.origin else [])
         self.socket = WebsocketCommunicator(application, self.url, headers)

@@ -4,7 +4,8 @@ What a page must not send or request is tested in tests/inputs.
 """
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,14 @@ from accounts.models import User
 from payments import consumers
 from payments.desk import till
 from payments.domain.methods import Method
-from payments.live import fanout, hints, hub, rendering, socket_sessions
+from payments.live import fanout, feeds, hints, hub, rendering, socket_sessions
 from payments.live.sockets import Socket
 from payments.live.timing import BEAT
 from payments.live.wires import AsgiWire
 from payments.logs import fields_of
 from payments.models import Feed, FeedEntry, Payment
-from payments.models.feed import Position
 from tests.payments.clients import client_of
-from tests.payments.page import Page
+from tests.payments.page import Page, feed_position
 from tests.payments.stripe_story import Story, deliver
 from tests.waits import until
 
@@ -110,6 +110,40 @@ async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     assert len(asked) < len(pages), "those who ask at the same time share an answer"
 
 
+async def test_patients_who_come_back_together_are_looked_up_together(
+    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []  # load_positions is wrapped only to count what it is asked for
+    gate = threading.Event()
+
+    def load_positions(audiences: Collection[str]) -> Any:
+        asked.append(len(audiences))
+        assert gate.wait(60)
+        return feeds.load_positions(audiences)
+
+    monkeypatch.setattr(hub, "load_positions", load_positions)
+    monkeypatch.setattr(fanout, "load_frames", None)  # so that it can't be called
+    await sync_to_async(book)()
+    others = [await sync_to_async(User.objects.create_user)(f"patient{number}") for number in range(4)]
+    pages = [Page(patient, "after=1"), *(Page(other, "after=0") for other in others)]
+    await asyncio.gather(*(page.open() for page in pages))
+    await until(lambda: hub.running() and len(hub.running()[0].sockets()) == 5, "all wait for their feed's position")
+    gate.set()
+    for page in pages:
+        assert await page.told_until_hello() == [hello(1 if page.user == patient else 0)]
+        await page.socket.disconnect(timeout=5)
+    assert asked == [1, 4]
+
+
+@pytest.mark.parametrize("query", ["after=1", "", "epoch=E"])
+async def test_a_page_that_says_no_position_is_only_greeted(payment: Payment, patient: User, query: str) -> None:
+    """A number without its epoch, or none, says nothing: "hello" makes the page load again."""
+    page = Page(None, query)
+    page.client = await sync_to_async(client_of)(patient)
+    async with page:
+        assert await page.told_until_hello() == [hello(1)]
+
+
 async def test_a_page_that_knows_all_is_only_greeted(payment: Payment, patient: User, clerk: User) -> None:
     await pay(payment, clerk)
     async with Page(patient, "after=2") as page:
@@ -127,9 +161,7 @@ async def test_a_number_that_is_gone_or_never_was_gets_hello_with_the_true_one(
             assert await page.told_until_hello() == [hello(2)]
 
 
-@sync_to_async
-def position_of(patient: User) -> Position:
-    return Feed.objects.of(f"patient.{patient.pk}").position
+position_of = sync_to_async(feed_position)
 
 
 @sync_to_async
@@ -373,12 +405,12 @@ async def test_a_socket_closes_at_the_end_of_its_right(
 async def test_a_page_that_cannot_join_is_told_to_come_back_later(
     patient: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type[Exception]
 ) -> None:
-    """The page gets code 1013, and the server keeps nothing of it. The test makes the query for its entries fail."""
+    """The page gets code 1013, and the server keeps nothing of it. The test makes the query for its feed fail."""
 
-    def load_frames(*_question: Any) -> Any:
+    def load_positions(_audiences: Any) -> Any:
         raise fault
 
-    monkeypatch.setattr(fanout, "load_frames", load_frames)
+    monkeypatch.setattr(hub, "load_positions", load_positions)
     async with Page(patient) as page:
         assert await page.close_code() == 1013
         assert hub.running() == []

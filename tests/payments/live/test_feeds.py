@@ -17,7 +17,7 @@ from appointments.models import Appointment
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.live import feeds, rendering, timing
-from payments.models import Feed, FeedEntry, Payment
+from payments.models import Feed, FeedEntry, Installation, Payment
 from payments.models.feed import Position
 from payments.templatetags import clinic as tags
 from tests.payments.clients import client_of, page_of
@@ -33,7 +33,13 @@ def paid(payment: Payment, clerk: User) -> Payment:
 
 
 def poll(client: Client, **query: str | int) -> Any:
-    return client.get("/payments/live/", query)
+    """Request the changes after a number, which belongs to the epoch of new feeds unless `query` has an epoch."""
+    epoch = query.pop("epoch", "") or Installation.objects.get().epoch
+    return client.get("/payments/live/", {"epoch": epoch, **query})
+
+
+def entries_of(audience: str, after: int) -> list[FeedEntry]:
+    return feeds.entries_after(audience, after, Feed.objects.of(audience).epoch).entries
 
 
 def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) -> None:
@@ -50,9 +56,9 @@ def test_a_poll_tells_what_comes_after_the_number(paid: Payment, patient: User) 
 
 @pytest.mark.usefixtures("steady_session")
 def test_a_poll_with_nothing_new_is_204_and_one_query_for_the_feed(paid: Payment, patient: User) -> None:
-    client = client_of(patient)
+    client, epoch = client_of(patient), Installation.objects.get().epoch
     with CaptureQueriesContext(connection) as queries:
-        response = poll(client, after=2)
+        response = poll(client, after=2, epoch=epoch)
     assert response.status_code == 204
     assert response["X-Live-Seq"] == "2"
     assert [query["sql"].count("payments_") > 0 for query in queries].count(True) == 1
@@ -107,7 +113,8 @@ def test_a_page_of_another_epoch_asks_for_a_new_page_whatever_its_number(
     for _ in range(4):
         assert poll(client, after=3, epoch=epoch)["X-Live-Reset"] == "1"
         book()
-    assert "X-Live-Reset" not in poll(client, after=3), "a page that knows no epoch is believed"
+    assert "X-Live-Reset" not in poll(client, after=3)
+    assert client.get("/payments/live/", {"after": 3})["X-Live-Reset"] == "1", "a number without its epoch says nothing"
     fresh = client.get(page_of(payment)).content.decode()
     assert f'value="{epoch}"' not in fresh
     assert 'id="live-cursor" name="after" value="5"' in fresh
@@ -150,7 +157,7 @@ def test_an_entry_is_rendered_once_for_each_language(paid: Payment, monkeypatch:
         return render(entry, language)
 
     monkeypatch.setattr(rendering, "_render", counted)
-    entry = feeds.entries_after("staff", 1).entries[0]
+    entry = entries_of("staff", 1)[0]
     texts = {rendering.render_entry(entry, language).html for language in ("fr", "en") * 50}
     assert len(made) == len(texts) == 2
 
@@ -160,13 +167,13 @@ def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pyte
     monkeypatch.setattr(rendering, "_cache", OrderedDict())
     for _ in range(5):
         book()
-    for entry in feeds.entries_after("staff", 0).entries:
+    for entry in entries_of("staff", 0):
         rendering.render_entry(entry, "fr")
     assert [seq for _, seq, *_ in rendering._cache] == [3, 4, 5]
 
 
 def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
-    entry = feeds.entries_after("staff", 0).entries[-1]
+    entry = entries_of("staff", 0)[-1]
     assert "payment-toast" in rendering.render_entry(entry, "fr").html
     entry.seq += 1  # so that the entry isn't found in the cache and is rendered again
     entry.change.to_status = "checkout_open"
@@ -174,7 +181,7 @@ def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
 
 
 def told(audience: str, after: int) -> list[str]:
-    return [rendering.render_entry(entry, "en").html for entry in feeds.entries_after(audience, after).entries]
+    return [rendering.render_entry(entry, "en").html for entry in entries_of(audience, after)]
 
 
 def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, patient: User, clerk: User) -> None:
