@@ -64,21 +64,20 @@ def make_people(staff: int, patients: int) -> None:
 
     All staff and the first 4,000 patients get a session.
     """
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
     from django.utils import timezone
 
-    from accounts.models import User
-
+    user_model = get_user_model()  # the usual peer has Django's own
     people = [
-        User(
+        user_model(
             pk=number, username=f"person{number}", password="!", is_staff=number <= staff,  # noqa: S106 none fits
             first_name=f"Person {number}", last_name="Bench",
         )
         for number in range(1, staff + patients + 1)
     ]  # fmt: skip
-    User.objects.bulk_create(people, batch_size=5000)
+    user_model.objects.bulk_create(people, batch_size=5000)
     store, tomorrow, sessions = SessionStore(), timezone.now() + datetime.timedelta(days=1), []
     now = int(time.time())
     for user in people[: staff + 4000]:
