@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from payments.domain.attempts import attempts_of
+from payments.domain.attempts import attempts_of, desk_refundable
 from payments.domain.facts import Kind, StripeFact
 from payments.domain.movements import movements
 from payments.domain.precedence import merge
@@ -93,6 +93,9 @@ ROWS = [
         waived=0, owed=DUE, reviews=(Review.TAKEN_BACK,)),
     row("taken back twice, more than was paid",
         lambda s: [s.charged(), lost(s, 3000), of(lost(s, 3000), id="du_2")], lost=DUE, net=0),
+    row("taken back more than was paid, then paid too much, refunded and taken back",
+        lambda s: [s.charged("A"), lost(s, 9000), s.charged("B", 8000), s.refund(3000, attempt="B"),
+                   later(lost(s, DUE, "B"))], waived=0, net=0, owed=DUE),
     row("refunded twice, more than was paid",
         lambda s: [s.charged(amount=3000), s.refund(2000), s.refund(2000, name="2")], refunded=3000, net=0),
     row("two disputes alone prove one payment",
@@ -104,10 +107,22 @@ ROWS = [
         status=S.PARTIALLY_REFUNDED, received=DUE, refunded=2000),
     row("a failed refund stays failed", lambda s: [s.charged(), s.refund(1000, "failed"), s.refund(1000)],
         refunded=0, reviews=(Review.REFUND_FAILED,)),
+    row("a canceled intent stays canceled", lambda s: [s.canceled(), s.failed()], status=S.UNPAID),
+    row("a failed debit stays failed", lambda s: [s.async_failed(), s.completed("A", "unpaid")], status=S.FAILED),
+    row("an expired page stays expired", lambda s: [s.expired(), of(s.completed("A", "unpaid"), status="open")],
+        status=S.EXPIRED),
+    row("a closed dispute stays closed", lambda s: [s.charged(), lost(s), s.dispute("needs_response", "updated")],
+        status=S.CHARGED_BACK),
+    row("a refund fails after a later one was made",
+        lambda s: [s.charged(), s.refund(1000), s.refund(2000, name="2"), s.refund(1000, "failed")],
+        refunded=2000, reviews=(Review.REFUND_FAILED,)),
     row("an attempt failed, the last one expired",
         lambda s: [s.completed("A", "unpaid"), s.async_failed("A"), s.expired("B")], status=S.EXPIRED),
     row("the attempt that began last counts, though it is heard of first",
         lambda s: [s.completed("B", "unpaid"), s.async_failed("B"), s.expired("A")], status=S.FAILED),
+    row("only the charge tells of a refund", lambda s: [s.charged(), s.charge_refunded(2000)],
+        refunded=2000, waived=2000, owed=0, status=S.PARTIALLY_REFUNDED),
+    row("staff haven't decided about what was taken back", lambda s: [s.charged(), lost(s)], owed=DUE, payable=False),
     row("a decline before a debit", lambda s: [s.failed(), s.completed("A", "unpaid")],
         status=S.PROCESSING, failure_code="", on_its_way=DUE),
     row("a bank's question before a charge that waits to be captured",
@@ -183,6 +198,13 @@ def test_a_refund_that_stripe_makes_late_waives_as_of_its_request(story: Story) 
     assert (found.refunded, found.waived, found.owed) == (DUE, 0, DUE)
 
 
+def test_a_refund_that_was_decided_about_waits_no_more() -> None:
+    asked = own(Kind.OBSERVATION, "awaiting_approval", 2, 1000)
+    decided = replace(asked, status="declined", as_of=1)  # by a clock that is behind
+    for facts in ((asked, decided), (decided, asked)):
+        assert standing([], TERMS, merge(*facts)).reviews == ()
+
+
 # Prices, deposits and currencies
 
 
@@ -209,6 +231,21 @@ def test_a_dispute_in_another_currency_leaves_what_can_be_refunded(story: Story)
     assert attempt.refundable == DUE
 
 
+def test_what_was_taken_back_and_written_off_is_charged_back(story: Story) -> None:
+    dispute = lost(story)
+    decision = {"disputes": [dispute["data"]["object"]["id"]]}
+    given_up = own(Kind.OBSERVATION, "written_off", dispute["created"] + 1, DUE, **decision)
+    found = standing([story.charged(), dispute], TERMS, given_up)
+    assert (found.status, found.amounts.owed, found.reviews) == (S.CHARGED_BACK, 0, ())
+
+
+def test_an_old_decline_isnt_told_while_a_debit_is_under_way(story: Story) -> None:
+    """The price was raised, so that something is owed beside the debit, but nothing about the debit was declined."""
+    told = [story.failed(), story.completed("A", "unpaid")]
+    found = standing(told, replace(TERMS, price=8000))
+    assert (found.amounts.owed, found.failure_code) == (3000, "")
+
+
 def test_another_currencys_payment_that_was_taken_back_is_over_once_decided(story: Story) -> None:
     story.currency = "usd"
     told = [story.charged(), lost(story)]
@@ -223,6 +260,11 @@ def test_the_method_is_that_of_the_newest_payment(story: Story) -> None:
     paid = story.charged(amount=3000)
     assert standing([paid], TERMS, own(Kind.OFFLINE, "cash", paid["created"] + 60, 2000)).method == "cash"
     assert standing([paid], TERMS, own(Kind.OFFLINE, "cash", 1, 2000)).method == "card"
+
+
+def test_what_was_given_back_at_the_desk_cannot_be_given_back_again() -> None:
+    facts = [own(Kind.OFFLINE, "cash", 1, DUE), own(Kind.DESK_REFUND, "cash", 2, 2000)]
+    assert desk_refundable(attempts_of(facts)) == 3000
 
 
 # Movements
