@@ -10,7 +10,7 @@ from benchmarks.events import HOST, session_key
 from benchmarks.stack import Stack
 from benchmarks.targets import Target
 
-DESK, POLL = "/desk/", "/payments/live/?feed=staff&lang=fr&after={head}"
+DESK, POLL = "/desk/", "/payments/live/?feed=staff&lang=fr&epoch={at[0]}&after={at[1]}"
 AUTHENTICATION_TABLES = ("django_session", "clinic_accounts_user")
 COUNT = """
 import django, json, sys
@@ -57,7 +57,7 @@ def queries(stack: Stack, *paths: str, database: str = "site") -> list[int]:
 
 def pages(stack: Stack, name: str, size: Size, _round: int) -> Values:
     target = stack.target(name)
-    poll = POLL.format(head=target.heads().get("staff", 0))
+    poll = POLL.format(at=target.position("staff"))
     page_ms, poll_ms = milliseconds(target, DESK, size.requests), milliseconds(target, poll, size.requests)
     page_queries, poll_queries = queries(stack, DESK, poll)
     return {

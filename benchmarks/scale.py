@@ -89,7 +89,7 @@ def one_round(stack: Stack, payments: int, size: Size) -> list[float]:
     with target.client(target.staff_pages(1), target.posts(WARM + events), wait=1) as client:
         delays = accepted(client.go()).delays(skip=WARM)
     day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1 - DAYS_BACK)
-    desk, poll = f"{DESK}?day={day}", POLL.format(head=target.heads().get("staff", 0))
+    desk, poll = f"{DESK}?day={day}", POLL.format(at=target.position("staff"))
     desk_queries, poll_queries = queries(stack, desk, poll, database=name)
     desk_ms, poll_ms = (milliseconds(target, path, size.requests) for path in (desk, poll))
     return [percentile(delays, 0.5), percentile(delays, 0.99), desk_ms, desk_queries, poll_ms, poll_queries]

@@ -29,7 +29,7 @@ UVICORN = [
     *("--backlog", "2048", "--timeout-graceful-shutdown", "20", "--proxy-headers", "--no-server-header"),
     *("--no-access-log", "--log-level", "warning"),
 ]
-SITE_PATH = "/ws/payments/?after={after}&feed={audience}&lang=fr"
+SITE_PATH = "/ws/payments/?epoch={epoch}&after={after}&feed={audience}&lang=fr"
 NODE_PATH = "/socket.io/?EIO=4&transport=websocket&after={after}"
 
 
@@ -112,8 +112,8 @@ class Stack:
                         site.settings, cwd=ROOT)
                 for port in ports
             ]  # fmt: skip
-        heads = self._asking(database, "SELECT audience, head FROM clinic_payments_feed")
-        self._targets[name] = Target(name, processes, numbers, SITE_PATH, heads=heads)
+        positions = self._asking(database, "SELECT audience, epoch, head FROM clinic_payments_feed")
+        self._targets[name] = Target(name, processes, numbers, SITE_PATH, positions=positions)
         return self._targets[name]
 
     def _make_site(self) -> None:
@@ -167,7 +167,7 @@ class Stack:
         process = Process("node", ["node", str(folder / "server.js")], port, self.folder / "node.log", env, cwd=folder)
         self._targets["node"] = Target(
             "node", [process], Numbers(self.peers_payments), NODE_PATH, marker='"payment_id":"', hello='"hello"',
-            engine_io=True, heads=self._asking("node", "SELECT audience, head FROM feeds"),
+            engine_io=True, positions=self._asking("node", "SELECT audience, '', head FROM feeds"),
         )  # fmt: skip
 
     def _make_floor(self) -> None:
@@ -176,9 +176,9 @@ class Stack:
         process = Process("floor", command, port, self.folder / "floor.log", {}, cwd=ROOT)
         self._targets["floor"] = Target("floor", [process], Numbers(10**9), "/", marker='"payment_id": "')
 
-    def _asking(self, database: str, query: str) -> Callable[[], dict[str, int]]:
-        def heads() -> dict[str, int]:
+    def _asking(self, database: str, query: str) -> Callable[[], dict[str, tuple[str, int]]]:
+        def positions() -> dict[str, tuple[str, int]]:
             with psycopg.connect(self.postgres.database_url(database)) as connection:
-                return dict(connection.execute(query).fetchall())
+                return {audience: (epoch, head) for audience, epoch, head in connection.execute(query)}
 
-        return heads
+        return positions

@@ -36,7 +36,8 @@ class Numbers:
 class Target:
     """A server to measure, with one or more processes.
 
-    `heads()` maps each audience, such as "staff", to the number of the newest entry in its feed (its list of changes).
+    `positions()` maps each audience, such as "staff", to the epoch of its feed (its list of changes) and the number of
+    the newest entry in it.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Target:
     marker: str = 'data-payment=\\"'
     hello: str = '"t":"hello"'
     engine_io: bool = False
-    heads: Callable[[], dict[str, int]] = field(default=dict)
+    positions: Callable[[], dict[str, tuple[str, int]]] = field(default=dict)
 
     @property
     def ports(self) -> list[int]:
@@ -79,15 +80,20 @@ class Target:
         return self._pages([STAFF + 1 + number % PATIENTS for number in range(count)], counts=counts)
 
     def _pages(self, people: list[int], *, counts: bool = True) -> list[load.Page]:
-        heads = self.heads()
-        return [self._page(person, port, heads, counts) for person, port in zip(people, self._in_turn(), strict=False)]
+        at = self.positions()
+        return [self._page(person, port, at, counts) for person, port in zip(people, self._in_turn(), strict=False)]
+
+    def position(self, audience: str) -> tuple[str, int]:
+        """Return the epoch of the audience's feed (list of changes), and the number of its newest entry."""
+        return self.positions()[audience]
 
     def _in_turn(self) -> Iterator[int]:
         return itertools.cycle(self.ports)
 
-    def _page(self, person: int, port: int, heads: dict[str, int], counts: bool) -> load.Page:
+    def _page(self, person: int, port: int, positions: dict[str, tuple[str, int]], counts: bool) -> load.Page:
         audience = "staff" if person <= STAFF else f"patient.{person}"
-        path = self.socket_path.format(after=heads.get(audience, 0), audience=audience)
+        epoch, after = positions.get(audience, ("", 0))
+        path = self.socket_path.format(epoch=epoch, after=after, audience=audience)
         host = f"{HOST}:{self.ports[0]}"  # all processes of a site share its public name
         handshake = HANDSHAKE.format(path=path, host=host, session=events.session_key(person))
         return load.Page(port, handshake.encode(), counts)
