@@ -1,12 +1,14 @@
 """`./run bench` compares the speed of this site and of other servers on this machine. See benchmarks/README.md."""
 
 import argparse
+import functools
 import math
 import signal
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import blocks, report
@@ -15,6 +17,7 @@ from benchmarks.browser import browser
 from benchmarks.costs import costs
 from benchmarks.load import CACHE
 from benchmarks.pages import pages
+from benchmarks.report import LEAST_ROUNDS
 from benchmarks.rows import results
 from benchmarks.scale import scale
 from benchmarks.stack import Stack
@@ -24,13 +27,13 @@ BLOCKS = (
     Block("latency", (*SITE, NODE, USUAL, FLOOR), blocks.latency),
     Block("browser", (*SITE, NODE), browser),
     Block("fan", (*SITE, NODE, USUAL, FLOOR), blocks.fan),
-    Block("burst", (*SITE, NODE), blocks.burst, rounds=3),
+    Block("burst", (*SITE, NODE), blocks.burst),
     Block("ingest", (*SITE, NODE, USUAL, POSTGRES), blocks.ingest),
     Block("pages", SITE, pages),
     Block("cut", (*SITE, NODE), blocks.cut),
-    Block("memory", (*SITE, NODE), blocks.memory, rounds=3),
-    Block("idle", SITE, blocks.idle, rounds=3),
-    Block("day", (*SITE, NODE), blocks.clinic_day, rounds=2),
+    Block("memory", (*SITE, NODE), blocks.memory),
+    Block("idle", SITE, blocks.idle),
+    Block("day", (*SITE, NODE), blocks.clinic_day),
 )
 
 
@@ -44,18 +47,17 @@ class Bench:
         self.stack, self.size, self.folder = stack, size, folder
         self.measured: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
         self.failures: list[str] = []
-        self.began = report.processor_times()
 
     def run(self, block: Block) -> None:
         """Measure all servers in each round and write the results.
 
         Each round begins with another server, so that none has the advantage of always being first.
         """
-        for number in range(min(self.size.rounds, block.rounds)):
+        for number in range(self.size.rounds):
             turn = number % len(block.targets)
             for name in (*block.targets[turn:], *block.targets[:turn]):
                 self.measure(block, name, number)
-        report.write_results(self.folder, results(self.measured, report.today()), **self.circumstances())
+        report.write_results(self.folder, results(self.measured, report.today()), client=self.client_shares())
 
     def measure(self, block: Block, name: str, number: int) -> None:
         started = time.monotonic()
@@ -73,11 +75,6 @@ class Bench:
         )
         print(f"{block.name:8} {number + 1}  {name:8} {time.monotonic() - started:5.1f} s  {shown}", flush=True)
         time.sleep(0.3)  # until the last client's connections are closed
-
-    def circumstances(self) -> dict[str, object]:
-        (all_before, stolen_before), (all_now, stolen_now) = self.began, report.processor_times()
-        stolen = 100 * (stolen_now - stolen_before) / max(1, all_now - all_before)
-        return {"client": self.client_shares(), "stolen": stolen}
 
     def client_shares(self) -> dict[str, object]:
         """Return a table of the load client's CPU use, which shows whether the client was the bottleneck.
@@ -112,7 +109,6 @@ def compare(size: Size, only: list[str], folder: Path) -> int:
             bench.run(block)
     rows = results(bench.measured, report.today())
     print(report.plain([report.cells(row) for row in rows]))
-    print(f"written to {folder}/RESULTS.md and results.json")
     print("\n".join(f"FAILED {failure}" for failure in bench.failures), end="\n" if bench.failures else "")
     return int(bool(bench.failures))
 
@@ -125,7 +121,7 @@ def main() -> int:
     )
     names = [block.name for block in BLOCKS]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="BLOCK", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, help=f"default {FULL.rounds}; some blocks run fewer")
+    parser.add_argument("--rounds", type=int, help=f"default {FULL.rounds}")
     parser.add_argument(
         "--payments", type=int, nargs="+", default=[1000, 100_000], help="the sizes that `scale` compares"
     )
@@ -135,14 +131,37 @@ def main() -> int:
     size = QUICK if given.quick else FULL
     if given.rounds:
         size = blocks.Size(**{field: getattr(size, field) for field in size.__slots__} | {"rounds": given.rounds})
-    folder = CACHE / "quick" if given.quick else report.FOLDER  # a quick run must not replace the published results
     if given.quick:
         print("bench: the numbers are small, whatever the rows say: they show that it works, not how fast it is")
-    if given.part == "costs":
-        return costs(folder)
-    if given.part == "scale":
-        return scale(given.payments, size, folder)
-    return workers(size, folder) if given.part == "workers" else compare(size, given.only, folder)
+    parts = {
+        "costs": costs,
+        "scale": functools.partial(scale, given.payments, size),
+        "workers": functools.partial(workers, size),
+        "compare": functools.partial(compare, size, given.only),
+    }
+    return run_and_publish(given.part, parts[given.part], quick=given.quick)
+
+
+def run_and_publish(part: str, run: Callable[[Path], int], *, quick: bool) -> int:
+    """Run a part of the benchmark. Publish the results of all parts once the whole table is of this commit."""
+    folder, draft = CACHE / "run", CACHE / "draft"
+    commit, before = report.commit(), report.processor_times()
+    report.begin_run(folder, draft, commit)
+    status = run(folder)
+    (all_before, stolen_before), (all_now, stolen_now) = before, report.processor_times()
+    stolen = 100 * (stolen_now - stolen_before) / max(1, all_now - all_before)
+    report.finish_run(folder, part, commit, stolen)
+    print(f"the host took {stolen:.0f} % of the processors' time; results are in {folder}")
+    if reason := "this was a quick run" if quick else report.reason_against(commit, stolen):
+        print(f"not published: {reason}")
+        return status
+    report.copy_results(folder, draft)
+    if blocks := report.incomplete_blocks(report.read_results(draft)["rows"]):
+        print(f"not published: at commit {commit} these blocks still need {LEAST_ROUNDS} rounds: {', '.join(blocks)}")
+    else:
+        report.copy_results(draft, report.FOLDER)
+        print(f"published in {report.FOLDER}, for commit {commit}")
+    return status
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ QUICK = Size(1, 10, 100, 3, 20, 2, 200, 60, 1, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A measurement: its function `measure`, the servers to measure (`targets`), and the most rounds to run (`rounds`).
+    """A measurement: its function `measure`, and the servers to measure (`targets`).
 
     `measure` receives the round's number, so that each round can use other payments.
     """
@@ -50,7 +50,6 @@ class Block:
     name: str
     targets: tuple[str, ...]
     measure: Callable[[Stack, str, Size, int], Values]
-    rounds: int = 99
 
 
 def cpu_seconds(process: Process) -> float:
