@@ -11,6 +11,7 @@ from benchmarks.blocks import WARM, Size, accepted
 from benchmarks.fill import DAYS_BACK
 from benchmarks.load import percentile
 from benchmarks.pages import DESK, POLL, milliseconds, queries
+from benchmarks.rows import SMALLEST, Measured, results
 from benchmarks.stack import Stack
 from benchmarks.targets import Numbers
 
@@ -40,7 +41,7 @@ def entries(payments: int) -> int:
 
 def scale(sizes: list[int], size: Size, folder: Path) -> int:
     """Measure a site with each number of payments in `sizes`; write results to `folder`, and return the exit status."""
-    found: dict[int, list[list[float]]] = {payments: [] for payments in sizes}
+    found: dict[int, dict[int, list[float]]] = {payments: {} for payments in sizes}
     seconds, failures = dict[int, float](), list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
         for payments in sizes:
@@ -56,24 +57,38 @@ def scale(sizes: list[int], size: Size, folder: Path) -> int:
                 print(f"FAILED {failures[-1]}", flush=True)
                 continue
             seconds[payments] = time.monotonic() - started
-        for number in range(min(3, size.rounds)):
+        for number in range(size.rounds):
             for payments in seconds:
                 try:
-                    found[payments].append(one_round(stack, payments, size))
+                    found[payments][number] = one_round(stack, payments, size)
                 except Exception as error:  # noqa: BLE001 the other rounds still count
                     failures.append(f"{payments:,} payments, round {number + 1}: {type(error).__name__}: {error}")
                     print(f"FAILED {failures[-1]}", flush=True)
                     continue
-                shown = " ".join(report.number(value) for value in found[payments][-1])
+                shown = " ".join(report.number(value) for value in found[payments][number])
                 print(f"scale {payments:,}, round {number + 1}: {shown}", flush=True)
     rows = []
     for payments in filter(found.get, sizes):
-        values = [report.number(statistics.median(each)) for each in zip(*found[payments], strict=True)]
+        values = [report.number(statistics.median(each)) for each in zip(*found[payments].values(), strict=True)]
         rows.append([f"{payments:,}", f"{entries(payments):,}", *values, f"{seconds[payments]:.0f} s"])
-    print(report.plain(rows, HEAD))
-    about = ABOUT.format(rounds=min(3, size.rounds))
-    report.write_results(folder, [], scale={"about": about, "head": HEAD, "rows": rows})
+    ratios = results(largest_to_smallest(found), report.today())
+    print(report.plain(rows, HEAD), report.plain([report.cells(row) for row in ratios]), sep="\n\n")
+    about = ABOUT.format(rounds=size.rounds)
+    report.write_results(folder, ratios, scale={"about": about, "head": HEAD, "rows": rows})
     return int(bool(failures))
+
+
+def largest_to_smallest(found: dict[int, dict[int, list[float]]]) -> Measured:
+    """Return, in the form that `results` takes, the values of the largest and of the smallest size in `found`.
+
+    `found` has the values of `one_round`, by number of payments and by round.
+    """
+    places = {"event_p50": 0, "page_ms": 2, "poll_ms": 4}  # of these metrics among a round's values
+    return {
+        ("scale", target, metric): {number: values[place] for number, values in found[payments].items()}
+        for target, payments in (("uvicorn", max(found)), (SMALLEST, min(found)))
+        for metric, place in places.items()
+    }
 
 
 def prepare(stack: Stack, payments: int) -> None:
@@ -85,7 +100,7 @@ def prepare(stack: Stack, payments: int) -> None:
 def one_round(stack: Stack, payments: int, size: Size) -> list[float]:
     name = f"scale_{payments}"
     target = stack.only(name)
-    events = min(size.latency_events, payments // 2 // 3 - WARM)  # so that the fresh payments suffice for three rounds
+    events = min(size.latency_events, payments // 2 // size.rounds - WARM)  # so that there are fresh payments for all
     with target.client(target.staff_pages(1), target.posts(WARM + events), wait=1) as client:
         delays = accepted(client.go()).delays(skip=WARM)
     day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1 - DAYS_BACK)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from benchmarks import blocks, report
 from benchmarks.blocks import Size
+from benchmarks.rows import ONE, results
 from benchmarks.stack import Stack
 from benchmarks.targets import Numbers
 
 COUNTS = (1, 2, 4)
+METRICS = ("events", "last", "frames", "lost")
 HEAD = ["processes", "durable events/s", "last socket, ms", "burst, frames/s", "burst, lost"]
 ABOUT = (
     "Sockets and connections are spread evenly; Redis carries each event to all processes. Medians of {rounds} rounds. "
@@ -20,15 +22,15 @@ ABOUT = (
 
 
 def workers(size: Size, folder: Path) -> int:
-    found: dict[tuple[int, str], list[float]] = defaultdict(list)
-    rounds, failures = min(3, size.rounds), list[str]()
+    found: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
+    failures = list[str]()
     with tempfile.TemporaryDirectory(prefix="bench-") as place, Stack(Path(place)) as stack:
         print("bench: starting PostgreSQL, Redis, and the site in 1, 2 and 4 processes", flush=True)
         stack.fill_site("site", "--payments", str(stack.payments))
         numbers = Numbers(stack.payments)
         for count in COUNTS:
             stack.site_target(str(count), "uvicorn", numbers, workers=count)
-        for number in range(rounds):
+        for number in range(size.rounds):
             for count in COUNTS:
                 try:
                     values = one_round(stack, count, size, number)
@@ -37,18 +39,23 @@ def workers(size: Size, folder: Path) -> int:
                     print(f"FAILED {failures[-1]}", flush=True)
                     continue
                 for metric, value in values.items():
-                    found[count, metric].append(value)
+                    found[count, metric][number] = value
     rows = [
         [
             str(count),
-            *(report.number(statistics.median(found[count, name])) for name in ("events", "last", "frames", "lost")),
+            *(report.number(statistics.median(found[count, metric].values())) for metric in METRICS),
         ]
         for count in COUNTS
         if found[count, "events"]
     ]
-    print(report.plain(rows, HEAD))
-    about = ABOUT.format(rounds=rounds, cores=len(os.sched_getaffinity(0)))
-    report.write_results(folder, [], workers={"about": about, "head": HEAD, "rows": rows})
+    two_to_one = {
+        ("workers", "uvicorn", "per_second"): found[2, "events"],
+        ("workers", ONE, "per_second"): found[1, "events"],
+    }
+    ratios = results(two_to_one, report.today())
+    print(report.plain(rows, HEAD), report.plain([report.cells(row) for row in ratios]), sep="\n\n")
+    about = ABOUT.format(rounds=size.rounds, cores=len(os.sched_getaffinity(0)))
+    report.write_results(folder, ratios, workers={"about": about, "head": HEAD, "rows": rows})
     return int(bool(failures))
 
 
