@@ -41,6 +41,7 @@ THOROUGH: dict[str, Check] = {
     "migrations": database.migrations,
     "database-integrity": database.integrity,
     "name-search": database.name_search,
+    "access-triggers": database.access_triggers,
     "standings": database.standings,
     "history": database.history,
     "channel-layer": delivery.channel_layer,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from accounts import names
+from accounts import access, names
 
 from ..domain.status import derive
 from ..models import Feed, FeedEntry, Payment
@@ -96,6 +96,18 @@ def name_search() -> Verdict:
             _("Run `CREATE EXTENSION pg_trgm` as the database’s administrator, then `manage.py migrate`."),
         )
     return ok(_("Everybody can be found by their name."))
+
+
+def access_triggers() -> Verdict:
+    """Check that the database has the triggers by which open pages notice that somebody's access has ended."""
+    if missing := sorted(access.missing_triggers(connection)):
+        return warning(
+            _("The database lacks triggers that note when access ends: %(names)s.") % {"names": ", ".join(missing)},
+            _(
+                "Run `manage.py migrate`. Until then, open pages of people who sign out may stay connected for a minute."
+            ),
+        )
+    return ok(_("The database notes when somebody’s access ends."))
 
 
 def standings() -> Verdict:
