@@ -23,10 +23,11 @@ FACT, PAYMENT, APPOINTMENT, RECEIPT = (model._meta.db_table for model in (Fact, 
 # about one of ours.
 MAY_BE_OURS = (Kind.REFUND, Kind.DISPUTE)
 
-# All transactions lock in this order, so that they never wait for each other in a circle: Stripe ids, payments,
-# receipts, feeds (see models/feed.py), each kind sorted. Each statement sees what was committed while an earlier one
-# waited for its locks.
-BEGIN = """
+# All transactions lock in this order, so that they never wait for each other in a circle: Stripe ids sorted as text,
+# payments and receipts by their keys, feeds by their audience (see models/feed.py). At READ COMMITTED each statement
+# has a snapshot of its own, so FACTS and RECEIPTS see what was committed while PAYMENTS waited for its locks.
+# For this transaction only: use indexes always, and wait no longer than this for a lock.
+SETTINGS = """
 SELECT set_config('enable_seqscan', 'off', true),
     set_config('lock_timeout', coalesce(nullif(%(lock_timeout)s, ''), current_setting('lock_timeout')), true)
 """
@@ -92,13 +93,13 @@ class LockedRows:
             "named": [*payments, *{uuid.UUID(fact.payment_id) for fact in facts if fact.payment_id}],
             "ids": _ids(facts),
             "events": list(events),
-            # The person who requests a refund has locked the payment, which already has facts with these ids.
+            # A refund request takes no locks on ids: its caller has locked the payment, and ids come before payments.
             "locks": _ids(fact for fact in facts if not fact.is_request),
             "lock_timeout": lock_timeout,
         }
         postgres = connection.vendor == "postgresql"
         *_, payment_rows, appointments, fact_rows, receipts = run(
-            Statement(BEGIN, params, idle=not postgres),
+            Statement(SETTINGS, params, idle=not postgres),
             Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
             Statement(PAYMENTS, params, Payment),
             Statement(APPOINTMENTS, params, Appointment),

@@ -103,9 +103,7 @@ def access_triggers() -> Verdict:
     if missing := sorted(access.missing_triggers(connection)):
         return warning(
             _("The database lacks triggers that note when access ends: %(names)s.") % {"names": ", ".join(missing)},
-            _(
-                "Run `manage.py migrate`. Until then, open pages of people who sign out may stay connected for a minute."
-            ),
+            _("Run `manage.py migrate`. Until then, pages of people who sign out may stay connected for a minute."),
         )
     return ok(_("The database notes when somebody’s access ends."))
 

@@ -33,9 +33,10 @@ def webhook_app(pages: App) -> App:
         if found is None:
             await pages(scope, receive, send)
             return
-        response, headers = refusal(413), dict(scope["headers"])
-        request_id = new_id(headers.get(HEADER.lower().encode(), b"").decode("latin-1"))
-        if (body := await read(receive)) is not None:
+        request_id = new_id(dict(scope["headers"]).get(HEADER.lower().encode(), b"").decode("latin-1"))
+        if (body := await read(receive)) is None:
+            response = refusal(413)
+        else:
             endpoint = uuid.UUID(found["endpoint"]) if found["endpoint"] else None
             delivery = Delivery(body, signature_of(scope), (scope.get("client") or [LOCAL])[0], endpoint)
             response = await lane.answer(delivery, request_id)

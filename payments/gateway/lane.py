@@ -42,8 +42,8 @@ Opened = tuple[Waiting, Incoming]  # a delivery that was verified, with the even
 class Lane:
     """The one thread of a process in which batches of events are handled, and some threads for events that go alone.
 
-    A batch that fails is rolled back, and each of its events goes alone, so that one event can't make others fail, and
-    a payment that a page has locked can't stop the lane.
+    A batch that fails is rolled back, and each of its events goes alone, so that one event can't make others fail. A
+    payment that a page has locked delays a batch by at most LOCK_TIMEOUT; then its events wait beside the lane.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Lane:
         events = [incoming for _, incoming in batch]
         try:
             handle(events, answer=partial(acknowledge, batch), lock_timeout=LOCK_TIMEOUT)
-        except Exception:  # noqa: BLE001 whatever it is, it is raised again where the event goes alone
+        except Exception:  # noqa: BLE001 an error that lasts is raised again where the event goes alone
             connection.close()
             for opened in batch:
                 self._beside.submit(self._handle_alone, opened)

@@ -15,6 +15,7 @@ from payments.logs import HEADER
 from payments.models import EventReceipt, Payment
 from payments_site.asgi import application
 from tests.payments.stripe_story import Event, Story, sign
+from tests.waits import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,6 +46,18 @@ async def test_a_delivery_in_pieces_is_applied_once(story: Story) -> None:
         assert len(headers[HEADER.lower().encode()]) >= 8
     assert (await Payment.objects.aget()).status == PaymentStatus.PAID
     assert (await EventReceipt.objects.aget()).deliveries == 2
+
+
+async def test_a_delivery_is_logged_once_as_what_became_of_it(story: Story, caplog: pytest.LogCaptureFixture) -> None:
+    def logged() -> list[str]:
+        return [record.message for record in caplog.records if record.name == "payments.gateway.webhooks"]
+
+    with caplog.at_level("INFO"):
+        body, header = signed(story.completed())
+        await post([body], header)
+        await until(logged, "the delivery is logged")
+        await post([b"x" * LARGEST_BODY, b"x", b""])
+    assert logged() == ["stripe_event_received", "stripe_webhook_refused"]
 
 
 async def test_what_nobody_signed_or_is_too_large_leaves_nothing(story: Story) -> None:
