@@ -47,6 +47,7 @@ async def test_what_a_page_shows_is_seen_and_only_that(book: Book, patient: User
         await until_answered(page)
         entries = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq__gt=3).order_by("seq")
         await sync_to_async(wait_until)(lambda: not entries.filter(pushed_at=None).exists(), "the pushes are noted")
+        await sync_to_async(wait_until)(entries.exclude(seen_at=None).exists, "what is seen is noted")
     assert [row.seen_at is not None async for row in entries] == [True, False, False]
     assert not await FeedEntry.objects.filter(feed__audience="staff", pushed_at__isnull=False).aexists()
 
@@ -73,7 +74,7 @@ async def test_the_staffs_timeline_tells_the_whole_way(payment: Payment, patient
         await page.socket.send_to(seen(2, payment))
         await until_answered(page)
         pushed = FeedEntry.objects.filter(feed__audience=f"patient.{patient.pk}", seq=2, pushed_at__isnull=False)
-        await sync_to_async(wait_until)(pushed.exists, "the push is noted")
+        await sync_to_async(wait_until)(pushed.exclude(seen_at=None).exists, "the push and the look are noted")
     change = await payment.changes.alatest("version")
     trace = (await sync_to_async(traces)([change]))[change.pk]
     receipt = await EventReceipt.objects.aget(stripe_event_id=event["id"])
