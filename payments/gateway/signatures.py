@@ -19,10 +19,6 @@ DEEPEST = 64  # levels of nesting; Stripe's events have about ten
 THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events
 
 
-class UnknownEndpointError(LookupError):
-    """Raised when no webhook endpoint in dj-stripe's table has the UUID that is in the URL."""
-
-
 class UnsignedError(ValueError):
     """Raised when no active endpoint's secret signed a webhook delivery, or its time is over five minutes off."""
 
