@@ -164,9 +164,13 @@ def _close_other_pages(payment: Payment, terms: str) -> None:
 
 def _is_usable(payment: Payment, session: Fact, terms: str) -> bool:
     """Return whether this open session can serve a click that wants a page with `terms` (a hash of what it shows)."""
-    pages = {page["attempt"]: page["terms"] for page in payment.checkouts}
     lasting = int(session.details.get("expires_at", 0)) - time.time() > LEAST_SECONDS
-    return lasting and pages.get(session.attempt) == terms and _asks_rightly(payment, session)
+    return lasting and _opened_page(payment, session).get("terms") == terms and _asks_rightly(payment, session)
+
+
+def _opened_page(payment: Payment, session: Fact) -> Mapping[str, Any]:
+    """Return what the payment's row notes about this session's page, or {} if it notes nothing any more."""
+    return next((page for page in payment.checkouts if page["attempt"] == session.attempt), {})
 
 
 def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
@@ -241,8 +245,8 @@ def wrong_sessions(payment: Payment) -> list[Fact]:
 
 def _asks_rightly(payment: Payment, session: Fact) -> bool:
     asked = (session.amount, session.currency)
-    patients = {page["attempt"]: page["patient"] for page in payment.checkouts}
-    its_own = patients.get(session.attempt) in (None, payment.appointment.patient_id)
+    patient = payment.appointment.patient_id
+    its_own = _opened_page(payment, session).get("patient", patient) == patient
     return its_own and payment.payable_online and asked == (payment.to_ask, payment.currency)
 
 
