@@ -122,7 +122,7 @@ def _to_staff(payment: Payment) -> Promise:
         return NO_LONGER_OWED
     if payment.status in STILL_TO_PAY and amounts.received:
         return NOTHING_LEFT
-    if payment.status == Status.CHECKOUT_OPEN and payment.attempt == "instructions":
+    if payment.status == Status.CHECKOUT_OPEN and payment.has_instructions:
         return HAS_INSTRUCTIONS
     return _about_the_deposit(payment, DEPOSIT_ASKED, DEPOSIT_RECEIVED) or TO_STAFF[payment.status]
 
@@ -171,7 +171,7 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
     """Return a sentence about the last attempt to pay if it failed or the bank wants it confirmed, else None."""
     if payment.attempt == "requires_action":
         return REQUIRES_ACTION
-    if payment.attempt == "instructions":
+    if payment.has_instructions:
         return INSTRUCTIONS
     # An attempt that has failed for good was a debit or a voucher: a declined card leaves its payment page open.
     if payment.failure_code and payment.status not in (Status.EXPIRED, Status.FAILED):

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from appointments.models import Appointment
 from appointments.money import is_chargeable
 
+from ..domain.attempts import AttemptState
 from ..domain.facts import Kind, StripeFact
 from ..domain.status import Amounts, PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
@@ -123,6 +124,11 @@ class Payment(models.Model):
         A few cents that are left after a part was paid have to be taken at the desk.
         """
         return self.payable and is_chargeable(self.to_ask, self.currency)
+
+    @property
+    def has_instructions(self) -> bool:
+        """Return whether the patient has got instructions to pay, such as a voucher's number, and hasn't paid yet."""
+        return self.attempt == AttemptState.INSTRUCTIONS
 
     @property
     def refundable(self) -> int:

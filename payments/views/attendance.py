@@ -85,7 +85,7 @@ def consequence_of(payment: Payment) -> str:
         return _(
             "A direct debit is on its way. When it arrives, it appears under “To review”, so that you can refund it."
         )
-    if payment.attempt == "instructions":
+    if payment.has_instructions:
         return _(
             "The patient has instructions for paying. If money still arrives, it appears under “To review”, so that you"
             " can refund it."

@@ -159,4 +159,4 @@ def is_confirming(request: HttpRequest, payment: Payment) -> bool:
     A person who got instructions to pay, such as a voucher's number, has not paid yet, so nothing is to be confirmed.
     """
     returned = request.session.get(RETURNED) == str(payment.public_id)
-    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN and payment.attempt != "instructions"
+    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN and not payment.has_instructions
