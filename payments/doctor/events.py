@@ -123,13 +123,10 @@ def sweep_work() -> Verdict:
 
 def unstored() -> Verdict:
     """Report handled events that dj-stripe's table of events lacks, because of a receiver or a stopped process."""
-    waiting = EventReceipt.objects.unstored().filter(received_at__lt=timezone.now() - GRACE)
-    if not (seen := _count_and_age(waiting)):
+    if not (seen := _late(EventReceipt.objects.unstored(), "stripe_event_id")):
         return ok(_("dj-stripe has every event."))
-    named = waiting.order_by("received_at").values_list("stripe_event_id", flat=True)[:MAX_NAMED]
     return warning(
-        _("Events that dj-stripe has not stored: %(count)s, the oldest received %(age)s ago (%(named)s).")
-        % {**seen, "named": ", ".join(named)},
+        _("Events that dj-stripe has not stored: %(count)s, the oldest received %(age)s ago (%(named)s).") % seen,
         _("Keep `manage.py mirror` running. The log names receivers that failed at `djstripe_event_not_stored`."),
     )
 
@@ -146,18 +143,27 @@ def writer_at_work() -> Verdict:
 
 
 def mirror_lag() -> Verdict:
-    waiting = EventReceipt.objects.unmirrored().filter(received_at__lt=timezone.now() - GRACE)
-    if not (seen := _count_and_age(waiting)):
+    if not (seen := _late(EventReceipt.objects.unmirrored(), "object_id")):
         return ok(_("dj-stripe’s copies are up to date."))
-    oldest = waiting.order_by("received_at").values_list("object_id", flat=True)[:MAX_NAMED]
     return warning(
         _(
             "Events that dj-stripe has not copied: %(count)s, the oldest received %(age)s ago (%(named)s). Pages do"
             " not depend on these copies."
         )
-        % {**seen, "named": ", ".join(oldest)},
+        % seen,
         _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
     )
+
+
+def _late(receipts: QuerySet[EventReceipt], name: str) -> dict[str, object]:
+    """Return {"count": ..., "age": ..., "named": ...} about the rows of `receipts` that are older than GRACE.
+
+    "named" lists the field `name` of the oldest ones. Return {} if there are no such rows.
+    """
+    late = receipts.filter(received_at__lt=timezone.now() - GRACE)
+    if not (seen := _count_and_age(late)):
+        return {}
+    return seen | {"named": ", ".join(late.order_by("received_at").values_list(name, flat=True)[:MAX_NAMED])}
 
 
 def _count_and_age(receipts: QuerySet[EventReceipt]) -> dict[str, object]:
