@@ -101,7 +101,10 @@ def forget_others(sender: object, request: HttpRequest, user: AbstractBaseUser, 
 
 
 def _keep(request: HttpRequest) -> None:
-    """Keep what was typed in the session, unless it is too long, has no author or another person is signed in."""
+    """Store in the session what was typed into the form.
+
+    Nothing is stored if the text is too long or has no author, or if another person is signed in.
+    """
     author = _author_of(request)
     trusted = getattr(request, "csrf_processing_done", False) or _is_from_this_site(request)
     if author is None or request.user.pk not in (None, author) or not trusted:

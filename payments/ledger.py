@@ -134,21 +134,23 @@ class Ledger:
         *more: Statement,
         columns: Sequence[str] = (),
         reload: Iterable[str] = (),
-        answer: Callable[[], object] | None = None,
+        on_commit: Callable[[], object] | None = None,
     ) -> None:
         """Store everything, with the statements `more`, and commit unless this is a part of a larger transaction.
 
         `columns` are other columns of the payments that have changed; `reload` are audiences whose pages load again.
-        After the commit, open pages get their entries first; then `answer` is called, and then signals are sent.
+        After the commit, open pages get their entries first; then `on_commit` is called, and then signals about each
+        change are sent.
         """
         changes = [change for change, _cause in self._changes]
         payments = update(self._payments.values(), (*MOVED, *columns))
         statements = [*self.rows.writes(), payments, insert(changes), *more]
-        entries = Feed.objects.append(changes, after=statements, reload=reload)
+        entries = Feed.objects.append(changes, first=statements, reload=reload)
+        # COMMIT was sent with the writes. Django calls these functions, in this order, when its `atomic` block ends.
         if entries:
             transaction.on_commit(partial(entries_committed.send_robust, Feed, entries=entries), robust=True)
-        if answer:
-            transaction.on_commit(answer, robust=True)
+        if on_commit:
+            transaction.on_commit(on_commit, robust=True)
         for change, cause in self._changes:
             own = [entry for entry in entries if entry.change is change]
             transaction.on_commit(partial(_announce, change, own, cause), robust=True)

@@ -86,7 +86,7 @@ class LockedRows:
     ) -> None:
         """Lock and read the rows for `facts`, for payments with these public ids, and for events with these ids.
 
-        `lock_timeout` is the longest wait for one lock, such as "200ms", if it isn't to be the usual one.
+        `lock_timeout` is the longest wait for one lock, such as "200ms"; "" means the connection's own limit.
         """
         facts = list(facts)
         params: dict[str, Any] = {

@@ -93,7 +93,7 @@ def insert(rows: Iterable[models.Model]) -> Statement:
     if not rows:
         return Statement("", idle=True)
     fields = _insertable(type(rows[0]))
-    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": as_json(rows, fields, add=True)})
+    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": _as_json(rows, fields, add=True)})
 
 
 def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
@@ -105,11 +105,11 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
     if not rows:
         return Statement("", idle=True)
     fields = _updatable(type(rows[0]), names)
-    params = {"rows": as_json(rows, fields, add=False), "keys": [row.pk for row in rows]}
+    params = {"rows": _as_json(rows, fields, add=False), "keys": [row.pk for row in rows]}
     return Statement(_change(type(rows[0]), names, connection.vendor), params)
 
 
-def as_json(rows: Iterable[models.Model], fields: Sequence[Any], *, add: bool) -> str:
+def _as_json(rows: Iterable[models.Model], fields: Sequence[Any], *, add: bool) -> str:
     """Return a JSON list with an object for each instance: the values of `fields` by column, as the ORM stores them."""
     database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
     stored = [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
@@ -135,7 +135,7 @@ def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:
     return getattr(value, "obj", value)  # psycopg's Json wrapper
 
 
-def typed(names: Iterable[str], *fields: Any) -> str:
+def _typed(names: Iterable[str], *fields: Any) -> str:
     """Return SQL column definitions for json_to_recordset: each of `names` with its field's type."""
     return ", ".join(f"{_quoted(name)} {_type(each)}" for name, each in zip(names, fields, strict=True))
 
@@ -226,7 +226,7 @@ def _insertion(model: type[models.Model], _vendor: str) -> str:
     fields = _insertable(model)
     columns = [str(each.column) for each in fields]
     names, table = ", ".join(map(_quoted, columns)), _quoted(model._meta.db_table)
-    rows = f"json_to_recordset(%(rows)s) AS r({typed(columns, *fields)})"
+    rows = f"json_to_recordset(%(rows)s) AS r({_typed(columns, *fields)})"
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"
 
 
@@ -236,5 +236,5 @@ def _change(model: type[models.Model], names: tuple[str, ...], _vendor: str) -> 
     columns = [str(each.column) for each in fields]
     key, *others = map(_quoted, columns)
     table, places = _quoted(model._meta.db_table), ", ".join(f"{column} = r.{column}" for column in others)
-    rows = f"json_to_recordset(%(rows)s) AS r({typed(columns, *fields)})"
+    rows = f"json_to_recordset(%(rows)s) AS r({_typed(columns, *fields)})"
     return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key} AND {table}.{key} = ANY(%(keys)s)"

@@ -103,9 +103,9 @@ def _has_receivers(row: Event) -> bool:
 
 
 def _tell_receivers(row: Event) -> bool:
-    """Insert dj-stripe's Event row and call the receivers registered for its type; return False if one raises an error.
+    """Insert dj-stripe's Event row and call the receivers registered for its type.
 
-    Then the row isn't inserted.
+    If a receiver raises an error, insert nothing and return False.
     """
     try:
         with transaction.atomic():

@@ -28,11 +28,11 @@ BESIDE = 4  # threads for events that go alone
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """A delivery that waits for its answer since the time `since` (`time.perf_counter()`)."""
+    """A delivery that has waited for its response since the time `since` (`time.perf_counter()`)."""
 
     delivery: Delivery
     request_id: str
-    answer: "asyncio.Future[HttpResponse]"
+    response: "asyncio.Future[HttpResponse]"
     since: float
 
 
@@ -74,7 +74,7 @@ class Lane:
                 self._handle([opened for each in waiting if (opened := self._open(each))])
             except Exception as error:
                 logger.exception("stripe_webhook_failed")
-                answer([(each, failure(error)) for each in waiting])
+                respond([(each, failure(error)) for each in waiting])
 
     def _handle(self, batch: Sequence[Opened]) -> None:
         """Handle the events together; if that fails, have each of them handled alone. Answer their deliveries."""
@@ -82,7 +82,7 @@ class Lane:
             return
         events = [incoming for _, incoming in batch]
         try:
-            handle(events, answer=partial(acknowledge, batch), lock_timeout=LOCK_TIMEOUT)
+            handle(events, on_commit=partial(acknowledge, batch), lock_timeout=LOCK_TIMEOUT)
         except Exception:  # noqa: BLE001 an error that lasts is raised again where the event goes alone
             connection.close()
             for opened in batch:
@@ -106,7 +106,7 @@ class Lane:
             connection.close()
             opened = failure(error)
         if isinstance(opened, HttpResponse):
-            answer([(waiting, opened)])
+            respond([(waiting, opened)])
             return None
         return waiting, opened
 
@@ -117,7 +117,7 @@ class Lane:
             with logs.request(waiting.request_id):
                 handle_alone(incoming)
         except Exception as error:  # noqa: BLE001 `handle_alone` has logged it
-            answer([(waiting, failure(error))])
+            respond([(waiting, failure(error))])
         else:
             acknowledge([opened])
             self._report([opened])
@@ -133,7 +133,7 @@ class Lane:
 
 def acknowledge(batch: Sequence[Opened]) -> None:
     """Answer deliveries whose events are committed."""
-    answer([(waiting, acknowledgement(incoming)) for waiting, incoming in batch])
+    respond([(waiting, acknowledgement(incoming)) for waiting, incoming in batch])
 
 
 def failure(error: Exception) -> HttpResponse:
@@ -143,18 +143,19 @@ def failure(error: Exception) -> HttpResponse:
     return HttpResponse("Applying it failed, send it again.", status=500, content_type="text/plain")
 
 
-def answer(answers: Sequence[tuple[Waiting, HttpResponse]]) -> None:
+def respond(responses: Sequence[tuple[Waiting, HttpResponse]]) -> None:
     """Give these deliveries their responses. Any thread may call this function."""
-    for waiting, _response in answers:
+    for waiting, _response in responses:
         metrics.WEBHOOK_SECONDS.observe(time.perf_counter() - waiting.since)
-    if answers:
-        answers[0][0].answer.get_loop().call_soon_threadsafe(_set_results, answers)
+    if responses:
+        responses[0][0].response.get_loop().call_soon_threadsafe(_set_results, responses)
 
 
-def _set_results(answers: Sequence[tuple[Waiting, HttpResponse]]) -> None:
-    for waiting, response in answers:
-        if not waiting.answer.done():  # the server cancels the request if the client is gone
-            waiting.answer.set_result(response)
+def _set_results(responses: Sequence[tuple[Waiting, HttpResponse]]) -> None:
+    for waiting, response in responses:
+        # A request is done already if its client is gone, or if an error came after it had got its response.
+        if not waiting.response.done():
+            waiting.response.set_result(response)
 
 
 lane = Lane()

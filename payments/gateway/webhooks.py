@@ -55,7 +55,7 @@ class Incoming:
 
     `body` is the event's JSON as it was delivered by `endpoint` (a UUID, or None for the default endpoint). `facts` are
     the states of Stripe objects in the event; if there are none, `outcome` says why, and `detail` more about it. With
-    `again`, an event that was handled before is handled again, for `actor`. `deliveries` counts those of this event.
+    `again`, an event that was handled before is handled again, for `actor`. `deliveries` is how often it was delivered.
     """
 
     event: Mapping[str, Any]
@@ -165,13 +165,13 @@ def classify(incoming: Incoming) -> None:
 
 
 def handle(
-    batch: Sequence[Incoming], *, answer: Callable[[], object] | None = None, lock_timeout: str = ""
+    batch: Sequence[Incoming], *, on_commit: Callable[[], object] | None = None, lock_timeout: str = ""
 ) -> list[EventReceipt]:
     """Handle events in this order, each once, in one transaction of two round trips; return their EventReceipt rows.
 
     Either all of it is committed, or nothing is, and the error is raised. After the commit, open pages get their
-    entries, then `answer` is called, then signals are sent. `lock_timeout` is the longest wait for one lock, such as
-    "200ms", if it isn't to be the usual one.
+    entries, then `on_commit` is called, then signals about each change are sent. `lock_timeout` is the longest wait for
+    one lock, such as "200ms"; "" means the connection's own limit.
     """
     endpoints = _endpoints_of(batch)
     with transaction.atomic():
@@ -184,7 +184,7 @@ def handle(
             djstripe.delivery_record(endpoints[incoming.endpoint], incoming.body, incoming.remote_ip)
             for incoming in new
         ]
-        ledger.write(insert(records), answer=answer)
+        ledger.write(insert(records), on_commit=on_commit)
     return receipts
 
 

@@ -158,9 +158,9 @@ class UvicornServer:
 
 
 class UvicornWire(asyncio.Protocol):
-    """A connection taken over from uvicorn after the handshake, so that uvicorn frees all that it kept for it.
+    """A connection taken over from uvicorn after the handshake, so that uvicorn frees the memory it used for it.
 
-    Those are its protocol object, a queue, the request's scope, and the task that runs the ASGI application. This class
+    That memory held uvicorn's protocol object, a queue, the request's scope, and the application's task. This class
     does what uvicorn's protocol object did: it answers pings, finds pages that have vanished by pinging them, closes
     the connection properly, and shuts it down with the server.
     """

@@ -34,7 +34,8 @@ FROM json_to_recordset(%(rows)s) AS r(audience varchar, added bigint) WHERE true
 ON CONFLICT (audience) DO UPDATE SET head = {feed}.head + excluded.head
 RETURNING {{columns}}
 """
-# `later` is how many new entries of the feed follow this one: the feed's number isn't known when the message is sent.
+# `later` is how many new entries of the feed follow this one. An entry's number is `head` - `later`. Python can't
+# compute it, because COUNT raises `head` in the same message.
 ENTER = """
 INSERT INTO {entry} (feed_id, seq, payment_id, change_id, created_at)
 SELECT (SELECT id FROM {feed} WHERE audience = r.audience),
@@ -55,9 +56,9 @@ class Position(NamedTuple):
 
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(
-        self, changes: Iterable[StatusChange], *, after: Iterable[Statement], reload: Iterable[str] = ()
+        self, changes: Iterable[StatusChange], *, first: Iterable[Statement], reload: Iterable[str] = ()
     ) -> "list[FeedEntry]":
-        """Run the statements `after`, append entries about `changes` to the feeds, and commit; return the entries.
+        """Run the statements `first`, append entries about `changes` to the feeds, and commit; return the entries.
 
         Each change gets an entry in the staff's feed and one in its patient's. All is sent in one message, and the
         feeds come last, because they stay locked until the transaction ends, so that entries are numbered in the order
@@ -72,7 +73,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
                 entries.setdefault(audience, []).append(entry)
         counts = [{"audience": audience, "added": len(entries[audience])} for audience in sorted(entries)]
         *_, feeds, keys = run(
-            *after,
+            *first,
             Statement(COUNT, {"rows": json.dumps(counts)}, Feed, idle=not counts),
             Statement(ENTER, {"rows": _as_json(entries)}, idle=not any(entries.values())),
             commit=not reload,

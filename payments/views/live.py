@@ -15,13 +15,12 @@ from ..models import Payment
 @require_GET
 @never_cache
 def payments_live(request: HttpRequest) -> HttpResponse:
-    """Return the entries of the user's feed after number `after`, as HTML with htmx's out-of-band marks.
+    """Return the entries of the user's feed after number `after`, as HTML that is marked for htmx's out-of-band swaps.
 
     The query parameter `epoch` says to which epoch of the feed `after` belongs; without it, `after` says nothing, and
-    the page has to reload. Answer 204 if there are no entries, 401
-    to signed-out users, 403 if the page was made for another user. The page sends the header X-Live-Seq as `after` in
-    its next poll. X-Live-More says that more entries wait. X-Live-Reset says that the feed can't be continued from
-    `after`, so the page has to reload.
+    the page has to reload. Answer 204 if there are no entries, 401 to signed-out users, 403 if the page was made for
+    another user. The page sends the header X-Live-Seq as `after` in its next poll. X-Live-More says that more entries
+    wait. X-Live-Reset says that the feed can't be continued from `after`, so the page has to reload.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)
