@@ -27,12 +27,13 @@ class PaymentsConfig(AppConfig):
         from .desk import roles
         from .gateway import client, djstripe
         from .models.installation import make_installation
-        from .signals import entries_committed
+        from .signals import changes_sent, entries_committed
 
         appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
         practitioner_renamed.connect(show_practitioner, dispatch_uid="payments.show_practitioner")
         person_renamed.connect(show_person, dispatch_uid="payments.show_person")
+        changes_sent.connect(prepare, dispatch_uid="payments.prepare")
         entries_committed.connect(push, dispatch_uid="payments.push")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
@@ -77,6 +78,14 @@ def show_person(sender: type, *, user: Any, **kwargs: Any) -> None:
     from .live import feeds
 
     feeds.reload_pages(user.appointments.all())
+
+
+def prepare(sender: type, *, changes: Any, **kwargs: Any) -> None:
+    """Receive the signal `changes_sent`: render the changes for this process's open pages while the database works."""
+    from .live import hub
+
+    for each in hub.running():
+        each.prepare(changes)
 
 
 def push(sender: type, *, entries: Any, **kwargs: Any) -> None:

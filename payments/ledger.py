@@ -20,7 +20,7 @@ from .domain.status import PaymentStatus, derive
 from .linking import LockedRows
 from .models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from .models.payment import RESULTS, SUMS
-from .signals import entries_committed, payment_confirmed, payment_status_changed
+from .signals import changes_sent, entries_committed, payment_confirmed, payment_status_changed
 
 logger = logging.getLogger(__name__)
 Outcome = EventReceipt.Outcome
@@ -145,7 +145,8 @@ class Ledger:
         changes = [change for change, _cause in self._changes]
         payments = update(self._payments.values(), (*MOVED, *columns))
         statements = [*self.rows.writes(), payments, insert(changes), *more]
-        entries = Feed.objects.append(changes, first=statements, reload=reload)
+        prepare = partial(changes_sent.send_robust, StatusChange, changes=changes)
+        entries = Feed.objects.append(changes, first=statements, reload=reload, meanwhile=prepare)
         # COMMIT was sent with the writes. Django calls these functions, in this order, when its `atomic` block ends.
         if entries:
             transaction.on_commit(partial(entries_committed.send_robust, Feed, entries=entries), robust=True)

@@ -6,6 +6,7 @@ They are sent after the change is committed. If a receiver raises, the other rec
 
 from django.dispatch import Signal
 
+changes_sent = Signal()  # `changes` that the database is just storing: receivers can prepare, but must tell nobody yet
 entries_committed = Signal()  # `entries` of one transaction; sent before the others, so that open pages come first
 payment_status_changed = Signal()  # sent for each change of a payment
 payment_confirmed = Signal()  # sent when the status becomes PAID

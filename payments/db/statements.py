@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, connections, models
-from psycopg import Cursor
+
+from . import pipeline
+from .pipeline import Rows
 
 PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
 Convert = Callable[[Any], Any]
-Row = tuple[Any, ...]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
 FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
     (re.compile(r" FOR UPDATE\b"), ""),
@@ -43,39 +44,43 @@ class Statement:
     idle: bool = False
 
 
-def run(*statements: Statement, commit: bool = False) -> list[list[Any]]:
+def run(*statements: Statement, commit: bool = False, meanwhile: Callable[[], object] | None = None) -> list[list[Any]]:
     """Send the statements to the database in one round trip, and return the rows that each of them returns.
 
-    With `commit`, the transaction is committed in the same round trip, unless it is a part of a larger one. Call this
-    inside `transaction.atomic()`: if one statement fails, those after it aren't executed, and the error is raised.
+    With `commit`, the transaction is committed in the same round trip, unless it is a part of a larger one; while
+    PostgreSQL commits, `meanwhile` is called. Call this function inside `transaction.atomic()`: if one statement fails,
+    those after it aren't executed, and the error is raised.
     """
     busy = [statement for statement in statements if not statement.idle]
     if connection.vendor == "postgresql":
-        results = _run_in_one_message(busy, commit=commit and len(connection.atomic_blocks) == 1)
+        commit = commit and len(connection.atomic_blocks) == 1
+        results = _run_in_one_message(busy, commit=commit, meanwhile=meanwhile if commit else None)
     else:
         results = [_run_alone(statement) for statement in busy]
     found = iter(results)
     return [[] if statement.idle else _read(statement, next(found)) for statement in statements]
 
 
-def _run_in_one_message(statements: Sequence[Statement], *, commit: bool) -> list[list[Row]]:
-    """Run the statements, and COMMIT if `commit` is true, in PostgreSQL's pipeline mode; return each one's rows.
-
-    https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-    """
+def _run_in_one_message(
+    statements: Sequence[Statement], *, commit: bool, meanwhile: Callable[[], object] | None
+) -> list[Rows]:
     connection.ensure_connection()
-    driver, started = connection.connection, time.monotonic()
-    with connection.wrap_database_errors, driver.pipeline():
-        cursors = [Cursor(driver).execute(_text(each), each.params, prepare=True) for each in statements]
-        if commit:
-            driver.commit()
+    texts, started = [_text(each) for each in statements], time.monotonic()
+    with connection.wrap_database_errors:
+        queries = [(text, each.params) for text, each in zip(texts, statements, strict=True)]
+        message = pipeline.Message(connection.connection, queries, commit=commit)
+        try:
+            if meanwhile:
+                meanwhile()
+        finally:
+            results = message.rows()
     if connection.queries_logged:  # as Django logs its own queries: one entry for each message
-        sql = ";\n".join([*map(_text, statements), *(["COMMIT"] if commit else [])])
+        sql = ";\n".join([*texts, *(["COMMIT"] if commit else [])])
         connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    return results
 
 
-def _run_alone(statement: Statement) -> list[Row]:
+def _run_alone(statement: Statement) -> Rows:
     with connection.cursor() as cursor:
         cursor.execute(_text(statement), {name: _for_sqlite(value) for name, value in statement.params.items()})
         return cursor.fetchall() if cursor.description else []
@@ -174,7 +179,7 @@ def _columns(model: type[models.Model]) -> list[str]:
     return [f"{table}.{_quoted(str(each.column))}" for each in model._meta.concrete_fields]
 
 
-def _read(statement: Statement, rows: list[Row]) -> list[Any]:
+def _read(statement: Statement, rows: Rows) -> list[Any]:
     """Return the rows as instances of the statement's model or, if it has none, as they are."""
     if statement.model is None:
         return rows

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,13 +17,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from .. import metrics
-from ..models import FeedEntry
-from ..models.feed import Position
+from ..models import FeedEntry, Payment, StatusChange, patient_audience
+from ..models.feed import STAFF, Position
 from . import hints, probe
 from .batch_loader import BatchLoader
 from .fanout import Fanout
 from .feeds import load_moved, load_positions
-from .rendering import render_entry
+from .rendering import render_change
 from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
 from .threads import in_thread
@@ -129,6 +129,23 @@ class Hub:
         if time.monotonic() - self.tailed_at < BEAT:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
+    def prepare(self, changes: Iterable[StatusChange]) -> None:
+        """Render changes of payments, which may not be committed yet, in the languages of the pages that will get them.
+
+        Any thread may call this method. Errors are logged only, because `on_hint` tries again.
+        """
+        for change in changes:
+            for audience in (STAFF, patient_audience(change.payment.appointment.patient_id)):
+                if feed := self._feeds.get(audience):
+                    self._render(change.payment, change, feed)
+
+    def _render(self, payment: Payment, change: StatusChange, feed: Fanout) -> None:
+        try:
+            for language in feed.languages:
+                render_change(payment, change, feed.audience, language)
+        except Exception:
+            logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
+
     def on_hint(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
         """Handle a hint: the message that the feed of `audience` has reached the position `at`.
 
@@ -138,12 +155,8 @@ class Hub:
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE:
             return
-        try:
-            if entry and feed:
-                for language in feed.languages:
-                    render_entry(entry, language)
-        except Exception:
-            logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
+        if entry and feed:
+            self._render(entry.payment, entry.change, feed)
         self._loop.call_soon_threadsafe(self._advance, audience, at, entry)
 
     def _advance(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:

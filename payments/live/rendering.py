@@ -1,72 +1,74 @@
-"""Renders feed entries as HTML and as WebSocket messages, and caches both in the process."""
+"""Renders feed entries as HTML and as WebSocket messages, and caches the HTML in the process."""
 
 import json
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from django.template.loader import render_to_string
 from django.utils import translation
 
 from ..domain.status import PaymentStatus
-from ..models import FeedEntry
+from ..models import FeedEntry, Payment, StatusChange
 from ..models.feed import STAFF
 from .feeds import Batch, entries_after
 
-CACHED = 1024  # rendered entries kept in a process, each a few kilobytes
+CACHED = 1024  # rendered changes kept in a process, each a few kilobytes
 NO_TOAST = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # statuses that the page's own user has just caused
 INDENTATION = re.compile(r"\s*\n\s*")
 
 Frames = dict[str, list[tuple[int, bytes]]]  # by language: pairs of an entry's number and its message
-_cache: "OrderedDict[tuple[object, ...], RenderedEntry]" = OrderedDict()
+_cache: "OrderedDict[tuple[object, ...], str]" = OrderedDict()
 _cache_lock = threading.Lock()
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # kept: json.dumps makes one for each call
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedEntry:
-    """A feed entry in one language: its HTML, and the WebSocket message that carries this HTML."""
-
-    html: str
-    frame: bytes
+def render_entry(entry: FeedEntry, language: str) -> str:
+    """Return the entry as HTML in this language, as htmx out-of-band swaps."""
+    return _numbered(entry, render_change(entry.payment, entry.change, entry.feed.audience, language))
 
 
-def render_entry(entry: FeedEntry, language: str) -> RenderedEntry:
-    """Return the entry in this language, as htmx out-of-band swaps. It is rendered only if it isn't in the cache."""
-    key = _cache_key(entry, language)
+def _numbered(entry: FeedEntry, html: str) -> str:
+    """Return the HTML with the entry's number, which isn't known yet when `render_change` is called early."""
+    return html.replace("<live-entry", f'<live-entry data-seq="{entry.seq}"', 1)
+
+
+def render_change(payment: Payment, change: StatusChange, audience: str, language: str) -> str:
+    """Return a change of a payment as HTML for this audience, in this language; it is rendered only if not cached.
+
+    The change needs to have its version and creation time, but no primary key.
+    """
+    key = _cache_key(payment, change, audience, language)
     with _cache_lock:
         if key not in _cache:
-            _cache[key] = _render(entry, language)
+            _cache[key] = _render(payment, change, audience, language)
             if len(_cache) > CACHED:
                 _cache.popitem(last=False)
         return _cache[key]
 
 
-def _cache_key(entry: FeedEntry, language: str) -> tuple[object, ...]:
-    """Return a cache key that no other entry ever has.
+def _cache_key(payment: Payment, change: StatusChange, audience: str, language: str) -> tuple[object, ...]:
+    """Return a cache key that no other change ever has.
 
-    The key includes the entry's creation time, because a database restored from a backup assigns old numbers again.
+    The key includes the change's creation time, because a database restored from a backup assigns old versions again,
+    and because a transaction that is rolled back doesn't keep its version.
     """
-    return entry.feed.audience, entry.seq, entry.created_at, entry.payment.public_id, language
+    return payment.public_id, change.version, change.created_at, audience, language
 
 
-def _render(entry: FeedEntry, language: str) -> RenderedEntry:
-    change = entry.change
+def _render(payment: Payment, change: StatusChange, audience: str, language: str) -> str:
     context = {
-        "entry": entry,
-        "payment": entry.payment,
+        "payment": payment,
         "change": change,
-        "audience": "staff" if entry.feed.audience == STAFF else "patient",
+        "audience": "staff" if audience == STAFF else "patient",
         "oob": True,
         "notable": change.moved and change.to_status not in NO_TOAST,
         "confirmed": change.moved and change.to_status == PaymentStatus.PAID,
         "rebooked": {"start", "practitioner"} & change.booking.keys(),
     }
     with translation.override(language):
-        html = INDENTATION.sub("\n", render_to_string("payments/_live_entry.html", context).strip())
-    return RenderedEntry(html, encode({"seq": entry.seq, "prev": entry.seq - 1, "html": html}))
+        return INDENTATION.sub("\n", render_to_string("payments/_live_entry.html", context).strip())
 
 
 def encode(message: Mapping[str, object]) -> bytes:
@@ -74,19 +76,32 @@ def encode(message: Mapping[str, object]) -> bytes:
     return _encoder.encode(message).encode()
 
 
+def _frame(entry: FeedEntry, html: str) -> tuple[int, bytes]:
+    return entry.seq, encode({"seq": entry.seq, "prev": entry.seq - 1, "html": _numbered(entry, html)})
+
+
 def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:
-    """Return the entries' messages in each of these languages; render the messages that aren't cached."""
-    return {language: [(entry.seq, render_entry(entry, language).frame) for entry in entries] for language in languages}
+    """Return the entries' messages in each of these languages; render those whose HTML isn't cached."""
+    return {
+        language: [
+            _frame(entry, render_change(entry.payment, entry.change, entry.feed.audience, language))
+            for entry in entries
+        ]
+        for language in languages
+    }
 
 
 def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames | None:
-    """Return the entries' messages in each of these languages, or None if any message isn't cached.
+    """Return the entries' messages in each of these languages, or None if the HTML of any isn't cached.
 
     Reads the cache without its lock, so that the event loop never waits.
     """
     try:
         return {
-            language: [(entry.seq, _cache[_cache_key(entry, language)].frame) for entry in entries]
+            language: [
+                _frame(entry, _cache[_cache_key(entry.payment, entry.change, entry.feed.audience, language)])
+                for entry in entries
+            ]
             for language in languages
         }
     except KeyError:

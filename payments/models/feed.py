@@ -6,7 +6,7 @@ restored, because numbers are then given a second time, and when a name is corre
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import connection, models, transaction
@@ -56,14 +56,20 @@ class Position(NamedTuple):
 
 class FeedQuerySet(models.QuerySet["Feed"]):
     def append(
-        self, changes: Iterable[StatusChange], *, first: Iterable[Statement], reload: Iterable[str] = ()
+        self,
+        changes: Iterable[StatusChange],
+        *,
+        first: Iterable[Statement],
+        reload: Iterable[str] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> "list[FeedEntry]":
         """Run the statements `first`, append entries about `changes` to the feeds, and commit; return the entries.
 
         Each change gets an entry in the staff's feed and one in its patient's. All is sent in one message, and the
         feeds come last, because they stay locked until the transaction ends, so that entries are numbered in the order
         of commits, without holes. They are locked in sorted order, so that two transactions never deadlock. Open pages
-        of the audiences `reload` load again, because their feeds begin a new epoch.
+        of the audiences `reload` load again, because their feeds begin a new epoch. `meanwhile` is called while
+        PostgreSQL works.
         """
         reload, now = set(reload), timezone.now()
         entries: dict[str, list[FeedEntry]] = {audience: [] for audience in reload}
@@ -77,6 +83,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
             Statement(COUNT, {"rows": json.dumps(counts)}, Feed, idle=not counts),
             Statement(ENTER, {"rows": _as_json(entries)}, idle=not any(entries.values())),
             commit=not reload,
+            meanwhile=meanwhile,
         )
         for feed in feeds:
             before = feed.head - len(entries[feed.audience])

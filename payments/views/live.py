@@ -3,6 +3,7 @@
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
@@ -33,7 +34,9 @@ def payments_live(request: HttpRequest) -> HttpResponse:
         return HttpResponse("after: a number is needed.", status=400, content_type="text/plain")
     batch = entries_after(audience, int(after), request.GET.get("epoch"))
     language = supported_language(request.GET.get("lang"))
-    html = "\n".join(render_entry(entry, language).html for entry in batch.entries)
+    html = "\n".join(render_entry(entry, language) for entry in batch.entries)
+    if html:  # where htmx alone shows the entries, it also puts their number into the page
+        html += render_to_string("payments/_live_cursor.html", {"cursor": batch.last, "oob": True})
     response = HttpResponse(html, status=200 if html or batch.reset else 204)
     response["X-Live-Seq"] = batch.last
     if batch.reset:

@@ -59,7 +59,7 @@ export function applyEntries(source, html) {
   for (const entry of parsed.content.querySelectorAll("live-entry")) {
     const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed } = entry.dataset;
     if (Number(seq) <= source.cursor) continue;
-    for (const element of [...entry.children]) if (element.id !== "live-cursor") place(element, forHtmx);
+    for (const element of [...entry.children]) place(element, forHtmx);
     source.cursor = seq;
     if (Number(seq) <= source.announced) continue;
     source.announced = Number(seq);

@@ -90,7 +90,7 @@ def test_a_payment_with_two_cases_shows_where_it_stands_once(as_clerk: Client, s
 
 def test_staffs_pages_are_told_what_is_to_review_and_patients_are_not(story: Story) -> None:
     double_payment(story)
-    told = {entry.feed.audience: render_entry(entry, "fr").html for entry in FeedEntry.objects.order_by("pk")}
+    told = {entry.feed.audience: render_entry(entry, "fr") for entry in FeedEntry.objects.order_by("pk")}
     assert 'data-reviews="double_payment"' in told.pop("staff")
     assert all("double_payment" not in html for html in told.values())
     assert told
