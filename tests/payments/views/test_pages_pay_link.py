@@ -3,10 +3,12 @@
 import datetime
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -97,6 +99,22 @@ def test_two_hundred_clicks_open_one_page(client: Client, payment: Payment, stri
     pages = {client.post(f"{link}pay/")["Location"] for _ in range(200)}
     assert len(pages) == 1
     assert payment.facts.filter(kind="session").count() == 1
+
+
+@pytest.mark.postgres(only=True)
+@pytest.mark.django_db(transaction=True)
+def test_clicks_of_six_people_at_once_open_one_page(payment: Payment, stripe: StripeAtHome) -> None:
+    def click(number: int) -> str:
+        try:
+            return str(Client().post(f"{link_of(payment)}pay/")["Location"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        pages = set(pool.map(click, range(6)))
+    (page,) = pages
+    open_ones = [session["id"] for session in stripe.listed("checkout/sessions") if session["status"] == "open"]
+    assert [page.rpartition("/")[2]] == open_ones
 
 
 @pytest.mark.parametrize(
