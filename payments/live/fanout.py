@@ -110,8 +110,8 @@ class Fanout:
                 await self._write([socket], await self._render(recent, languages))
                 continue
             async with self._querying:
-                if self._sent_after(socket):
-                    continue  # another socket has loaded these entries while this one waited for the lock
+                if self._sent_after(socket) is not None:
+                    continue  # another socket has loaded what this one needs while it waited for the lock
                 sent = self.sent
                 batch, frames = await self._load_for(socket)
                 continued = self._note_loaded(batch, sent)

@@ -110,9 +110,11 @@ async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     assert len(asked) < len(pages), "those who ask at the same time share an answer"
 
 
-async def test_patients_who_come_back_together_are_looked_up_together(
-    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("feed_of_each", "expected"), [(True, [1, 4]), (False, [1])])
+async def test_pages_that_come_back_together_are_looked_up_together(
+    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch, feed_of_each: bool, expected: list[int]
 ) -> None:
+    """Pages that lack no entry share one query for their feeds' positions, whether they follow one feed or several."""
     asked: list[int] = []  # load_positions is wrapped only to count what it is asked for
     gate = threading.Event()
 
@@ -125,14 +127,15 @@ async def test_patients_who_come_back_together_are_looked_up_together(
     monkeypatch.setattr(fanout, "load_frames", None)  # so that it can't be called
     await sync_to_async(book)()
     others = [await sync_to_async(User.objects.create_user)(f"patient{number}") for number in range(4)]
-    pages = [Page(patient, "after=1"), *(Page(other, "after=0") for other in others)]
+    owners = [patient, *(others if feed_of_each else [patient] * 4)]
+    pages = [Page(owner, f"after={int(owner == patient)}") for owner in owners]
     await asyncio.gather(*(page.open() for page in pages))
     await until(lambda: hub.running() and len(hub.running()[0].sockets()) == 5, "all wait for their feed's position")
     gate.set()
     for page in pages:
-        assert await page.told_until_hello() == [hello(1 if page.user == patient else 0)]
+        assert await page.told_until_hello() == [hello(int(page.user == patient))]
         await page.socket.disconnect(timeout=5)
-    assert asked == [1, 4]
+    assert asked == expected
 
 
 @pytest.mark.parametrize("query", ["after=1", "", "epoch=E"])
