@@ -38,6 +38,8 @@ class StatusChange(models.Model):
     occurred_at = models.DateTimeField(_("happened at Stripe"), null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    trace: object = None  # when the change was pushed, seen and e-mailed; set for the page of one payment, not stored
+
     class Meta:
         ordering = ("payment", "version")
         verbose_name = _("status change")

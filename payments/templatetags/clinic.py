@@ -112,7 +112,7 @@ def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
         return shown | {"moments": changes}
     found = traces(changes)
     for change in changes:
-        change.trace = found[change.pk]  # type: ignore[attr-defined]
+        change.trace = found[change.pk]
     moments: list[StatusChange | Note] = [*changes, *payment.notes.select_related("author")]
     return shown | {"moments": sorted(moments, key=lambda moment: moment.created_at)}
 

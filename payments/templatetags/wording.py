@@ -1,6 +1,14 @@
 """Template tags that describe a payment's status, or one of its changes, in words."""
 
+import datetime
+import functools
+
 from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 from appointments.models import Appointment
 
@@ -30,6 +38,20 @@ def source_label(source: str) -> str:
 def attendance_label(attendance: str) -> str:
     """Return an appointment's status as text, such as "Attended": `{{ appointment.status|attendance_label }}`."""
     return str(Appointment.Status(attendance).label)
+
+
+@register.filter
+def to_the_second(moment: datetime.datetime) -> SafeString:
+    """Return an element <time> with a date and a time with seconds: `{{ change.created_at|to_the_second }}`."""
+    local = timezone.localtime(moment)
+    day = _day(local.date(), get_language())
+    return format_html('<time datetime="{}">{} {}</time>', local.isoformat(), day, f"{local:%H:%M:%S}")
+
+
+@functools.lru_cache(maxsize=64)
+def _day(day: datetime.date, _language: str | None) -> str:
+    """Return the day in the format of the active language. `_language` isn't used, but it separates cached results."""
+    return date_format(day, "DATE_FORMAT")
 
 
 @register.simple_tag
