@@ -36,6 +36,7 @@ SELECT set_config('enable_seqscan', 'off', true),
 LOCK_IDS = "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) FROM unnest(%(locks)s::text[]) AS id"
 # PostgreSQL keeps the plans of these statements, also those that it made while the tables were small. So all rows are
 # found by `= ANY` of an array, for which it always uses an index; a join might come to read a whole table.
+# FOR NO KEY UPDATE lets others insert rows that refer to a payment, such as the first look at a patient's file.
 # The ids of the payments that the facts name, or that have a stored fact about one of the facts' Stripe objects:
 MEANT = f"""
     SELECT id FROM {PAYMENT} WHERE public_id = ANY(%(named)s)
@@ -50,7 +51,7 @@ WAITING = f"""
     UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND payment_intent_id = ANY(%(ids)s) AND payment_intent_id > ''
     UNION SELECT id FROM {FACT} WHERE payment_id IS NULL AND charge_id = ANY(%(ids)s) AND charge_id > ''
 """
-PAYMENTS = f"SELECT {{columns}} FROM {PAYMENT} WHERE id = ANY(ARRAY({MEANT})) ORDER BY id FOR UPDATE"
+PAYMENTS = f"SELECT {{columns}} FROM {PAYMENT} WHERE id = ANY(ARRAY({MEANT})) ORDER BY id FOR NO KEY UPDATE"
 APPOINTMENTS = f"""
 SELECT {{columns}} FROM {APPOINTMENT}
 WHERE id = ANY(ARRAY(SELECT appointment_id FROM {PAYMENT} WHERE id = ANY(ARRAY({MEANT}))))

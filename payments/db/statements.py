@@ -24,7 +24,7 @@ PLAIN = (models.CharField, models.TextField, models.IntegerField, models.Boolean
 Convert = Callable[[Any], Any]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
 FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
-    (re.compile(r" FOR UPDATE\b"), ""),
+    (re.compile(r" FOR (NO KEY )?UPDATE\b"), ""),
     (re.compile(r" = ANY\(ARRAY\("), " IN (SELECT * FROM ("),
     (re.compile(r" = ANY\((%\(\w+\)s)\)"), r" IN (SELECT value FROM json_each(\1))"),
 )

@@ -146,7 +146,7 @@ def reload_locked(payment: Payment) -> Payment:
     """
     with transaction.atomic():
         return (
-            Payment.objects.select_for_update(of=("self",))
+            Payment.objects.select_for_update(of=("self",), no_key=True)
             .select_related("appointment")
             .prefetch_related("facts")
             .get(pk=payment.pk)

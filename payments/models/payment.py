@@ -45,7 +45,7 @@ class PaymentQuerySet(SearchQuerySet["Payment"]):
 
     def locked(self) -> Self:
         """Return the payments, locked until the transaction ends, with their appointments, which are not locked."""
-        return self.select_for_update(of=("self",)).select_related("appointment")
+        return self.select_for_update(of=("self",), no_key=True).select_related("appointment")
 
     def with_appointment(self) -> Self:
         return self.select_related("appointment", "appointment__patient", "appointment__practitioner")
