@@ -83,7 +83,8 @@ class Lane:
         events = [incoming for _, incoming in batch]
         try:
             handle(events, on_commit=partial(acknowledge, batch), lock_timeout=LOCK_TIMEOUT)
-        except Exception:  # noqa: BLE001 an error that lasts is raised again where the event goes alone
+        except Exception as error:  # noqa: BLE001 an error that lasts is raised again where the event goes alone
+            logger.warning("stripe_batch_failed", extra={"events": len(batch), "error": type(error).__name__})
             connection.close()
             for opened in batch:
                 self._beside.submit(self._handle_alone, opened)

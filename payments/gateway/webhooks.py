@@ -179,6 +179,8 @@ def handle(
         events = [incoming.event["id"] for incoming in batch]
         ledger = Ledger(LockedRows(facts, events=events, lock_timeout=lock_timeout))
         receipts = [_settle(incoming, ledger) for incoming in batch]
+        for incoming, receipt in zip(batch, receipts, strict=True):  # now, as an event may settle one before it
+            incoming.outcome = Outcome(receipt.outcome)
         new = [incoming for incoming in batch if incoming.deliveries == 1 and incoming.event["type"] in EVENT_READERS]
         records = [
             djstripe.delivery_record(endpoints[incoming.endpoint], incoming.body, incoming.remote_ip)
@@ -194,11 +196,10 @@ def _endpoints_of(batch: Sequence[Incoming]) -> dict[uuid.UUID | None, djstripe.
 
 
 def _settle(incoming: Incoming, ledger: Ledger) -> EventReceipt:
-    """Handle one event in memory, unless that was done before, and set its outcome; return its EventReceipt row."""
+    """Handle one event in memory, unless that was done before; return its EventReceipt row."""
     event, receipt = incoming.event, ledger.rows.claim(incoming.event)
     incoming.deliveries, outcome, payment, receipt.change = receipt.deliveries, incoming.outcome, None, None
     if receipt.done and not incoming.again:
-        incoming.outcome = Outcome(receipt.outcome)
         return receipt
     if incoming.facts:
         occurred_at = datetime.datetime.fromtimestamp(event["created"], datetime.UTC)
@@ -208,7 +209,6 @@ def _settle(incoming: Incoming, ledger: Ledger) -> EventReceipt:
         receipt.object_id = incoming.facts[0].stripe_id
     receipt.detail = incoming.detail
     receipt.settle_as(outcome, payment)
-    incoming.outcome = outcome
     return receipt
 
 
