@@ -80,7 +80,8 @@ def timeline(world: World, screen: Screen, shown: list[str]) -> Iterator[str]:
     """Yield a sentence if `shown`, the change ids on a single payment's page, differ from those in the database."""
     query = """SELECT 'change-' || p.public_id || '-' || c.version FROM clinic_payments_statuschange c
                JOIN clinic_payments_payment p ON p.id = c.payment_id
-               JOIN clinic_appointments_appointment a ON a.id = p.appointment_id WHERE a.reference = %s ORDER BY c.version"""
+               JOIN clinic_appointments_appointment a ON a.id = p.appointment_id
+               WHERE a.reference = %s ORDER BY c.version"""
     if screen.reference and shown != [row[0] for row in world.rows(query, screen.reference)]:
         yield f"{screen.path} lists {shown}"
 

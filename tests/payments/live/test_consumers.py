@@ -110,9 +110,9 @@ async def test_those_who_come_back_at_once_are_told_what_one_of_them_asked_for(
     assert len(asked) < len(pages), "those who ask at the same time share an answer"
 
 
-@pytest.mark.parametrize(("feed_of_each", "expected"), [(True, [1, 4]), (False, [1])])
+@pytest.mark.parametrize(("feed_of_each", "expected"), [(True, 5), (False, 1)])
 async def test_pages_that_come_back_together_are_looked_up_together(
-    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch, feed_of_each: bool, expected: list[int]
+    book: Book, patient: User, monkeypatch: pytest.MonkeyPatch, feed_of_each: bool, expected: int
 ) -> None:
     """Pages that lack no entry share one query for their feeds' positions, whether they follow one feed or several."""
     asked: list[int] = []  # load_positions is wrapped only to count what it is asked for
@@ -135,7 +135,8 @@ async def test_pages_that_come_back_together_are_looked_up_together(
     for page in pages:
         assert await page.told_until_hello() == [hello(int(page.user == patient))]
         await page.socket.disconnect(timeout=5)
-    assert asked == expected
+    assert sum(asked) == expected
+    assert len(asked) <= 2, "those that come while the first query runs share the second one"
 
 
 @pytest.mark.parametrize("query", ["after=1", "", "epoch=E"])
