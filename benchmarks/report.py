@@ -35,7 +35,8 @@ def machine() -> dict[str, str]:
     return {
         "cores": str(len(os.sched_getaffinity(0))), "cpu": cpu[1] if cpu else platform.machine(),
         "memory": f"{int(memory[1]) / 2**20:.0f} GB" if memory else "", "kernel": platform.release(),
-        "python": sys.version.split()[0], "node": node, **{name: version(name) for name in PACKAGES},
+        "python": f"{sys.version.split()[0]} in {sys.base_prefix}", "node": node,
+        **{name: version(name) for name in PACKAGES},
     }  # fmt: skip
 
 
