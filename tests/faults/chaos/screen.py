@@ -14,7 +14,7 @@ sessionStorage.loads = observed.loads;
 document.addEventListener("payment:updated", (event) => observed.seqs.push(event.detail.seq));
 new MutationObserver((records) => {
   const toasts = records.map(({ target }) => target).filter((target) => target.matches("payment-toast[shown]"));
-  observed.toasts.push(...toasts.map((toast) => toast.dataset.change));
+  observed.toasts.push(...toasts.map((toast) => toast.id));
 }).observe(document, { subtree: true, attributeFilter: ["shown"] });
 """
 HIDE = """() => {
