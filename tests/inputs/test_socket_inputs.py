@@ -2,12 +2,15 @@
 
 import base64
 import itertools
+import json
 import os
 import random
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from websockets.typing import Origin
 
 from payments import consumers
 from payments.live import hub
+from payments.live.timing import BEAT
 from payments_site.demo.process import HOST
 from tests import services
 from tests.clinic import Person, open_socket, told
@@ -315,6 +319,60 @@ def test_a_flood_is_closed_at_once_and_delays_nobody(target: Target) -> None:
         assert told(bystander)["t"] == "hb"
         assert cpu_seconds(target) - worked < 2  # processor time, which other processes don't lengthen
         assert close_code(connection) in (4429, 1006)
+
+
+def masked(first: int, payload: bytes = b"") -> bytes:
+    """Return a frame as a browser sends it, with `first` as its first byte and at most 125 bytes of payload."""
+    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+LAST_BYTES = {
+    "close frame": masked(0x88, struct.pack("!H", 1000)),
+    "protocol error": masked(0x83),
+    "reset": b"",
+    "half-open line": masked(0x81, b"ping")[:5],
+}
+
+
+def leave_badly(target: Target, ending: str) -> socket.socket:
+    """Open a socket, write 28 reports of payments that are in view and the ending at once, and return the line."""
+    report = json.dumps({"seen": 999, "payments": [str(target.patient.payments[0].public_id)]}).encode()
+    line = socket.create_connection((HOST, target.site.server.port), timeout=PATIENCE)
+    line.sendall(upgrade(target, person=target.patient))
+    assert line.recv(4096).startswith(b"HTTP/1.1 101")
+    with suppress(ConnectionError):
+        line.sendall(masked(0x81, report) * 28 + LAST_BYTES[ending])
+    if ending == "reset":
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if ending != "half-open line":
+        line.close()
+    return line
+
+
+def test_pages_that_leave_badly_disturb_no_other_page(target: Target) -> None:
+    """Another page gets its beats and its changes while sockets end ten times a second, in each bad way."""
+    over, open_lines = threading.Event(), list[socket.socket]()
+
+    def leave_until_over() -> None:
+        for ending in itertools.cycle(LAST_BYTES):
+            if over.wait(0.1):
+                return
+            open_lines.append(leave_badly(target, ending))
+
+    with ThreadPoolExecutor(1) as pool, page(target, target.other) as bystander:
+        leaving = pool.submit(leave_until_over)
+        try:
+            for _ in range(2):
+                assert told(bystander, 3 * BEAT)["t"] == "hb"
+            assert target.clinic.tell(target.clinic.story(1, 5).completed()) == 200
+            while "html" not in (message := told(bystander, 3 * BEAT)):
+                assert message["t"] == "hb"
+            assert not leaving.done()
+        finally:
+            over.set()
+        leaving.result()
+    for line in open_lines:
+        line.close()
 
 
 def test_the_oldest_socket_of_a_person_makes_room(target: Target) -> None:
