@@ -28,6 +28,7 @@ _reports: set[asyncio.Task[None]] = set()  # held here, because the event loop h
 BAD_MESSAGE, TOO_BIG, TOO_FAST, TRY_LATER = 4400, 4413, 4429, 1013  # close codes
 LARGEST_MESSAGE = 8192  # characters, or bytes of a binary message
 PER_MINUTE = 30  # messages that a page may send, on average
+MOST_REPORTS = 2000  # reports of this process that may wait to be stored; more are dropped
 REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
@@ -98,9 +99,7 @@ class PaymentConsumer:
         elif message == "ping":
             self._hub.answer_ping(self._socket)
         elif isinstance(message, str) and (seen := Seen.parse(message)):
-            report = asyncio.create_task(store_report(self._socket.session.audience, seen))
-            _reports.add(report)
-            report.add_done_callback(_reports.discard)
+            self._report(self._socket.session.audience, seen)
         else:
             self._socket.close(BAD_MESSAGE)
 
@@ -108,6 +107,12 @@ class PaymentConsumer:
         """Remove the page's socket from the hub, which sends changes to pages, when the connection has ended."""
         if self._socket:
             self._hub.leave(self._socket)
+
+    def _report(self, audience: str, seen: Seen) -> None:
+        if len(_reports) < MOST_REPORTS:  # reports only measure how fast changes are seen
+            report = asyncio.create_task(store_report(audience, seen, self._hub.reporting))
+            _reports.add(report)
+            report.add_done_callback(_reports.discard)
 
     def _within_rate(self) -> bool:
         """Count a message from the page, and return whether it may still be handled.
@@ -120,12 +125,16 @@ class PaymentConsumer:
         return self._allowance >= 0
 
 
-async def store_report(audience: str, seen: Seen) -> None:
-    """Store which payments somebody has seen on a page that shows the changes of `audience`."""
-    try:
-        await in_thread(mark_seen, audience, seen)
-    except DatabaseError:
-        logger.exception("live_report_failed")
+async def store_report(audience: str, seen: Seen, turn: asyncio.Lock) -> None:
+    """Store which payments somebody has seen on a page that shows the changes of `audience`.
+
+    Only the holder of the lock `turn` stores a report, so that many reports leave threads to other queries.
+    """
+    async with turn:
+        try:
+            await in_thread(mark_seen, audience, seen)
+        except DatabaseError:
+            logger.exception("live_report_failed")
 
 
 def refusal(query: dict[str, str], session: SocketSession | None) -> int:

@@ -67,6 +67,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriber: hints.Subscriber | None = None
         self.probe: probe.Probe | None = None
+        self.reporting = asyncio.Lock()  # held while a page's report of what it shows is being stored
         self.lag = self.tailed_at = 0.0
         self._sessions, self._positions = BatchLoader(load_sessions), BatchLoader(load_positions)
         self._checked_at = 0.0  # when all sockets' sessions were last checked (`time.monotonic()`)

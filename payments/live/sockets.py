@@ -1,6 +1,7 @@
 """One open WebSocket: writing to it never waits, and a page that reads too slowly is disconnected."""
 
 import logging
+from contextlib import suppress
 
 from .. import metrics
 from .socket_sessions import SocketSession
@@ -27,16 +28,19 @@ class Socket:
         self._wire = wire
 
     def write(self, messages: Messages) -> None:
-        """Send messages without waiting; drop the connection if more than LIMIT bytes are still unsent."""
+        """Send messages without waiting; drop the connection if that fails or more than LIMIT bytes are unsent."""
         if self.closed:
             return
-        if (unsent := self._wire.unsent()) > LIMIT:
-            metrics.SOCKETS_CUT.inc()
-            logger.warning("live_socket_cut", extra={"audience": self.session.audience, "unsent": unsent})
-            self.closed = True
-            self._wire.abort()
-        else:
-            self._wire.write(messages)
+        try:
+            if (unsent := self._wire.unsent()) > LIMIT:
+                metrics.SOCKETS_CUT.inc()
+                logger.warning("live_socket_cut", extra={"audience": self.session.audience, "unsent": unsent})
+                self._drop()
+            else:
+                self._wire.write(messages)
+        except Exception:  # a loop that serves all sockets calls this method
+            logger.exception("live_write_failed", extra={"audience": self.session.audience})
+            self._drop()
 
     def unsent(self) -> int:
         """Return how many bytes for the page are still buffered in this process."""
@@ -44,6 +48,17 @@ class Socket:
 
     def close(self, code: int) -> None:
         """Close the connection with a close code, and ignore later writes."""
-        if not self.closed:
-            self.closed = True
+        if self.closed:
+            return
+        self.closed = True
+        try:
             self._wire.close(code)
+        except Exception:  # a loop that serves all sockets calls this method
+            logger.exception("live_close_failed", extra={"audience": self.session.audience})
+            self._drop()
+
+    def _drop(self) -> None:
+        """Ignore later writes and drop the connection, which may have ended already."""
+        self.closed = True
+        with suppress(Exception):
+            self._wire.abort()

@@ -32,7 +32,7 @@ from payments.models import Feed, FeedEntry, Payment
 from tests.payments.clients import client_of
 from tests.payments.page import Page, feed_position
 from tests.payments.stripe_story import Story, deliver
-from tests.waits import until
+from tests.waits import PATIENCE, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Book = Callable[..., Payment]
@@ -347,6 +347,38 @@ async def test_a_beat_says_the_newest_number(
         assert await page.told() == beat(2)
 
 
+@pytest.mark.parametrize("broken", ["write", "unsent", "close"])
+async def test_a_connection_that_raises_disturbs_no_other_page(
+    patient: User, clerk: User, book: Book, hurried_hub: None, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, broken: str,
+) -> None:  # fmt: skip
+    """Other pages get their beats and changes, and are closed in time. The test makes one connection raise."""
+
+    class BrokenWire(AsgiWire):
+        def fail(self, *_args: object) -> Any:
+            raise RuntimeError("the handler is closed")
+
+    setattr(BrokenWire, broken, BrokenWire.fail)
+    mine = await sync_to_async(book)(patient=patient)
+    monkeypatch.setattr(hub, "BEAT", 0.3)
+    async with Page(patient, "after=1") as broken_page, Page(patient, "after=1") as page:
+        await broken_page.told_until_hello()
+        await page.told_until_hello()
+        [running] = hub.running()
+        [broken_socket, _] = running._of_user[patient.pk]
+        broken_socket._wire.__class__ = BrokenWire
+        assert await page.told() == beat(1)
+        assert await page.told() == beat(1)
+        await pay(mine, clerk)
+        while "html" not in (message := await page.told()):
+            assert message["t"] == "hb"
+        await User.objects.filter(pk=patient.pk).aupdate(is_active=False)
+        while (output := await page.socket.receive_output(PATIENCE))["type"] != "websocket.close":
+            pass
+        assert output["code"] == 4401
+    assert ("live_close_failed" if broken == "close" else "live_write_failed") in caplog.text
+
+
 async def test_a_ping_is_answered(patient: User) -> None:
     async with Page(patient) as page:
         await page.told_until_hello()
@@ -436,6 +468,36 @@ async def test_a_report_that_cannot_be_stored_leaves_the_page_connected(
         await until(lambda: "live_report_failed" in caplog.text, "the fault is logged")
         await page.socket.send_to("ping")
         assert await page.told() == beat(1)
+
+
+async def test_reports_that_wait_for_the_database_delay_no_beat(
+    payment: Payment, patient: User, hurried_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test makes the query that stores what a patient has seen wait, while a page sends more reports than threads.
+
+    Reports above the limit are dropped.
+    """
+    database_is_back, calls = threading.Event(), []
+
+    def mark_seen(*report: Any) -> None:
+        calls.append(report)
+        database_is_back.wait(PATIENCE)
+
+    monkeypatch.setattr(consumers, "mark_seen", mark_seen)
+    monkeypatch.setattr(consumers, "MOST_REPORTS", 8)
+    monkeypatch.setattr(hub, "BEAT", 0.3)
+    async with Page(patient, "after=1") as page:
+        await page.told_until_hello()
+        for _ in range(12):
+            await page.socket.send_to(f'{{"seen": 1, "payments": ["{payment.public_id}"]}}')
+        await until(lambda: calls, "the first report is being stored")
+        try:
+            for _ in range(3):
+                assert await page.told(20) == beat(1)
+        finally:
+            database_is_back.set()
+        await until(lambda: not consumers._reports, "all reports are stored")
+        assert len(calls) == 8
 
 
 async def until_tailed(running: hub.Hub, times: int = 1) -> None:
