@@ -18,6 +18,7 @@ class AccountsConfig(AppConfig):
         from allauth.mfa.signals import authenticator_added, authenticator_used
         from django.contrib import admin
         from django.contrib.auth.signals import user_logged_in, user_logged_out
+        from django.views.generic import RedirectView
 
         from . import access, addresses, middleware, names, second_factor, sessions, unsent
 
@@ -31,6 +32,9 @@ class AccountsConfig(AppConfig):
         authenticator_added.connect(second_factor.added)
         authenticator_used.connect(second_factor.used)
         admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+        # The site's own page limits attempts and tells the person by e-mail; Django's page does neither.
+        own_page = RedirectView.as_view(pattern_name="account_change_password")
+        admin.site.password_change = own_page  # type: ignore[method-assign,assignment]
 
 
 def make_cache_table(**kwargs: Any) -> None:

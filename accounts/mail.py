@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
+from django.utils.translation import get_language, override
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +22,14 @@ _places = threading.BoundedSemaphore(LONGEST_QUEUE)
 
 
 def send_soon(send: Callable[[], object]) -> None:
-    """Call `send` in another thread, with a copy of the caller's context variables.
+    """Call `send` in another thread, with a copy of the caller's context variables and in the caller's language.
 
     If too many calls wait already, `send` isn't called, and an error is logged.
     """
     if not _places.acquire(blocking=False):
         logger.error("account_email_dropped", extra={"waiting": LONGEST_QUEUE})
         return
-    _senders().submit(contextvars.copy_context().run, _send, send)
+    _senders().submit(contextvars.copy_context().run, _send, send, get_language())
 
 
 @functools.cache
@@ -36,9 +37,10 @@ def _senders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SENDERS, thread_name_prefix="account-email")
 
 
-def _send(send: Callable[[], object]) -> None:
+def _send(send: Callable[[], object], language: str | None) -> None:
     try:
-        send()
+        with override(language):  # Django keeps the language of a thread that runs no event loop for this thread alone
+            send()
     except Exception as error:  # noqa: BLE001 nobody else would learn of it
         logger.error("account_email_failed", extra={"error": type(error).__name__})  # the text may name addresses
     finally:

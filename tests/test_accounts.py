@@ -22,6 +22,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
@@ -519,6 +520,154 @@ def test_several_accounts_may_have_no_address(admin_client: Client) -> None:
     for name in ("someone", "another"):
         assert admin_client.post("/admin/clinic_accounts/user/add/", new_account(username=name)).status_code == 302
     assert User.objects.filter(username__in=("someone", "another"), email="").count() == 2
+
+
+# Changes to other people's accounts
+
+
+@pytest.fixture
+def others(db: None) -> None:
+    """Make those who hear of changes to accounts of staff: a manager, a superuser, and nobody who has left."""
+    for name in ("manager", "gone"):
+        person = User.objects.create_user(name, f"{name}@clinic.example", PASSWORD, is_staff=True)
+        person.groups.add(Group.objects.get(name="manager"))
+    User.objects.filter(username="gone").update(is_active=False)
+    User.objects.create_superuser("chief", "chief@clinic.example", PASSWORD, preferred_language="en")
+
+
+def account_form(user: User, **changes: Any) -> dict[str, Any]:
+    """Return the data of the admin's form for this account, with `changes`; a value of None leaves the field out."""
+    joined = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    kept: dict[str, Any] = {
+        "username": user.username,
+        "email": user.email,
+        "is_active": "on",
+        "is_staff": "on",
+        **joined,
+    }
+    kept["groups"] = [group.pk for group in user.groups.all()]
+    return {name: value for name, value in (kept | changes).items() if value is not None}
+
+
+def change_in_admin(client: Client, user: User, **changes: Any) -> Any:
+    return client.post(f"/admin/clinic_accounts/user/{user.pk}/change/", account_form(user, **changes))
+
+
+def letters() -> dict[str, str]:
+    """Return the text of each e-mail that was sent, by its recipient."""
+    return {letter.to[0]: letter.body for letter in sent()}
+
+
+def test_the_admin_s_page_for_a_new_password_is_the_site_s_own(clerk: User, client: Client) -> None:
+    """A new password can't be set at /admin/password_change/, where attempts aren't limited and nobody is told."""
+    sign_in("desk", client=client)
+    form = {
+        "old_password": PASSWORD,
+        "new_password1": "a new and longer word",
+        "new_password2": "a new and longer word",
+    }
+    for answer in (client.get("/admin/password_change/"), client.post("/admin/password_change/", form)):
+        assert answer["Location"] == "/password/change/"
+    clerk.refresh_from_db()
+    assert clerk.check_password(PASSWORD)
+
+
+def test_attempts_at_the_old_password_are_limited(clerk: User, client: Client) -> None:
+    sign_in("desk", client=client)
+    form = {"oldpassword": "guess", "password1": "a new and longer word", "password2": "a new and longer word"}
+    answers = [client.post("/password/change/", form).status_code for _ in range(6)]
+    assert answers == [200] * 5 + [429]
+
+
+def test_a_password_set_by_an_administrator_is_told_to_its_person(
+    clerk: User, others: None, admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    form = {"password1": "a new and longer word", "password2": "a new and longer word", "usable_password": "true"}
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = admin_client.post(f"/admin/clinic_accounts/user/{clerk.pk}/password/", form)
+    assert answer.status_code == 302
+    told = letters()
+    assert told.keys() == {"desk@clinic.example", "manager@clinic.example", "chief@clinic.example"}
+    assert "owner a modifié votre compte desk" in told["desk@clinic.example"]
+    assert "- le mot de passe" in told["desk@clinic.example"]
+    assert "owner has changed the account desk" in told["chief@clinic.example"]
+    assert "a new and longer word" not in "".join(told.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"email": "new@clinic.example"}, "l’adresse e-mail"),
+        ({"is_active": None}, "si la personne peut se connecter"),
+        ({"is_staff": None}, "si la personne fait partie du personnel"),
+        ({"is_superuser": "on"}, "si la personne est superutilisateur"),
+        ({"groups": []}, "les rôles (front desk → -)"),
+        ({"user_permissions": "1"}, "les permissions individuelles"),
+        ({"first_name": "Inès"}, ""),
+    ],
+)
+def test_a_change_of_access_is_told_to_its_person_and_to_those_who_manage_accounts(
+    clerk: User, others: None, admin_client: Client, django_capture_on_commit_callbacks: Any,
+    changes: dict[str, Any], words: str,
+) -> None:  # fmt: skip
+    with django_capture_on_commit_callbacks(execute=True):
+        assert change_in_admin(admin_client, clerk, **changes).status_code == 302
+    told = letters()
+    readers = {"desk@clinic.example", "manager@clinic.example", "chief@clinic.example"} if words else set()
+    assert told.keys() == readers | ({"new@clinic.example"} if "email" in changes else set())
+    assert all(f"- {words}\n" in text for reader, text in told.items() if reader != "chief@clinic.example")
+
+
+def test_a_patient_s_new_address_is_told_to_the_patient_alone(
+    others: None, admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    camille = User.objects.create_user("camille", "camille@example.com", PASSWORD)
+    with django_capture_on_commit_callbacks(execute=True):
+        change_in_admin(admin_client, camille, is_staff=None, email="elsewhere@example.com")
+    assert letters().keys() == {"camille@example.com", "elsewhere@example.com"}
+
+
+def test_a_new_account_is_told_to_its_person(admin_client: Client, django_capture_on_commit_callbacks: Any) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post("/admin/clinic_accounts/user/add/", new_account(email="some@clinic.example"))
+    assert "le compte a été créé" in letters()["some@clinic.example"]
+
+
+def test_a_second_factor_removed_by_an_administrator_is_told(
+    clerk: User, others: None, admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    TOTP.activate(clerk, generate_totp_secret())
+    factor = Authenticator.objects.get(user=clerk)
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = admin_client.post(f"/admin/mfa/authenticator/{factor.pk}/delete/", {"post": "yes"})
+    assert answer.status_code == 302
+    assert not Authenticator.objects.exists()
+    assert "une deuxième étape" in letters()["desk@clinic.example"]
+    assert "chief@clinic.example" in letters()
+
+
+def test_the_admin_s_log_names_the_roles_before_and_after(clerk: User, admin_client: Client) -> None:
+    change_in_admin(admin_client, clerk, groups=[Group.objects.get(name="accountant").pk])
+    entry = LogEntry.objects.get()
+    assert (entry.user.username, entry.object_id) == ("owner", str(clerk.pk))
+    assert "front desk → accountant" in entry.get_change_message()
+
+
+def test_a_manager_gives_no_role_and_so_is_not_both_persons_of_a_refund(clerk: User) -> None:
+    """A manager can't give anybody a role, nor take over the account of a person who has one."""
+    boss = User.objects.create_user("boss", is_staff=True)
+    boss.groups.add(Group.objects.get(name="manager"))
+    manager = Client()
+    manager.force_login(boss)
+    manager.post("/admin/clinic_accounts/user/add/", new_account())
+    puppet = User.objects.get(username="someone")
+    assert change_in_admin(manager, puppet, groups=[Group.objects.get(name="accountant").pk]).status_code == 302
+    assert puppet.groups.count() == 0
+    password = {"password1": "a new and longer word", "password2": "a new and longer word", "usable_password": "true"}
+    assert manager.post(f"/admin/clinic_accounts/user/{puppet.pk}/password/", password).status_code == 302
+    for person in (clerk, boss):
+        assert change_in_admin(manager, person, email="mine@clinic.example").status_code == 403
+        assert manager.post(f"/admin/clinic_accounts/user/{person.pk}/password/", password).status_code == 403
 
 
 # E-mails in the background
