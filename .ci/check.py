@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCTION = {
     "DEBUG": "0",
@@ -98,13 +101,36 @@ def advised_against(path: Path, advice: Mapping[str, str]) -> Iterator[str]:
 
 
 def audit() -> Problems:
-    """Return the vulnerabilities that pip-audit knows in the packages of requirements-dev.lock."""
+    """Return the packages in requirements-dev.lock below a floor, else the vulnerabilities that pip-audit knows.
+
+    Without a network, only the floors in .ci/floors.txt are compared.
+    """
+    lock, floors = ROOT / "requirements-dev.lock", ROOT / ".ci" / "floors.txt"
+    if below := below_floor(lock.read_text(), floors.read_text()):
+        return below
     arguments = ["-r", "requirements-dev.lock", "--disable-pip", "--no-deps", "-f", "json", "--progress-spinner", "off"]
     done = subprocess.run(
         [sys.executable, "-m", "pip_audit", *arguments, "--timeout", "10"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found_by_audit(done.stdout, done.stderr)
+
+
+def below_floor(lock: str, floors: str) -> Problems:
+    """Return the packages that the text of a lock pins below a floor, or not at all, one line for each.
+
+    `floors` has one requirement a line; a comment after it says why.
+    """
+    pinned = {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.M)}
+    found = []
+    for line in floors.splitlines():
+        text, _, reason = line.partition("#")
+        if text.strip():
+            floor = Requirement(text)
+            version = pinned.get(canonicalize_name(floor.name))
+            if version is None or version not in floor.specifier:
+                found.append(f"{floor.name} {version}: {floor} is needed, {reason.strip()}")
+    return "\n".join(found)
 
 
 def found_by_audit(report: str, errors: str) -> Problems:
@@ -116,12 +142,13 @@ def found_by_audit(report: str, errors: str) -> Problems:
     if not report:
         last = errors.strip().rpartition("\n")[2]
         if NO_NETWORK.search(last):
-            raise Skipped(f"no network: {last[:160]}")
+            raise Skipped(f"no network, only .ci/floors.txt was compared: {last[:160]}")
         return errors.strip() or "pip-audit said nothing"
     packages = json.loads(report)["dependencies"]
     unknown = [package["skip_reason"] for package in packages if "skip_reason" in package]
     if len(unknown) == len(packages):
-        raise Skipped("no network: the package index that is reached here tells nothing about vulnerabilities")
+        told = "the package index that is reached here tells nothing about vulnerabilities"
+        raise Skipped(f"no network, only .ci/floors.txt was compared: {told}")
     found = [
         f"{package['name']} {package['version']}: {weakness['id']}, mended in {', '.join(weakness['fix_versions'])}"
         for package in packages

@@ -1,4 +1,7 @@
-"""`./run outdated` lists newer releases of pinned packages and vendored files, and why each isn't in use."""
+"""`./run outdated` lists newer releases of pinned packages and vendored files, and why each isn't in use.
+
+It then runs `./run check audit`, and fails if that finds a vulnerability.
+"""
 
 import re
 import shutil
@@ -82,7 +85,7 @@ def table(found: list[tuple[str, str, str, str]]) -> None:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), why]).rstrip())
 
 
-def main(uv: str) -> None:
+def main(uv: str) -> int:
     locked = pins((ROOT / "requirements-dev.lock").read_text())
     found = rows(locked, newest(uv, "\n".join(locked)), asked_for())
     if shutil.which("npm"):
@@ -90,7 +93,9 @@ def main(uv: str) -> None:
     table(found)
     if not shutil.which("npm"):
         print("npm is not here: the files that static/vendor/VERSIONS lists were not compared.")
+    print(flush=True)
+    return subprocess.run([sys.executable, ROOT / ".ci" / "check.py", "audit"], check=False).returncode
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -255,6 +256,33 @@ def test_the_audit_reports_findings_and_packages_that_it_could_not_ask_about() -
     report = json.dumps({"dependencies": [AUDITED, UNKNOWN, {"name": "babel", "version": "2", "vulns": []}]})
     assert check["found_by_audit"](report, "") == "django 5.2.1: CVE-1, mended in 5.2.2\nnot found"
     assert check["found_by_audit"]("", "Traceback\nKeyError: 'vulns'") == "Traceback\nKeyError: 'vulns'"
+
+
+def test_the_audit_names_packages_below_their_floor_without_a_network() -> None:
+    floors = "# why\ndjango>=5.2.19  # CVE-1\nTwisted>=24.7\nchannels>=4\n"
+    lock = "django==5.2.18 \\\n    --hash=sha256:0\ntwisted==24.10 ; python_version > '3' \\\n"
+    found = script("check.py")["below_floor"](lock, floors).splitlines()
+    assert found == ["django 5.2.18: django>=5.2.19 is needed, CVE-1", "channels None: channels>=4 is needed, "]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_pin_no_package_below_its_floor(lock: str) -> None:
+    texts = ((ROOT / name).read_text() for name in (lock, ".ci/floors.txt"))
+    assert script("check.py")["below_floor"](*texts) == ""
+
+
+def test_outdated_ends_with_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test replaces the functions that need a network or run other programs."""
+    outdated, calls = script("outdated.py")["main"], []
+
+    def call(command: list[Any], **_options: Any) -> Any:
+        calls.append(command)
+        return SimpleNamespace(returncode=1)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    outdated.__globals__.update({"newest": lambda *_: {}, "vendored": lambda _: []})
+    assert outdated("uv") == 1
+    assert calls == [[sys.executable, ROOT / ".ci" / "check.py", "audit"]]
 
 
 @pytest.mark.parametrize(
