@@ -40,6 +40,7 @@ class PaymentsConfig(AppConfig):
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
         REGISTRY.register(gauges.Gauges())
         client.limit_module_calls()
+        djstripe.restrict_actions()
         if not djstripe.disconnect_receivers():
             raise ImproperlyConfigured(
                 "dj-stripe's receivers were not found where expected, so webhooks would call Stripe's API in their"

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from djstripe import event_handlers, signals
+from djstripe.admin.views import ConfirmCustomAction
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
 from ..models import EventReceipt
@@ -26,6 +29,21 @@ UNSETTLED = (*EventReceipt.PENDING, EventReceipt.Outcome.FAILED)  # outcomes tha
 DEFAULT_ENDPOINT = uuid.uuid5(uuid.NAMESPACE_URL, "payments-live/stripe/webhook")
 KNOWN_SECONDS = 10  # how long a process may go on after an endpoint's row was changed
 BATCH = 500  # deliveries whose bodies are read at once
+
+
+def restrict_actions() -> None:
+    """Let only superusers run dj-stripe's actions of the admin, which call Stripe, and only by POST.
+
+    dj-stripe itself lets all staff run them, without looking at permissions.
+    """
+    run = ConfirmCustomAction.post
+
+    def post(view: ConfirmCustomAction, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if not getattr(request.user, "is_superuser", False):
+            raise PermissionDenied
+        return run(view, request, *args, **kwargs)
+
+    ConfirmCustomAction.post, ConfirmCustomAction.http_method_names = post, ["post"]
 
 
 def disconnect_receivers() -> list[str]:
