@@ -95,6 +95,14 @@ def _default_language() -> None:
 
 
 @pytest.fixture
+def world(db: None) -> Any:
+    """Return a World: a paid appointment, and a person of each role with a test client."""
+    from tests.test_authority import World  # models can't be imported before Django is set up
+
+    return World()
+
+
+@pytest.fixture
 def noon() -> Iterator[None]:
     """Set the clock to noon today when the test starts, so that midnight can't pass during the test."""
     with time_machine.travel(timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)):

@@ -295,11 +295,6 @@ ADMIN = sorted(name.removeprefix("admin:") for name in PATTERNS if name.startswi
 OURS = sorted(name for name in PATTERNS if not name.startswith("admin:") and name not in NAMELESS)
 
 
-@pytest.fixture
-def world(db: None) -> World:
-    return World()
-
-
 def is_sign_in(answer: Any) -> bool:
     return bool(answer.status_code == 302) and answer["Location"].startswith(("/login/", "/admin/login/"))
 

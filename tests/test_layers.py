@@ -122,7 +122,7 @@ def test_the_truth_table_is_pure(name: str) -> None:
     From Django they import only TextChoices and translation.
     """
     outside = {other for other in imported(name) if not is_pure(other)}
-    allowed = {"collections", "collections.abc", "dataclasses", "enum", "functools", "typing", "uuid"}
+    allowed = {"collections", "collections.abc", "dataclasses", "enum", "functools", "typing", "re", "uuid"}
     assert outside <= allowed | {"django.db.models", "django.utils.translation"}
     if "django.db.models" in outside:
         assert "from django.db.models import TextChoices\n" in MODULES[name].read_text()

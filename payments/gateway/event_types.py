@@ -12,7 +12,7 @@ from .objects import (
     from_refund,
     from_session,
     one_fact,
-    read_amount,
+    read_time,
 )
 
 # The event types that are applied, each with the reader of its object. `stripe listen --events` takes the same list.
@@ -49,7 +49,7 @@ def from_event(event: Json) -> list[StripeFact]:
     obj = object_of(event)
     if not obj:
         raise MalformedObjectError("data.object is missing")
-    return reader(obj, read_amount(event, "created"))
+    return reader(obj, read_time(event, "created"))
 
 
 def object_of(event: Json) -> Json:

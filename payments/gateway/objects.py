@@ -3,6 +3,7 @@
 All conversions are in this module, so that a change of Stripe's fields is handled in one place.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,36 +12,56 @@ from typing import Any
 from ..domain.facts import Json, Kind, StripeFact
 from ..domain.precedence import RANK_OF
 
+WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{0,255}")  # Stripe's ids, statuses and currencies; all fit into a URL's path
+LAST_SECOND = 2**36  # Unix time in the year 4147; Python's dates end in 9999
+LONGEST_URL = 2000  # characters
+
 
 class MalformedObjectError(ValueError):
     """Raised when a field that a fact (the object's state) needs is missing or invalid; the message names the field."""
 
 
 def _text(obj: Json, name: str) -> str:
-    """Return the text in field `name` of a Stripe object, or "" if the field is null. Raises MalformedObjectError.
+    """Return the id, status or currency in field `name` of a Stripe object, or "" if the field is null.
 
-    If Stripe expanded the field to an object, return this object's id.
+    If Stripe expanded the field to an object, return this object's id. Raises MalformedObjectError.
     """
     value = obj.get(name)
     value = value.get("id") if isinstance(value, Mapping) else value
     if value is not None and not isinstance(value, str):
         raise MalformedObjectError(f"{name} is not a string")
-    if len(value or "") > (3 if name == "currency" else 255):
-        raise MalformedObjectError(f"{name} is too long")
+    if not WELL_FORMED.fullmatch(value or "") or (name == "currency" and len(value or "") > 3):
+        raise MalformedObjectError(f"{name} is too long, or has characters that Stripe doesn't use in it")
     return value or ""
 
 
-def read_amount(obj: Json, name: str) -> int:
-    """Return the whole number in field `name` of a Stripe object: an amount in minor units or a time in Unix seconds.
+def printable(value: object, most: int = 80) -> str:
+    """Return a value that people or the log read, such as a reason, as text of at most `most` characters.
 
-    Return 0 if the field is null. Raises MalformedObjectError.
+    Characters that databases refuse, such as NUL, are left out.
+    """
+    return "".join(character for character in str(value or "") if character.isprintable())[:most]
+
+
+def read_amount(obj: Json, name: str, limit: int = 2**53) -> int:
+    """Return the amount in minor units in field `name` of a Stripe object, or 0 if the field is null.
+
+    Raises MalformedObjectError unless it is a whole number from 0 to below `limit`.
     """
     value = obj.get(name)
     if value is None:
         return 0
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise MalformedObjectError(f"{name} is not an amount in minor units")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
+        raise MalformedObjectError(f"{name} is not a whole number from 0 to {limit - 1}")
     return value
+
+
+def read_time(obj: Json, name: str) -> int:
+    """Return the time (Unix seconds) in field `name` of a Stripe object, or 0 if the field is null.
+
+    Raises MalformedObjectError unless pages can show the time as a date.
+    """
+    return read_amount(obj, name, LAST_SECOND)
 
 
 def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
@@ -60,12 +81,12 @@ def _common(obj: Json, kind: Kind, status: str, as_of: int) -> dict[str, Any]:
         "stripe_id": stripe_id,
         "status": status,
         "as_of": as_of,
-        "created": read_amount(obj, "created"),
+        "created": read_time(obj, "created"),
         "currency": _text(obj, "currency").lower(),
         "livemode": obj.get("livemode") is True,
         "payment_intent_id": _text(obj, "payment_intent"),
         "payment_id": our_payment_id(metadata),
-        "attempt": str(metadata.get("attempt", ""))[:40],
+        "attempt": printable(metadata.get("attempt"), 40),
     }
 
 
@@ -88,11 +109,21 @@ def from_session(obj: Json, as_of: int, *, failed: bool = False) -> StripeFact:
         intent = obj.get("payment_intent")
         gone = isinstance(intent, Mapping) and intent.get("status") in ("requires_payment_method", "canceled")
         status = paid if paid in ("paid", "no_payment_required") else "failed" if failed or gone else "processing"
-    details = {name: obj[name] for name in ("url", "expires_at") if obj.get(name) and status == "open"}
     fact = StripeFact(
-        **_common(obj, Kind.SESSION, status, as_of), amount=read_amount(obj, "amount_total"), details=details
+        **_common(obj, Kind.SESSION, status, as_of),
+        amount=read_amount(obj, "amount_total"),
+        details=_payment_page(obj) if status == "open" else {},
     )
     return replace(fact, payment_id=fact.payment_id or our_payment_id({"payment_id": obj.get("client_reference_id")}))
+
+
+def _payment_page(session: Json) -> dict[str, Any]:
+    """Return the URL of the open session's payment page and when it expires (Unix seconds), as far as they are set."""
+    url = session.get("url") or ""
+    if not isinstance(url, str) or not re.match(r"https?://|$", url) or printable(url, LONGEST_URL) != url:
+        raise MalformedObjectError("url is not an address of a page")
+    page = {"url": url, "expires_at": read_time(session, "expires_at")}
+    return {name: value for name, value in page.items() if value}
 
 
 def from_intent(obj: Json, as_of: int) -> StripeFact:
@@ -115,7 +146,7 @@ def from_intent(obj: Json, as_of: int) -> StripeFact:
 
 def _failure_code(error: Json) -> str:
     code = error.get("decline_code") or error.get("code") if isinstance(error, Mapping) else ""
-    return str(code or "")[:80]
+    return printable(code)
 
 
 def _captured(charge: Json) -> int:
@@ -130,9 +161,9 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
     https://docs.stripe.com/api/charges/object
     """
     method = obj.get("payment_method_details")
-    details = {"method": str(method.get("type", ""))[:40]} if isinstance(method, Mapping) else {}
+    details = {"method": printable(method.get("type"), 40)} if isinstance(method, Mapping) else {}
     if obj.get("failure_code"):
-        details["failure_code"] = str(obj["failure_code"])[:80]
+        details["failure_code"] = printable(obj["failure_code"])
     return StripeFact(
         **_common(obj, Kind.CHARGE, _text(obj, "status"), as_of),
         amount=_captured(obj),
@@ -148,9 +179,9 @@ def from_refund(obj: Json, as_of: int) -> StripeFact:
     https://docs.stripe.com/api/refunds/object
     """
     common = _common(obj, Kind.REFUND, _text(obj, "status") or "pending", as_of)
-    details = {name: str(obj[name])[:80] for name in ("reason", "failure_reason") if obj.get(name)}
+    details = {name: printable(obj[name]) for name in ("reason", "failure_reason") if obj.get(name)}
     if request := (obj.get("metadata") or {}).get("refund_request"):
-        details["request"] = str(request)[:80]
+        details["request"] = printable(request)
     return StripeFact(
         **common,
         amount=read_amount(obj, "amount"),
@@ -165,9 +196,9 @@ def from_dispute(obj: Json, as_of: int) -> StripeFact:
     https://docs.stripe.com/api/disputes/object
     """
     evidence = obj.get("evidence_details") or {}
-    details: dict[str, Any] = {"reason": str(obj.get("reason") or "")[:80]}
+    details: dict[str, Any] = {"reason": printable(obj.get("reason"))}
     if isinstance(evidence, Mapping) and evidence.get("due_by"):
-        details["due_by"] = read_amount(evidence, "due_by")
+        details["due_by"] = read_time(evidence, "due_by")
     details |= _balance_times(obj)
     return StripeFact(
         **_common(obj, Kind.DISPUTE, _text(obj, "status"), as_of),
@@ -183,9 +214,9 @@ def _balance_times(dispute: Json) -> dict[str, int]:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise MalformedObjectError("balance_transactions is not a list of objects")
     times: dict[str, int] = {}
-    for row in sorted(rows, key=lambda row: read_amount(row, "created")):
+    for row in sorted(rows, key=lambda row: read_time(row, "created")):
         amount = row.get("amount")
-        if isinstance(amount, int) and amount and (at := read_amount(row, "created")):
+        if isinstance(amount, int) and amount and (at := read_time(row, "created")):
             times.setdefault("withdrawn_at" if amount < 0 else "reinstated_at", at)
     return times
 

@@ -9,7 +9,7 @@ from ..domain.facts import StripeFact
 from ..models import QuarantinedObject
 from .client import NotUnderstoodError
 from .metadata import own_claims
-from .objects import MalformedObjectError, from_object
+from .objects import MalformedObjectError, from_object, printable
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Reading:
         try:
             self.facts += own_claims(obj, from_object(obj, as_of))
         except MalformedObjectError as error:
-            self.strange[str(obj.get("id"))[:255]] = str(error)[:200]
+            self.strange[printable(obj.get("id"), 255)] = str(error)[:200]
 
     def extend(self, other: "Reading") -> None:
         self.facts += other.facts

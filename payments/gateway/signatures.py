@@ -10,11 +10,12 @@ from typing import Any
 
 import stripe
 
+from .objects import LAST_SECOND, WELL_FORMED
+
 TOLERANCE = 300  # seconds that the signature's time may differ from ours, either way
 TIME = re.compile(r"[1-9][0-9]{0,11}")  # Unix seconds in plain digits, as Stripe writes them
 LARGEST_BODY = 256 * 1024  # bytes; Stripe's events are far smaller
 LONGEST = {"id": 255, "type": 250}  # characters, by the event's field
-LAST_SECOND = 2**36  # Unix time in the year 4147; Python's dates end in 9999
 DEEPEST = 64  # levels of nesting; Stripe's events have about ten
 THIN = "v2.core.event"  # https://docs.stripe.com/event-destinations#thin-events
 
@@ -88,10 +89,11 @@ def parse_event(body: str) -> dict[str, Any]:
 
 
 def _is_envelope(event: Mapping[str, Any]) -> bool:
-    """Return whether the event's own fields have the types and lengths that the database's columns require."""
+    """Return whether the event's own fields fit into the database's columns, and its id into a URL's path."""
     created, livemode = event.get("created"), event.get("livemode")
-    return (
+    return bool(
         all(isinstance(event.get(name), str) and 0 < len(event[name]) <= most for name, most in LONGEST.items())
+        and WELL_FORMED.fullmatch(event["id"])
         and event.get("object") == "event"
         and (type(created) is int and 0 <= created < LAST_SECOND)
         and isinstance(livemode, bool)

@@ -252,8 +252,9 @@ def receive(
     """Handle an event that was stored before or fetched from Stripe's API; return the event's EventReceipt row.
 
     An event that was handled before is handled again only if `again` is true. `actor` is the person who replays it. An
-    error while the event is handled is stored in the EventReceipt row and raised.
+    error while the event is handled is stored in the EventReceipt row and raised. Raises NotAnEventError.
     """
-    incoming = Incoming(event=event, body=json.dumps(event), source=source, again=again, actor=actor)
+    body = json.dumps(event)
+    incoming = Incoming(event=parse_event(body), body=body, source=source, again=again, actor=actor)
     classify(incoming)
     return handle_alone(incoming)
