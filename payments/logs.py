@@ -1,7 +1,8 @@
 """Formats log records as named events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
 
 A record is written as JSON for machines or as a line for people. Both contain the request's id, which is also in the
-response's X-Request-ID header. No field holds a payload, a secret key or a person's name.
+response's X-Request-ID header. No field holds a payload, a secret key or a person's name. The token of a pay link is
+masked wherever it stands in a record, because anybody who reads it can open the payment.
 """
 
 import json
@@ -23,8 +24,18 @@ from django.utils.decorators import sync_and_async_middleware
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# A pay link's path, and a token wherever it stands, also percent-encoded (see desk/pay_links).
+PAY_LINK = re.compile(
+    r"""(?P<path>/p/|%2Fp%2F)[^/\s"'\\?&<>]{16,}|[\w-]{22}(?::|%(?:25)*3A)\w{5,8}(?::|%(?:25)*3A)[\w-]{40,}""",
+    re.ASCII | re.IGNORECASE,
+)
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def mask(text: str) -> str:
+    """Return `text` with "***" in place of each pay link's token."""
+    return PAY_LINK.sub(lambda found: (found["path"] or "") + "***", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -47,7 +58,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return mask(json.dumps(line, ensure_ascii=False))
 
 
 class LineFormatter(logging.Formatter):
@@ -55,6 +66,9 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
         line = super().formatMessage(record)

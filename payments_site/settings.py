@@ -259,6 +259,11 @@ LOGGING = {
     "formatters": {"line": {"()": "payments.logs.LineFormatter"}, "json": {"()": "payments.logs.JsonFormatter"}},
     "filters": {"brief": {"()": "payments.logs.BriefAboutOthers"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["brief"]}},
-    "loggers": {"stripe": {"level": "WARNING"}},
+    "loggers": {
+        "stripe": {"level": "WARNING"},
+        # No handlers of Django's own: its e-mails to admins hold whole requests, with their cookies and pay links.
+        "django": {"level": "INFO", "handlers": []},
+        "django.server": {"level": "INFO", "handlers": [], "propagate": True},
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

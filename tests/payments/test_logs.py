@@ -7,14 +7,17 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.db import OperationalError
 from django.test import Client
+from django.utils.log import AdminEmailHandler
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
 from payments import metrics
+from payments.desk.pay_links import token_of
 from payments.gateway.signatures import LARGEST_BODY
 from payments.logs import JsonFormatter, LineFormatter
 from tests.payments.faults import broken_ledger
@@ -162,6 +165,41 @@ def test_a_thin_event_is_logged_with_its_id_and_type(story: Story, log: io.Strin
     deliver(json.dumps(THIN))
     (line,) = [line for line in events(log) if line["event"] == "stripe_event_received"]
     assert (line["stripe_event_id"], line["type"], line["outcome"]) == (THIN["id"], THIN["type"], "ignored_type")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", [JsonFormatter(), LineFormatter()], ids=["json", "line"])
+def test_no_token_of_a_pay_link_reaches_the_log(story: Story, form: logging.Formatter) -> None:
+    """Neither a page that isn't there nor a refused or broken request logs what would open the payment."""
+    token, written = token_of(story.payment), io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(form)
+    logging.getLogger().addHandler(handler)
+    try:
+        client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+        for path in (f"/p/{token}/x/", f"/P/{token}/", f"/p/{token}x/", f"/x/?next=/p/{quote(token)}/", f"/{token}"):
+            assert client.get(path).status_code == 404
+        assert Client().delete(f"/p/{token}/").status_code == 405
+        assert client.post(f"/p/{token}/pay/").status_code == 403
+        link = f"https://testserver/p/{token}/"
+        assert (
+            client.post("/login/", secure=True, headers={"Referer": f"http://testserver/p/{token}/"}).status_code == 403
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("payments.views.pay_link.payment_of", lambda token: {}[token])
+            assert client.get(f"/p/{token}/").status_code == 500
+        logging.getLogger("payments.x").error("thing_happened", extra={"referer": link, "next": quote(quote(token))})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "KeyError" in written.getvalue()
+    assert "/p/***" in written.getvalue()
+    assert token.rpartition(":")[2] not in written.getvalue()
+
+
+def test_no_error_is_mailed_to_anybody() -> None:
+    """Django's e-mails to admins would hold the whole request, with its cookies and the token of a pay link."""
+    handlers = [handler for name in ("django", "django.request") for handler in logging.getLogger(name).handlers]
+    assert not [handler for handler in handlers if isinstance(handler, AdminEmailHandler)]
 
 
 def test_each_request_has_an_id_of_its_own(client: Client) -> None:
