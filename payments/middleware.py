@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 
 from accounts.proof import lacks_second_factor
@@ -29,9 +30,13 @@ def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 
 @after_view
 def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Forbid caching if the request has a session cookie, so that the computer's next user can't see the response."""
-    if has_session(request):
-        response.headers.setdefault("Cache-Control", "no-store, private")
+    """Forbid caching of every response but static files, so that the computer's next user can't see it.
+
+    Vary names the headers of htmx that change what pages answer, for caches that keep a response nevertheless.
+    """
+    if response.status_code >= 400 or not request.path.startswith(settings.STATIC_URL):
+        response.headers["Cache-Control"] = "no-store, private"
+        patch_vary_headers(response, ("HX-Request", "HX-Target"))
     return response
 
 

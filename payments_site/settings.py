@@ -49,11 +49,11 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives the reason
     "payments.logs.identify_request",  # gives every log line and response the request's id
+    "payments.middleware.no_store",  # outside all that may respond, also with a redirect to HTTPS
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",  # early, because static files need nothing of the rest
     "csp.middleware.CSPMiddleware",
     "payments.middleware.security_headers",  # outside all that may respond, to add its headers there
-    "payments.middleware.no_store",  # likewise
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -50,9 +50,14 @@ def test_every_response_gets_the_security_headers_that_it_lacks(ask: Ask) -> Non
     assert response["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
-def test_no_cache_stores_what_is_answered_to_a_session(ask: Ask) -> None:
-    assert ask(middleware.no_store, request_of(session="x"), HttpResponse())["Cache-Control"] == "no-store, private"
-    assert "Cache-Control" not in ask(middleware.no_store, request_of(), HttpResponse())
+def test_no_cache_stores_anything_but_static_files(ask: Ask) -> None:
+    weaker = HttpResponse(headers={"Cache-Control": "max-age=600", "Vary": "Cookie"})
+    answer = ask(middleware.no_store, request_of(), weaker)
+    assert (answer["Cache-Control"], answer["Vary"]) == ("no-store, private", "Cookie, HX-Request, HX-Target")
+    static = HttpResponse(headers={"Cache-Control": "max-age=600"})
+    assert ask(middleware.no_store, request_of("/static/x.js"), static)["Cache-Control"] == "max-age=600"
+    missing = HttpResponse(status=404, headers={"Cache-Control": "max-age=600"})
+    assert ask(middleware.no_store, request_of("/static/x.js"), missing)["Cache-Control"] == "no-store, private"
 
 
 def test_htmx_is_told_that_it_is_signed_out_and_stays_on_the_page(ask: Ask) -> None:
