@@ -8,6 +8,19 @@ import { CONNECT_MS, HELLO_MS, LATE_MS, PROBE_MS, retryMs } from "./live-waits.j
 const POLLING_AFTER = 3; // failed tries until the page says that it polls
 const SIGNED_OUT = [4401, 4403]; // close codes
 
+/** Return the server's message in this text, or null if the page doesn't know such a message: it then proves nothing. */
+function read(text) {
+  try {
+    const message = JSON.parse(text);
+    const { t, seq, epoch, prev, html, hb } = message;
+    const beats = typeof epoch === "string" && (t === "hb" || (t === "hello" && hb > 0));
+    const tells = t === undefined && Number.isInteger(prev) && typeof html === "string";
+    return Number.isInteger(seq) && (beats || tells) ? message : null;
+  } catch {
+    return null; // no JSON, or null
+  }
+}
+
 class LiveSource extends HTMLElement {
   announced = 0; // the newest number with dispatched events; the cursor may go back, but no event is sent twice
   provenAt = 0; // when the page was last known to be current, in ms since 1970
@@ -101,7 +114,7 @@ class LiveSource extends HTMLElement {
     this.#heardAt = Date.now();
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => (this.#heardAt = Date.now());
-    this.#socket.onmessage = (event) => this.#hear(JSON.parse(event.data));
+    this.#socket.onmessage = (event) => this.#hear(read(event.data));
     this.#socket.onclose = (event) => this.#lose("closed", event.code);
   }
 
@@ -168,6 +181,7 @@ class LiveSource extends HTMLElement {
   }
 
   #hear(message) {
+    if (!message) return;
     this.#heardAt = Date.now();
     this.#probing = clearTimeout(this.#probing);
     this.#head = message.seq;

@@ -108,6 +108,22 @@ test("a socket whose beat is late has to prove itself, and is replaced at once i
   assert.equal(socket().url.searchParams.get("why"), "stale");
 });
 
+test("a message that the page doesn't know proves nothing", () => {
+  socket().says(hello(5));
+  const provenAt = source.provenAt;
+  const strange = [{ t: "news", seq: 5, epoch: "e1" }, {}, { seq: 6 }, { html: "<p>" }, null, 5, { t: "hb" }, "not JSON"];
+  for (const message of [...strange, { seq: 6, prev: 5, html: 7 }]) {
+    pass(1);
+    if (message === "not JSON") socket().onmessage({ data: message });
+    else socket().says(message);
+    assert.equal(source.provenAt, provenAt);
+  }
+  assert.deepEqual(told, []);
+  assert.equal(source.cursor, 5);
+  pass(3);
+  assert.deepEqual(socket().sent, ["ping"]); // the socket's beat is late, whatever else came
+});
+
 test("a hello that never comes is waited for 15 s", () => {
   socket().readyState = FakeSocket.OPEN;
   pass(14);
