@@ -21,6 +21,7 @@ from django.urls import path, re_path  # noqa: E402
 from payments.checks import debug_in_public  # noqa: E402
 from payments.consumers import payment_socket  # noqa: E402
 from payments.gateway.asgi import webhook_app  # noqa: E402
+from payments_site.limits import bounded  # noqa: E402
 
 for problem in debug_in_public(None):  # because a server starts without running `manage.py check`
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
@@ -45,7 +46,7 @@ async def same_origin(scope: Any, receive: Any, send: Any) -> None:
     await (sockets if ours else WebsocketDenier())(scope, receive, send)
 
 
-router = ProtocolTypeRouter({"http": webhook_app(django_application), "websocket": same_origin})
+router = ProtocolTypeRouter({"http": bounded(webhook_app(django_application)), "websocket": same_origin})
 
 
 @functools.cache
