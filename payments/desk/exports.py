@@ -2,6 +2,8 @@
 
 import csv
 import datetime
+import logging
+import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,8 +18,10 @@ from ..models import Fact, Payment
 from ..models.payment import PaymentQuerySet
 from .journal import Line, all_lines_of
 
+logger = logging.getLogger(__name__)
+
 BATCH = 500  # rows read from the database at once
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
+FORMULA = ("=", "+", "-", "@")  # https://owasp.org/www-community/attacks/CSV_Injection
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel doesn't read the file as UTF-8
 
 
@@ -66,8 +70,12 @@ class Number(str):
 
 
 def escape_formula(cell: str) -> str:
-    """Return `cell` with an apostrophe in front if a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    """Return `cell` with an apostrophe in front if a spreadsheet may run it as a formula.
+
+    Some spreadsheets skip white space first, and read full-width signs, which Japanese keyboards type, as plain ones.
+    """
+    begins = unicodedata.normalize("NFKC", cell.lstrip()[:1])
+    return f"'{cell}" if begins.startswith(FORMULA) or cell.startswith(("\t", "\r", "\n")) else cell
 
 
 def journal_headings() -> list[str]:
@@ -114,6 +122,21 @@ class Table:
 
     def line(self, cells: list[str]) -> str:
         return str(self._writer.writerow(escaped(cells)))
+
+
+async def to_the_end(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield `lines` or, if one of them can't be made, log the error and end with a line that says so.
+
+    The response has begun by then. If the error were raised, daphne would neither end nor close the response.
+    """
+    language = get_language()
+    try:
+        async for line in lines:
+            yield line
+    except Exception:
+        logger.exception("csv_export_failed")
+        with override(language):
+            yield _("THIS FILE IS INCOMPLETE, because an error occurred. Download it again.") + "\r\n"
 
 
 async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.unsent import typed
 
 from ..desk import till
-from ..desk.exports import csv_lines, journal_lines
+from ..desk.exports import csv_lines, journal_lines, to_the_end
 from ..desk.filters import DayFilter
 from ..desk.journal import Line, all_lines_of
 from ..forms import NoteForm
@@ -140,6 +140,6 @@ def _require_export(request: Request) -> None:
 
 
 def _download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(to_the_end(lines), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response

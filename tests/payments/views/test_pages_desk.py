@@ -24,6 +24,7 @@ from payments.domain.status import PaymentStatus, Review
 from payments.live.rendering import render_entry
 from payments.models import EventReceipt, FeedEntry, Payment
 from tests.payments.clients import desk_page_of, text_of
+from tests.payments.streamed import content_of
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = [pytest.mark.usefixtures("noon"), pytest.mark.django_db]
@@ -203,9 +204,24 @@ def test_only_accountants_and_managers_take_lists_away(as_clerk: Client, clerk: 
 
 
 def test_a_cell_that_looks_like_a_formula_is_made_text() -> None:
-    assert [escape_formula(cell) for cell in ("=1", "+1", "-1", "@x", "\tx", "Roux")] == [
-        "'=1", "'+1", "'-1", "'@x", "'\tx", "Roux",
-    ]  # fmt: skip
+    """Some spreadsheets skip white space first, and read full-width signs as plain ones."""
+    for cell in ("=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", " =1", "＝1", "＋1", "－1", "＠x", "\u3000＝1", "﹦1"):
+        assert escape_formula(cell) == f"'{cell}"
+    for cell in ("Roux", "", "1-2", "é=1"):
+        assert escape_formula(cell) == cell
+
+
+@pytest.mark.parametrize("page", ["/desk/export.csv?period=all", "/desk/journal.csv?period=all"])
+def test_a_csv_file_that_fails_midway_ends_and_says_so(
+    page: str, as_accountant: Client, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """daphne leaves a client hanging if an error is raised after the response has begun."""
+    deliver(Story(payment).completed())
+    for name in ("cells", "journal_cells"):
+        monkeypatch.setattr(f"payments.desk.exports.{name}", lambda *args: 1 / 0)
+    lines = content_of(as_accountant.get(page)).decode().splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("CE FICHIER EST INCOMPLET")
 
 
 def book_many(count: int, patient: User, practitioner: Practitioner) -> None:
