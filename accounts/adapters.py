@@ -4,6 +4,7 @@ Nobody can sign up. If wrong passwords lock a user name, its owner is warned. E-
 """
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,9 +78,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if email.lower() == user.email.lower():
             super().send_password_reset_mail(user, email, context)
 
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link's address at SITE_URL: the request's Host header, with any port, is the sender's choice."""
+        return f"{settings.SITE_URL}{urlsplit(super().get_reset_password_from_key_url(key)).path}"
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send the e-mail in the background, with `send_soon`."""
-        send_soon(functools.partial(super().send_mail, template_prefix, email, context))
+        """Send the e-mail in the background, with `send_soon`. It names SITE_URL's host, not the request's."""
+        site = SimpleNamespace(name=settings.CLINIC_NAME, domain=urlsplit(settings.SITE_URL).netloc)
+        send_soon(functools.partial(super().send_mail, template_prefix, email, {"current_site": site, **context}))
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -190,6 +190,13 @@ def clear_outbox() -> None:
     mail.outbox.clear()
 
 
+def test_an_email_names_the_site_s_own_address_whatever_port_its_requester_names(clerk: User) -> None:
+    Client(headers={"host": "testserver:1234"}).post("/password/reset/", {"email": "desk@clinic.example"})
+    (letter,) = sent()
+    assert "http://testserver/password/reset/key/" in letter.body
+    assert "1234" not in letter.subject + letter.body
+
+
 def reset_password(address: str, new: str = "a new and longer word") -> None:
     """Ask for a new password and set it through the link that is sent to `address`."""
     client = Client()

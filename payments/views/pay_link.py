@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import segno
+from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -109,7 +110,7 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
 def collect(request: Request, reference: str) -> HttpResponse:
     """Show staff the payment's link as a QR code, so that a patient at the desk can pay on their own phone."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    link = request.build_absolute_uri(reverse("clinic:pay_link", args=[token_of(payment)]))
+    link = settings.SITE_URL + reverse("clinic:pay_link", args=[token_of(payment)])
     code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
     context = {
         "payment": payment,

@@ -76,7 +76,8 @@ def test_a_link_takes_back_no_session_of_another_payment(
 
 
 def test_the_desk_shows_the_link_as_a_qr_code(as_clerk: Client, payment: Payment) -> None:
-    page = as_clerk.get(f"{desk_page_of(payment)}collect/")
+    page = as_clerk.get(f"{desk_page_of(payment)}collect/", headers={"host": "testserver:1234"})
+    assert page.context["link"].startswith("http://testserver/p/")
     assert '<svg viewBox="0 0 ' in page.content.decode()
     assert payment_of(page.context["link"].rstrip("/").rpartition("/")[2]) == payment
 
