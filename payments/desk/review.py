@@ -75,7 +75,8 @@ class Case:
         """Return the text that says what happened and what to do about it, with the payment's amounts filled in."""
         sums = asdict(self.payment.amounts)
         sums |= {name: getattr(self.payment.amounts, name) for name in ("net", "missing", "overpaid")}
-        sums["requested"] = sum(row.amount for row in self.payment.facts.all() if row.status == WAITING)
+        waiting = [row for row in self.payment.facts.all() if row.status == WAITING]
+        sums["requested"] = sum(row.amount for row in waiting if row.currency == self.payment.currency)
         amounts = {name: format_amount(amount, self.payment.currency) for name, amount in sums.items()}
         return str(WORDS[self.review]) % amounts
 

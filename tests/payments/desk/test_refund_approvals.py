@@ -12,6 +12,7 @@ from accounts.models import User
 from payments.desk import refund_approvals
 from payments.desk.refund_approvals import OwnRefundError
 from payments.desk.refund_orders import Order
+from payments.desk.review import cases_of
 from payments.domain.status import PaymentStatus, Review
 from payments.gateway.client import StripeUnavailableError
 from payments.models import Fact, Payment
@@ -44,6 +45,17 @@ def test_a_refund_above_the_sum_waits_and_stripe_hears_nothing(paid: Payment, st
     assert (asked.order.amount, requests()) == (4000, 0)
     assert (paid.status, paid.amount_refund_pending, paid.reviews) == (PaymentStatus.PAID, 0, [Review.REFUND_APPROVAL])
     assert not [event for event in stripe.events() if "refund" in event["type"]]
+
+
+def test_the_review_queue_adds_up_requests_in_the_payment_s_currency_only(paid: Payment, stripe: StripeAtHome) -> None:
+    asked_by(signed_in("books", "accountant"), paid)
+    request = paid.facts.get(status=refund_approvals.WAITING)
+    Fact.objects.create(
+        payment=paid, kind=request.kind, stripe_id="other", status=request.status, amount=700, currency="chf",
+        as_of=request.as_of, created=request.created, livemode=request.livemode,
+    )  # fmt: skip
+    [case] = [case for case in cases_of([paid]) if case.review == Review.REFUND_APPROVAL]
+    assert "40,00" in case.words
 
 
 def test_another_person_approves_and_the_timeline_names_both(paid: Payment, stripe: StripeAtHome) -> None:
