@@ -50,6 +50,25 @@ def test_the_desks_screen_asks_for_the_rest_when_a_part_is_taken_meanwhile(
     pages.expect_same_document(screen)
 
 
+def test_a_list_cuts_names_of_any_length(clinic: Clinic, patient: Person, new_context: NewContext) -> None:
+    """One endless name neither pushes the list's next rows out of view nor makes the page wider."""
+    lists = {
+        "/desk/": (clinic.staff[0], "table.day tbody tr", ".who a, .with > span"),
+        "/appointments/": (patient, ".visit", "h3 a, .about > .soft"),
+    }
+    for path, (person, row, names) in lists.items():
+        page = browser_of(person, clinic, new_context).new_page()
+        page.goto(path)
+        first = page.locator(row).first
+        before = first.bounding_box()
+        first.locator(names).evaluate_all("(found) => found.forEach((name) => (name.textContent = 'x'.repeat(5000)))")
+        after = first.bounding_box()
+        assert before
+        assert after
+        assert after["height"] < before["height"] + 80
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def refund(screen: Page, desk_path: str, amount: str = "") -> None:
     screen.goto(f"{desk_path}refund/")
     if amount:
