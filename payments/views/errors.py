@@ -3,9 +3,10 @@
 import sys
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 from ..logs import request_id
 from .access import TooManyReads
@@ -22,8 +23,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Render the error page for an exception (Django's handler500).
 
-    The status is 503 when the database does not answer, is locked or is full, because a retry may work; else 500.
+    The status is 503 when the database does not answer, is locked or is full, because a retry may work, and 400 when a
+    filter in the address of an admin page is beyond what the database can compare, which Django notices late. Else 500.
     """
+    looked_up = request.method in ("GET", "HEAD") and request.path.startswith(reverse("admin:index"))
+    if looked_up and isinstance(sys.exception(), DataError | OverflowError):
+        return page_of(400)
     return page_of(503 if isinstance(sys.exception(), OperationalError | InterfaceError) else 500)
 
 
