@@ -27,6 +27,7 @@ FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # so that no test fails because the machine is busy
+TOGETHER = ("tests/inputs/", "tests/test_demo.py")
 # `./run test fast` skips the tests that use these fixtures.
 SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}
 
@@ -40,13 +41,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """A pytest-xdist scheduler: any process may run any test, but one process runs all tests in tests/inputs/.
+    """A pytest-xdist scheduler: any process may run any test, but one process runs all tests of a path in TOGETHER.
 
-    The tests in tests/inputs/ share a live site, which only one process can start.
+    They share a live site, or a demo's data, which another process would only wait for.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "inputs" if nodeid.startswith("tests/inputs/") else nodeid
+        return next((path for path in TOGETHER if nodeid.startswith(path)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
