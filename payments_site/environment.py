@@ -6,6 +6,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+SENTINEL = "redis+sentinel://"
 TRUE, FALSE = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
 
 
@@ -45,6 +46,20 @@ class Environment(environ.Env):  # type: ignore[misc]
                 raise ImproperlyConfigured(f"{name} has {pair!r}. Write amounts in minor units, such as eur=10000.")
             amounts[currency.lower()] = int(amount)
         return amounts
+
+    def redis_place(self, name: str) -> dict[str, Any]:
+        """Return where the Redis server in the variable is, as channels-redis wants it.
+
+        `redis+sentinel://HOST:PORT,HOST:PORT/GROUP` names Sentinels, and the group whose master of the moment is meant.
+        """
+        url = self.str(name)
+        if not url.startswith(SENTINEL):
+            return {"address": url}
+        places, _, group = url.removeprefix(SENTINEL).partition("/")
+        sentinels = [place.rpartition(":") for place in places.split(",")]
+        if not group or not all(host and port.isascii() and port.isdigit() for host, _, port in sentinels):
+            raise ImproperlyConfigured(f"{name} is {url!r}. Write {SENTINEL}HOST:PORT,HOST:PORT/GROUP.")
+        return {"sentinels": [(host, int(port)) for host, _, port in sentinels], "master_name": group}
 
     def mail_server(self, name: str) -> dict[str, Any]:
         """Return Django's EMAIL_* settings for the URL in the variable. If it is unset or empty, no e-mail is sent."""

@@ -114,13 +114,11 @@ PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live del
 REDIS_URL = env.str("REDIS_URL", "")
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if REDIS_URL:
+    place = env.redis_place("REDIS_URL") | {"socket_timeout": 15, "health_check_interval": 10}
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {
-                "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "health_check_interval": 10}],
-                "prefix": "payments",
-            },
+            "CONFIG": {"hosts": [place], "prefix": "payments"},
         }
     }
 

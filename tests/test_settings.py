@@ -28,6 +28,22 @@ def test_what_is_not_set_has_its_default(env: Environment) -> None:
     assert env.mail_server(NAME)["EMAIL_BACKEND"] == "django.core.mail.backends.dummy.EmailBackend"
 
 
+def test_redis_is_named_by_its_address_or_by_sentinels(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "redis://127.0.0.1:6379/0")
+    assert env.redis_place(NAME) == {"address": "redis://127.0.0.1:6379/0"}
+    monkeypatch.setenv(NAME, "redis+sentinel://10.0.0.1:26379,redis-2:26380/clinic")
+    assert env.redis_place(NAME) == {"sentinels": [("10.0.0.1", 26379), ("redis-2", 26380)], "master_name": "clinic"}
+
+
+@pytest.mark.parametrize("places", ["", "10.0.0.1:26379", "10.0.0.1/clinic", "10.0.0.1:port/clinic", "/clinic"])
+def test_sentinels_without_port_or_group_are_refused(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, places: str
+) -> None:
+    monkeypatch.setenv(NAME, f"redis+sentinel://{places}")
+    with pytest.raises(ImproperlyConfigured, match=NAME):
+        env.redis_place(NAME)
+
+
 @pytest.mark.parametrize("value", ["maybe", "-1", "1.5", "eur", "eur=1.50", "euro=1", "eur=1;chf=2"])
 def test_a_value_that_is_not_understood_is_refused(
     env: Environment, monkeypatch: pytest.MonkeyPatch, value: str
