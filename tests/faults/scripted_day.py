@@ -1,6 +1,7 @@
 """`python -m tests.faults.scripted_day N` makes N payments with various outcomes, four at a time.
 
-The environment variables must be those of a running site with the Stripe sandbox.
+`book N` and `live FIRST COUNT` do it in two steps: first the appointments, then the payments of some of them. The
+environment variables must be those of a running site with the Stripe sandbox.
 """
 
 import datetime
@@ -39,7 +40,7 @@ DELIVERY = ("normal", "duplicate", "reverse", "delay")
 
 def book(count: int) -> list[int]:
     doctor = Practitioner.objects.create(name="Dr Anne Mercier", specialty="Dermatology")
-    patient = User.objects.create_user("patient")
+    patient = User.objects.create_user("patient", email="patient@example.com")
     start = timezone.now()
     ids = []
     for _ in range(count):
@@ -58,11 +59,10 @@ def live_through(appointment_id: int, story: stories.Story, clerk: User) -> None
         connection.close()
 
 
-def main(count: int) -> None:
-    chance = random.Random(count)
-    clerk = User.objects.create_user("clerk", is_staff=True)
+def live(ids: list[int]) -> None:
+    count, chance = len(ids), random.Random(len(ids))
+    clerk, _ = User.objects.get_or_create(username="clerk", is_staff=True)
     told = chance.choices([story for story, _ in OUTCOMES], [weight for _, weight in OUTCOMES], k=count)
-    ids = book(count)
     with ThreadPoolExecutor(4) as people:
         for first in range(0, count, 50):
             stories.stripe("delivery", mode=chance.choice(DELIVERY), seconds=0.5)
@@ -73,4 +73,11 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    match sys.argv[1:]:
+        case ["book", count]:
+            book(int(count))
+        case ["live", first, count]:
+            ids = list(Appointment.objects.order_by("pk").values_list("pk", flat=True))
+            live(ids[int(first) : int(first) + int(count)])
+        case [count]:
+            live(book(int(count)))
