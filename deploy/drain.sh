@@ -2,7 +2,7 @@
 # Take a web server out of nginx before it is restarted, and put it back afterwards.
 #   drain.sh down 127.0.0.1:8001    new requests go elsewhere; what is under way goes on
 #   drain.sh up 127.0.0.1:8001
-# UPSTREAM names nginx's list of servers (/etc/nginx/upstream.conf), NGINX the program (nginx).
+# UPSTREAM names nginx's list of servers (/etc/nginx/upstream.conf), NGINX_PROGRAM the program (nginx).
 set -eu
 
 usage() {
@@ -33,5 +33,5 @@ esac
 
 changed=$(sed "$change" "$upstream")
 printf '%s\n' "$changed" >"$upstream" # not `sed -i`: the file keeps its owner and its inode
-${NGINX:-nginx} -t -q
-${NGINX:-nginx} -s reload
+${NGINX_PROGRAM:-nginx} -t -q
+${NGINX_PROGRAM:-nginx} -s reload

@@ -282,6 +282,7 @@ def edit(path: Path, old: str, new: str, url: str, *words: str) -> int:
 MODULE = "static/js/live-source.js"
 
 
+@pytest.mark.nightly
 def test_a_watched_demo_shows_changed_files_and_what_is_broken(lived: Path, tree: Path) -> None:
     with demo(lived, "--watch", tree=tree) as (launcher, banner):
         site = banner["site"]

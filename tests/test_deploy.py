@@ -360,7 +360,7 @@ def sockets_reach_the_site(nginx: Nginx) -> None:
 
 
 def drain(upstream: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "UPSTREAM": str(upstream), "NGINX": "true"}
+    env = {"PATH": os.environ["PATH"], "UPSTREAM": str(upstream), "NGINX_PROGRAM": "true"}
     return subprocess.run([DEPLOY / "drain.sh", *arguments], env=env, capture_output=True, text=True, check=False)
 
 

@@ -87,6 +87,7 @@ def restricted(database_url: str, postgres_server: services.Postgres) -> Iterato
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
+@pytest.mark.nightly
 def test_a_role_that_may_create_no_extension_migrates_and_learns_what_is_missing(
     restricted: psycopg.Connection, manage: Manage
 ) -> None:
