@@ -145,12 +145,7 @@ def reload_locked(payment: Payment) -> Payment:
     Nobody can change payment or facts meanwhile, so if the status doesn't match the facts then, this is a real fault.
     """
     with transaction.atomic():
-        return (
-            Payment.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("appointment")
-            .prefetch_related("facts")
-            .get(pk=payment.pk)
-        )
+        return Payment.objects.locked().prefetch_related("facts").get(pk=payment.pk)
 
 
 def history() -> Verdict:
