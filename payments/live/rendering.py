@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -51,8 +51,8 @@ def render_change(payment: Payment, change: StatusChange, audience: str, languag
 def _cache_key(payment: Payment, change: StatusChange, audience: str, language: str) -> tuple[object, ...]:
     """Return a cache key that no other change ever has.
 
-    The key includes the change's creation time, because a database restored from a backup assigns old versions again,
-    and because a transaction that is rolled back doesn't keep its version.
+    The key includes the change's creation time, because a version is given a second time after a backup was restored,
+    and after a transaction was rolled back.
     """
     return payment.public_id, change.version, change.created_at, audience, language
 
@@ -82,13 +82,7 @@ def _frame(entry: FeedEntry, html: str) -> tuple[int, bytes]:
 
 def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:
     """Return the entries' messages in each of these languages; render those whose HTML isn't cached."""
-    return {
-        language: [
-            _frame(entry, render_change(entry.payment, entry.change, entry.feed.audience, language))
-            for entry in entries
-        ]
-        for language in languages
-    }
+    return _frames(entries, languages, render_change)
 
 
 def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames | None:
@@ -97,15 +91,21 @@ def cached_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Fr
     Reads the cache without its lock, so that the event loop never waits.
     """
     try:
-        return {
-            language: [
-                _frame(entry, _cache[_cache_key(entry.payment, entry.change, entry.feed.audience, language)])
-                for entry in entries
-            ]
-            for language in languages
-        }
+        return _frames(entries, languages, lambda *change: _cache[_cache_key(*change)])
     except KeyError:
         return None
+
+
+def _frames(
+    entries: Sequence[FeedEntry], languages: frozenset[str], html_of: Callable[[Payment, StatusChange, str, str], str]
+) -> Frames:
+    """Return the entries' messages in each of these languages, with the HTML that `html_of` returns for a change."""
+    return {
+        language: [
+            _frame(entry, html_of(entry.payment, entry.change, entry.feed.audience, language)) for entry in entries
+        ]
+        for language in languages
+    }
 
 
 def load_frames(audience: str, seq: int, epoch: str | None, languages: frozenset[str]) -> tuple[Batch, Frames]:
