@@ -50,7 +50,7 @@ def hub() -> "Hub":
 
 def running() -> "list[Hub]":
     """Return this process's hubs that have open sockets. Any thread may call this function."""
-    return [each for each in list(_hubs.values()) if each.sockets()]
+    return [each for each in list(_hubs.values()) if each.in_use]
 
 
 class Hub:
@@ -108,6 +108,11 @@ class Hub:
             del self._of_user[user_id]
         if not self._of_user:
             self._stop()
+
+    @property
+    def in_use(self) -> bool:
+        """Return whether the hub has a socket. Unlike `sockets`, this takes no longer if there are many."""
+        return bool(self._of_user)
 
     def sockets(self) -> list[Socket]:
         """Return all sockets of this hub."""
