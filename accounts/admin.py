@@ -42,7 +42,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
         return super().get_search_results(request, queryset, phones.as_one_word(search_term))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        above = obj is not None and not _is_superuser(request) and _has_role(obj)
+        above = obj is not None and not _is_superuser(request) and notices.Access.of(obj).given
         return not above and super().has_change_permission(request, obj)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> User | None:
@@ -94,7 +94,3 @@ class SecondFactorAdmin(AuthenticatorAdmin):  # type: ignore[misc]
 
 def _is_superuser(request: HttpRequest) -> bool:
     return bool(getattr(request.user, "is_superuser", False))
-
-
-def _has_role(user: User) -> bool:
-    return user.is_superuser or user.groups.exists() or user.user_permissions.exists()

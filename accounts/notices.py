@@ -1,6 +1,7 @@
-"""Tell people by e-mail when somebody changes their account in the admin, and tell others when the account is staff's.
+"""Sends e-mails about changes that somebody makes in the admin to another person's account.
 
-django-allauth sends the e-mails about changes that people make to their own accounts.
+The account's person gets one and, if the account is of staff, so do all who manage accounts. django-allauth sends the
+e-mails about changes that people make to their own accounts.
 """
 
 import functools
@@ -55,12 +56,17 @@ class Access:
         return cls(*plain, roles, permissions)
 
     @property
+    def given(self) -> bool:
+        """Return whether the person has a role or a permission, which only superusers give."""
+        return self.is_superuser or bool(self.roles) or bool(self.permissions)
+
+    @property
     def of_staff(self) -> bool:
         """Return whether the person sees more than a patient does."""
-        return self.is_staff or self.is_superuser or bool(self.roles) or bool(self.permissions)
+        return self.is_staff or self.given
 
     def changes(self, before: "Access") -> list[Change]:
-        """Return the words for all that has changed since `before`. Roles are listed as they were and as they are."""
+        """Return the words for each part that differs from `before`; for roles, with the old and the new ones."""
         changed = [field.name for field in fields(self) if getattr(self, field.name) != getattr(before, field.name)]
         return [self._words(name, before) for name in changed]
 
