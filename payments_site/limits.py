@@ -20,10 +20,10 @@ PAGES = {408: 400, 413: 413, 431: 413}  # the status to respond with, and the on
 
 
 class Body:
-    """The body of one HTTP request; `receive` is ASGI's function, with bounds.
+    """Reads the body of one HTTP request, up to a size and for a time; `receive` stands in for ASGI's function.
 
-    If the body is too large or too slow, `receive` raises RequestAborted, at which Django ends the request without a
-    response, and `refused` becomes the status to respond with.
+    If the body is too large or too slow, `receive` sets `refused` to the status to respond with, and raises
+    RequestAborted. Django then ends the request without a response.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -65,7 +65,7 @@ class Message:
         return self._new[text]
 
     def rows(self) -> list[Rows]:
-        """Wait for PostgreSQL, and return the rows of each statement, or raise the first statement's error."""
+        """Wait for PostgreSQL, and return the rows of each statement, or raise the error of the one that failed."""
         try:
             results = self._connection.wait(_results(self._connection.pgconn, len(self._kept)))
         except BaseException:
@@ -81,7 +81,7 @@ class Message:
 
 
 def _results(libpq: pq.abc.PGconn, count: int) -> abc.PQGen[list[pq.abc.PGresult]]:
-    """Send what is left to send, and receive this many results and the end of the message. See `Connection.wait`."""
+    """Send the rest of the message, and return its `count` results. `Connection.wait` runs this generator."""
     while libpq.flush():
         yield Wait.RW
         libpq.consume_input()

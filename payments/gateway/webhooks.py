@@ -196,7 +196,7 @@ def _endpoints_of(batch: Sequence[Incoming]) -> dict[uuid.UUID | None, djstripe.
 
 
 def _settle(incoming: Incoming, ledger: Ledger) -> EventReceipt:
-    """Handle one event in memory, unless that was done before; return its EventReceipt row."""
+    """Handle one event in memory, unless it was handled before; return its EventReceipt row."""
     event, receipt = incoming.event, ledger.rows.claim(incoming.event)
     incoming.deliveries, outcome, payment, receipt.change = receipt.deliveries, incoming.outcome, None, None
     if receipt.done and not incoming.again:
