@@ -65,13 +65,15 @@ class Clinic:
     def story(self, patient: int = 0, payment: int = 0) -> Story:
         return Story(self.patients[patient].payments[payment])
 
+    def signed(self, event: Event, secret: str = "") -> tuple[bytes, dict[str, str]]:
+        """Return the body and the headers of a webhook request with this event, signed with the site's own secret."""
+        body = json.dumps(event)
+        signature = sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])
+        return body.encode(), {"Content-Type": "application/json", "Stripe-Signature": signature}
+
     def tell(self, event: Event, url: str = "", *, secret: str = "", seconds: float = PATIENCE) -> int:
         """Sign the event and post it to the webhook; return the HTTP status, or 0 if the server can't be reached."""
-        body = json.dumps(event)
-        headers = {"Stripe-Signature": sign(body, secret or self.site.settings["STRIPE_WEBHOOK_SECRET"])}
-        request = urllib.request.Request(
-            f"{url or self.site.url}/stripe/webhook/", body.encode(), {"Content-Type": "application/json", **headers}
-        )
+        request = urllib.request.Request(f"{url or self.site.url}/stripe/webhook/", *self.signed(event, secret))
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return int(answer.status)
@@ -96,10 +98,15 @@ class Clinic:
         return int(self.get("/payments/live/?after=999999999", person, url).headers["X-Live-Seq"])
 
 
+def socket_path(person: Person, after: int) -> str:
+    """Return the path and query to which a person's page that has all entries up to number `after` connects."""
+    return f"/ws/payments/?epoch={person.epoch}&after={after}&feed={person.feed}&lang=fr"
+
+
 def open_socket(site: LiveSite, person: Person, after: int = 0, url: str = "", **options: Any) -> ClientConnection:
     address = (url or site.url).replace("http", "ws")
     page: ClientConnection = connect(
-        f"{address}/ws/payments/?epoch={person.epoch}&after={after}&feed={person.feed}&lang=fr",
+        address + socket_path(person, after),
         origin=Origin(site.url),
         additional_headers={"Cookie": f"sessionid={person.session}"},
         **options,

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +25,7 @@ from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
 from tests.live_site import LiveSite
 from tests.machine import needs
+from tests.services import running
 
 DEPLOY = ROOT / "deploy"
 NAME = "clinic.example"
@@ -140,15 +140,6 @@ class Nginx:
 
     def socket(self) -> socket.socket:
         return socket.create_connection((HOST, self.https), timeout=60)
-
-
-@contextmanager
-def running(process: Process) -> Iterator[None]:
-    process.start()
-    try:
-        yield
-    finally:
-        process.stop()
 
 
 @needs("nginx", "nginx-light")

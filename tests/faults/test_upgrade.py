@@ -17,11 +17,11 @@ from websockets.typing import Origin
 
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
-from tests.clinic import Clinic, Person
+from tests.clinic import Clinic, Person, socket_path
 from tests.live_site import LiveSite
 from tests.machine import needs
-from tests.payments.stripe_story import sign
-from tests.test_deploy import DEPLOY, NAME, Nginx, running, unit_command
+from tests.services import running
+from tests.test_deploy import DEPLOY, NAME, Nginx, unit_command
 from tests.waits import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -51,11 +51,11 @@ class Page:
                 lost = time.monotonic()
 
     def _read_until_closed(self, lost: float, over: threading.Event) -> None:
-        query = f"epoch={self.person.epoch}&after={self.seqs[-1]}&feed={self.person.feed}&lang=fr"
+        url = f"wss://{NAME}{socket_path(self.person, self.seqs[-1])}"
         cookie = {"Cookie": f"__Host-sessionid={self.person.session}"}
         with (
             self.nginx.socket() as at,
-            connect(f"wss://{NAME}/ws/payments/?{query}", sock=at, ssl=self.nginx.tls, origin=Origin(f"https://{NAME}"),
+            connect(url, sock=at, ssl=self.nginx.tls, origin=Origin(f"https://{NAME}"),
                     additional_headers=cookie, open_timeout=60) as socket,
         ):  # fmt: skip
             while not over.is_set():
@@ -80,10 +80,8 @@ class Deliveries:
         for number in range(BOOKED):
             if over.wait(PAUSE):
                 return
-            body = json.dumps(self.clinic.story(payment=number).completed())
-            signature = sign(body, self.clinic.site.settings["STRIPE_WEBHOOK_SECRET"])
-            headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
-            answer, _ = self.nginx.ask("POST", "/stripe/webhook/", body.encode(), headers)
+            delivery = self.clinic.signed(self.clinic.story(payment=number).completed())
+            answer, _ = self.nginx.ask("POST", "/stripe/webhook/", *delivery)
             self.statuses.append(answer.status)
 
     def wait_for(self, count: int) -> None:

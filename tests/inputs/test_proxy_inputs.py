@@ -10,7 +10,8 @@ import pytest
 
 from payments_site.demo.process import free_ports
 from tests.machine import needs
-from tests.test_deploy import NAME, Nginx, echoing, running
+from tests.services import running
+from tests.test_deploy import NAME, Nginx, echoing
 from tests.waits import PATIENCE, wait_until
 
 __all__ = ["echoing"]

@@ -28,6 +28,7 @@ from tests import services
 from tests.clinic import Person, open_socket, told
 from tests.inputs.conftest import attacked, unharmed
 from tests.inputs.target import Headers, Target
+from tests.payments.live.websocket_frames import CLOSE, TEXT, close, frame
 from tests.waits import PATIENCE, wait_until
 
 PATH = "/ws/payments/?after=0"
@@ -321,16 +322,11 @@ def test_a_flood_is_closed_at_once_and_delays_nobody(target: Target) -> None:
         assert close_code(connection) in (4429, 1006)
 
 
-def masked(first: int, payload: bytes = b"") -> bytes:
-    """Return a frame as a browser sends it, with `first` as its first byte and at most 125 bytes of payload."""
-    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
-
-
 LAST_BYTES = {
-    "close frame": masked(0x88, struct.pack("!H", 1000)),
-    "protocol error": masked(0x83),
+    "close frame": frame(CLOSE, close(1000)),
+    "protocol error": frame(3),
     "reset": b"",
-    "half-open line": masked(0x81, b"ping")[:5],
+    "half-open line": frame(TEXT, b"ping")[:5],
 }
 
 
@@ -341,7 +337,7 @@ def leave_badly(target: Target, ending: str) -> socket.socket:
     line.sendall(upgrade(target, person=target.patient))
     assert line.recv(4096).startswith(b"HTTP/1.1 101")
     with suppress(ConnectionError):
-        line.sendall(masked(0x81, report) * 28 + LAST_BYTES[ending])
+        line.sendall(frame(TEXT, report) * 28 + LAST_BYTES[ending])
     if ending == "reset":
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if ending != "half-open line":
@@ -436,9 +432,9 @@ def send_random_frames(target: Target, seed: int, count: int) -> None:
             line.sendall(upgrade(target, person=target.patient))
             assert line.recv(4096).startswith(b"HTTP/1.1 101")
             with suppress(ConnectionError):
-                for frame in itertools.islice(frames, 50):
+                for random_frame in itertools.islice(frames, 50):
                     sent += 1
-                    line.sendall(frame)
+                    line.sendall(random_frame)
 
 
 def test_five_thousand_random_frames_break_nothing(target: Target) -> None:
