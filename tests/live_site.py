@@ -1,14 +1,22 @@
 """A whole site for one test, with its own database, Stripe sandbox, daphne and ports."""
 
 import json
+import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from payments_site.demo.process import Process, free_port
-from payments_site.demo.site import Site
+from payments_site.demo.site import ASGI, Site
 from tests.waits import PATIENCE
+
+
+def uvicorn_command(port: int, *options: str) -> list[str]:
+    """Return the command that serves a site with uvicorn and its sans-I/O WebSockets, as deploy/Dockerfile does."""
+    command = [sys.executable, "-m", "uvicorn", ASGI, "--port", str(port), "--lifespan", "off", "--backlog", "2048"]
+    websockets = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"]
+    return [*command, *websockets, "--no-access-log", "--log-level", "warning", *options]
 
 
 class LiveSite(Site):

@@ -11,7 +11,7 @@ from tests.browser.conftest import NewContext
 from tests.faults.chaos.checks import page_differences, problems
 from tests.faults.chaos.faults import CLASSIC
 from tests.faults.chaos.rounds import storm
-from tests.faults.chaos.world import World, open_world
+from tests.faults.chaos.world import Setup, World, open_world
 from tests.waits import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.nightly, pytest.mark.timeout(300)]
@@ -30,7 +30,9 @@ def world(
             pytest.skip("TEST_*_URL name servers that aren't ours to kill")
         name = postgres_server.create_database(postgres_template)
         url = postgres_server.database_url(name)
-        with open_world(tmp_path_factory.mktemp("site"), url, postgres_server.process, redis.process, seed) as world:
+        with open_world(
+            tmp_path_factory.mktemp("site"), url, postgres_server.process, redis.process, Setup(seed)
+        ) as world:
             yield world
         postgres_server.drop_database(name)
 

@@ -4,7 +4,6 @@ Both are tested, because the site sends frames without the server's own send().
 """
 
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,11 +14,10 @@ from websockets.exceptions import ConnectionClosed
 
 from payments_site.demo.process import HOST, Process, free_port
 from tests.clinic import Clinic, open_socket, told
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, uvicorn_command
 from tests.waits import wait_until
 
 pytestmark = pytest.mark.faults
-UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--lifespan", "off"]
 
 
 @pytest.fixture(params=["daphne", "uvicorn", pytest.param("uvicorn with another protocol", marks=pytest.mark.nightly)])
@@ -29,8 +27,8 @@ def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[Liv
         yield site, site.url
         return
     port = free_port()
-    options = UVICORN if request.param == "uvicorn" else ["--ws", "websockets", "--lifespan", "off"]
-    command = [sys.executable, "-m", "uvicorn", "payments_site.asgi:application", "--port", str(port), *options]
+    options = [] if request.param == "uvicorn" else ["--ws", "websockets"]
+    command = uvicorn_command(port, *options)
     server = Process(request.param, command, port, site.folder / "uvicorn.log", site.settings)
     site.server.stop()
     site.others.append(server)

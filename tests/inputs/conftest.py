@@ -1,7 +1,6 @@
 """Fixtures for tests with hostile input: one live site on PostgreSQL, whose log has to stay free of errors."""
 
 import json
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from payments.models import Payment
-from payments_site.demo.site import ASGI
 from tests import services
 from tests.clinic import Clinic
 from tests.inputs.target import BROKEN, OLD_SECRET, Target
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, uvicorn_command
 from tests.payments.conftest import book, clerk, patient, payment, practitioner, sandbox_process, story, stripe
 from tests.payments.stripe_story import Story
 
@@ -54,12 +52,6 @@ def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
     }
 
 
-UVICORN = [
-    *("-m", "uvicorn", ASGI, "--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
-    *("--ws-max-size", "65536", "--no-access-log", "--log-level", "warning"),
-]
-
-
 @contextmanager
 def attacked(folder: Path, postgres: services.Postgres, template: str, server: str) -> Iterator[Target]:
     """Start a site on "daphne" or "uvicorn", whose files are in `folder`, and yield it as a target."""
@@ -67,7 +59,7 @@ def attacked(folder: Path, postgres: services.Postgres, template: str, server: s
     site = LiveSite(folder, DATABASE_URL=postgres.database_url(name))
     site.server.env["STRIPE_WEBHOOK_SECRET"] = f"{site.settings['STRIPE_WEBHOOK_SECRET']},{OLD_SECRET}"
     if server == "uvicorn":
-        site.server.command = [sys.executable, *UVICORN, "--port", str(site.server.port)]
+        site.server.command = uvicorn_command(site.server.port)
     site.start()
     try:
         target = Target(site, Clinic(site, staff=6, patients=3, each=6), prepare(site))

@@ -21,7 +21,7 @@ from tests import chromium, services
 from tests.faults.chaos.checks import leaked_sockets, problems
 from tests.faults.chaos.rounds import rounds, table
 from tests.faults.chaos.usage import Usage, calm, kept, usage
-from tests.faults.chaos.world import open_world
+from tests.faults.chaos.world import Setup, open_world
 
 PER_SECOND = 5.0  # events
 TABS = 4  # simulated pages of each person, besides the three pages in Chromium
@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5, help="how long things go wrong; default 5")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="what goes wrong, and when")
+    parser.add_argument("--server", choices=("daphne", "uvicorn"), default="daphne", help="default daphne")
     return parser.parse_args()
 
 
@@ -59,7 +60,8 @@ def main() -> int:
             sys.exit("chaos: TEST_*_URL name servers that aren't ours to kill; unset them")
         database = postgres.database_url(postgres.create_database())
         Site(folder / "template", 0, 0, DATABASE_URL=database, REDIS_URL=redis.url).make_database()
-        world = stack.enter_context(open_world(folder, database, postgres.process, redis.process, options.seed))
+        setup = Setup(options.seed, uvicorn=options.server == "uvicorn")
+        world = stack.enter_context(open_world(folder, database, postgres.process, redis.process, setup))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
         stack.callback(browser.close)

@@ -2,9 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,26 @@ from tests.faults.chaos.proxy import Background, Proxy
 from tests.faults.chaos.screen import Screen
 from tests.faults.chaos.stripe import Life, Stripe
 from tests.faults.tab import Statuses, Tab
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, uvicorn_command
 from tests.waits import wait_until
 
 Watcher = Tab | Screen
 NewContext = Callable[..., BrowserContext]
-EACH = 10  # payments of each of the two patients
+EACH = 10  # payments of each patient
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to make a world: the seed of its random choices, its numbers of people, its web server, and more settings.
+
+    daphne serves the site unless `uvicorn` is true.
+    """
+
+    seed: int
+    staff: int = 2
+    patients: int = 2
+    uvicorn: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,10 +60,10 @@ class World:
     """
 
     def __init__(
-        self, folder: Path, database_url: str, postgres: Process, redis: Process, background: Background, seed: int
+        self, folder: Path, database_url: str, postgres: Process, redis: Process, background: Background, setup: Setup
     ) -> None:
         self.database_url, self.postgres, self.redis = database_url, postgres, redis
-        self.chance = random.Random(seed)
+        self.chance = random.Random(setup.seed)
         self.front, self.wire = Proxy(background), Proxy(background, redis.port)
         url = f"http://{HOST}:{self.front.port}"
         settings = {
@@ -57,20 +71,23 @@ class World:
             "REDIS_URL": f"redis://{HOST}:{self.wire.port}/0",
             "WEB_PROCESSES": "2",
             "LOG_LEVEL": "WARNING",
+            **setup.settings,
         }
         self.site = LiveSite(folder, SITE_URL=url, **settings)
         self.site.url = url
         self.site.others.append(self.site.new_server("web-2", free_port()))
         self.webs = [self.site.server, *self.site.others]
+        for web in self.webs if setup.uvicorn else ():
+            web.command = uvicorn_command(web.port)
         self.front.backends = [web.port for web in self.webs]
         self.tabs: list[Tab] = []
         self.screens: list[Screen] = []
-        self._background = background
+        self._background, self._setup = background, setup
 
     def start(self) -> None:
         for web in self.webs:
             web.spawn()
-        self.clinic = Clinic(self.site, staff=2, patients=2, each=EACH)
+        self.clinic = Clinic(self.site, staff=self._setup.staff, patients=self._setup.patients, each=EACH)
         for web in self.webs:
             web.wait_until_listening()
 
@@ -81,7 +98,8 @@ class World:
         self.wire.close()
 
     def begin_telling(self, per_second: float, each: int) -> Stripe:
-        stories = [self.clinic.story(patient, number) for number in range(EACH) for patient in range(2)]
+        patients = range(len(self.clinic.patients))
+        stories = [self.clinic.story(patient, number) for number in range(EACH) for patient in patients]
         self.lives = [Life(story, kind) for kind, story in enumerate(stories)]
         self.stripe = Stripe(self.clinic, self.lives, self.web_urls, per_second, each)
         return self.stripe
@@ -152,7 +170,7 @@ def name_of(watcher: Watcher) -> str:
 
 
 @contextmanager
-def open_world(folder: Path, database_url: str, postgres: Process, redis: Process, seed: int) -> Iterator[World]:
+def open_world(folder: Path, database_url: str, postgres: Process, redis: Process, setup: Setup) -> Iterator[World]:
     """Start a world in which no page is open yet, yield it, and stop it after the block."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         # For speed, the tests' PostgreSQL does not flush commits to disk; here, commits must survive its crash.
@@ -161,7 +179,7 @@ def open_world(folder: Path, database_url: str, postgres: Process, redis: Proces
     with ExitStack() as stack:
         background = Background()
         stack.callback(background.stop)
-        world = World(folder, database_url, postgres, redis, background, seed)
+        world = World(folder, database_url, postgres, redis, background, setup)
         stack.callback(world.stop)
         world.start()
         yield world
