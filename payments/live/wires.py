@@ -11,6 +11,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 from websockets.frames import CloseCode
@@ -85,12 +86,14 @@ class AsgiWire:
         self.close(TOO_SLOW)
 
     async def _flush(self) -> None:
-        while self._buffer:
-            await self._send({"type": "websocket.send", "text": self._buffer[0].decode()})
-            self._buffer.popleft()
+        with suppress(Exception):  # the connection has ended, and the server tells `serve` so
+            while self._buffer:
+                await self._send({"type": "websocket.send", "text": self._buffer[0].decode()})
+                self._buffer.popleft()
 
     async def _send_close(self, code: int) -> None:
-        await self._send({"type": "websocket.close", "code": code})
+        with suppress(Exception):  # as above
+            await self._send({"type": "websocket.close", "code": code})
 
 
 class DaphneWire(AsgiWire):

@@ -1,5 +1,7 @@
 """Tests of connections on real servers: uvicorn's are taken over from it and behave as before, others aren't."""
 
+import asyncio
+import gc
 import json
 import signal
 import socket
@@ -10,10 +12,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from payments.live.wires import AsgiWire, Messages
 from payments_site.demo.process import HOST, Process, free_port
 from tests.payments.live.test_websocket_protocol import CASES, Outcome, cut_streams, expected_outcome
 from tests.payments.live.websocket_frames import CLOSE, PING, PONG, TEXT, close, frame, frames_in
@@ -313,3 +317,25 @@ def test_clients_are_told_when_the_server_stops_and_it_waits_for_nobody(serve: S
         assert "graceful shutdown exceeded" not in server.log()
         assert idle.rest() == half.rest() == connecting.rest() == [(CLOSE, close(1012))]
         assert closing.rest() == []
+
+
+async def test_a_server_that_refuses_to_send_on_an_ended_connection_fills_no_log() -> None:
+    """ASGI servers raise when a connection has ended; asyncio logs exceptions of tasks that nobody awaits."""
+    unretrieved: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unretrieved.append(context))
+
+    async def receive() -> Any:
+        raise AssertionError("nobody serves this connection")
+
+    async def send(_event: Any) -> None:
+        raise OSError("the connection has ended")
+
+    wire = AsgiWire(receive, send)
+    wire.write(Messages(b"news"))
+    await asyncio.sleep(0)
+    wire.close(1000)
+    await asyncio.sleep(0)
+    del wire
+    gc.collect()
+    await asyncio.sleep(0)
+    assert unretrieved == []
