@@ -11,7 +11,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -247,6 +249,40 @@ def test_no_names_and_no_pay_links_are_in_the_access_log(echoing: Nginx) -> None
     assert " GET /p/... 200 " in logged
     assert "Moreau" not in logged
     assert "token" not in logged
+
+
+def dripped(nginx: Nginx, begin: bytes, drop: bytes) -> float:
+    """Open 50 connections and send `begin` on each, then `drop` every half second; return after how long all end."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        lines = [stack.enter_context(nginx.tls.wrap_socket(nginx.socket(), server_hostname=NAME)) for _ in range(50)]
+        for line in lines:
+            line.sendall(begin)
+            line.settimeout(0.01)
+        while lines and time.monotonic() < began + 60:
+            for line in list(lines):
+                try:
+                    line.sendall(drop)
+                    if not line.recv(4096):
+                        lines.remove(line)
+                except TimeoutError:
+                    pass
+                except OSError:
+                    lines.remove(line)
+            assert nginx.ask("GET", "/livez")[0].status == 200
+            time.sleep(0.5)
+        assert not lines
+    return time.monotonic() - began
+
+
+@pytest.mark.nightly
+@needs("nginx", "nginx-light")
+def test_nginx_ends_requests_that_drip(echoing: Nginx) -> None:
+    """Headers must arrive within 10 s; of a body, something must arrive every 10 s. Other requests are answered."""
+    head = b"GET / HTTP/1.1\r\nHost: " + NAME.encode() + b"\r\n"
+    assert 5 < dripped(echoing, head, b"X") < 25
+    post = b"POST /stripe/webhook/ HTTP/1.1\r\nHost: " + NAME.encode() + b"\r\nContent-Length: 200000\r\n\r\n"
+    assert 5 < dripped(echoing, post, b"") < 25
 
 
 # systemd
