@@ -115,7 +115,7 @@ class LockedRows:
         self._changed_facts: dict[str, Fact] = {}
         self._changed_receipts: dict[str, EventReceipt] = {}
         for payment in payment_rows:
-            payment.appointment = by_key[payment.appointment_id]
+            payment.attach(by_key[payment.appointment_id])
             self.payments[str(payment.public_id)] = payment
             self._facts[payment.pk] = {}
         keys = {payment.pk: payment for payment in payment_rows}

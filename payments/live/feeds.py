@@ -85,7 +85,10 @@ def entries_after(audience: str, seq: int, epoch: str | None) -> Batch:
         return Batch(*feed.position)
     entries = FeedEntry.objects.filter(feed=feed, seq__gt=seq, seq__lte=feed.head).order_by("seq")
     related = ("feed", "change", "change__actor", "payment", "payment__appointment")
-    return Batch(*feed.position, list(entries.select_related(*related)[:BATCH]))
+    batch = list(entries.select_related(*related)[:BATCH])
+    for entry in batch:
+        entry.payment.attach(entry.payment.appointment)
+    return Batch(*feed.position, batch)
 
 
 def load_positions(audiences: Collection[str]) -> dict[str, Position]:

@@ -102,6 +102,15 @@ class Payment(models.Model):
     def __str__(self) -> str:
         return str(self.public_id)
 
+    def attach(self, appointment: Appointment) -> None:
+        """Set the payment's appointment without a reference back from the appointment, which Django sets too.
+
+        Objects that refer to each other stay in memory until a garbage collection. A process that handles many webhooks
+        would hold thousands of them, because its full collections are rare (payments_site/asgi.py).
+        """
+        self.appointment = appointment
+        self._meta.get_field("appointment").remote_field.delete_cached_value(appointment)
+
     @property
     def price(self) -> int:
         return int(self.booking["price"][0])
