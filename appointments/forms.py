@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
+from .fields import AmountField, AmountsForm
 from .models import FIRST_DAY, LAST_DAY, Appointment, Practitioner
-from .money import parse_price
+from .money import check_price
 from .week import Terms
 
 MOST = 200  # lines at once
@@ -47,7 +48,7 @@ class MomentField(forms.SplitDateTimeField):
         return super().compress(data_list)
 
 
-class AppointmentForm(forms.ModelForm):  # type: ignore[type-arg]
+class AppointmentForm(AmountsForm):
     """The admin's form for an appointment, whose fields AppointmentAdmin names."""
 
     class Meta:
@@ -68,7 +69,7 @@ class WeekForm(forms.Form):
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
     service = forms.CharField(label=_("service"), max_length=120)
     minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
-    price = forms.CharField(label=_("price"), max_length=16, widget=forms.TextInput({"inputmode": "decimal"}))
+    price = AmountField(label=_("price"), currency=Appointment.Currency.EUR, zero=True)
     currency = forms.ChoiceField(label=_("currency"), choices=Appointment.Currency.choices)
     week = forms.DateField(
         label=_("any day of that week"), initial=next_monday, widget=AdminDateWidget, validators=VALID_DAYS
@@ -90,6 +91,11 @@ class WeekForm(forms.Form):
         ),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if (chosen := self.data.get("currency")) in Appointment.Currency.values:
+            self.fields["price"] = AmountField(label=_("price"), currency=chosen, zero=True)
+
     def clean_lines(self) -> str:
         text = str(self.cleaned_data["lines"])
         if len(text.splitlines()) > MOST:
@@ -100,7 +106,7 @@ class WeekForm(forms.Form):
         filled = self.cleaned_data
         if {"price", "currency"} <= filled.keys():
             try:
-                filled["price"] = parse_price(filled["price"], filled["currency"])
+                check_price(filled["price"], filled["currency"])
             except ValidationError as error:
                 self.add_error("price", error)
         if {"first", "last"} <= filled.keys() and filled["first"] >= filled["last"]:

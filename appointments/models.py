@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .money import check_price
+from .money import check_price, format_amount
 from .signals import appointment_checked, appointment_saved, practitioner_renamed
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
@@ -23,6 +23,13 @@ REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and
 def new_reference() -> str:
     """Return eight random characters that a patient can read out at the desk, such as "K7QM2XPA"."""
     return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
+
+
+def _require_at_most(amount: int, price: int, currency: str) -> None:
+    """Raise ValidationError if `amount` is more than the price. Both are in minor units of `currency`."""
+    if amount > price:
+        limit = {"price": format_amount(price, currency)}
+        raise ValidationError(_("This is more than the price, %(price)s."), params=limit)
 
 
 class Practitioner(models.Model):
@@ -87,16 +94,13 @@ class Appointment(models.Model):
     start = models.DateTimeField(_("start"), db_index=True)
     end = models.DateTimeField(_("end"))
     status = models.CharField(_("attendance"), max_length=12, choices=Status, default=Status.BOOKED)
-    price_amount = models.PositiveIntegerField(
-        _("price"), help_text=_("In the currency’s smallest unit: 2500 means €25.00.")
-    )
+    # Amounts are in minor units of the currency; people type major units (fields.py).
+    price_amount = models.PositiveIntegerField(_("price"))
     deposit_amount = models.PositiveIntegerField(
-        _("deposit"), default=0, help_text=_("What the patient pays first, in the smallest unit; 0 for no deposit.")
+        _("deposit"), default=0, help_text=_("What the patient pays first; 0 for no deposit.")
     )
     fee_amount = models.PositiveIntegerField(
-        _("cancellation fee"),
-        default=0,
-        help_text=_("What the clinic keeps after a cancellation, in the smallest unit."),
+        _("cancellation fee"), default=0, help_text=_("What the clinic keeps after a cancellation.")
     )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
 
@@ -136,18 +140,18 @@ class Appointment(models.Model):
         appointment_checked.send(Appointment, appointment=self)
 
     def _check_amounts(self) -> None:
-        """Raise ValidationError if Stripe can't charge the price, the deposit or the fee.
+        """Raise ValidationError if Stripe can't charge the price, the deposit or the fee, or if one exceeds the price.
 
         Amounts that were saved before are not checked, so that the appointment's other fields can be changed.
         """
-        saved = Appointment.objects.filter(pk=self.pk).values(*AMOUNTS, "currency").first() or {}
+        amounts = {name: getattr(self, name) for name in (*AMOUNTS, "currency")}
+        if amounts == Appointment.objects.filter(pk=self.pk).values(*amounts).first() or self.price_amount is None:
+            return
         refused: dict[str, ValidationError] = {}
         for name in AMOUNTS:
-            amount = getattr(self, name)
-            if amount is None or (amount, self.currency) == (saved.get(name), saved.get("currency")):
-                continue
             try:
-                check_price(amount, self.currency)
+                check_price(amounts[name] or 0, self.currency)
+                _require_at_most(amounts[name] or 0, self.price_amount, self.currency)
             except ValidationError as error:
                 refused[name] = error
         if refused:

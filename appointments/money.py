@@ -133,26 +133,13 @@ def parse_amount(text: str, currency: str) -> int:
     Raises ValidationError unless the amount is a number above zero, not more than Stripe charges, and has no more
     decimal places than the currency.
     """
-    minor = _parse_minor(text, currency)
-    if minor == 0:
-        raise ValidationError(_("Enter an amount above zero."))
-    if minor > currency_of(currency).most:
-        raise ValidationError(_("This amount is too large."))
-    return minor
-
-
-def parse_price(text: str, currency: str) -> int:
-    """Convert a price that a person typed in major units to minor units of `currency`.
-
-    Raises ValidationError unless it is 0 or an amount that Stripe charges.
-    """
-    minor = _parse_minor(text, currency)
-    check_price(minor, currency)
-    return minor
-
-
-def _parse_minor(text: str, currency: str) -> int:
     number = parse_number(text)
     if -int(number.as_tuple().exponent) > currency_of(currency).shown:  # "12.500" may mean 12,500
         raise ValidationError(_("This amount has too many decimal places for its currency."))
-    return int(number.scaleb(currency_of(currency).decimals))
+    minor = int(number.scaleb(currency_of(currency).decimals))
+    if minor == 0:
+        raise ValidationError(_("Enter an amount above zero."))
+    if minor > currency_of(currency).most:
+        most = format_amount(currency_of(currency).most, currency)
+        raise ValidationError(_("Enter at most %(most)s."), params={"most": most})
+    return minor

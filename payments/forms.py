@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from appointments.money import check_step, currency_of, format_amount, number_text, parse_amount, parse_number
+from appointments.fields import AmountField
+from appointments.money import check_step, format_amount, number_text
 
 from .desk.order_words import REASONS, refusal_words, way_label
 from .desk.refund_limits import OverLimitError
@@ -21,33 +22,6 @@ from .gateway.refunds import NotRefundableError
 from .models import Payment
 
 HANDED_OVER = (Method.CASH, Method.TERMINAL, Method.CHEQUE, Method.TRANSFER)  # the clinic refunds no insurer
-
-
-class AmountField(forms.CharField):
-    """A text field for an amount in major units, such as "12,50"; its cleaned value is in minor units of `currency`.
-
-    `most` is the highest valid amount in minor units, by default the most that Stripe charges. Zero is valid only if
-    `zero` is true.
-    """
-
-    def __init__(self, *, currency: str, most: int | None = None, zero: bool = False, **options: Any) -> None:
-        self.currency, self.zero = currency, zero
-        self.most = currency_of(currency).most if most is None else most
-        widget = forms.TextInput({"inputmode": "decimal", "autocomplete": "off"})
-        super().__init__(widget=widget, max_length=20, **options)
-
-    def clean(self, value: Any) -> Any:
-        text = super().clean(value)
-        if not text:
-            return None
-        amount = 0 if self.zero and not parse_number(text) else parse_amount(text, self.currency)
-        if amount > self.most:
-            most = format_amount(self.most, self.currency)
-            raise ValidationError(_("Enter at most %(most)s."), params={"most": most})
-        return amount
-
-    def prepare_value(self, value: Any) -> Any:
-        return number_text(value, self.currency) if isinstance(value, int) else value
 
 
 class CurrencyForm(forms.Form):

@@ -79,8 +79,9 @@ REFUSED = [
 @pytest.mark.parametrize(("currency", "amount"), CHARGEABLE)
 def test_a_price_is_nothing_or_what_stripe_charges(currency: str, amount: int) -> None:
     money.check_price(amount, currency)
-    with translation.override("en"):
-        assert money.parse_price(money.number_text(amount, currency), currency) == amount
+    if amount:
+        with translation.override("en"):
+            assert money.parse_amount(money.number_text(amount, currency), currency) == amount
 
 
 @pytest.mark.parametrize(("currency", "amount", "limits"), REFUSED)

@@ -8,6 +8,7 @@ from django.utils.timezone import localtime
 
 from accounts.models import User
 from appointments.models import AMOUNTS, Appointment
+from appointments.money import number_text
 from payments.models import Payment, StatusChange
 from tests.payments.clients import text_of
 from tests.payments.stripe_story import Story, deliver
@@ -72,16 +73,21 @@ def test_nobody_changes_a_payment_here(admin_client: Client, payment: Payment, s
 
 
 def save(admin_client: Client, appointment: Appointment, **changes: object) -> Any:
-    """Post the appointment's form in the admin; fields in `changes` get new values, all others keep theirs."""
-    fields = {name: getattr(appointment, name) for name in ("service", "status", *AMOUNTS, "currency")}
+    """Post the appointment's form in the admin; fields in `changes` get new values, all others keep theirs.
+
+    Amounts are numbers of minor units, posted in major units as people type them, or the text to post.
+    """
+    fields = {name: getattr(appointment, name) for name in ("service", "status", *AMOUNTS, "currency")} | changes
+    amounts = {name: fields[name] for name in AMOUNTS if isinstance(fields[name], int)}
+    fields |= {name: number_text(amount, fields["currency"]) for name, amount in amounts.items()}
     times = {
         f"{name}_{part}": text
         for name in ("start", "end")
-        for part, text in zip((0, 1), f"{localtime(getattr(appointment, name)):%d/%m/%Y %H:%M:%S}".split(), strict=True)
+        for part, text in enumerate(f"{localtime(getattr(appointment, name)):%d/%m/%Y %H:%M:%S}".split())
     }
     people = {"patient": appointment.patient_id, "practitioner": appointment.practitioner_id}
     path = f"/admin/clinic_appointments/appointment/{appointment.pk}/change/"
-    return admin_client.post(path, {**fields, **times, **people, **changes})
+    return admin_client.post(path, {**times, **people, **fields})
 
 
 def errors_of(answer: Any) -> dict[str, list[str]]:
@@ -96,11 +102,27 @@ def errors_of(answer: Any) -> dict[str, list[str]]:
 def test_an_amount_that_stripe_would_refuse_is_refused_with_the_limits(
     admin_client: Client, payment: Payment, name: str, amount: int, currency: str, said: str
 ) -> None:
-    price = {"price_amount": 5000, "currency": currency}
+    price = {"price_amount": 20_000, "currency": currency}
     (refusal,) = errors_of(save(admin_client, payment.appointment, **price | {name: amount}))[name]
     assert said in refusal
     payment.appointment.refresh_from_db()
     assert getattr(payment.appointment, name) != amount
+
+
+def test_amounts_are_typed_as_people_say_them(admin_client: Client, payment: Payment) -> None:
+    path = f"/admin/clinic_appointments/appointment/{payment.appointment_id}/change/"
+    shown = admin_client.get(path).context["adminform"].form["price_amount"].value()
+    assert shown == number_text(payment.price, "eur")
+    typed = {"price_amount": "50", "deposit_amount": "12,5", "fee_amount": "0"}
+    assert save(admin_client, payment.appointment, **typed).status_code == 302
+    payment.appointment.refresh_from_db()
+    assert [getattr(payment.appointment, name) for name in AMOUNTS] == [5000, 1250, 0]
+
+
+@pytest.mark.parametrize("name", ["deposit_amount", "fee_amount"])
+def test_no_part_of_the_price_is_more_than_the_price(admin_client: Client, payment: Payment, name: str) -> None:
+    (refusal,) = errors_of(save(admin_client, payment.appointment, price_amount=5000, **{name: 5001}))[name]
+    assert "50,00" in refusal
 
 
 def test_nothing_to_pay_is_a_price(admin_client: Client, payment: Payment) -> None:
