@@ -1,12 +1,15 @@
 """The user model; the clinic's staff and its patients have accounts of this one kind."""
 
-from typing import Any, ClassVar
+import uuid
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models, transaction
+from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from . import names, phones
@@ -24,6 +27,36 @@ def languages() -> list[tuple[str, Any]]:
 
 
 class UserQuerySet(models.QuerySet["User"]):
+    def patients(self) -> Self:
+        """Return the people who may have appointments: all active accounts but those of staff."""
+        return self.filter(is_active=True, is_staff=False)
+
+    def matching(self, text: str) -> Self:
+        """Return the people who match every word of the text, by name order.
+
+        A word is a part of the name or of the e-mail address. A phone number is one word, also if it has spaces.
+        """
+        found = self
+        for word in phones.as_one_word(text).split():
+            found = found.filter(Q(folded_name__contains=word) | Q(email__icontains=word) | Q(phone__number=word))
+        return found.order_by("folded_name", "pk")
+
+    def alike(self, person: "User") -> Self:
+        """Return the people who may be `person` under another account, by name order.
+
+        They have the same name (also if first and last name are swapped), e-mail address or phone number, or the same
+        last name and birth date.
+        """
+        swapped = f"{person.last_name} {person.first_name}"
+        same = Q(folded_name__in=[names.folded_name(person), swapped]) & ~Q(folded_name="")
+        if person.email:
+            same |= Q(email__iexact=person.email)
+        if sum(sign.isdigit() for sign in person.phone) >= phones.FEWEST:
+            same |= Q(phone__number=person.phone)
+        if person.birth_date and person.last_name:
+            same |= Q(birth_date=person.birth_date, folded_name__contains=person.last_name)
+        return self.filter(same).exclude(pk=person.pk).order_by("folded_name", "pk")
+
     def update(self, **changes: Any) -> int:
         """Update as Django does; if first or last names changed, then compute `folded_name` of the updated rows.
 
@@ -42,22 +75,33 @@ class UserQuerySet(models.QuerySet["User"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
 
+def new_username() -> str:
+    """Return a user name for a patient who was entered at the desk and has not chosen one."""
+    return f"patient-{get_random_string(8, 'abcdefghjkmnpqrstuvwxyz23456789')}"
+
+
 class UserManager(DjangoUserManager["User"]):
     use_in_migrations = False
 
     def get_queryset(self) -> UserQuerySet:
         return UserQuerySet(self.model, using=self._db)
 
+    def patients(self) -> UserQuerySet:
+        return self.get_queryset().patients()
+
 
 class User(AbstractUser):
-    """A person's login, with a phone number and a language for e-mails. Each e-mail address belongs to one account.
+    """A person's login, with a phone number, birth date and language for e-mails.
 
-    `folded_name` is what people are searched by; it follows the first and last name by itself.
+    Each e-mail address belongs to one account. `folded_name` is what people are searched by; it follows the first and
+    last name by itself.
     """
 
+    public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)  # for URLs
     folded_name = names.FoldedNameField(max_length=names.LONGEST, editable=False)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
     phone.register_lookup(phones.ContainsNumber)
+    birth_date = models.DateField(_("birth date"), null=True, blank=True)
     preferred_language = models.CharField(
         _("preferred language"),
         max_length=7,

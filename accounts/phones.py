@@ -10,6 +10,7 @@ from django.db.models.lookups import Contains
 
 NUMBER = re.compile(r"[\d+()./\s-]+")
 BETWEEN_DIGITS = " .-/()\u00a0\u202f"
+FEWEST = 6  # digits of a number that tells people apart
 NATIONAL = 9  # a number's last digits; before them stand the country's code or, in its place, a 0
 
 

@@ -14,8 +14,8 @@ from django.utils.translation import ngettext
 from accounts.unsent import typed
 
 from . import week
-from .forms import AppointmentForm, WeekForm
-from .models import AMOUNTS, Appointment, Practitioner
+from .forms import AppointmentForm, ServiceForm, WeekForm
+from .models import AMOUNTS, Appointment, Practitioner, Service
 from .week import Line
 
 
@@ -24,6 +24,14 @@ class PractitionerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("name", "specialty", "active")
     list_filter = ("active",)
     search_fields = ("name", "specialty")
+
+
+@admin.register(Service)
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ServiceForm
+    list_display = ("name", "minutes", "active")
+    list_filter = ("active",)
+    search_fields = ("name",)
 
 
 @admin.register(Appointment)
@@ -36,7 +44,8 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("reference", "patient__folded_name__contains", "patient__username")
     autocomplete_fields = ("patient", "practitioner")
     readonly_fields = ("reference",)
-    fields = ("reference", "patient", "practitioner", "service", "start", "end", "status", *AMOUNTS, "currency")
+    fields = ("reference", "patient", "practitioner", "service", "start", "end", "allow_overlap", "status")
+    fields += (*AMOUNTS, "currency")
 
     def save_model(self, request: HttpRequest, obj: Appointment, form: object, change: bool) -> None:
         obj.save(actor=request.user)  # type: ignore[arg-type]

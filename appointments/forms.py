@@ -11,8 +11,9 @@ from django.utils import timezone
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
+from .booking import overlaps_of
 from .fields import AmountField, AmountsForm
-from .models import FIRST_DAY, LAST_DAY, Appointment, Practitioner
+from .models import FIRST_DAY, LAST_DAY, Appointment, Currency, Practitioner, Service
 from .money import check_price
 from .week import Terms
 
@@ -49,7 +50,12 @@ class MomentField(forms.SplitDateTimeField):
 
 
 class AppointmentForm(AmountsForm):
-    """The admin's form for an appointment, whose fields AppointmentAdmin names."""
+    """The admin's form for an appointment, whose fields AppointmentAdmin names.
+
+    A time that overlaps with other appointments of the practitioner or the patient has to be confirmed.
+    """
+
+    allow_overlap = forms.BooleanField(label=_("Book although it overlaps"), required=False)
 
     class Meta:
         field_classes = {"start": MomentField, "end": MomentField}
@@ -58,6 +64,25 @@ class AppointmentForm(AmountsForm):
         super().__init__(*args, **kwargs)
         for name in {"start", "end"} & self.fields.keys():  # who may only view has no fields
             self.fields[name].saved = getattr(self.instance, name)  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        filled = {name: self.cleaned_data.get(name) for name in ("practitioner", "patient", "start", "end")}
+        moved = not {"practitioner", "start", "end"}.isdisjoint(self.changed_data)
+        canceled = self.cleaned_data.get("status") == Appointment.Status.CANCELED
+        if moved and all(filled.values()) and not canceled and not self.cleaned_data.get("allow_overlap"):
+            overlaps = overlaps_of(Appointment(pk=self.instance.pk, **filled))
+            if overlaps:
+                others = ", ".join(f"{each.reference} ({each.practitioner}, {each.patient})" for each in overlaps)
+                said = _("This time overlaps with %(others)s. Tick this box to book it all the same.")
+                self.add_error("allow_overlap", ValidationError(said, params={"others": others}))
+        return cleaned
+
+
+class ServiceForm(AmountsForm):
+    class Meta:
+        model = Service
+        fields = ("name", "minutes", "price_amount", "deposit_amount", "currency", "active")
 
 
 class WeekForm(forms.Form):
@@ -69,8 +94,8 @@ class WeekForm(forms.Form):
     practitioner = forms.ModelChoiceField(Practitioner.objects.filter(active=True), label=_("practitioner"))
     service = forms.CharField(label=_("service"), max_length=120)
     minutes = forms.IntegerField(label=_("length in minutes"), min_value=5, max_value=480, initial=30)
-    price = AmountField(label=_("price"), currency=Appointment.Currency.EUR, zero=True)
-    currency = forms.ChoiceField(label=_("currency"), choices=Appointment.Currency.choices)
+    price = AmountField(label=_("price"), currency=Currency.EUR, zero=True)
+    currency = forms.ChoiceField(label=_("currency"), choices=Currency.choices)
     week = forms.DateField(
         label=_("any day of that week"), initial=next_monday, widget=AdminDateWidget, validators=VALID_DAYS
     )
@@ -93,7 +118,7 @@ class WeekForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if (chosen := self.data.get("currency")) in Appointment.Currency.values:
+        if (chosen := self.data.get("currency")) in Currency.values:
             self.fields["price"] = AmountField(label=_("price"), currency=chosen, zero=True)
 
     def clean_lines(self) -> str:

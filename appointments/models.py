@@ -1,12 +1,15 @@
-"""Practitioners and appointments with their price. Nothing here depends on payments."""
+"""Practitioners, services, and appointments with their price. Nothing here depends on payments."""
 
 import datetime
 import secrets
+import uuid
+from collections.abc import Mapping
 from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -16,6 +19,7 @@ from .signals import appointment_checked, appointment_saved, practitioner_rename
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
+MINUTES = [MinValueValidator(5), MaxValueValidator(480)]
 AMOUNTS = ("price_amount", "deposit_amount", "fee_amount")
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
@@ -25,11 +29,31 @@ def new_reference() -> str:
     return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
 
 
-def _require_at_most(amount: int, price: int, currency: str) -> None:
-    """Raise ValidationError if `amount` is more than the price. Both are in minor units of `currency`."""
-    if amount > price:
-        limit = {"price": format_amount(price, currency)}
-        raise ValidationError(_("This is more than the price, %(price)s."), params=limit)
+class Currency(models.TextChoices):
+    EUR = "eur", "EUR"
+    CHF = "chf", "CHF"
+    GBP = "gbp", "GBP"
+    USD = "usd", "USD"
+    JPY = "jpy", "JPY"
+    KWD = "kwd", "KWD"
+
+
+def check_amounts(amounts: Mapping[str, int | None], price: int, currency: str) -> None:
+    """Raise ValidationError if Stripe can't charge one of the amounts, or if one is more than the price.
+
+    All are in minor units of `currency`; `amounts` holds them by the name of their field.
+    """
+    refused: dict[str, ValidationError] = {}
+    for name, amount in amounts.items():
+        try:
+            check_price(amount or 0, currency)
+            if (amount or 0) > price:
+                limit = {"price": format_amount(price, currency)}
+                raise ValidationError(_("This is more than the price, %(price)s."), params=limit)
+        except ValidationError as error:
+            refused[name] = error
+    if refused:
+        raise ValidationError(refused)
 
 
 class Practitioner(models.Model):
@@ -54,6 +78,35 @@ class Practitioner(models.Model):
                 practitioner_renamed.send(Practitioner, practitioner=self)
 
 
+class Service(models.Model):
+    """What practitioners offer. A booking copies its name, length and prices, which may then differ.
+
+    Amounts are in minor units of the currency.
+    """
+
+    name = models.CharField(_("name"), max_length=120, unique=True)
+    minutes = models.PositiveSmallIntegerField(_("length in minutes"), default=30, validators=MINUTES)
+    price_amount = models.PositiveIntegerField(_("price"))
+    deposit_amount = models.PositiveIntegerField(
+        _("deposit"), default=0, help_text=_("What the patient pays first; 0 for no deposit.")
+    )
+    currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
+    active = models.BooleanField(_("active"), default=True, help_text=_("Only active services can be booked."))
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("service")
+        verbose_name_plural = _("services")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.price_amount is not None:
+            amounts = {"price_amount": self.price_amount, "deposit_amount": self.deposit_amount}
+            check_amounts(amounts, self.price_amount, self.currency)
+
+
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
     def overlapping(self, start: datetime.datetime, end: datetime.datetime) -> Self:
         """Return the appointments that overlap the time from `start` to `end` and are not canceled."""
@@ -75,14 +128,6 @@ class Appointment(models.Model):
         CANCELED = "canceled", _("Cancelled")
         NO_SHOW = "no_show", _("No-show")
 
-    class Currency(models.TextChoices):
-        EUR = "eur", "EUR"
-        CHF = "chf", "CHF"
-        GBP = "gbp", "GBP"
-        USD = "usd", "USD"
-        JPY = "jpy", "JPY"
-        KWD = "kwd", "KWD"
-
     reference = models.CharField(_("reference"), max_length=8, unique=True, default=new_reference, editable=False)
     patient = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="appointments", verbose_name=_("patient")
@@ -103,6 +148,8 @@ class Appointment(models.Model):
         _("cancellation fee"), default=0, help_text=_("What the clinic keeps after a cancellation.")
     )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
+    # Made when the desk's form is shown, so that a form sent twice books once.
+    key = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
 
     objects = AppointmentQuerySet.as_manager()
 
@@ -144,18 +191,11 @@ class Appointment(models.Model):
 
         Amounts that were saved before are not checked, so that the appointment's other fields can be changed.
         """
-        amounts = {name: getattr(self, name) for name in (*AMOUNTS, "currency")}
-        if amounts == Appointment.objects.filter(pk=self.pk).values(*amounts).first() or self.price_amount is None:
+        amounts = {name: getattr(self, name) for name in AMOUNTS}
+        now = {**amounts, "currency": self.currency}
+        if self.price_amount is None or now == Appointment.objects.filter(pk=self.pk).values(*now).first():
             return
-        refused: dict[str, ValidationError] = {}
-        for name in AMOUNTS:
-            try:
-                check_price(amounts[name] or 0, self.currency)
-                _require_at_most(amounts[name] or 0, self.price_amount, self.currency)
-            except ValidationError as error:
-                refused[name] = error
-        if refused:
-            raise ValidationError(refused)
+        check_amounts(amounts, self.price_amount, self.currency)
 
     @property
     def canceled(self) -> bool:

@@ -65,11 +65,13 @@ def free_times(
     for day in days:
         start = _in_utc(datetime.datetime.combine(day, first))
         close = _in_utc(datetime.datetime.combine(day, last.replace(fold=1)))
-        while start + terms.length <= close:
-            taken = Appointment.objects.overlapping(start, start + terms.length).filter(practitioner=terms.practitioner)
-            if start > timezone.now() and not taken.exists() and _moment(timezone.make_naive(start)):
+        booked = Appointment.objects.overlapping(start, close).filter(practitioner=terms.practitioner)
+        taken = list(booked.values_list("start", "end"))
+        while (end := start + terms.length) <= close:
+            free = not any(begins < end and ends > start for begins, ends in taken)
+            if start > timezone.now() and free and moment(timezone.make_naive(start)):
                 yield start
-            start += terms.length
+            start = end
 
 
 def _in_utc(local: datetime.datetime) -> datetime.datetime:
@@ -82,7 +84,7 @@ def _in_utc(local: datetime.datetime) -> datetime.datetime:
     return timezone.make_aware(local).astimezone(datetime.UTC)
 
 
-def _moment(local: datetime.datetime) -> datetime.datetime | None:
+def moment(local: datetime.datetime) -> datetime.datetime | None:
     """Convert a time of the clinic to UTC; return None if the clocks skip this time or show it twice."""
     try:
         return from_current_timezone(local.replace(fold=0)).astimezone(datetime.UTC)
@@ -119,7 +121,7 @@ def _parsed(line: Line) -> Line:
     day = _day(match[1]) if match else None
     if not match or day is None or int(match[2]) > 23 or int(match[3] or 0) > 59:
         return replace(line, problem=_("Write a date, a time and a patient, such as “2026-05-31 09:30 Camille Roux”."))
-    start = _moment(datetime.datetime.combine(day, datetime.time(int(match[2]), int(match[3] or 0))))
+    start = moment(datetime.datetime.combine(day, datetime.time(int(match[2]), int(match[3] or 0))))
     if start is None:
         return replace(line, problem=_("The clocks change that night: this time is skipped or comes twice."))
     line = replace(line, start=start)

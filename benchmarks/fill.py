@@ -103,6 +103,7 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
         Appointment, numbers, first, last, id="i", reference="lpad(upper(to_hex(i)), 8, '0')",
         patient_id=f"{staff} + 1 + i %% {patients}", practitioner_id="1 + i %% 10", service="'Consultation'",
         start=start, end=f"{start} + interval '20 minutes'", price_amount=str(AMOUNT), currency=f"'{CURRENCY}'",
+        key="md5('key-' || i)::uuid",
     )  # fmt: skip
     booking = (
         f"jsonb_build_object('start', {start}, 'end', {start} + interval '20 minutes', 'practitioner', 1 + i %% 10,"

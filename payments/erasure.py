@@ -40,9 +40,10 @@ def reason_against(user: AbstractUser) -> str:
 def erase(user: AbstractUser) -> dict[str, int]:
     """Erase the user's personal data, and return how many rows were changed, by kind of row.
 
-    Personal data are the name, e-mail address, phone, password, second factors, login sessions, the notes, the services
-    booked, and what dj-stripe's tables say about the payer. Backups, sent e-mails and Stripe's own records are not
-    changed. Raises NotErasableError when the user is staff, or has payments in progress or appointments to come.
+    Personal data are the name, birth date, e-mail address, phone, password, second factors, login sessions, the notes,
+    the services booked, and what dj-stripe's tables say about the payer. Backups, sent e-mails and Stripe's own
+    records are not changed. Raises NotErasableError when the user is staff, or has payments in progress or appointments
+    to come.
     """
     if reason := reason_against(user):
         raise NotErasableError(reason)
@@ -104,6 +105,7 @@ def _forget_login(user: AbstractUser) -> None:
     user.username = f"erased-{user.pk}"
     for name in PERSONAL:
         setattr(user, name, "")
+    user.birth_date = None  # type: ignore[attr-defined]
     user.is_active = False
     user.set_unusable_password()
     user.save()

@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner
+from appointments.models import Appointment, Practitioner, Service
 from payments.models import Installation
 
 
@@ -34,6 +34,7 @@ def make(staff: int, patients: int, each: int, password: str | None = None, also
     Without `password` the users can't sign in with a password.
     """
     hashed = _hash(password) if password else make_password(None)
+    Service.objects.get_or_create(name="Bilan", minutes=45, price_amount=9000, deposit_amount=3000)
     doctor, _ = Practitioner.objects.get_or_create(name="Dr Anne Mercier", specialty="Dermatology")
     desk = [_person(f"staff{number}{also}", hashed, is_staff=True) for number in range(staff)]
     treated = [_person(f"patient{number}{also}", hashed) for number in range(patients)]

@@ -3,6 +3,7 @@ import accounts.names
 import django.contrib.auth.validators
 import django.db.models.functions.text
 import django.utils.timezone
+import uuid
 from django.db import migrations, models
 
 
@@ -70,8 +71,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("folded_name", accounts.names.FoldedNameField(editable=False, max_length=400)),
                 ("phone", models.CharField(blank=True, max_length=32, verbose_name="phone")),
+                ("birth_date", models.DateField(blank=True, null=True, verbose_name="birth date")),
                 (
                     "preferred_language",
                     models.CharField(

@@ -1,5 +1,7 @@
 import appointments.models
+import django.core.validators
 import django.db.models.deletion
+import uuid
 from django.conf import settings
 from django.db import migrations, models
 
@@ -23,6 +25,58 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "practitioner",
                 "verbose_name_plural": "practitioners",
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
+            name="Service",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120, unique=True, verbose_name="name")),
+                (
+                    "minutes",
+                    models.PositiveSmallIntegerField(
+                        default=30,
+                        validators=[
+                            django.core.validators.MinValueValidator(5),
+                            django.core.validators.MaxValueValidator(480),
+                        ],
+                        verbose_name="length in minutes",
+                    ),
+                ),
+                ("price_amount", models.PositiveIntegerField(verbose_name="price")),
+                (
+                    "deposit_amount",
+                    models.PositiveIntegerField(
+                        default=0, help_text="What the patient pays first; 0 for no deposit.", verbose_name="deposit"
+                    ),
+                ),
+                (
+                    "currency",
+                    models.CharField(
+                        choices=[
+                            ("eur", "EUR"),
+                            ("chf", "CHF"),
+                            ("gbp", "GBP"),
+                            ("usd", "USD"),
+                            ("jpy", "JPY"),
+                            ("kwd", "KWD"),
+                        ],
+                        default="eur",
+                        max_length=3,
+                        verbose_name="currency",
+                    ),
+                ),
+                (
+                    "active",
+                    models.BooleanField(
+                        default=True, help_text="Only active services can be booked.", verbose_name="active"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "service",
+                "verbose_name_plural": "services",
                 "ordering": ("name",),
             },
         ),
@@ -57,25 +111,18 @@ class Migration(migrations.Migration):
                         verbose_name="attendance",
                     ),
                 ),
-                (
-                    "price_amount",
-                    models.PositiveIntegerField(
-                        help_text="In the currency’s smallest unit: 2500 means €25.00.", verbose_name="price"
-                    ),
-                ),
+                ("price_amount", models.PositiveIntegerField(verbose_name="price")),
                 (
                     "deposit_amount",
                     models.PositiveIntegerField(
-                        default=0,
-                        help_text="What the patient pays first, in the smallest unit; 0 for no deposit.",
-                        verbose_name="deposit",
+                        default=0, help_text="What the patient pays first; 0 for no deposit.", verbose_name="deposit"
                     ),
                 ),
                 (
                     "fee_amount",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="What the clinic keeps after a cancellation, in the smallest unit.",
+                        help_text="What the clinic keeps after a cancellation.",
                         verbose_name="cancellation fee",
                     ),
                 ),
@@ -95,6 +142,7 @@ class Migration(migrations.Migration):
                         verbose_name="currency",
                     ),
                 ),
+                ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "patient",
                     models.ForeignKey(

@@ -13,6 +13,7 @@ GROUPS = {
         *MONEY,
         *("add_appointment", "change_appointment", "view_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
+        *("add_service", "change_service", "view_service"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),
         *("view_email", "view_note", "view_recordview"),
         *("add_user", "change_user", "view_user"),

@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner
+from appointments.models import Appointment, Practitioner, Service
 from payments.models import Payment
 from payments_site.demo import stories
 
@@ -61,7 +61,7 @@ AHEAD: list[stories.Story] = [
     stories.paid, stories.canceled, stories.fee_due, stories.unpaid, stories.unpaid, stories.paid,
 ]  # fmt: skip
 STILL_OPEN = (stories.opened, stories.declined)  # stories that leave a payment page open, for an hour at most
-CHECK_UP = {"service": "Bilan de santé", "price_amount": 9000, "deposit_amount": 3000}
+CHECK_UP: dict[str, Any] = {"service": "Bilan de santé", "price_amount": 9000, "deposit_amount": 3000}
 # What is booked for a story, where it differs from other appointments.
 BOOKED_FOR: dict[stories.Story, dict[str, Any]] = {
     stories.paid_deposit: CHECK_UP,
@@ -70,10 +70,23 @@ BOOKED_FOR: dict[stories.Story, dict[str, Any]] = {
 }
 
 
-def person(login: str, name: str, **rights: bool) -> User:
+def person(login: str, name: str, **details: Any) -> User:
     first, last = name.rsplit(" ", 1)
     about = {"email": f"{login}@example.com", "first_name": first, "last_name": last}
-    return User.objects.create(username=login, password=PASSWORD_HASH, **about, **rights)
+    return User.objects.create(username=login, password=PASSWORD_HASH, **about, **details)
+
+
+def patient(number: int, login: str, name: str) -> User:
+    born = datetime.date(1950 + number * 5, 1 + number, 3 + 2 * number)
+    return person(login, name, phone=f"06 39 98 {number:02} {10 + number * 7}", birth_date=born)
+
+
+def make_services() -> None:
+    for _specialty, services in PRACTITIONERS.values():
+        for name, price in services:
+            Service.objects.get_or_create(name=name, defaults={"price_amount": price})
+    details = {field: CHECK_UP[field] for field in ("price_amount", "deposit_amount")}
+    Service.objects.create(name=CHECK_UP["service"], minutes=45, **details)
 
 
 def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment, stories.Story]]:
@@ -128,8 +141,9 @@ def main() -> None:
     clerk.groups.add(Group.objects.get(name="front desk"))
     person("compta", "Claire Simon", is_staff=True).groups.add(Group.objects.get(name="accountant"))
     person("admin", "Paul Arnaud", is_staff=True, is_superuser=True)
-    patients = [person(login, name) for login, name in PATIENTS.items()]
+    patients = [patient(number, *names) for number, names in enumerate(PATIENTS.items())]
     visitor = next(person(login, name) for login, name in ABROAD.items())
+    make_services()
     for payment, story in book_appointments(patients, visitor):
         with stories.clock(payment_offset(payment.appointment, story)):
             story(payment, clerk)
