@@ -1,7 +1,9 @@
-"""URLs of django-allauth's pages, without those for signing up and for changing the e-mail address."""
+"""URLs of invitations, and of django-allauth's pages except those for signing up and changing the e-mail address."""
 
 from allauth.account import views
 from django.urls import include, path, re_path
+
+from .views import welcome
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
@@ -18,5 +20,6 @@ urlpatterns = [
         name="account_reset_password_from_key",
     ),
     path("password/reset/key/done/", views.password_reset_from_key_done, name="account_reset_password_from_key_done"),
+    path("welcome/<str:token>/", welcome, name="account_welcome"),
     path("two-factor/", include("allauth.mfa.urls")),
 ]

@@ -24,9 +24,9 @@ from django.utils.decorators import sync_and_async_middleware
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# A pay link's path, and a token wherever it stands, also percent-encoded (see desk/pay_links).
-PAY_LINK = re.compile(
-    r"""(?P<path>/p/|%2Fp%2F)[^/\s"'\\?&<>]{16,}|[\w-]{22}(?::|%(?:25)*3A)\w{5,8}(?::|%(?:25)*3A)[\w-]{40,}""",
+# The path of a pay link or an invitation, and a pay link's token wherever it stands, also percent-encoded.
+TOKEN = re.compile(
+    r"""(?P<path>/(?:p|welcome)/|%2F(?:p|welcome)%2F)[^/\s"'\\?&<>]{16,}|[\w-]{22}(?::|%(?:25)*3A)\w{5,8}(?::|%(?:25)*3A)[\w-]{40,}""",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -34,8 +34,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def mask(text: str) -> str:
-    """Return `text` with "***" in place of each pay link's token."""
-    return PAY_LINK.sub(lambda found: (found["path"] or "") + "***", text)
+    """Return `text` with "***" in place of each token of a pay link or an invitation."""
+    return TOKEN.sub(lambda found: (found["path"] or "") + "***", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

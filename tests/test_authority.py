@@ -17,6 +17,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from accounts import invitations
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
 from payments.desk.pay_links import token_of
@@ -60,6 +61,8 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_reset_password_from_key", "POST", EVERYBODY, 0, 0),
     ("account_reset_password_from_key_done", "GET", EVERYBODY, 0, 0),
     ("set_language", "POST", EVERYBODY, 0, 0),
+    ("account_welcome", "GET", EVERYBODY, 0, 0),  # the token from the e-mail opens it
+    ("account_welcome", "POST", EVERYBODY, 0, 0),
     ("clinic:home", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointments", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointment", "GET", OWNER | DESK, HIDDEN, 302),
@@ -70,6 +73,16 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:journal_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:why", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:book", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:book", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:change_appointment", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:change_appointment", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:patients", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:patient", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:edit_patient", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:edit_patient", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:invite_patient", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the button
+    ("clinic:invite_patient", "POST", DESK, FORBIDDEN, 302),
     ("clinic:payment_timeline", "GET", DESK, FORBIDDEN, 302),
     ("clinic:movements", "GET", DESK, FORBIDDEN, 302),
     ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
@@ -138,6 +151,7 @@ MANAGED = {
     "clinic_payments_recordview": {"view"},
     "clinic_appointments_appointment": {"view", "add", "change"},
     "clinic_appointments_practitioner": {"view", "add", "change"},
+    "clinic_appointments_service": {"view", "add", "change"},
     "clinic_accounts_user": {"view", "add", "change"},
 }
 PAGE_NEEDS = {
@@ -233,6 +247,7 @@ class World:
         values = {
             "reference": payment.appointment.reference,
             "public_id": payment.public_id,
+            "person_id": self.person("owner").public_id,
             "token": token_of(payment),
             "djstripe_uuid": uuid.UUID(int=0),
             "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,
@@ -248,6 +263,8 @@ class World:
             "model_name": "event",
             "content_type_id": 1,
         }
+        if view == "account_welcome":
+            values["token"] = invitations.token_of(self.person("other"))
         path = reverse(view, kwargs={name: values[name] for name in PATTERNS[view]})
         if view == "clinic:checkout_return":
             path += "?session_id=" + payment.facts.get().stripe_id
