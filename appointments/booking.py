@@ -43,8 +43,8 @@ def book(appointment: Appointment, actor: AbstractBaseUser, confirmed: Collectio
         _lock_calendars(appointment)
         if booked := Appointment.objects.filter(key=appointment.key).first():
             return booked
-        if appointment.patient.pk is None:
-            appointment.patient.save()
+        if appointment.patient_id is None:  # a patient who isn't saved yet has no key
+            appointment.patient.save()  # type: ignore[unreachable]
             appointment.patient = appointment.patient  # takes over the key that the patient has now
         _require_free(appointment, confirmed)
         appointment.save(actor=actor)

@@ -49,6 +49,7 @@ class VisitForm(forms.Form):
         self.fields["price"] = AmountField(label=_("Price"), currency=currency, zero=True)
         self.fields["deposit"] = AmountField(label=_("Deposit"), currency=currency, zero=True, required=False)
         self.overlaps: Sequence[Appointment] = ()
+        self.data: Any
 
     def clean(self) -> dict[str, Any]:
         """Add `start` and `end` to the cleaned data. A time that clocks skip or show twice that day is refused."""
@@ -82,8 +83,11 @@ class VisitForm(forms.Form):
     def show_overlaps(self, overlaps: Sequence[Appointment]) -> None:
         """Show the appointments that overlap. A second click on the button confirms them."""
         self.overlaps = overlaps
-        self.data = self.data.copy()
-        self.data["confirmed"] = " ".join(each.reference for each in overlaps)
+        self.show_again(confirmed=" ".join(each.reference for each in overlaps))
+
+    def show_again(self, **hidden: str) -> None:
+        """Let the form's page post these values of hidden fields."""
+        self.data = {**self.data.dict(), **hidden}
 
     @property
     def references(self) -> list[str]:

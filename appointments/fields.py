@@ -50,7 +50,7 @@ class AmountsForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         chosen = self.data.get(self.add_prefix("currency"))
         known = dict(self.instance._meta.get_field("currency").choices)
-        currency = chosen if chosen in known else self.instance.currency
+        currency = str(chosen) if chosen in known else self.instance.currency
         for name, field in self.fields.items():
             if name.endswith("_amount"):
                 options: dict[str, Any] = {"label": field.label, "help_text": field.help_text, "initial": field.initial}

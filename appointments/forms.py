@@ -74,7 +74,7 @@ class AppointmentForm(AmountsForm):
             overlaps = overlaps_of(Appointment(pk=self.instance.pk, **filled))
             if overlaps:
                 others = ", ".join(f"{each.reference} ({each.practitioner}, {each.patient})" for each in overlaps)
-                said = _("This time overlaps with %(others)s. Tick this box to book it all the same.")
+                said = _("This time overlaps with %(others)s. Tick this box to book it anyway.")
                 self.add_error("allow_overlap", ValidationError(said, params={"others": others}))
         return cleaned
 

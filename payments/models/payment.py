@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
@@ -109,7 +109,8 @@ class Payment(models.Model):
         would hold thousands of them, because its full collections are rare (payments_site/asgi.py).
         """
         self.appointment = appointment
-        self._meta.get_field("appointment").remote_field.delete_cached_value(appointment)
+        back: Any = self._meta.get_field("appointment").remote_field
+        back.delete_cached_value(appointment)
 
     @property
     def price(self) -> int:

@@ -52,7 +52,7 @@ def _filled_further(posted: QueryDict) -> dict[str, Any]:
     if "at" in posted:
         values["time"] = posted["at"]
     if posted.get("service", "") != posted.get("filled_for", ""):
-        values |= _terms(posted["service"])
+        values |= _terms(posted.get("service", ""))
     values["filled_for"] = posted.get("service", "")
     return values
 
@@ -171,7 +171,6 @@ def change_appointment(request: Request, reference: str) -> HttpResponseBase:
             else:
                 messages.success(request, _("Saved: %(when)s.") % {"when": _when(appointment.start)})
                 return redirect("clinic:desk_appointment", appointment.reference)
-        form.data = form.data.copy()
-        form.data["agreed"] = agreed
+        form.show_again(agreed=agreed)
     context = {"form": form, "payment": payment, "appointment": appointment, "consequence": consequence}
     return render(request, "appointments/change.html", context, status=422 if request.method == "POST" else 200)

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_beside_its_field(
 def test_an_overlap_is_refused_until_it_is_confirmed(
     as_clerk: Client, book: Book, fields: dict[str, Any], day: datetime.date, whose: str
 ) -> None:
-    other = {"patient": User.objects.create_user("hugo", first_name="Hugo")}
+    other: dict[str, object] = {"patient": User.objects.create_user("hugo", first_name="Hugo")}
     if whose == "patient":
         other = {"practitioner": Practitioner.objects.create(name="Dr Haddad")}
     booked = book(start=at(day, "09:00"), end=at(day, "09:31"), **other).appointment
@@ -175,7 +175,7 @@ def test_free_times_leave_out_what_is_taken(
     as_clerk: Client, book: Book, fields: dict[str, Any], day: datetime.date, practitioner: Practitioner
 ) -> None:
     book(start=at(day, "09:30"), end=at(day, "10:15"))
-    shown = as_clerk.get(PAGE, {"day": day.isoformat(), "practitioner": practitioner.pk})
+    shown = as_clerk.get(PAGE, {"day": day.isoformat(), "practitioner": str(practitioner.pk)})
     free = [f"{timezone.localtime(time):%H:%M}" for time in shown.context["free"]]
     assert free[:4] == ["08:00", "08:30", "09:00", "10:30"]
 

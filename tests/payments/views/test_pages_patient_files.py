@@ -77,8 +77,8 @@ def invitation(as_clerk: Client, patient: User) -> str:
     """Invite the patient and return the path of the link in the e-mail."""
     User.objects.filter(pk=patient.pk).update(last_login=None)
     assert as_clerk.post(f"{file_of(patient)}invite/").status_code == 302
-    [link] = re.findall(r"https?://\S+", mail.outbox[-1].body)
-    return urlsplit(link).path
+    [link] = re.findall(r"https?://\S+", str(mail.outbox[-1].body))
+    return str(urlsplit(link).path)
 
 
 def test_an_invitation_leads_to_a_password_once(as_clerk: Client, patient: User, client: Client) -> None:
