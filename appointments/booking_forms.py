@@ -87,7 +87,7 @@ class VisitForm(forms.Form):
 
     def show_again(self, **hidden: str) -> None:
         """Let the form's page post these values of hidden fields."""
-        self.data = {**self.data.dict(), **hidden}
+        self.data = dict(self.data.items()) | hidden
 
     @property
     def references(self) -> list[str]:
