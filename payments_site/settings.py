@@ -199,6 +199,14 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = env.switch("STATIC_FROM_SOURCE", DEBUG)  # if off, collectstatic has to fill STATIC_ROOT
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if SERVESTATIC_USE_FINDERS
+        else "payments_site.static_files.HashedStaticFiles"
+    },
+}
 SERVESTATIC_AUTOREFRESH = DEBUG
 
 # Stripe. STRIPE_API_HOST is the API's address: Stripe's own, or a stand-in's such as the sandbox's.

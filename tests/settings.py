@@ -6,6 +6,7 @@ os.environ.update(
     DEBUG="0",
     SECRET_KEY="tests-only-not-secret",
     SKIP_MIGRATIONS="1",
+    STATIC_FROM_SOURCE="1",
     SITE_URL="http://testserver",
     ALLOWED_HOSTS="testserver",
     DATABASE_URL="sqlite://:memory:",  # tests/conftest.py replaces it with a file
