@@ -2,53 +2,44 @@
 
 import datetime
 
+from icalendar import Alarm, Calendar, Event
+
 from .models import Appointment
 
-LINE_OCTETS = 75
+REMIND_BEFORE = datetime.timedelta(days=1)
 
 
-def to_ics(appointment: Appointment, *, title: str, where: str, host: str) -> str:
-    """Return the text of an iCalendar file whose only event is the appointment.
+def to_ics(
+    appointment: Appointment, *, title: str, where: str, host: str, version: int, since: datetime.datetime
+) -> bytes:
+    """Return an iCalendar file whose only event is the appointment, with a reminder a day before.
 
     `title` is all that the event says about the visit, because other people may see the patient's calendar. `where` is
-    the clinic's name. `host` is the site's domain, which makes the event's UID unique.
+    the clinic's name and address. `host` is the site's domain, which makes the event's UID unique. `version` rises with
+    each change of the appointment, and `since` is the time of the last one: a calendar replaces the event that it has.
     """
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        f"PRODID:-//{_text(where)}//payments-live//EN",
-        "BEGIN:VEVENT",
-        f"UID:{appointment.reference}@{host}",
-        f"DTSTAMP:{_utc(datetime.datetime.now(datetime.UTC))}",
-        f"DTSTART:{_utc(appointment.start)}",
-        f"DTEND:{_utc(appointment.end)}",
-        f"SUMMARY:{_text(title)}",
-        f"LOCATION:{_text(where)}",
-        f"STATUS:{'CANCELLED' if appointment.canceled else 'CONFIRMED'}",
-        "END:VEVENT",
-        "END:VCALENDAR",
-    ]
-    return "".join(f"{_folded(line)}\r\n" for line in lines)
+    event = Event()
+    event.add("uid", f"{appointment.reference}@{host}")
+    event.add("sequence", version)
+    event.add("dtstamp", since.astimezone(datetime.UTC))
+    event.add("last-modified", since.astimezone(datetime.UTC))
+    event.add("dtstart", appointment.start.astimezone(datetime.UTC))
+    event.add("dtend", appointment.end.astimezone(datetime.UTC))
+    event.add("summary", title)
+    event.add("location", where)
+    event.add("status", "CANCELLED" if appointment.canceled else "CONFIRMED")
+    if not appointment.canceled:
+        event.add_component(_alarm(title))
+    calendar = Calendar()
+    calendar.add("prodid", "-//payments-live//EN")
+    calendar.add("version", "2.0")
+    calendar.add_component(event)
+    return bytes(calendar.to_ical())
 
 
-def _utc(moment: datetime.datetime) -> str:
-    return f"{moment.astimezone(datetime.UTC):%Y%m%dT%H%M%SZ}"
-
-
-def _text(text: str) -> str:
-    """Return `text` escaped for use as the value of an iCalendar property."""
-    for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
-        text = text.replace(plain, escaped)
-    return text
-
-
-def _folded(line: str) -> str:
-    """Return `line` folded after at most 75 octets, as iCalendar requires, without cutting a character in two."""
-    parts: list[str] = []
-    part = ""
-    for character in line:
-        if len((part + character).encode()) > LINE_OCTETS - (1 if parts else 0):
-            parts.append(part)
-            part = ""
-        part += character
-    return "\r\n ".join([*parts, part])
+def _alarm(title: str) -> Alarm:
+    alarm = Alarm()
+    alarm.add("action", "DISPLAY")
+    alarm.add("description", title)
+    alarm.add("trigger", -REMIND_BEFORE)
+    return alarm

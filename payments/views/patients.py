@@ -1,5 +1,7 @@
 """The pages on which patients see their appointments and what each costs."""
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, HttpResponseBase
@@ -45,9 +47,12 @@ def appointment_detail(request: Request, reference: str) -> HttpResponse:
 @login_required
 def appointment_calendar(request: Request, reference: str) -> HttpResponse:
     """Return the appointment as an iCalendar file to download."""
-    appointment = open_payment_or_404(request, appointment__reference=reference.upper()).appointment
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
+    appointment = payment.appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
-    calendar = to_ics(appointment, title=title, where=settings.CLINIC_NAME, host=request.get_host())
+    where = f"{settings.CLINIC_NAME}, {settings.CLINIC_ADDRESS}" if settings.CLINIC_ADDRESS else settings.CLINIC_NAME
+    host, version, since = urlsplit(settings.SITE_URL).netloc, payment.version, payment.updated_at
+    calendar = to_ics(appointment, title=title, where=where, host=host, version=version, since=since)
     response = HttpResponse(calendar, content_type="text/calendar; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{appointment.reference}.ics"'
     return response

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from icalendar import Calendar
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
@@ -141,6 +142,28 @@ def test_a_patient_takes_the_appointment_into_a_calendar(as_patient: Client, pay
     assert f"DTSTART:{payment.appointment.start.astimezone(datetime.UTC):%Y%m%dT%H%M%SZ}" in lines
     assert all(len(line.encode()) <= 75 for line in lines)
     assert "Consultation" not in answer.content.decode()
+    assert "TRIGGER:-P1D" in lines
+    assert "Tilleuls" in answer.content.decode().partition("LOCATION:")[2]
+
+
+def test_a_calendar_replaces_an_appointment_that_was_moved_or_canceled(as_patient: Client, payment: Payment) -> None:
+    def event() -> Any:
+        answer = as_patient.get(f"/appointments/{payment.appointment.reference}/calendar.ics")
+        [found] = Calendar.from_ical(answer.content).walk("VEVENT")
+        return found
+
+    first = event()
+    payment.appointment.start += datetime.timedelta(minutes=5)
+    payment.appointment.save()
+    moved = event()
+    payment.appointment.status = Appointment.Status.CANCELED
+    payment.appointment.save()
+    canceled = event()
+    assert first["UID"] == moved["UID"] == canceled["UID"]
+    assert first["SEQUENCE"] < moved["SEQUENCE"] < canceled["SEQUENCE"]
+    assert first["LAST-MODIFIED"].dt <= moved["LAST-MODIFIED"].dt <= canceled["LAST-MODIFIED"].dt
+    assert [each["STATUS"] for each in (first, moved, canceled)] == ["CONFIRMED", "CONFIRMED", "CANCELLED"]
+    assert not canceled.walk("VALARM")
 
 
 @pytest.mark.django_db(transaction=True)
