@@ -26,6 +26,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--api-version", default=Settings.api_version, help="the account's default version of the API")
     parser.add_argument("--business-name", default=Settings.business_name)
     parser.add_argument("--settle-seconds", type=int, default=Settings.settle_seconds)
+    balance = "seconds until a charge has a balance transaction, and until a payout's list of them is complete"
+    parser.add_argument("--balance-seconds", type=int, default=Settings.balance_seconds, help=balance)
     parser.add_argument("--retry-base", type=float, default=Settings.retry_base, help="seconds before the first retry")
     parser.add_argument("--state-file", type=Path, help="keeps objects and deliveries between runs")
     given = parser.parse_args()
@@ -47,6 +49,7 @@ async def serve(given: argparse.Namespace) -> None:
         api_version=given.api_version,
         business_name=given.business_name,
         settle_seconds=given.settle_seconds,
+        balance_seconds=given.balance_seconds,
         retry_base=given.retry_base,
     )
     sandbox = Sandbox(settings)

@@ -1,11 +1,9 @@
-"""Creates charges and balance transactions, and lets charges succeed or fail."""
+"""Creates charges, lets them succeed or fail, and puts what they take on the balance."""
 
-from stripe_sandbox import methods
+from stripe_sandbox import balance, methods
 from stripe_sandbox.cards import DECLINES
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
-
-_BALANCE_AVAILABLE_AFTER = 2 * 86_400  # seconds
 
 
 def create(sandbox: Sandbox, intent: Json, method: Json, authenticated: bool = False) -> Json:
@@ -34,7 +32,11 @@ def create(sandbox: Sandbox, intent: Json, method: Json, authenticated: bool = F
 
 
 def succeed(sandbox: Sandbox, charge: Json, *, captured: bool = True) -> None:
-    """Let the charge succeed; unless `captured`, the money is only reserved on the card until `capture` takes it."""
+    """Let the charge succeed; unless `captured`, the money is only reserved on the card until `capture` takes it.
+
+    The balance transaction of captured money is made some seconds later, and told of with `charge.updated`.
+    https://docs.stripe.com/payments/payment-intents/asynchronous-capture
+    """
     charge |= {
         "status": "succeeded",
         "paid": True,
@@ -43,7 +45,8 @@ def succeed(sandbox: Sandbox, charge: Json, *, captured: bool = True) -> None:
         "receipt_url": f"{sandbox.settings.public_url}/receipts/{charge['id']}",
     }
     if captured:
-        _take(sandbox, charge, charge["amount"])
+        charge |= {"captured": True, "amount_captured": charge["amount"]}
+        sandbox.later(sandbox.settings.balance_seconds, "put_on_balance", charge["id"], sandbox.now())
     sandbox.emit("charge.succeeded", charge)
 
 
@@ -52,13 +55,16 @@ def capture(sandbox: Sandbox, charge: Json, amount: int) -> None:
 
     https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
     """
-    _take(sandbox, charge, amount)
+    charge |= {"captured": True, "amount_captured": amount}
+    charge["balance_transaction"] = balance.add(sandbox, charge, amount, "charge")["id"]
     sandbox.emit("charge.captured", charge)
 
 
-def _take(sandbox: Sandbox, charge: Json, amount: int) -> None:
-    balance = add_balance(sandbox, charge, amount, "charge")
-    charge |= {"captured": True, "amount_captured": amount, "balance_transaction": balance["id"]}
+def put_on_balance(sandbox: Sandbox, charge: Json, taken_at: int) -> None:
+    """Make the balance transaction of a charge that took its money at `taken_at` (Unix seconds)."""
+    made = balance.add(sandbox, charge, charge["amount_captured"], "charge", created=taken_at)
+    charge["balance_transaction"] = made["id"]
+    sandbox.emit("charge.updated", charge, {"balance_transaction": None})
 
 
 def decline(sandbox: Sandbox, charge: Json, decline_code: str) -> None:
@@ -86,25 +92,3 @@ def _outcome(kind: str, status: str, message: str, reason: str | None = None) ->
         "seller_message": message,
         "type": kind,
     }
-
-
-def add_balance(sandbox: Sandbox, source: Json, amount: int, kind: str, fee: int | None = None) -> Json:
-    """Create a balance transaction of `amount` minor units for `source`; a negative amount lowers the balance.
-
-    `fee` is in minor units too. If it is None, the fee is 1.5 % + 25 for the `kind` "charge" and 0 for any other.
-    """
-    fee = (amount * 15 // 1000 + 25 if kind == "charge" else 0) if fee is None else fee
-    details = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}
-    return sandbox.new(
-        "balance_transaction",
-        amount=amount,
-        available_on=sandbox.now() + _BALANCE_AVAILABLE_AFTER,
-        currency=source["currency"],
-        description=source.get("description"),
-        fee=fee,
-        fee_details=[details | {"description": "Stripe processing fees"}] if fee else [],
-        net=amount - fee,
-        reporting_category="dispute" if kind == "adjustment" else kind,
-        source=source["id"],
-        type=kind,
-    )

@@ -1,7 +1,8 @@
 """The control API: `POST /_sandbox/<name>` makes something happen at the simulated Stripe. See README.md.
 
-Tests, the demo and the control page use it. Actions on payments are in control_payments.py; those here change how the
-simulated Stripe behaves. Each action's docstring lists the keys of its JSON body: `?` marks an optional key.
+Tests, the demo and the control page use it. Actions on payments are in control_payments.py, those on payouts in
+control_payouts.py; those here change how the simulated Stripe behaves. Each action's docstring lists the keys of its
+JSON body: `?` marks an optional key.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +13,7 @@ from stripe_sandbox import control_body, endpoints, jobs, versions
 from stripe_sandbox.api import Api
 from stripe_sandbox.control_http import Actions, handler
 from stripe_sandbox.control_payments import PaymentActions
+from stripe_sandbox.control_payouts import PayoutActions
 from stripe_sandbox.delivery_modes import MODES, Mode
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.faults import Fault
@@ -27,7 +29,7 @@ class Control:
     api: Api
 
     def routes(self) -> list[web.RouteDef]:
-        found = PaymentActions(self.sandbox).actions() | self.actions()
+        found = PaymentActions(self.sandbox).actions() | PayoutActions(self.sandbox).actions() | self.actions()
         acts = [web.post(f"/_sandbox/{name}", handler(act, keys)) for name, (act, keys) in found.items()]
         return [*acts, web.get("/_sandbox/deliveries", self.deliveries), web.get("/_sandbox/state", self.state)]
 

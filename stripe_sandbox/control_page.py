@@ -20,7 +20,7 @@ from stripe_sandbox.texts import pick_language
 from stripe_sandbox.versions import CHOICES
 from stripe_sandbox.webhooks import Webhooks
 
-_SESSIONS, _DELIVERIES = 30, 60
+_SESSIONS, _DELIVERIES, _PAYOUTS = 30, 60, 10
 _VOUCHERS = ("multibanco", "bank_transfer")
 
 # A button: (name in the control API, its JSON body, key of its label in TEXTS)
@@ -50,6 +50,7 @@ class ControlPage:
             clock=lambda at: datetime.fromtimestamp(at, UTC).astimezone(),
             chosen=chosen,
             rows=rows,
+            payouts=[(found, _of_payout(found)) for found in self._payouts()],
             deliveries=self._deliveries(rows if chosen else None),
             endpoints=list(self.sandbox.store.select("webhook_endpoint")),
             mode=self.webhooks.mode,
@@ -83,6 +84,9 @@ class ControlPage:
                 *(action for dispute in disputed for action in _of_dispute(dispute)),
             ],
         }
+
+    def _payouts(self) -> list[Json]:
+        return list(self.sandbox.store.select("payout"))[:_PAYOUTS]
 
     def _deliveries(self, rows: list[Json] | None) -> list[Delivery]:
         newest_first = list(reversed(self.webhooks.deliveries.values()))
@@ -166,3 +170,13 @@ def _of_dispute(dispute: Json) -> list[Action]:
         "warning_needs_response": [review, escalate, close],
         "warning_under_review": [escalate, close],
     }.get(dispute["status"], [])
+
+
+def _of_payout(payout: Json) -> list[Action]:
+    def button(status: str, words: str) -> Action:
+        return ("payout_status", {"payout": payout["id"], "status": status}, words)
+
+    reconcile = [button("reconciled", "do_reconcile")] if payout["reconciliation_status"] == "in_progress" else []
+    arrive, fail = button("paid", "do_arrive"), button("failed", "do_return_payout")
+    open_to = {"pending": [arrive, fail], "in_transit": [arrive, fail], "paid": [fail]}
+    return [*reconcile, *open_to.get(payout["status"], [])]

@@ -37,6 +37,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "one_payment": ("One payment", "Un paiement"),
     "all_payments": ("All payments", "Tous les paiements"),
     "no_payments": ("No checkout session yet.", "Aucune session de paiement pour l’instant."),
+    "payouts": ("Payouts", "Virements"),
+    "no_payouts": ("Nothing was paid out yet.", "Aucun virement pour l’instant."),
+    "do_pay_out": ("Pay out now", "Virer maintenant"),
+    "do_reconcile": ("Complete its list", "Compléter sa liste"),
+    "do_arrive": ("Arrives at the bank", "Faire arriver à la banque"),
+    "do_return_payout": ("Bank returns it", "Faire rejeter par la banque"),
+    "in_transit": ("on its way", "en route"),
     "deliveries": ("Deliveries", "Envois"),
     "no_deliveries": ("Nothing has been sent yet.", "Rien n’a encore été envoyé."),
     "no_endpoint": (

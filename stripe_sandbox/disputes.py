@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stripe_sandbox import charges
+from stripe_sandbox import balance
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
@@ -94,7 +94,8 @@ def _name_card(dispute: Json, charge: Json, inquiry: bool) -> None:
 
 
 def _move_money(sandbox: Sandbox, dispute: Json, amount: int, fee: int = 0) -> None:
-    dispute["balance_transactions"].append(charges.add_balance(sandbox, dispute, amount, "adjustment", fee))
+    category = "dispute" if amount < 0 else "dispute_reversal"
+    dispute["balance_transactions"].append(balance.add(sandbox, dispute, amount, category, fee=fee))
 
 
 def update(sandbox: Sandbox, dispute: Json) -> None:

@@ -8,6 +8,7 @@ _ALPHABET = string.ascii_letters + string.digits
 PREFIXES = {
     "account": "acct_",
     "balance_transaction": "txn_",
+    "bank_account": "ba_",
     "charge": "ch_",
     "checkout.session": "cs_test_",
     "customer": "cus_",
@@ -16,6 +17,7 @@ PREFIXES = {
     "item": "li_",
     "payment_intent": "pi_",
     "payment_method": "pm_",
+    "payout": "po_",
     "price": "price_",
     "product": "prod_",
     "refund": "re_",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from stripe_sandbox import checkout, payments, refunds, vouchers
+from stripe_sandbox import charges, checkout, payments, payouts, refunds, vouchers
 from stripe_sandbox.sandbox import Sandbox
 
 
 def run_due(sandbox: Sandbox) -> None:
     for job in sandbox.take_due():
         _JOBS[job.name](sandbox, *job.args)
+    payouts.pay_out_daily(sandbox)
 
 
 def _expire_session(sandbox: Sandbox, session_id: str) -> None:
@@ -35,9 +36,30 @@ def _finish_refund(sandbox: Sandbox, refund_id: str, status: str) -> None:
         refunds.finish(sandbox, refund, status)
 
 
+def _put_on_balance(sandbox: Sandbox, charge_id: str, taken_at: int) -> None:
+    charge = sandbox.store.find(charge_id)
+    if charge and charge["balance_transaction"] is None:
+        charges.put_on_balance(sandbox, charge, taken_at)
+
+
+def _reconcile_payout(sandbox: Sandbox, payout_id: str) -> None:
+    payout = sandbox.store.find(payout_id)
+    if payout and payout["reconciliation_status"] == "in_progress":
+        payouts.reconcile(sandbox, payout)
+
+
+def _payout_arrives(sandbox: Sandbox, payout_id: str) -> None:
+    payout = sandbox.store.find(payout_id)
+    if payout and payout["status"] in ("pending", "in_transit"):
+        payouts.move(sandbox, payout, "paid")
+
+
 _JOBS: dict[str, Callable[..., None]] = {
     "expire_session": _expire_session,
     "settle": _settle,
     "expire_authorization": _expire_authorization,
     "finish_refund": _finish_refund,
+    "put_on_balance": _put_on_balance,
+    "reconcile_payout": _reconcile_payout,
+    "payout_arrives": _payout_arrives,
 }

@@ -1,6 +1,6 @@
 """Creates refunds, which succeed at once, stay pending or fail later. https://docs.stripe.com/refunds"""
 
-from stripe_sandbox import charges, methods, vouchers
+from stripe_sandbox import balance, methods, vouchers
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import token
 from stripe_sandbox.money import format_money
@@ -34,7 +34,7 @@ def create(sandbox: Sandbox, charge: Json, amount: int | None, reason: str | Non
         reason=reason,
         status="pending" if pending else "succeeded",
     )
-    refund["balance_transaction"] = charges.add_balance(sandbox, refund, -refund["amount"], "refund")["id"]
+    refund["balance_transaction"] = balance.add(sandbox, refund, -refund["amount"], "refund")["id"]
     _update_refunded(sandbox, charge)
     sandbox.emit("refund.created", refund)
     sandbox.emit("charge.refunded", charge)
@@ -105,8 +105,8 @@ def finish(sandbox: Sandbox, refund: Json, status: str) -> None:
         _emit_update(sandbox, refund)
         return
     charge = sandbox.store.get("charge", refund["charge"])
-    balance = charges.add_balance(sandbox, refund, refund["amount"], "refund_failure")
-    refund["failure_balance_transaction"] = balance["id"]
+    returned = balance.add(sandbox, refund, refund["amount"], "refund_failure")
+    refund["failure_balance_transaction"] = returned["id"]
     if status == "failed":
         refund["failure_reason"] = "lost_or_stolen_card"
     _update_refunded(sandbox, charge)

@@ -1,6 +1,6 @@
 """The table of Stripe's API URLs, each with the function that answers it."""
 
-from stripe_sandbox import calls, endpoints, line_items, methods, params, refunds, versions
+from stripe_sandbox import balance, calls, endpoints, line_items, methods, params, payouts, refunds, versions
 from stripe_sandbox.api import Call
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.expand import as_list
@@ -39,6 +39,9 @@ def list_nothing(url: str) -> Call:
     return lambda sandbox, given, _: as_list([], url)
 
 
+_MOST_TYPES = 20
+
+
 def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
     """Return a page of events, optionally filtered by `type` or `types[]` and by `delivery_success`.
 
@@ -46,6 +49,8 @@ def list_events(sandbox: Sandbox, given: Json, _: str) -> Json:
     """
     params.only(given, *PAGING, "delivery_success", "type", "types")
     wanted = given.get("types") or ([given["type"]] if given.get("type") else [])
+    if len(wanted) > _MOST_TYPES:
+        raise StripeError(f"You may only specify up to {_MOST_TYPES} event types.", param="types")
     found = created_in(sandbox.store.select("event"), given.get("created"))
     found = [event for event in found if versions.is_sent(event["type"], event["api_version"])]
     if wanted:
@@ -96,7 +101,7 @@ UNUSED = (
     *("application_fees", "country_specs", "coupons", "entitlements/active_entitlements", "entitlements/features"),
     *("file_links", "files", "identity/verification_reports", "identity/verification_sessions", "invoiceitems"),
     *("invoices", "issuing/authorizations", "issuing/cardholders", "issuing/cards", "issuing/disputes"),
-    *("issuing/transactions", "payouts", "promotion_codes", "radar/early_fraud_warnings", "reviews", "setup_intents"),
+    *("issuing/transactions", "promotion_codes", "radar/early_fraud_warnings", "reviews", "setup_intents"),
     *("shipping_rates", "subscription_schedules", "subscriptions", "tax_codes", "tax_rates", "transfers"),
 )
 
@@ -104,7 +109,7 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/account", retrieve_account),
     ("GET", "/v1/accounts", list_nothing("/v1/accounts")),
     ("GET", "/v1/accounts/{id}", retrieve_account),
-    ("GET", "/v1/balance_transactions", list_all("balance_transaction", "/v1/balance_transactions", "source", "type")),
+    ("GET", "/v1/balance_transactions", balance.list_transactions),
     ("GET", "/v1/balance_transactions/{id}", retrieve("balance_transaction")),
     ("GET", "/v1/charges", list_all("charge", "/v1/charges", "payment_intent", "customer")),
     ("GET", "/v1/charges/{id}", retrieve("charge")),
@@ -144,6 +149,11 @@ ROUTES: tuple[tuple[str, str, Call], ...] = (
     ("GET", "/v1/payment_methods/{id}", retrieve("payment_method")),
     ("GET", "/v1/payment_pages/{id}", retrieve("checkout.session")),
     ("POST", "/v1/payment_pages/{id}/confirm", calls.confirm_payment_page),
+    ("GET", "/v1/payouts", list_all("payout", "/v1/payouts", "destination", "status")),
+    ("POST", "/v1/payouts", payouts.create),
+    ("GET", "/v1/payouts/{id}", retrieve("payout")),
+    ("POST", "/v1/payouts/{id}", payouts.update),
+    ("POST", "/v1/payouts/{id}/cancel", payouts.cancel),
     ("GET", "/v1/prices", list_all("price", "/v1/prices", "product")),
     ("POST", "/v1/prices", lambda sandbox, given, _: line_items.create_price(sandbox, given)),
     ("GET", "/v1/prices/{id}", retrieve("price")),

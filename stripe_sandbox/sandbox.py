@@ -23,6 +23,7 @@ class Settings:
     api_key: str | None = None  # None accepts every test key
     business_name: str = "Stripe sandbox"
     settle_seconds: int = 3  # until a test IBAN's debit succeeds or fails; "slowly" always takes 180 s
+    balance_seconds: int = 5  # until a charge has a balance transaction, and until all rows of a payout can be listed
     api_version: str = API_VERSION  # the account's default version, until the control API changes it
     retry_base: float = 2.0  # seconds before a webhook's first retry; they double with each retry
 
@@ -45,9 +46,11 @@ class Sandbox:
     on_event: Callable[[Json], None] = lambda event: None
     api_version: str = ""  # for requests, endpoints and events that name no version; as in the settings if empty
     changed: bool = False  # whether anything changed since the state file was written
+    payout_day: int = 0  # the day of the last automatic payouts, in days since 1970 (UTC)
 
     def __post_init__(self) -> None:
         self.api_version = self.api_version or self.settings.api_version
+        self.payout_day = self.now() // 86_400
         self.open_account()
 
     def open_account(self) -> None:
@@ -98,7 +101,7 @@ class Sandbox:
 
     def dump(self) -> Json:
         jobs = [[job.at, job.name, job.args] for job in self.jobs]
-        clock = {"jobs": jobs, "clock_offset": self.clock_offset}
+        clock = {"jobs": jobs, "clock_offset": self.clock_offset, "payout_day": self.payout_day}
         return {"store": self.store.dump(), "api_version": self.api_version, **clock}
 
     def load(self, state: Json) -> None:
@@ -106,6 +109,7 @@ class Sandbox:
         self.jobs = [Job(*job) for job in state["jobs"]]
         self.clock_offset = state["clock_offset"]
         self.api_version = state.get("api_version", self.settings.api_version)
+        self.payout_day = state.get("payout_day", self.payout_day)
 
     def reset(self, *, keep_endpoints: bool) -> None:
         """Delete all objects and jobs, and set the clock to real time.
@@ -116,4 +120,5 @@ class Sandbox:
         kept = {kind: list(self.store.objects[kind].values()) for kind in kinds}
         self.store.load({"objects": kept, "private": self.store.private})
         self.jobs, self.clock_offset, self.changed = [], 0.0, True
+        self.payout_day = self.now() // 86_400
         self.api_version = self.settings.api_version

@@ -1,6 +1,6 @@
 // Shows what happens while it happens: the same page again each second, without losing the place or the focus.
 const EVERY_MS = 1000;
-const REGIONS = ["payments", "deliveries"];
+const REGIONS = ["payments", "payouts", "deliveries"];
 
 async function refresh() {
   if (document.hidden) return;

@@ -83,7 +83,8 @@ def story(payment: Payment) -> Story:
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     port = free_port()
-    command = [sys.executable, "-m", "stripe_sandbox", "--port", str(port)]
+    # A charge gets its balance transaction only when a test moves the clock, so that each test sees the same events.
+    command = [sys.executable, "-m", "stripe_sandbox", "--port", str(port), "--balance-seconds", "600"]
     process = Process("sandbox", command, port, tmp_path_factory.mktemp("sandbox") / "sandbox.log", {})
     process.start()
     yield process

@@ -11,7 +11,8 @@ from tests.sandbox.stripe_account import SECRET, Receiver, StripeAccount, receiv
 
 @pytest.fixture(scope="session")
 def sandbox_url() -> Iterator[str]:
-    with running("--settle-seconds", "1", "--retry-base", "0.1", "--business-name", "Clinique du Parc") as url:
+    options = ("--settle-seconds", "1", "--balance-seconds", "600", "--retry-base", "0.1")  # 600: when the clock moves
+    with running(*options, "--business-name", "Clinique du Parc") as url:
         yield url
 
 

@@ -89,7 +89,7 @@ def test_lists_come_newest_first_a_page_at_a_time(account: StripeAccount) -> Non
 
 
 def test_events_are_found_by_type_time_and_delivery(account: StripeAccount) -> None:
-    account.control("clock", offset=-7_200)
+    account.control("clock", offset=-300)
     account.control("delivery", mode="drop")
     account.paid()
     account.control("clock", offset=0)
@@ -117,6 +117,7 @@ def test_sessions_are_found_by_their_intent(account: StripeAccount) -> None:
 
 def test_expand_turns_ids_into_objects_as_deep_as_asked(account: StripeAccount) -> None:
     session_id = account.paid()["session"]["id"]
+    account.control("clock", advance=600)
     paths = ["payment_intent.latest_charge.balance_transaction", "line_items"]
     session = account.v1.checkout.sessions.retrieve(session_id, {"expand": paths})
     assert session.payment_intent.latest_charge.balance_transaction.amount == 6000

@@ -206,6 +206,7 @@ def test_the_balance_adds_up(account: StripeAccount) -> None:
     paid = account.paid(10_000)
     account.v1.refunds.create({"payment_intent": paid["payment_intent"]["id"], "amount": 2_500})
     account.control("dispute", session=account.paid(4_000)["session"]["id"])
+    account.control("clock", advance=600)
     moves = account.v1.balance_transactions.list().data
     assert sorted((move.type, move.amount) for move in moves) == [
         ("adjustment", -4_000),

@@ -16,13 +16,14 @@ from tests.waits import wait_until
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 SYNCED = {  # the expected number of objects by model of dj-stripe
     "Account": 1,
-    "BalanceTransaction": 3,
+    "BalanceTransaction": 4,
     "Charge": 2,
     "Customer": 1,
     "Dispute": 1,
-    "Event": 15,
+    "Event": 19,
     "PaymentIntent": 2,
     "PaymentMethod": 2,
+    "Payout": 1,
     "Price": 2,
     "Product": 2,
     "Refund": 1,
@@ -55,7 +56,7 @@ def gate() -> Iterator[Gate]:
 @pytest.fixture
 def site(make_site: Callable[..., LiveSite], gate: Gate) -> LiveSite:
     """Return a site whose webhooks go through `gate`. The site is not started yet."""
-    options = ("--webhook-url", gate.url, "--settle-seconds", "1")
+    options = ("--webhook-url", gate.url, "--settle-seconds", "1", "--balance-seconds", "600")
     made = make_site(start=False, sandbox_options=options, STRIPE_SECRET_KEY=KEY, STRIPE_WEBHOOK_SECRET=SECRET)
     gate.site_url = made.url
     return made
@@ -118,6 +119,9 @@ def test_djstripe_syncs_every_model_and_webhooks_go_on(site: LiveSite, account: 
     account.control("dispute", session=paid["session"]["id"])
     account.paid(outcome="processing")
     account.v1.customers.create({"name": "Camille Martin"})
+    account.control("clock", advance=600)
+    account.control("payout")
+    account.control("clock", advance=600)
     site.manage("djstripe_sync_models", *SYNCED)  # raises if an object cannot be synced
     assert counted(site) == SYNCED
     account.paid()
