@@ -31,7 +31,8 @@ WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 LIBRARIES = {
     "allauth": ("accounts*",),
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.mirror",
-                 "payments.gateway.payers", "payments.admin", "payments.doctor*"),
+                 "payments.gateway.payers", "payments.gateway.balance", "payments.gateway.payouts", "payments.admin",
+                 "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),

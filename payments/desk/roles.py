@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission
 
 APPS = ("clinic_payments", "clinic_appointments", "clinic_accounts")
-MONEY = ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations"]
+MONEY = ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations", "view_transfers"]
 GROUPS = {
     "front desk": ["refund_payment"],
     "accountant": MONEY,

@@ -9,6 +9,7 @@ from .objects import (
     charge_with_refunds,
     from_dispute,
     from_intent,
+    from_payout,
     from_refund,
     from_session,
     one_fact,
@@ -27,6 +28,7 @@ EVENT_READERS: dict[str, Reader] = {
     "payment_intent.requires_action": one_fact(from_intent),
     "payment_intent.canceled": one_fact(from_intent),
     "charge.succeeded": charge_with_refunds,
+    "charge.updated": charge_with_refunds,  # its balance transaction, with Stripe's fee, is known now
     "charge.refunded": charge_with_refunds,
     "charge.refund.updated": one_fact(from_refund),
     "charge.dispute.created": one_fact(from_dispute),
@@ -35,13 +37,20 @@ EVENT_READERS: dict[str, Reader] = {
     "refund.created": one_fact(from_refund),
     "refund.updated": one_fact(from_refund),
     "refund.failed": one_fact(from_refund),
+    # These change no payment: `manage.py mirror` copies the payout when one arrives.
+    "payout.created": from_payout,
+    "payout.updated": from_payout,
+    "payout.paid": from_payout,
+    "payout.failed": from_payout,
+    "payout.canceled": from_payout,
+    "payout.reconciliation_completed": from_payout,
 }
 
 
 def from_event(event: Json) -> list[StripeFact]:
     """Convert the Stripe object in a webhook event to a list of facts: the states of it and of any refunds in it.
 
-    The list is empty if this site doesn't handle the event's type. Raises MalformedObjectError.
+    The list is empty if this site doesn't handle the event's type, and for a payout. Raises MalformedObjectError.
     """
     reader = EVENT_READERS.get(str(event.get("type")))
     if reader is None:

@@ -12,6 +12,7 @@ from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
 from ..models import EventReceipt
 from .client import ask
+from .payouts import copy_payout, link_sources
 
 MODELS = {  # dj-stripe's model, by the prefix of the Stripe id
     "cs": Session,
@@ -40,12 +41,16 @@ def copy(object_id: str) -> None:
 
 def _copy(object_id: str) -> None:
     """Do the work of `copy`, with the object's id locked, so that an older answer never overwrites a newer one."""
-    model = MODELS.get(object_id.split("_", 1)[0])
+    prefix = object_id.split("_", 1)[0]
+    model = MODELS.get(prefix)
     with locked(object_id):
         receipts = list(EventReceipt.objects.unmirrored().filter(object_id=object_id).values_list("pk", flat=True))
-        if model is not None:
+        if prefix == "po":
+            copy_payout(object_id)
+        elif model is not None:
             key = settings.STRIPE_SECRET_KEY
-            model.sync_from_stripe_data(model(id=object_id).api_retrieve(api_key=key), api_key=key)
+            row = model.sync_from_stripe_data(model(id=object_id).api_retrieve(api_key=key), api_key=key)
+            link_sources(row.stripe_data)
         EventReceipt.objects.filter(pk__in=receipts).update(mirrored_at=timezone.now())
 
 

@@ -233,6 +233,16 @@ def charge_with_refunds(obj: Json, as_of: int) -> list[StripeFact]:
     return [from_charge(obj, as_of), *(from_refund(refund, as_of) for refund in refunds)]
 
 
+def from_payout(obj: Json, as_of: int) -> list[StripeFact]:
+    """Check that a payout has an id, and return no facts, because no payment's status depends on a payout.
+
+    https://docs.stripe.com/api/payouts/object
+    """
+    if not _text(obj, "id"):
+        raise MalformedObjectError("id is missing")
+    return []
+
+
 Reader = Callable[[Json, int], list[StripeFact]]  # an object and the time it was read (Unix seconds) to its facts
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import JSONField
 from djstripe.models import (
+    BalanceTransaction,
     Charge,
     Customer,
     Dispute,
@@ -17,6 +18,7 @@ from djstripe.models import (
     WebhookEventTrigger,
 )
 
+from ..models import BalanceLink
 from .djstripe import bodies
 
 # Field names, anywhere in Stripe's objects, whose values name or describe a person or their card.
@@ -24,17 +26,18 @@ PERSONAL = frozenset((
     "name", "email", "phone", "address", "receipt_email", "customer_email", "receipt_url", "description", "last4",
     "fingerprint",
 ))  # fmt: skip
-COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, PaymentMethod, Customer)
+COPIES = (Event, Session, PaymentIntent, Charge, Refund, Dispute, BalanceTransaction, PaymentMethod, Customer)
 
 
 def forget_payers(known_ids: Collection[str]) -> int:
     """Erase payers' personal data from dj-stripe's tables, and return how many rows were changed or deleted.
 
-    `known_ids` are ids of Stripe's objects and events and of payments. In the rows about them, and in the payers'
-    Customer and PaymentMethod rows, the fields named in PERSONAL become null. Webhook deliveries with an Event row are
-    deleted; in the bodies of other deliveries the fields become null.
+    `known_ids` are ids of Stripe's objects and events and of payments. In the rows about them, in the rows of their
+    balance transactions, and in the payers' Customer and PaymentMethod rows, the fields named in PERSONAL become null.
+    Webhook deliveries with an Event row are deleted; in the bodies of other deliveries the fields become null.
     """
     ids = set(known_ids)
+    ids |= set(BalanceLink.objects.filter(source_id__among=list(known_ids)).values_list("stripe_id", flat=True))
     for model in (Session, PaymentIntent, Charge):
         for data in model.objects.filter(id__in=known_ids).values_list("stripe_data", flat=True):
             ids |= {data[name] for name in ("customer", "payment_method") if isinstance(data.get(name), str)}

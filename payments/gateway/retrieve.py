@@ -12,6 +12,7 @@ from .metadata import names_another_site
 from .reading import Reading, understood
 
 PAGE = 100  # objects in one answer, the most that Stripe allows
+TYPES = 20  # event types in one list call, the most that Stripe allows
 
 
 def read_session(session_id: str) -> list[StripeFact]:
@@ -105,5 +106,7 @@ def events_since(since: int) -> list[dict[str, Any]]:
     and StripeRefusedError.
     https://docs.stripe.com/api/events/list
     """
-    events = listed("events", created={"gte": since}, types=list(EVENT_READERS)[:20])
-    return sorted((event for event, _ in events), key=lambda event: int(event["created"]))
+    types = list(EVENT_READERS)
+    parts = [types[first : first + TYPES] for first in range(0, len(types), TYPES)]
+    events = [event for part in parts for event, _ in listed("events", created={"gte": since}, types=part)]
+    return sorted(events, key=lambda event: int(event["created"]))

@@ -149,7 +149,10 @@ def report(incoming: Incoming) -> None:
 
 
 def classify(incoming: Incoming) -> None:
-    """Read the facts (states of Stripe objects) in the event; if there are none, set the event's final outcome."""
+    """Read the facts (states of Stripe objects) in the event; if there are none, set the event's final outcome.
+
+    An event about a payout has none. It only makes `manage.py mirror` copy the payout.
+    """
     event, obj = incoming.event, object_of(incoming.event)
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         incoming.outcome = Outcome.REJECTED_LIVEMODE
@@ -160,6 +163,8 @@ def classify(incoming: Incoming) -> None:
     else:
         try:
             incoming.facts = own_claims(obj, from_event(event))
+            if not incoming.facts:
+                incoming.outcome = Outcome.NO_CHANGE
         except MalformedObjectError as error:
             incoming.outcome, incoming.detail = Outcome.QUARANTINED, str(error)[:200]
 
@@ -207,6 +212,8 @@ def _settle(incoming: Incoming, ledger: Ledger) -> EventReceipt:
         recorded = ledger.record(incoming.facts, cause)
         outcome, payment, receipt.change = recorded.outcome, recorded.payment, recorded.change
         receipt.object_id = incoming.facts[0].stripe_id
+    elif outcome == Outcome.NO_CHANGE:
+        receipt.object_id = object_of(event)["id"]
     receipt.detail = incoming.detail
     receipt.settle_as(outcome, payment)
     return receipt

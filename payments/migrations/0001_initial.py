@@ -18,6 +18,24 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="BalanceLink",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("stripe_id", models.CharField(max_length=255, unique=True, verbose_name="balance transaction")),
+                (
+                    "source_id",
+                    models.CharField(blank=True, db_index=True, max_length=255, verbose_name="Stripe object"),
+                ),
+                ("payout_id", models.CharField(blank=True, db_index=True, max_length=255, verbose_name="payout")),
+            ],
+            options={
+                "verbose_name": "balance link",
+                "verbose_name_plural": "balance links",
+                "ordering": ("pk",),
+                "permissions": (("view_transfers", "Can see what Stripe transfers to the bank"),),
+            },
+        ),
+        migrations.CreateModel(
             name="Correspondent",
             fields=[
                 (

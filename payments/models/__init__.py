@@ -1,4 +1,5 @@
 from ..db import lookups as lookups
+from .balance_link import BalanceLink
 from .change import StatusChange
 from .cursor import Cursor
 from .email import Correspondent, Email, FeedReader
@@ -12,6 +13,7 @@ from .quarantine import QuarantinedObject
 from .record_view import RecordView
 
 __all__ = [
+    "BalanceLink",
     "Correspondent",
     "Cursor",
     "Email",

@@ -26,7 +26,8 @@ class Cursor(models.Model):
     """How far a command has come through the rows of a table, and what it has counted so far.
 
     The command takes the rows in the order of their keys; `position` is the key of the last one that it has dealt with.
-    The cursor is deleted when the run is complete.
+    The cursor is deleted when the run is complete. That of payouts is kept: its `position` is the Unix time until which
+    all payouts are copied.
     """
 
     run = models.CharField(_("run"), max_length=40, unique=True)

@@ -3,23 +3,27 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from payments.gateway import mirror
+from payments.gateway import mirror, payouts
 from payments.gateway.background import writer
+from payments.gateway.client import StripeRefusedError, StripeUnavailableError
 from payments.management.base import OperatorCommand, at_least
 from payments.models import EventReceipt
 
 PAUSE_AFTER_FAILURE = 600  # seconds
+CATCH_UP_EVERY = 3600  # seconds between two looks at Stripe's list of payouts
 
 
 class Command(OperatorCommand):
     help = (
         "Store events in dj-stripe's tables if the web processes haven't, and update dj-stripe's copies of Checkout"
-        " Sessions, PaymentIntents, charges, refunds and disputes. Runs until stopped; no payment waits for it."
+        " Sessions, PaymentIntents, charges, refunds and disputes, and of payouts with what they contain. At its start"
+        " and each hour it also looks for payouts of which no event came. Runs until stopped; no payment waits for it."
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.again_at: dict[str, float] = {}  # when, on the monotonic clock, an object that failed is tried again
+        self.catch_up_at = 0.0  # when, on the monotonic clock, Stripe is asked for its payouts
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -36,6 +40,9 @@ class Command(OperatorCommand):
         while True:
             writer.store()
             done = self.copy_waiting()
+            if not any(self.failed.values()) and time.monotonic() >= self.catch_up_at:
+                self.catch_up()
+                self.catch_up_at = time.monotonic() + CATCH_UP_EVERY
             if once:
                 break
             time.sleep(0 if done and not self.failed else every)
@@ -58,3 +65,20 @@ class Command(OperatorCommand):
         if items:
             self.say(f"{done} objects copied, {len(self.failed)} failed")
         return done
+
+    def catch_up(self) -> None:
+        """Copy the payouts at Stripe whose copies are missing or outdated, oldest first.
+
+        An interrupted run is continued by the next, because what was copied is up to date.
+        """
+        try:
+            ids, until = payouts.outdated_payouts()
+        except (StripeUnavailableError, StripeRefusedError) as error:  # the objects that wait are still to be copied
+            self.report("payouts", "list of payouts", error)
+            return
+        self.each([payout_id for payout_id in ids if payout_id not in self.failed], "payouts", mirror.copy)
+        done = len(set(ids) - self.failed.keys()) - self.untried
+        if ids:
+            self.say(f"{done} payouts copied")
+        if done == len(ids):
+            payouts.caught_up(until)
