@@ -18,6 +18,7 @@ from .views import (
     pay_link,
     review,
     staff,
+    transfers,
 )
 
 app_name = "clinic"  # `payments` would clash with django-payments' URLs
@@ -37,6 +38,10 @@ urlpatterns = [
     path("desk/journal.csv", staff.export_journal, name="journal_export"),
     path("desk/why/", doctor.why, name="why"),
     path("desk/operations/", operations.operations, name="operations"),
+    path("desk/transfers/", transfers.transfers, name="transfers"),
+    path("desk/transfers/lines.csv", transfers.export_transfers, name="transfers_export"),
+    path("desk/transfers/<slug:payout_id>/", transfers.transfer, name="transfer"),
+    path("desk/transfers/<slug:payout_id>/lines.csv", transfers.export_transfer, name="transfer_export"),
     path("desk/<slug:reference>/", staff.appointment_detail, name="desk_appointment"),
     path("desk/<slug:reference>/why/", doctor.why_payment, name="why_payment"),
     path("desk/<slug:reference>/timeline/", staff.timeline, name="payment_timeline"),

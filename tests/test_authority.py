@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from djstripe.models import Payout
 
 from accounts import invitations
 from accounts.models import User
@@ -28,6 +29,7 @@ from tests.payments.stripe_story import Story, deliver
 
 Roles = frozenset[str]
 
+PAYOUT = {"amount": 5000, "arrival_date": 1_780_000_000, "automatic": False, "status": "paid"}  # made by hand
 ANONYMOUS = frozenset({"anonymous", "inactive"})  # deactivating an account signs it out at once
 OWNER = frozenset({"owner"})
 DESK = frozenset({"temp", "front desk", "accountant", "manager", "superuser"})  # is_staff; temp is in no group
@@ -71,6 +73,10 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:desk", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:journal_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:transfers", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:transfers_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:transfer", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:transfer_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:why", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:book", "GET", DESK, FORBIDDEN, 302),
@@ -235,6 +241,7 @@ class World:
         payment = Payment.objects.with_appointment().get(appointment=appointment)
         deliver(Story(payment).completed())
         payment.refresh_from_db()
+        Payout.objects.create(id="po_1", currency="eur", created=start, stripe_data=PAYOUT)
         return payment
 
     def ask(self, role: str, method: str, path: str) -> Any:
@@ -250,6 +257,7 @@ class World:
             "person_id": self.person("owner").public_id,
             "token": token_of(payment),
             "djstripe_uuid": uuid.UUID(int=0),
+            "payout_id": "po_1",
             "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,
             "entry_id": "offline_unknown",
             "name": "ask-again",

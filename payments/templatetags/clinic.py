@@ -18,6 +18,7 @@ from django.utils.translation import get_language
 
 from appointments.money import format_amount
 
+from ..desk import transfers
 from ..live.feeds import audience_of
 from ..live.timing import POLL_SECONDS
 from ..live.traces import traces
@@ -115,6 +116,15 @@ def payment_timeline(context: Context, payment: Payment) -> dict[str, Any]:
         change.trace = found[change.pk]
     moments: list[StatusChange | Note] = [*changes, *payment.notes.select_related("author")]
     return shown | {"moments": sorted(moments, key=lambda moment: moment.created_at)}
+
+
+@register.inclusion_tag("payments/_at_stripe.html", takes_context=True)
+def payment_at_stripe(context: Context, payment: Payment) -> dict[str, Any]:
+    """Render fees, net amounts and transfers of a payment's money at Stripe, for people who may see transfers."""
+    request: Any = context.get("request")
+    if request is None or not request.user.has_perm("clinic_payments.view_transfers"):
+        return {}
+    return {"found": transfers.payment_at_stripe(payment)}
 
 
 @register.simple_block_tag

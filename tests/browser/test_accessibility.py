@@ -18,6 +18,7 @@ from tests.browser import pages
 from tests.browser.conftest import NewContext
 from tests.browser.pages import browser_of
 from tests.clinic import Clinic, Person
+from tests.transfers import PAYOUT_ID
 
 Enter = Callable[[Person], BrowserContext]
 LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
@@ -158,6 +159,11 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
     page.goto("/desk/book/")
     page.get_by_role("button", name="Nouveau patient").click()
     page.get_by_role("button", name=re.compile("^Réserver")).click()
+    check(page)
+    clinic.site.manage("shell", "--no-imports", "--command", "from tests import transfers; transfers.make()")
+    check_each(page, "/desk/transfers/", f"/desk/transfers/{PAYOUT_ID}/", "/desk/transfers/?last=2001-01-01")
+    page.goto(paid)
+    page.get_by_text("Frais et versements de Stripe").click()
     check(page)
     check_each(page, "/desk/why/", "/desk/?q=nobody", "/review/", "/desk/operations/")
     for summary in page.get_by_text("Chiffres en tableau").all():
