@@ -148,6 +148,8 @@ def main() -> None:
         with stories.clock(payment_offset(payment.appointment, story)):
             story(payment, clerk)
     stories.stripe("clock", offset=0)  # exactly, whatever the sum of the moves
+    stories.transfers()
+    stories.stripe("clock", offset=0)
     stories.wait_for_webhooks()
     for login, role in (
         ("camille", "patient"),

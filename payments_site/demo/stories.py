@@ -284,4 +284,23 @@ def unpaid(payment: Payment, clerk: User) -> None:
     pass
 
 
+def transfers() -> None:
+    """Let Stripe transfer what was paid to the bank: once by hand, which the bank returns, and twice automatically.
+
+    The first automatic one was made yesterday evening; the second holds the returned money, and is on its way.
+    """
+    with clock(SOON):  # by then, every charge has a balance transaction
+        pass
+    yesterday = timezone.localtime().replace(hour=21, minute=0, second=0, microsecond=0) - datetime.timedelta(days=1)
+    with clock(yesterday.timestamp() - real_time()):
+        by_hand = stripe("payout", amount=2000)["data"]
+        automatic = stripe("payout")["data"]
+        with clock(2 * SOON):  # by then, what they contain can be listed
+            for payout in (*by_hand, *automatic):
+                stripe("payout_status", payout=payout["id"], status="paid")
+            stripe("payout_status", payout=by_hand[0]["id"], status="failed")
+    for payout in stripe("payout")["data"]:
+        stripe("payout_status", payout=payout["id"], status="in_transit")
+
+
 Story = Callable[[Payment, User], object]
