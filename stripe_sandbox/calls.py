@@ -1,8 +1,8 @@
 """API calls on Checkout Sessions, PaymentIntents, refunds and disputes: check parameters, then change the objects."""
 
-from stripe_sandbox import checkout, disputes, methods, params, payments, refunds
+from stripe_sandbox import checkout, disputes, kept_cards, methods, params, payments, refunds
 from stripe_sandbox.errors import StripeError, missing_param
-from stripe_sandbox.lists import page
+from stripe_sandbox.lists import listed, page
 from stripe_sandbox.sandbox import Sandbox
 from stripe_sandbox.store import Json
 
@@ -12,8 +12,8 @@ _SESSION_PARAMS = (
     *("branding_settings", "cancel_url", "client_reference_id", "consent_collection", "currency", "custom_fields"),
     *("custom_text", "customer", "customer_creation", "customer_email", "customer_update", "expires_at"),
     *("invoice_creation", "line_items", "locale", "mode", "payment_intent_data", "payment_method_collection"),
-    *("payment_method_options", "payment_method_types", "phone_number_collection", "submit_type", "success_url"),
-    "ui_mode",
+    *("payment_method_options", "payment_method_types", "phone_number_collection", "setup_intent_data"),
+    *("submit_type", "success_url", "ui_mode"),
 )
 _INTENT_PARAMS = (
     *("amount", "automatic_payment_methods", "capture_method", "confirm", "currency", "customer", "description"),
@@ -21,6 +21,7 @@ _INTENT_PARAMS = (
     *("payment_method_types", "receipt_email", "return_url", "setup_future_usage", "shipping"),
     *("statement_descriptor", "statement_descriptor_suffix"),
 )
+_SETUP_PARAMS = ("description", "payment_method_options", "payment_method_types", "return_url", "usage")
 _INTENT_COPIED = (
     *("capture_method", "customer", "description", "receipt_email", "shipping", "setup_future_usage"),
     "payment_method_types",
@@ -76,7 +77,9 @@ def confirm_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
     method = methods.get_or_create(sandbox, given["payment_method"])
     if given.get("mandate_data") is None and method["type"] == "sepa_debit":
         raise missing_param("mandate_data")
-    payments.confirm(sandbox, intent, method)
+    kept_cards.check_payer(sandbox, method, intent["customer"])
+    absent = bool(params.truth(given, "off_session"))
+    payments.confirm(sandbox, intent, method, absent, bool(params.truth(given, "error_on_requires_action")))
     return intent
 
 
@@ -95,6 +98,48 @@ def cancel_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
         raise StripeError(message, code="payment_intent_unexpected_state")
     payments.cancel(sandbox, intent, given.get("cancellation_reason"))
     return intent
+
+
+def create_setup_intent(sandbox: Sandbox, given: Json, _: str) -> Json:
+    params.only(given, "automatic_payment_methods", "confirm", "customer", "payment_method", *_SETUP_PARAMS)
+    kinds = given.get("payment_method_types") or ["card"]
+    intent = kept_cards.create(sandbox, given.get("customer"), params.metadata(given), kinds)
+    if params.truth(given, "confirm"):
+        confirm_setup_intent(sandbox, given, intent["id"])
+    return intent
+
+
+def confirm_setup_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
+    intent = sandbox.store.get("setup_intent", intent_id)
+    if not given.get("payment_method"):
+        raise missing_param("payment_method")
+    kept_cards.confirm(sandbox, intent, methods.get_or_create(sandbox, given["payment_method"]))
+    return intent
+
+
+def cancel_setup_intent(sandbox: Sandbox, given: Json, intent_id: str) -> Json:
+    intent = sandbox.store.get("setup_intent", intent_id)
+    kept_cards.cancel(sandbox, intent, given.get("cancellation_reason"))
+    return intent
+
+
+def attach_method(sandbox: Sandbox, given: Json, method_id: str) -> Json:
+    params.only(given, "customer")
+    method = methods.get_or_create(sandbox, method_id)
+    kept_cards.attach(sandbox, method, given.get("customer", ""))
+    return method
+
+
+def detach_method(sandbox: Sandbox, given: Json, method_id: str) -> Json:
+    method = sandbox.store.get("payment_method", method_id)
+    kept_cards.detach(sandbox, method)
+    return method
+
+
+def list_customers_methods(sandbox: Sandbox, given: Json, customer_id: str) -> Json:
+    customer = sandbox.store.get("customer", customer_id)
+    url = f"/v1/customers/{customer_id}/payment_methods"
+    return listed(sandbox, "payment_method", given | {"customer": customer["id"]}, url, ("customer", "type"))
 
 
 def create_refund(sandbox: Sandbox, given: Json, _: str) -> Json:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 # decline_code: (error code, message). https://docs.stripe.com/declines/codes
 DECLINES = {
+    "authentication_required": (
+        "authentication_required",
+        "Your card was declined. This transaction requires authentication.",
+    ),
     "authentication_failed": (
         "payment_intent_authentication_failure",
         "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
@@ -44,6 +48,8 @@ class TestMethod:
     country: str = "US"
     decline: str | None = None
     authenticate: bool = False
+    always: bool = False  # the bank asks for 3-D Secure even if the card was set up for payments off session
+    keepable: bool = False  # the card can be set up although payments with it are declined
     dispute: str | None = None
     inquiry: bool = False
     refund: str = "succeeds"  # succeeds, pending (later succeeds) or fails (later)
@@ -79,17 +85,18 @@ CARDS = (
     TestMethod("4000000000000127", "chargeDeclinedIncorrectCvc", decline="incorrect_cvc"),
     TestMethod("4000000000000119", "chargeDeclinedProcessingError", decline="processing_error"),
     TestMethod("4000000000006975", "visa_chargeDeclinedVelocityLimitExceeded", decline="card_velocity_exceeded"),
-    TestMethod("4000000000000341", "chargeCustomerFail", decline="generic_decline"),
+    TestMethod("4000000000000341", "chargeCustomerFail", decline="generic_decline", keepable=True),
     TestMethod("4100000000000019", "radarBlock", decline="fraudulent"),
-    TestMethod("4000002760003184", "authenticationRequired", authenticate=True),
+    TestMethod("4000002760003184", "authenticationRequired", authenticate=True, always=True),
     TestMethod("4000002500003155", "authenticationRequiredOnSetup", authenticate=True),
-    TestMethod("4000000000003220", "threeDSecure2Required", authenticate=True),
+    TestMethod("4000000000003220", "threeDSecure2Required", authenticate=True, always=True),
     TestMethod("4000008400001629", "threeDSecureRequiredChargeDeclined", authenticate=True, decline="generic_decline"),
     TestMethod(
         "4000008260003178",
         "authenticationRequiredChargeDeclinedInsufficientFunds",
         authenticate=True,
         decline="insufficient_funds",
+        keepable=True,
     ),
     TestMethod("4000000000003055", "threeDSecureOptional"),
     TestMethod("4000000000000259", "createDispute", dispute="fraudulent"),

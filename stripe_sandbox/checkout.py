@@ -1,6 +1,8 @@
 """Creates and expires Checkout Sessions, and lets customers pay. https://docs.stripe.com/api/checkout/sessions"""
 
-from stripe_sandbox import line_items, payments, vouchers
+from typing import Any
+
+from stripe_sandbox import kept_cards, line_items, payments, vouchers
 from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.money import MAXIMUM, format_money, minimum
 from stripe_sandbox.params import integer, metadata
@@ -29,41 +31,68 @@ _OF_INTENT = (
 
 
 def create(sandbox: Sandbox, params: Json) -> Json:
-    _check_params(params)
+    _check_params(sandbox, params)
+    return _create_setup(sandbox, params) if params.get("mode") == "setup" else _create_payment(sandbox, params)
+
+
+def _create_payment(sandbox: Sandbox, params: Json) -> Json:
     lines = [line_items.create(sandbox, index, line) for index, line in enumerate(params["line_items"])]
     currency = lines[0]["currency"]
     if any(line["currency"] != currency for line in lines):
         raise StripeError("All line items must have the same currency.", param="line_items")
     total = sum(line["amount_total"] for line in lines)
     _check_total(total, currency)
+    status = "unpaid" if total else "no_payment_required"
+    session = _new(sandbox, params, amount_subtotal=total, amount_total=total, currency=currency, payment_status=status)
+    sandbox.store.private[session["id"]] = {"lines": lines, "intent": params.get("payment_intent_data") or {}}
+    return session
+
+
+def _create_setup(sandbox: Sandbox, params: Json) -> Json:
+    """Create a session that keeps a card and takes no payment. Its SetupIntent is created with it, as at Stripe."""
+    given = params.get("setup_intent_data") or {}
+    kinds = params.get("payment_method_types") or ["card"]
+    intent = kept_cards.create(sandbox, params.get("customer"), given.get("metadata") or {}, kinds)
+    nothing = {"amount_subtotal": None, "amount_total": None, "payment_status": "no_payment_required"}
+    session = _new(sandbox, params, mode="setup", setup_intent=intent["id"], currency=params.get("currency"), **nothing)
+    sandbox.store.private[session["id"]] = {"lines": []}
+    return session
+
+
+def _new(sandbox: Sandbox, params: Json, **values: Any) -> Json:
+    """Create a session with what both modes share; `values` are its other fields."""
     session = sandbox.new(
         "checkout.session",
         **{key: params[key] for key in _COPIED if params.get(key)},
-        amount_subtotal=total,
-        amount_total=total,
-        currency=currency,
         expires_at=_expiry(sandbox, params),
         metadata=metadata(params),
         payment_method_types=params.get("payment_method_types") or ["card"],
-        payment_status="unpaid" if total else "no_payment_required",
         success_url=params["success_url"],
+        **values,
     )
+    session["custom_text"] |= params.get("custom_text") or {}
     session["url"] = f"{sandbox.settings.public_url}/c/pay/{session['id']}"
     if session["customer_email"]:
         _set_customer_details(session, session["customer_email"], None)
-    sandbox.store.private[session["id"]] = {"lines": lines, "intent": params.get("payment_intent_data") or {}}
     sandbox.later(session["expires_at"] - sandbox.now(), "expire_session", session["id"])
     return session
 
 
-def _check_params(params: Json) -> None:
-    if params.get("mode", "payment") != "payment":
-        raise StripeError("stripe_sandbox knows mode=payment only.", param="mode")
-    for name in ("success_url", "line_items"):
+def _check_params(sandbox: Sandbox, params: Json) -> None:
+    mode = params.get("mode", "payment")
+    if mode not in ("payment", "setup"):
+        raise StripeError("stripe_sandbox knows mode=payment and mode=setup only.", param="mode")
+    for name in ("success_url", "line_items" if mode == "payment" else "currency"):
         if not params.get(name):
             raise missing_param(name)
-    if not isinstance(params["line_items"], list):
+    if mode == "payment" and not isinstance(params["line_items"], list):
         raise StripeError("Invalid array", param="line_items")
+    if mode == "setup" and params.get("line_items"):
+        raise StripeError("You can not pass `line_items` in `setup` mode.", param="line_items")
+    if params.get("customer") and params.get("customer_email"):
+        raise StripeError("You may only specify one of these parameters: customer, customer_email.", param="customer")
+    if params.get("customer"):
+        sandbox.store.get("customer", params["customer"], "customer")
     for name in ("success_url", "cancel_url"):
         if not str(params.get(name, "http://")).startswith(("http://", "https://")):
             raise StripeError("Not a valid URL", code="url_invalid", param=name)
@@ -102,6 +131,8 @@ def expire(sandbox: Sandbox, session: Json) -> None:
     intent = intent_of(sandbox, session)
     if intent:
         payments.cancel(sandbox, intent, "expired")
+    if session["mode"] == "setup":
+        kept_cards.cancel(sandbox, setup_of(sandbox, session), "abandoned")
     sandbox.emit("checkout.session.expired", session)
 
 
@@ -109,22 +140,46 @@ def intent_of(sandbox: Sandbox, session: Json) -> Json | None:
     return sandbox.store.find(session["payment_intent"]) if session["payment_intent"] else None
 
 
+def setup_of(sandbox: Sandbox, session: Json) -> Json:
+    """Return the SetupIntent of a session in setup mode."""
+    return sandbox.store.get("setup_intent", session["setup_intent"])
+
+
+def awaits_authentication(sandbox: Sandbox, session: Json) -> bool:
+    """Return whether the customer has to pass 3-D Secure on the session's page."""
+    if session["mode"] == "setup":
+        return bool(setup_of(sandbox, session)["status"] == "requires_action")
+    intent = intent_of(sandbox, session)
+    return intent is not None and payments.awaits_authentication(intent)
+
+
+def needs_method(session: Json) -> bool:
+    """Return whether the session's page asks for a card or account: to pay, or to keep it."""
+    return bool(session["amount_total"] or session["mode"] == "setup")
+
+
 def session_of_intent(sandbox: Sandbox, intent_id: str) -> Json | None:
     return next(sandbox.store.select("checkout.session", payment_intent=intent_id), None)
 
 
 def pay(sandbox: Sandbox, session: Json, method: Json | None) -> None:
-    """Pay the session with the PaymentMethod `method`, which is None if the total is zero.
+    """Pay the session, or keep the card if it is in setup mode, with the PaymentMethod `method`.
+
+    `method` is None if the total is zero.
 
     Raises a StripeError of type card_error when the payment is declined; the session then stays open.
     """
     if session["status"] != "open":
         raise StripeError(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
-    if not session["amount_total"] or method is None:
+    if not needs_method(session) or method is None:
         _complete(sandbox, session, "no_payment_required")
         return
     billing = method["billing_details"]
     _set_customer_details(session, billing["email"] or session["customer_email"], billing["name"])
+    if session["mode"] == "setup":
+        kept_cards.confirm(sandbox, setup_of(sandbox, session), method)
+        _follow_setup(sandbox, session)
+        return
     intent = intent_of(sandbox, session) or _create_intent(sandbox, session)
     payments.confirm(sandbox, intent, method)
     follow_intent(sandbox, session, intent)
@@ -135,6 +190,10 @@ def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
 
     Raises a StripeError of type card_error if the customer did not, or if the card is then declined.
     """
+    if session["mode"] == "setup":
+        kept_cards.authenticate(sandbox, setup_of(sandbox, session), success)
+        _follow_setup(sandbox, session)
+        return
     intent = sandbox.store.get("payment_intent", session["payment_intent"])
     payments.authenticate(sandbox, intent, success)
     follow_intent(sandbox, session, intent)
@@ -143,6 +202,11 @@ def authenticate(sandbox: Sandbox, session: Json, success: bool) -> None:
 def follow_intent(sandbox: Sandbox, session: Json, intent: Json) -> None:
     if intent["status"] in ("succeeded", "processing", "requires_capture") or vouchers.awaits_money(intent):
         _complete(sandbox, session, "paid" if intent["status"] == "succeeded" else "unpaid")
+
+
+def _follow_setup(sandbox: Sandbox, session: Json) -> None:
+    if setup_of(sandbox, session)["status"] == "succeeded":
+        _complete(sandbox, session, "no_payment_required")
 
 
 def _complete(sandbox: Sandbox, session: Json, payment_status: str) -> None:

@@ -21,6 +21,7 @@ PREFIXES = {
     "price": "price_",
     "product": "prod_",
     "refund": "re_",
+    "setup_intent": "seti_",
     "webhook_endpoint": "we_",
 }
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import jinja2
 from aiohttp import web
 
-from stripe_sandbox import checkout, hosted_form, payments, vouchers
+from stripe_sandbox import checkout, hosted_form, vouchers
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.money import format_money
 from stripe_sandbox.sandbox import Sandbox
@@ -29,6 +29,8 @@ SHOWN_CARDS = {
     "4000000000000002": "outcome_declined",
     "4000000000009995": "outcome_funds",
     "4000002760003184": "outcome_3ds",
+    "4000002500003155": "outcome_setup",
+    "4000000000000341": "outcome_later",
     "4000000000000259": "outcome_dispute",
     "4000000000007726": "outcome_refund_pending",
     "4000000000005126": "outcome_refund_fails",
@@ -82,10 +84,11 @@ class Pages:
         if session["status"] != "open":
             return self._over(request, session, "expired" if session["status"] == "expired" else "complete")
         typed = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        errors = hosted_form.check(typed, session, self.sandbox.now()) if session["amount_total"] else {}
+        asks = checkout.needs_method(session)
+        errors = hosted_form.check(typed, session, self.sandbox.now()) if asks else {}
         if errors:
             return self._form(request, session, typed, errors, status=422)
-        method = hosted_form.make_method(self.sandbox, typed, session) if session["amount_total"] else None
+        method = hosted_form.make_method(self.sandbox, typed, session) if asks else None
         try:
             checkout.pay(self.sandbox, session, method)
         except StripeError as error:
@@ -96,15 +99,13 @@ class Pages:
 
     async def show_authentication(self, request: web.Request) -> web.Response:
         session = self._session(request)
-        intent = checkout.intent_of(self.sandbox, session) if session else None
-        if session is None or intent is None or not payments.awaits_authentication(intent):
+        if session is None or not checkout.awaits_authentication(self.sandbox, session):
             return await self.show(request)
         return self._render(request, "secure.html", session)
 
     async def authenticate(self, request: web.Request) -> web.StreamResponse:
         session = self._session(request)
-        intent = checkout.intent_of(self.sandbox, session) if session else None
-        if session is None or intent is None or not payments.awaits_authentication(intent):
+        if session is None or not checkout.awaits_authentication(self.sandbox, session):
             return await self.show(request)
         success = (await request.post()).get("action") == "complete"
         try:
@@ -150,6 +151,7 @@ class Pages:
             kinds=[kind for kind in ("card", "sepa_debit") if kind in kinds],
             chosen="sepa_debit" if hosted_form.is_debit(typed, session) else "card",
             typed=kept,
+            keeps=session["mode"] == "setup",
             errors=errors,
             test_cards=SHOWN_CARDS,
             test_ibans=SHOWN_IBANS,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stripe_sandbox import charges, disputes, methods, vouchers
+from stripe_sandbox import charges, disputes, kept_cards, methods, vouchers
 from stripe_sandbox.cards import DECLINES
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ids import token
@@ -21,8 +21,11 @@ def create(sandbox: Sandbox, amount: int, currency: str, **values: Any) -> Json:
     return intent
 
 
-def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
+def confirm(sandbox: Sandbox, intent: Json, method: Json, absent: bool = False, no_action: bool = False) -> None:
     """Pay the intent with `method`. Raises a StripeError of type card_error when the card is declined.
+
+    `absent` is whether the customer isn't there (`off_session`): if the bank then asks for 3-D Secure, the card is
+    declined. `no_action` is whether this holds for present customers too (`error_on_requires_action`).
 
     The intent's status becomes succeeded, requires_capture, processing (bank debit) or requires_action (3-D Secure, or
     a voucher or bank transfer that the customer pays later).
@@ -34,6 +37,13 @@ def confirm(sandbox: Sandbox, intent: Json, method: Json) -> None:
         _start_debit(sandbox, intent, method)
     elif method["type"] in vouchers.KINDS:
         _wait_for_money(sandbox, intent, method)
+    elif absent and not kept_cards.asks_again(methods.test_of(method), method):
+        _charge_card(sandbox, intent, method)
+    elif methods.test_of(method).authenticate and (absent or no_action):
+        charge = charges.create(sandbox, intent, method)
+        charges.decline(sandbox, charge, "authentication_required")
+        code, message = DECLINES["authentication_required"]
+        raise _failed(sandbox, intent, method, charge, code, message, "authentication_required")
     elif methods.test_of(method).authenticate:
         _ask_authentication(sandbox, intent)
     else:
@@ -87,6 +97,8 @@ def _succeed(sandbox: Sandbox, intent: Json, charge: Json, method: Json) -> None
 
 def _receive(sandbox: Sandbox, intent: Json, charge: Json, method: Json) -> None:
     intent |= {"status": "succeeded", "amount_received": charge["amount_captured"]}
+    if intent["setup_future_usage"] and intent["customer"] and not method["customer"]:
+        kept_cards.attach(sandbox, method, intent["customer"])
     sandbox.emit("payment_intent.succeeded", intent)
     test = methods.test_of(method)
     if test.dispute:

@@ -3,6 +3,9 @@
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (English, French)
     "pay_to": ("Pay {name}", "Payer {name}"),
+    "keep_title": ("Save your card with {name}", "Enregistrer votre carte auprès de {name}"),
+    "keep_nothing": ("Nothing is charged now.", "Rien n’est débité maintenant."),
+    "keep": ("Save card", "Enregistrer la carte"),
     "test_mode": ("Test mode", "Mode test"),
     "no_real_money": (
         "This is stripe_sandbox: no real payments.",
@@ -38,6 +41,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "outcome_declined": ("Declined", "Refusée"),
     "outcome_funds": ("Insufficient funds", "Provision insuffisante"),
     "outcome_3ds": ("Asks for 3-D Secure", "Demande 3-D Secure"),
+    "outcome_setup": ("Asks for 3-D Secure now, not later", "Demande 3-D Secure maintenant, pas plus tard"),
+    "outcome_later": ("Can be saved, later payments are declined", "Enregistrable, paiements refusés ensuite"),
     "outcome_dispute": ("Paid, then disputed", "Payé, puis contesté"),
     "outcome_refund_pending": ("Paid; its refund stays pending", "Payé ; son remboursement reste en attente"),
     "outcome_refund_fails": ("Paid; its refund fails later", "Payé ; son remboursement échoue plus tard"),
@@ -50,6 +55,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Your bank asks you to confirm a payment of {amount} to {name}. Choose the answer of the bank here.",
         "Votre banque vous demande de confirmer un paiement de {amount} à {name}. "
         "Choisissez ici la réponse de la banque.",
+    ),
+    "secure_keep": (
+        "Your bank asks you to confirm that {name} keeps your card. Choose the answer of the bank here.",
+        "Votre banque vous demande de confirmer que {name} garde votre carte. Choisissez ici la réponse de la banque.",
     ),
     "secure_complete": ("Confirm the payment", "Confirmer le paiement"),
     "secure_fail": ("Refuse the payment", "Refuser le paiement"),
@@ -99,6 +108,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "test_mode_live_card": (
         "Your card was declined: test mode accepts test cards only.",
         "Votre carte a été refusée : le mode test n’accepte que des cartes de test.",
+    ),
+    "setup_intent_authentication_failure": (
+        "Your bank did not confirm the card. Try again or use another card.",
+        "Votre banque n’a pas confirmé la carte. Réessayez ou utilisez une autre carte.",
     ),
     "payment_intent_authentication_failure": (
         "Your bank did not confirm the payment. Try again or use another card.",
