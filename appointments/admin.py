@@ -44,8 +44,8 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("reference", "patient__folded_name__contains", "patient__username")
     autocomplete_fields = ("patient", "practitioner")
     readonly_fields = ("reference",)
-    fields = ("reference", "patient", "practitioner", "service", "start", "end", "allow_overlap", "status", *AMOUNTS,
-              "currency")  # fmt: skip
+    fields = ("reference", "patient", "practitioner", "service", "start", "end", "allow_overlap", "status",
+              "prepayment", *AMOUNTS, "currency")  # fmt: skip
 
     def save_model(self, request: HttpRequest, obj: Appointment, form: object, change: bool) -> None:
         obj.save(actor=request.user)  # type: ignore[arg-type]

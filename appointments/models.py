@@ -20,7 +20,7 @@ from .signals import appointment_checked, appointment_saved, practitioner_rename
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
 MINUTES = [MinValueValidator(5), MaxValueValidator(480)]
-AMOUNTS = ("price_amount", "deposit_amount", "fee_amount")
+AMOUNTS = ("price_amount", "deposit_amount", "fee_amount", "no_show_fee_amount")
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
 
@@ -128,6 +128,14 @@ class Appointment(models.Model):
         CANCELED = "canceled", _("Cancelled")
         NO_SHOW = "no_show", _("No-show")
 
+    class Prepayment(models.TextChoices):
+        """What the patient is asked for before the appointment. Paying online stays possible with each of them."""
+
+        NOTHING = "nothing", _("Nothing")
+        DEPOSIT = "deposit", _("Deposit")
+        PRICE = "price", _("Whole price")
+        CARD = "card", _("Card kept for a no-show fee")
+
     reference = models.CharField(_("reference"), max_length=8, unique=True, default=new_reference, editable=False)
     patient = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="appointments", verbose_name=_("patient")
@@ -146,6 +154,14 @@ class Appointment(models.Model):
     )
     fee_amount = models.PositiveIntegerField(
         _("cancellation fee"), default=0, help_text=_("What the clinic keeps after a cancellation.")
+    )
+    prepayment = models.CharField(
+        _("asked for in advance"), max_length=8, choices=Prepayment, default=Prepayment.NOTHING
+    )
+    no_show_fee_amount = models.PositiveIntegerField(
+        _("no-show fee"),
+        default=0,
+        help_text=_("The most that may be charged to a kept card; 0 to keep no card."),
     )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
     # Made when the desk's form is shown, so that a form sent twice books once.
@@ -184,10 +200,18 @@ class Appointment(models.Model):
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": _("An appointment must end after it starts.")})
         self._check_amounts()
+        self._check_prepayment()
         appointment_checked.send(Appointment, appointment=self)
 
+    def _check_prepayment(self) -> None:
+        """Raise ValidationError if the amount is missing that belongs to what is asked for in advance."""
+        needed = {self.Prepayment.DEPOSIT: "deposit_amount", self.Prepayment.CARD: "no_show_fee_amount"}
+        name = needed.get(self.Prepayment(self.prepayment))
+        if name and not getattr(self, name):
+            raise ValidationError({name: _("Enter an amount above zero.")})
+
     def _check_amounts(self) -> None:
-        """Raise ValidationError if Stripe can't charge the price, the deposit or the fee, or if one exceeds the price.
+        """Raise ValidationError if Stripe can't charge the price, the deposit or a fee, or if one exceeds the price.
 
         Amounts that were saved before are not checked, so that the appointment's other fields can be changed.
         """

@@ -131,7 +131,8 @@ def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
 def _booking(appointment: Appointment) -> dict[str, object]:
     """Return the appointment's data that pages show and that decide how much its payment is due for, as JSON.
 
-    "price" is a list of the amount in minor units and the currency; "deposit" and "fee" are in the same minor units.
+    "price" is a list of the amount in minor units and the currency; "deposit", "fee" and "no_show_fee" are in the same
+    minor units.
     """
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
@@ -141,4 +142,6 @@ def _booking(appointment: Appointment) -> dict[str, object]:
         "price": [appointment.price_amount, appointment.currency],
         "deposit": appointment.deposit_amount,
         "fee": appointment.fee_amount,
+        "prepayment": appointment.prepayment,
+        "no_show_fee": appointment.no_show_fee_amount,
     }

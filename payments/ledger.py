@@ -15,6 +15,7 @@ from django.db import transaction
 
 from . import logs
 from .db.statements import Statement, insert, update
+from .domain.cards import card_of
 from .domain.facts import StripeFact
 from .domain.status import PaymentStatus, derive
 from .linking import LockedRows
@@ -27,7 +28,8 @@ Outcome = EventReceipt.Outcome
 Source = StatusChange.Source
 
 MOVED = ("status", *(f"amount_{name}" for name in SUMS + RESULTS), "payable", "attempt", "failure_code", "method",
-         "dispute_due_by", "reviews", "version", "updated_at")  # fmt: skip
+         "dispute_due_by", "reviews", "card", "card_brand", "card_last4", "card_limit", "version",
+         "updated_at")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,17 @@ class Ledger:
         `facts` are all stored facts (states of Stripe objects) of the payment. `booking` holds the appointment's
         changed fields; if there are any, there is a change even if status and amounts didn't change.
         """
-        standing = derive([fact.value for fact in facts], payment.terms)
+        known = [fact.value for fact in facts]
+        standing = derive(known, payment.terms)
+        payment.card_last4 = card_of(known).last4 if standing.card else ""  # personal, so that no StatusChange holds it
         if not booking and replace(standing, method=payment.method) == payment.standing:
             if standing.method != payment.method:  # is stored, but pages need no entry for it
                 payment.method = standing.method
                 self.touch(payment)
             return None
+        news = dict(booking or {})
+        if (standing.card, standing.card_brand) != (payment.card, payment.card_brand):
+            news |= {"card": standing.card, "card_brand": standing.card_brand}
         before = PaymentStatus(payment.status)
         payment.standing = standing
         payment.version += 1
@@ -119,7 +126,7 @@ class Ledger:
             from_status=before,
             to_status=standing.status,
             standing=asdict(standing),
-            booking=dict(booking or {}),
+            booking=news,
             source=cause.source,
             stripe_event_id=cause.stripe_event_id,
             actor=cause.actor,  # type: ignore[misc]
@@ -158,9 +165,9 @@ class Ledger:
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:
-    """Return the user who requested the refund that Stripe reports in `facts`, or None if no user did.
+    """Return the user who requested the refund or charge that Stripe reports in `facts`, or None if no user did.
 
-    Return None also if the refund failed or was cancelled, because the requester didn't cause that. Facts are states of
+    Return None also if it failed or was cancelled, because the requester didn't cause that. Facts are states of
     Stripe objects. `facts` are the newly recorded ones; `rows` are all facts of the payment.
     """
     requests = {fact.details.get("request") for fact in facts if fact.status not in ("failed", "canceled")}

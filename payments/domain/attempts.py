@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from .facts import Kind, StripeFact
+from .facts import CARDS, Kind, StripeFact
 from .precedence import precedence
 
 
@@ -58,6 +58,20 @@ class Attempt:
     @cached_property
     def currency(self) -> str:
         return next((fact.currency for fact in [*self.evidence, *self.facts] if fact.currency), "")
+
+    @cached_property
+    def request(self) -> StripeFact | None:
+        """Return the site's request to charge a kept card, if this attempt to pay is one; else None."""
+        return next((fact for fact in self.of(Kind.INTENT) if fact.is_request), None)
+
+    @cached_property
+    def intents(self) -> list[StripeFact]:
+        """Return the facts (states of Stripe objects) about PaymentIntents.
+
+        The site's request to charge a kept card stands for its PaymentIntent until that one is known.
+        """
+        answered = {fact.details.get("request") for fact in self.of(Kind.INTENT)}
+        return [fact for fact in self.of(Kind.INTENT) if fact.stripe_id not in answered]
 
     @cached_property
     def evidence(self) -> list[StripeFact]:
@@ -158,9 +172,10 @@ class Attempt:
     def asked(self) -> int | None:
         """Return what was asked of the patient in minor units, or None if it isn't known.
 
-        At the desk, what was asked is what was taken; at Checkout, it is the session's amount.
+        At the desk, what was asked is what was taken; at Checkout, it is the session's amount; of a kept card, it is
+        what was requested.
         """
-        asked = self.of(Kind.OFFLINE) or self.of(Kind.SESSION)
+        asked = self.of(Kind.OFFLINE) or self.of(Kind.SESSION) or [fact for fact in [self.request] if fact]
         return _total(asked) if asked else None
 
     @cached_property
@@ -168,7 +183,7 @@ class Attempt:
         """Return the amount of a payment that the bank is still working on, such as a direct debit, in minor units."""
         if self.state != AttemptState.PROCESSING:
             return 0
-        return max(fact.amount for fact in self.of(Kind.SESSION, "processing") + self.of(Kind.INTENT, "processing"))
+        return max(fact.amount for fact in self.of(Kind.SESSION, "processing") + self._intents("processing"))
 
     @cached_property
     def refundable(self) -> int:
@@ -198,16 +213,19 @@ class Attempt:
     @cached_property
     def failure_code(self) -> str:
         """Return Stripe's code of the last failure; "" if nothing failed, or if the patient has since tried again."""
-        intents = self.of(Kind.INTENT)
-        failing = intents if intents else self.of(Kind.CHARGE, "failed")
-        return str(failing[-1].details.get("failure_code", "")) if failing else ""
+        failing = self.intents or self.of(Kind.CHARGE, "failed")
+        code = str(failing[-1].details.get("failure_code", "")) if failing else ""
+        return code or (str(self.request.details.get("failure_code", "")) if self.request else "")
+
+    def _intents(self, status: str) -> list[StripeFact]:
+        return [fact for fact in self.intents if fact.status == status]
 
     @cached_property
     def state(self) -> AttemptState:
         if self.received:
             return AttemptState.PAID
         session = max(self.of(Kind.SESSION), key=precedence, default=None)
-        intent = max(self.of(Kind.INTENT), key=precedence, default=None)
+        intent = max(self.intents, key=precedence, default=None)
         if session and session.status in SESSION_STATES:
             return SESSION_STATES[session.status]
         if session and session.status == "processing":
@@ -216,7 +234,9 @@ class Attempt:
             return AttemptState(intent.status)
         if session:
             return AttemptState.OPEN
-        return AttemptState.FAILED if intent and intent.status == "failed" else AttemptState.IDLE
+        # A kept card is charged without its owner, so that what wasn't paid at once has failed.
+        failed = self.request or (intent and intent.status == "failed")
+        return AttemptState.FAILED if failed else AttemptState.IDLE
 
 
 SESSION_STATES = {
@@ -249,7 +269,7 @@ def _in_snapshot(refund: StripeFact, charge: StripeFact) -> bool:
 
 
 def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
-    """Group facts into attempts, oldest attempt first, leaving out observations.
+    """Group facts into attempts, oldest attempt first, leaving out observations and facts about cards.
 
     Facts of one second are read in the order of their kind and id, so that ties end alike however they arrived.
     """
@@ -259,7 +279,7 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
     requests = {fact.stripe_id: fact for fact in facts if fact.is_request}
     groups: defaultdict[str, Attempt] = defaultdict(lambda: Attempt(requests=requests))
     for fact in facts:
-        if fact.kind == Kind.OBSERVATION:
+        if fact.kind == Kind.OBSERVATION or fact.kind in CARDS:
             continue
         intent = fact.payment_intent_id or intent_of_charge.get(fact.charge_id, "")
         attempt = fact.attempt or attempt_of_intent.get(intent, "")

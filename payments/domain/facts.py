@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 Json = Mapping[str, Any]
-REQUEST_PREFIX = "request_"  # begins the id of a refund that the site asked for; the id is Stripe's idempotency key
+# Begins the id of a refund or a charge of a kept card that the site asked for; the id is Stripe's idempotency key.
+REQUEST_PREFIX = "request_"
 
 
 class Kind(StrEnum):
@@ -19,6 +20,13 @@ class Kind(StrEnum):
     DESK_REFUND = "desk_refund"  # money given back at the desk; the fact's status is a `Method`
     REVERSAL = "reversal"  # says that a desk entry was a mistake; `details["entry"]` is the entry's fact id
     OBSERVATION = "observation"  # what this site found or staff decided, such as an overdue debit or a write-off
+    SETUP_PAGE = "setup_page"  # a Checkout Session that keeps a card and takes no payment
+    SETUP = "setup"  # a SetupIntent
+    CARD = "card"  # a PaymentMethod that Stripe keeps for later
+    CONSENT = "consent"  # what the patient agreed may be charged to a kept card; `details["text"]` are the words
+
+
+CARDS = (Kind.SETUP_PAGE, Kind.SETUP, Kind.CARD, Kind.CONSENT)  # facts about kept cards, which move no money
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +73,5 @@ class StripeFact:
 
     @property
     def is_request(self) -> bool:
-        """Return whether this fact is the site's own request for a refund, rather than Stripe's refund object."""
-        return self.kind == Kind.REFUND and self.stripe_id.startswith(REQUEST_PREFIX)
+        """Return whether this fact is the site's own request for a refund or charge, rather than Stripe's object."""
+        return self.stripe_id.startswith(REQUEST_PREFIX)

@@ -27,6 +27,10 @@ RANKS: dict[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.OFFLINE: (tuple(Method),),
     Kind.DESK_REFUND: (tuple(Method),),
     Kind.REVERSAL: (("reversed",),),
+    Kind.SETUP_PAGE: (("open",), ("expired",), ("complete",)),
+    Kind.SETUP: (("idle", "failed"), ("canceled",), ("succeeded",)),
+    Kind.CARD: (("kept",), ("removed",)),
+    Kind.CONSENT: (("agreed",),),
     Kind.OBSERVATION: (("stuck", "awaiting_approval", "asked_again", "written_off"), ("approved", "declined")),
 }
 RANK_OF = {
@@ -48,7 +52,8 @@ def merge(one: StripeFact, other: StripeFact) -> StripeFact:
     """Merge two facts (states of one Stripe object at two moments) into one; their order makes no difference.
 
     The fact with the greater precedence wins. It gets the earlier `created` of both, the ids that only the other fact
-    has and, if both states are equally final, the time at which the earlier of them was reached.
+    has and, if both states are equally final, the time at which the earlier of them was reached. A card's details never
+    change, but Stripe's events tell only a part of them, so a card keeps the details of both facts.
     """
     winner, loser = (one, other) if precedence(one) >= precedence(other) else (other, one)
     links = ("payment_intent_id", "charge_id", "payment_id", "attempt")
@@ -58,5 +63,6 @@ def merge(one: StripeFact, other: StripeFact) -> StripeFact:
         winner,
         created=min(filter(None, (one.created, other.created)), default=0),
         since=0 if since == winner.as_of else since,
+        details={**loser.details, **winner.details} if winner.kind == Kind.CARD else winner.details,
         **{name: getattr(winner, name) or getattr(loser, name) for name in links},
     )

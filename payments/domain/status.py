@@ -13,6 +13,7 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from .attempts import DISPUTE_OPEN, INQUIRY, Attempt, AttemptState, attempts_of
+from .cards import Card, CardState, card_of
 from .facts import Kind, StripeFact
 from .movements import Movement, MovementKind, movements_of
 
@@ -55,7 +56,8 @@ class Terms:
     """What the clinic asks for an appointment, as `derive` needs it. Amounts are in minor units of `currency`.
 
     `fee` is what the clinic keeps after a cancellation, and `deposit` is the part of the price that it asks for first.
-    `slot_lost` is whether the appointment was canceled and another patient has its time.
+    `slot_lost` is whether the appointment was canceled and another patient has its time. `no_show_fee` is what the
+    clinic asks for instead of the price if the patient doesn't come (`no_show`) and has agreed to such a fee.
     """
 
     price: int
@@ -65,6 +67,8 @@ class Terms:
     fee: int = 0
     deposit: int = 0
     earlier_prices: frozenset[int] = frozenset()
+    no_show: bool = False
+    no_show_fee: int = 0
 
     @property
     def due(self) -> int:
@@ -114,16 +118,20 @@ class Standing:
 
     `payable` is whether the patient may pay what is owed online. `method` is a desk `Method` or Stripe's payment method
     type. `dispute_due_by` is when a dispute or a bank's question has to be answered at the latest, in Unix seconds.
+    `card` is a `CardState`, and `card_limit` is how much the patient agreed may still be charged to a kept card.
     """
 
     status: PaymentStatus
     amounts: Amounts = field(default_factory=Amounts)
     payable: bool = False
-    attempt: str = ""  # how an open attempt stands: "requires_action", "instructions", "failed" or ""
+    attempt: str = ""  # how the attempt stands, as `_attempt_label` says, or ""
     failure_code: str = ""  # Stripe's decline or error code of the last failed attempt
     method: str = ""
     dispute_due_by: int | None = None
     reviews: tuple[Review, ...] = ()
+    card: str = ""
+    card_brand: str = ""
+    card_limit: int = 0
 
 
 DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
@@ -142,11 +150,14 @@ def derive(facts: Iterable[StripeFact], terms: Terms) -> Standing:
         status=status,
         amounts=amounts,
         payable=_payable(case, amounts),
-        attempt=_attempt_label(case.attempts) if amounts.owed else "",
+        attempt=_attempt_label(case.attempts, amounts),
         failure_code=last.failure_code if last and amounts.owed and last.state in (*STILL_OPEN, *DUE_AFTER) else "",
         method=case.counted[-1].method if case.counted else "",
         dispute_due_by=min(filter(None, due_by), default=None),
         reviews=_reviews(case, amounts, status),
+        card=case.card.state.value,
+        card_brand=case.card.brand,
+        card_limit=_card_limit(case),
     )
 
 
@@ -166,13 +177,28 @@ class Case:
     attempts: list[Attempt]
     counted: list[Attempt]
     observations: list[StripeFact]
+    card: Card
 
     @classmethod
     def of(cls, facts: Iterable[StripeFact], terms: Terms) -> "Case":
         facts = list(facts)
         attempts = attempts_of(facts)
         counted = [attempt for attempt in attempts if attempt.received and attempt.currency == terms.currency]
-        return cls(terms, attempts, counted, [fact for fact in facts if fact.kind == Kind.OBSERVATION])
+        observations = [fact for fact in facts if fact.kind == Kind.OBSERVATION]
+        return cls(terms, attempts, counted, observations, card_of(facts))
+
+    @property
+    def agreed(self) -> int:
+        """Return the highest fee that the patient agreed to, in minor units of the payment's currency."""
+        agreement = self.card.agreement
+        return agreement.amount if agreement and agreement.currency == self.terms.currency else 0
+
+    @property
+    def due(self) -> int:
+        """Return what the clinic asks for: the terms' sum or, after a no-show, the fee that the patient agreed to."""
+        if self.terms.no_show and self.terms.no_show_fee and self.agreed:
+            return min(self.terms.no_show_fee, self.agreed)
+        return self.terms.due
 
     def disputes(self, *states: str) -> list[StripeFact]:
         """Return the disputes that are in one of `states` and about a counted attempt.
@@ -209,7 +235,7 @@ def _amounts(case: Case) -> Amounts:
         for line in movements_of(attempt):
             if line.currency == case.terms.currency:
                 sums[_counts_as(line)] += line.amount
-    due = 0 if any(attempt.state == AttemptState.FREE for attempt in case.attempts) else case.terms.due
+    due = 0 if any(attempt.state == AttemptState.FREE for attempt in case.attempts) else case.due
     return Amounts(
         due=due,
         received=sums[MovementKind.PAYMENT],
@@ -263,6 +289,15 @@ def _account(case: Case) -> Iterator[tuple[int, int, int, int]]:
         yield fact.created, 3, 0, fact.amount
 
 
+def _card_limit(case: Case) -> int:
+    """Return how much the patient agreed may still be charged to the kept card; 0 if no card is kept.
+
+    What was charged to it counts even if it was refunded.
+    """
+    charged = sum(attempt.received + attempt.on_its_way for attempt in case.attempts if attempt.request)
+    return max(0, case.agreed - charged) if case.card.state == CardState.KEPT else 0
+
+
 def _payable(case: Case, amounts: Amounts) -> bool:
     """Return whether the patient may pay online: something is owed, nothing is on its way, and no question is open.
 
@@ -298,7 +333,17 @@ def _status(case: Case, amounts: Amounts) -> PaymentStatus:
     return next((status for holds, status in rows if holds), PaymentStatus.UNPAID)
 
 
-def _attempt_label(attempts: list[Attempt]) -> str:
+def _attempt_label(attempts: list[Attempt], amounts: Amounts) -> str:
+    """Return how an attempt stands: "charging" or "fee_declined" of a kept card, else as an open payment page stands.
+
+    That is "requires_action", "instructions", "failed" or "" if there is nothing to say.
+    """
+    if any(attempt.request and attempt.on_its_way for attempt in attempts):
+        return "charging"
+    if not amounts.owed:
+        return ""
+    if attempts and attempts[-1].request and attempts[-1].state == AttemptState.FAILED:
+        return "fee_declined"
     still_open = [attempt for attempt in attempts if attempt.state in STILL_OPEN]
     for state in (AttemptState.REQUIRES_ACTION, AttemptState.INSTRUCTIONS):
         if any(attempt.state == state for attempt in still_open):
@@ -350,10 +395,11 @@ def _price_reviews(case: Case, amounts: Amounts, status: PaymentStatus, *, reins
 def _explained(attempt: Attempt, terms: Terms) -> bool:
     """Return whether there is a good reason why the attempt brought only a part of the price.
 
-    The reasons are that a part was taken at the desk, or that exactly a deposit was asked and paid.
+    The reasons are that a part was taken at the desk or charged to a kept card, or that exactly a deposit was asked and
+    paid.
     """
     asked = terms.deposit if attempt.asked is None else attempt.asked
-    return bool(attempt.of(Kind.OFFLINE) or terms.deposit) and attempt.received == asked
+    return bool(attempt.of(Kind.OFFLINE) or attempt.request or terms.deposit) and attempt.received == asked
 
 
 def _other_currency(case: Case) -> bool:

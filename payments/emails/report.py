@@ -78,6 +78,8 @@ def _report(before: StatusChange | None, after: StatusChange) -> Report | None:
         if (more := amounts[name] - earlier.get(name, 0)) > 0:
             return Report(kind, amounts[name], more)
     failed = after.to_status in (PaymentStatus.FAILED, PaymentStatus.UNDERPAID)
+    if before and before.standing["attempt"] == "charging":  # staff have tried to charge a kept card
+        return None
     if after.from_status == PaymentStatus.PROCESSING and failed:
         return Report(Email.Kind.DEBIT_FAILED, 0, earlier["on_its_way"])
     return None

@@ -7,26 +7,29 @@ from .objects import (
     MalformedObjectError,
     Reader,
     charge_with_refunds,
+    checkout_facts,
     from_dispute,
-    from_intent,
+    from_payment_method,
     from_payout,
     from_refund,
     from_session,
+    intent_facts,
     one_fact,
     read_time,
+    setup_facts,
 )
 
 # The event types that are applied, each with the reader of its object. `stripe listen --events` takes the same list.
 EVENT_READERS: dict[str, Reader] = {
-    "checkout.session.completed": one_fact(from_session),
-    "checkout.session.expired": one_fact(from_session),
+    "checkout.session.completed": checkout_facts,
+    "checkout.session.expired": checkout_facts,
     "checkout.session.async_payment_succeeded": one_fact(from_session),
     "checkout.session.async_payment_failed": lambda obj, as_of: [from_session(obj, as_of, failed=True)],
-    "payment_intent.succeeded": one_fact(from_intent),
-    "payment_intent.payment_failed": one_fact(from_intent),
-    "payment_intent.processing": one_fact(from_intent),
-    "payment_intent.requires_action": one_fact(from_intent),
-    "payment_intent.canceled": one_fact(from_intent),
+    "payment_intent.succeeded": intent_facts,
+    "payment_intent.payment_failed": intent_facts,
+    "payment_intent.processing": intent_facts,
+    "payment_intent.requires_action": intent_facts,
+    "payment_intent.canceled": intent_facts,
     "charge.succeeded": charge_with_refunds,
     "charge.updated": charge_with_refunds,  # its balance transaction, with Stripe's fee, is known now
     "charge.refunded": charge_with_refunds,
@@ -44,6 +47,10 @@ EVENT_READERS: dict[str, Reader] = {
     "payout.failed": from_payout,
     "payout.canceled": from_payout,
     "payout.reconciliation_completed": from_payout,
+    "setup_intent.succeeded": setup_facts,
+    "setup_intent.setup_failed": setup_facts,
+    "setup_intent.canceled": setup_facts,
+    "payment_method.detached": one_fact(from_payment_method),
 }
 
 

@@ -126,6 +126,82 @@ def _payment_page(session: Json) -> dict[str, Any]:
     return {name: value for name, value in page.items() if value}
 
 
+def checkout_facts(obj: Json, as_of: int) -> list[StripeFact]:
+    """Convert the JSON of a Checkout Session to facts; in setup mode, these are the page and its SetupIntent's state.
+
+    `as_of` is the time of these states (Unix seconds). A SetupIntent is in the JSON only if Stripe expanded it.
+    """
+    if obj.get("mode") != "setup":
+        return [from_session(obj, as_of)]
+    status = _text(obj, "status")
+    details = _payment_page(obj) if status == "open" else {}
+    page = StripeFact(**_common(obj, Kind.SETUP_PAGE, status, as_of), details=details)
+    intent = obj.get("setup_intent")
+    return [page, *(setup_facts(intent, as_of) if isinstance(intent, Mapping) else ())]
+
+
+def setup_facts(obj: Json, as_of: int) -> list[StripeFact]:
+    """Convert the JSON of a SetupIntent to facts: its state at `as_of` (Unix seconds), and the card that it kept.
+
+    https://docs.stripe.com/api/setup_intents/object
+    """
+    status, error = _text(obj, "status"), obj.get("last_setup_error") or {}
+    if status not in ("succeeded", "canceled"):
+        status = "failed" if error and status == "requires_payment_method" else "idle"
+    details = {"failure_code": code} if status == "failed" and (code := _failure_code(error)) else {}
+    setup = StripeFact(**_common(obj, Kind.SETUP, status, as_of), details=details)
+    return [setup, *(_kept_card(obj, setup) if status == "succeeded" else ())]
+
+
+def _kept_card(obj: Json, of: StripeFact) -> list[StripeFact]:
+    """Return a fact about the card that the SetupIntent or PaymentIntent `obj` kept, or [] if it kept none.
+
+    `of` is the fact about the intent itself. The card's brand and last digits are known only if Stripe expanded the
+    PaymentMethod.
+    """
+    method, customer = obj.get("payment_method"), _text(obj, "customer")
+    if not (stripe_id := _text(obj, "payment_method")):
+        return []
+    details = {"customer": customer} | (_card_details(method) if isinstance(method, Mapping) else {})
+    return [
+        StripeFact(
+            kind=Kind.CARD,
+            stripe_id=stripe_id,
+            status="kept",
+            as_of=of.as_of,
+            created=of.created,
+            livemode=of.livemode,
+            payment_id=of.payment_id,
+            attempt=of.attempt,
+            details=details,
+        )
+    ]
+
+
+def _card_details(method: Json) -> dict[str, str]:
+    card = method.get("card") or {}
+    if not isinstance(card, Mapping):
+        raise MalformedObjectError("card is not an object")
+    return {name: printable(card[name], 20) for name in ("brand", "last4") if card.get(name)}
+
+
+def from_payment_method(obj: Json, as_of: int) -> StripeFact:
+    """Convert the JSON of a PaymentMethod to a fact: whether Stripe keeps it for a customer at `as_of` (Unix seconds).
+
+    https://docs.stripe.com/api/payment_methods/object
+    """
+    customer = _text(obj, "customer")
+    details = _card_details(obj) | ({"customer": customer} if customer else {})
+    return StripeFact(**_common(obj, Kind.CARD, "kept" if customer else "removed", as_of), details=details)
+
+
+def intent_facts(obj: Json, as_of: int) -> list[StripeFact]:
+    """Convert the JSON of a PaymentIntent to facts: its state at `as_of` (Unix seconds), and the card that it kept."""
+    intent = from_intent(obj, as_of)
+    keeps = intent.status == "succeeded" and obj.get("setup_future_usage") == "off_session"
+    return [intent, *(_kept_card(obj, intent) if keeps else ())]
+
+
 def from_intent(obj: Json, as_of: int) -> StripeFact:
     """Convert the JSON of a PaymentIntent to a fact: the PaymentIntent's state at `as_of` (Unix seconds).
 
@@ -135,13 +211,20 @@ def from_intent(obj: Json, as_of: int) -> StripeFact:
     error = obj.get("last_payment_error") or {}
     if status in ("requires_payment_method", "requires_confirmation", "requires_capture"):
         status = "failed" if error and status == "requires_payment_method" else "idle"
+    common = _common(obj, Kind.INTENT, status, as_of)
     details = {"failure_code": code} if status == "failed" and (code := _failure_code(error)) else {}
     return StripeFact(
-        **_common(obj, Kind.INTENT, status, as_of) | {"payment_intent_id": _text(obj, "id")},
+        **common | {"payment_intent_id": _text(obj, "id")},
         amount=read_amount(obj, "amount_received") or (read_amount(obj, "amount") if status != "succeeded" else 0),
         charge_id=_text(obj, "latest_charge"),
-        details=details,
+        details=details | _fee_request(obj),
     )
+
+
+def _fee_request(obj: Json) -> dict[str, str]:
+    """Return, as a dict, this site's request to charge a kept card that a PaymentIntent or charge answers, if any."""
+    request = (obj.get("metadata") or {}).get("fee_request")
+    return {"request": printable(request)} if request else {}
 
 
 def _failure_code(error: Json) -> str:
@@ -164,12 +247,13 @@ def from_charge(obj: Json, as_of: int) -> StripeFact:
     details = {"method": printable(method.get("type"), 40)} if isinstance(method, Mapping) else {}
     if obj.get("failure_code"):
         details["failure_code"] = printable(obj["failure_code"])
+    common = _common(obj, Kind.CHARGE, _text(obj, "status"), as_of)
     return StripeFact(
-        **_common(obj, Kind.CHARGE, _text(obj, "status"), as_of),
+        **common,
         amount=_captured(obj),
         amount_refunded=read_amount(obj, "amount_refunded"),
         charge_id=_text(obj, "id"),
-        details=details,
+        details=details | _fee_request(obj),
     )
 
 
@@ -252,8 +336,10 @@ def one_fact(reader: Callable[[Json, int], StripeFact]) -> Reader:
 
 
 OBJECT_READERS: dict[str, Reader] = {
-    "checkout.session": one_fact(from_session),
-    "payment_intent": one_fact(from_intent),
+    "checkout.session": checkout_facts,
+    "payment_intent": intent_facts,
+    "setup_intent": setup_facts,
+    "payment_method": one_fact(from_payment_method),
     "charge": charge_with_refunds,
     "refund": one_fact(from_refund),
     "dispute": one_fact(from_dispute),

@@ -24,17 +24,18 @@ def read_session(session_id: str) -> list[StripeFact]:
 
 
 def _session(session_id: str) -> tuple[dict[str, Any], int]:
-    params: Any = {"expand": ["payment_intent"]}
+    params: Any = {"expand": ["payment_intent", "setup_intent.payment_method"]}
     return call(lambda stripe: stripe.v1.checkout.sessions.retrieve(session_id, params))
 
 
 def everything_at_stripe(payment: Payment) -> Reading:
-    """Fetch a payment's Checkout Sessions, PaymentIntents, charges, refunds and disputes from Stripe.
+    """Fetch a payment's Checkout Sessions, PaymentIntents, charges, refunds, disputes and kept cards from Stripe.
 
     Raises StripeUnavailableError and StripeRefusedError.
     """
     reading = Reading()
-    for session_id in payment.facts.filter(kind=Kind.SESSION).values_list("stripe_id", flat=True):
+    sessions = payment.facts.filter(kind__in=(Kind.SESSION, Kind.SETUP_PAGE))
+    for session_id in sessions.values_list("stripe_id", flat=True):
         with _unknown_left_out():  # Stripe may have deleted a test session
             reading.add(*_session(session_id))
     known = {fact.payment_intent_id for fact in reading.facts}
@@ -52,7 +53,8 @@ def everything_about(payment_intent_id: str) -> Reading:
     """
     reading = Reading()
     with _unknown_left_out():
-        intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id))
+        params: Any = {"expand": ["payment_method"]}
+        intent, as_of = call(lambda stripe: stripe.v1.payment_intents.retrieve(payment_intent_id, params))
         if names_another_site(intent):
             return reading
         reading.add(intent, as_of)

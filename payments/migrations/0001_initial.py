@@ -182,6 +182,23 @@ class Migration(migrations.Migration):
                 ("method", models.CharField(blank=True, max_length=40, verbose_name="payment method")),
                 ("dispute_due_by", models.PositiveBigIntegerField(blank=True, null=True)),
                 ("reviews", models.JSONField(blank=True, default=list, verbose_name="to review")),
+                (
+                    "card",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "No card kept"),
+                            ("kept", "Card kept"),
+                            ("removed", "Card removed"),
+                            ("failed", "Card not kept"),
+                        ],
+                        max_length=8,
+                        verbose_name="card",
+                    ),
+                ),
+                ("card_brand", models.CharField(blank=True, max_length=20, verbose_name="card brand")),
+                ("card_last4", models.CharField(blank=True, max_length=4, verbose_name="last digits of the card")),
+                ("card_limit", models.PositiveBigIntegerField(default=0, verbose_name="may be charged to the card")),
                 ("version", models.PositiveIntegerField(default=0)),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated")),
@@ -254,6 +271,10 @@ class Migration(migrations.Migration):
                             (payments.domain.facts.Kind["DESK_REFUND"], payments.domain.facts.Kind["DESK_REFUND"]),
                             (payments.domain.facts.Kind["REVERSAL"], payments.domain.facts.Kind["REVERSAL"]),
                             (payments.domain.facts.Kind["OBSERVATION"], payments.domain.facts.Kind["OBSERVATION"]),
+                            (payments.domain.facts.Kind["SETUP_PAGE"], payments.domain.facts.Kind["SETUP_PAGE"]),
+                            (payments.domain.facts.Kind["SETUP"], payments.domain.facts.Kind["SETUP"]),
+                            (payments.domain.facts.Kind["CARD"], payments.domain.facts.Kind["CARD"]),
+                            (payments.domain.facts.Kind["CONSENT"], payments.domain.facts.Kind["CONSENT"]),
                         ],
                         max_length=12,
                     ),
@@ -544,6 +565,25 @@ class Migration(migrations.Migration):
                 "verbose_name": "e-mail",
                 "verbose_name_plural": "e-mails",
                 "ordering": ("-pk",),
+            },
+        ),
+        migrations.CreateModel(
+            name="Customer",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("currency", models.CharField(max_length=3)),
+                ("stripe_customer_id", models.CharField(max_length=255, unique=True)),
+                (
+                    "patient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("patient", "currency"), name="one_customer_per_currency")
+                ],
             },
         ),
         migrations.AddIndex(

@@ -2,6 +2,7 @@ from ..db import lookups as lookups
 from .balance_link import BalanceLink
 from .change import StatusChange
 from .cursor import Cursor
+from .customer import Customer
 from .email import Correspondent, Email, FeedReader
 from .event import EventReceipt
 from .fact import Fact
@@ -16,6 +17,7 @@ __all__ = [
     "BalanceLink",
     "Correspondent",
     "Cursor",
+    "Customer",
     "Email",
     "EventReceipt",
     "Fact",

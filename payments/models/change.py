@@ -31,7 +31,8 @@ class StatusChange(models.Model):
     from_status = models.CharField(max_length=20, choices=PaymentStatus)
     to_status = models.CharField(max_length=20, choices=PaymentStatus)
     standing = models.JSONField()  # all of the payment's Standing after this change, amounts in minor units
-    booking = models.JSONField(default=dict, blank=True)  # the appointment's fields that changed, with their new values
+    # The fields of the appointment, and of the card kept for it, that changed, with their new values:
+    booking = models.JSONField(default=dict, blank=True)
     source = models.CharField(max_length=12, choices=Source)
     stripe_event_id = models.CharField(max_length=255, blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")

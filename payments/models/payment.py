@@ -12,6 +12,7 @@ from appointments.models import Appointment
 from appointments.money import is_chargeable
 
 from ..domain.attempts import AttemptState
+from ..domain.cards import CardState
 from ..domain.facts import Kind, StripeFact
 from ..domain.status import Amounts, PaymentStatus, Review, Standing, Terms
 from .search import SearchQuerySet
@@ -81,6 +82,11 @@ class Payment(models.Model):
     dispute_due_by = models.PositiveBigIntegerField(null=True, blank=True)
     reviews = models.JSONField(_("to review"), default=list, blank=True)
 
+    card = models.CharField(_("card"), max_length=8, choices=CardState, blank=True)
+    card_brand = models.CharField(_("card brand"), max_length=20, blank=True)
+    card_last4 = models.CharField(_("last digits of the card"), max_length=4, blank=True)
+    card_limit = models.PositiveBigIntegerField(_("may be charged to the card"), default=0)
+
     version = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
@@ -123,7 +129,8 @@ class Payment(models.Model):
         If what is left of the deposit is less than Stripe's minimum, Checkout asks for all that is owed.
         """
         deposit_left = self.terms.deposit - self.amounts.net
-        if self.terms.canceled or not is_chargeable(deposit_left, self.currency):
+        over = self.terms.canceled or self.terms.no_show  # the time for a deposit is over
+        if over or not is_chargeable(deposit_left, self.currency):
             return self.amount_owed
         return min(self.amount_owed, deposit_left)
 
@@ -134,6 +141,33 @@ class Payment(models.Model):
         A few cents that are left after a part was paid have to be taken at the desk.
         """
         return self.payable and is_chargeable(self.to_ask, self.currency)
+
+    @property
+    def wants_card(self) -> bool:
+        """Return whether the clinic asks the patient to leave a card, and has got none yet."""
+        booked = self.booking["attendance"] == Appointment.Status.BOOKED
+        return bool(booked and self.booking["no_show_fee"] and self.card != CardState.KEPT)
+
+    @property
+    def keeps_card_while_paying(self) -> bool:
+        """Return whether Checkout also keeps the card: a card is wanted, and the payment leaves something owed."""
+        return self.wants_card and self.to_ask < self.amount_owed
+
+    @property
+    def fee_to_charge(self) -> int:
+        """Return how much may be charged to the kept card now, in minor units; 0 if nothing may.
+
+        It is what is owed after a no-show or after a cancellation with a fee, but at most what the patient agreed to.
+        """
+        absent = self.terms.no_show and self.terms.no_show_fee
+        asked = self.payable and (absent or (self.terms.canceled and self.terms.fee))
+        amount = min(self.amount_owed, self.card_limit)
+        return amount if asked and is_chargeable(amount, self.currency) else 0
+
+    @property
+    def has_no_show_fee(self) -> bool:
+        """Return whether the patient didn't come, and owes the fee agreed to for that instead of the price."""
+        return self.terms.no_show and self.terms.no_show_fee > 0 and self.amount_due != self.price
 
     @property
     def has_instructions(self) -> bool:
@@ -185,6 +219,8 @@ class Payment(models.Model):
             fee=booking["fee"],
             deposit=booking["deposit"],
             earlier_prices=frozenset(self.earlier_prices),
+            no_show=booking["attendance"] == Appointment.Status.NO_SHOW,
+            no_show_fee=booking["no_show_fee"],
         )
 
     @property
@@ -202,6 +238,9 @@ class Payment(models.Model):
             method=self.method,
             dispute_due_by=self.dispute_due_by,
             reviews=tuple(Review(reason) for reason in self.reviews),
+            card=self.card,
+            card_brand=self.card_brand,
+            card_limit=self.card_limit,
         )
 
     @standing.setter
@@ -209,5 +248,6 @@ class Payment(models.Model):
         self.status, self.payable, self.attempt = standing.status, standing.payable, standing.attempt
         self.failure_code, self.method = standing.failure_code, standing.method
         self.dispute_due_by, self.reviews = standing.dispute_due_by, list(standing.reviews)
+        self.card, self.card_brand, self.card_limit = standing.card, standing.card_brand, standing.card_limit
         for name in SUMS + RESULTS:
             setattr(self, f"amount_{name}", getattr(standing.amounts, name))
