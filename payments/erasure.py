@@ -12,8 +12,10 @@ from django.db.models import QuerySet
 
 from appointments.models import Appointment
 
+from .domain.cards import CardState
+from .domain.facts import Kind
 from .gateway import payers
-from .models import Correspondent, EventReceipt, Fact, Note, Payment
+from .models import Correspondent, Customer, EventReceipt, Fact, Note, Payment
 
 PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  # fields of the user model
 
@@ -32,6 +34,8 @@ def reason_against(user: AbstractUser) -> str:
         return "is staff: their name stands for what they did. Deactivate the account instead."
     if count := payments.in_progress().count():
         return f"has {count} payments on their way. Wait until they are settled, or run reconcile --fix."
+    if count := payments.filter(card=CardState.KEPT).count():
+        return f"has {count} cards kept at Stripe. Remove them first."
     if count := Appointment.objects.upcoming().filter(patient=user.pk).exclude(status="canceled").count():
         return f"has {count} appointments to come. Cancel them first."
     return ""
@@ -53,6 +57,7 @@ def erase(user: AbstractUser) -> dict[str, int]:
         done = {
             "payments made anonymous": payments.count(),
             "copies of Stripe's objects": payers.forget_payers(_known_ids(payments)),
+            "cards": _forget_cards(payments),
             "notes": Note.objects.filter(payment__in=payments).update(text="–"),
             "services": appointments.exclude(service="").update(service="–"),
             "log lines": _forget_log_lines(user, appointments),
@@ -67,15 +72,27 @@ def _payments(user: AbstractUser) -> Any:
     return Payment.objects.filter(appointment__patient=user.pk)
 
 
+def _forget_cards(payments: "QuerySet[Payment]") -> int:
+    """Forget the last digits of the payments' cards; return how many cards there were."""
+    cards = Fact.objects.filter(payment__in=payments, kind=Kind.CARD)
+    for card in cards:
+        details = {name: value for name, value in card.details.items() if name != "last4"}
+        Fact.objects.filter(pk=card.pk).update(details=details)
+    payments.update(card_last4="")
+    return cards.count()
+
+
 def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
     """Return all ids by which other tables may refer to these payments.
 
-    These are the ids of the payments' Stripe objects and Stripe events, and the payments' public ids.
+    These are the ids of the payments' Stripe objects, customers and events, and the payments' public ids.
     """
     facts = Fact.objects.filter(payment__in=payments)
     events = EventReceipt.objects.filter(payment__in=payments).values_list("stripe_event_id", flat=True)
     rows = facts.values_list("stripe_id", "payment_intent_id", "charge_id")
+    customers = Customer.objects.filter(patient__appointments__payment__in=payments)
     ours = {str(public_id) for public_id in payments.values_list("public_id", flat=True)}
+    ours |= set(customers.values_list("stripe_customer_id", flat=True))
     return {each for row in rows for each in row if each} | set(events) | ours
 
 

@@ -61,7 +61,7 @@ def lines_of(payment: Payment) -> list[Line]:
 
 
 def _actor(row: Fact, rows: dict[str, Fact]) -> AbstractUser | None:
-    """Return who made the desk entry `row`, or who requested the refund `row`."""
+    """Return who made the desk entry `row`, or who requested the refund or the charge of a kept card `row`."""
     if request := rows.get(str(row.details.get("request", ""))):
         return request.actor
     return row.actor if row.kind in (Kind.OFFLINE, Kind.DESK_REFUND, Kind.REVERSAL) else None

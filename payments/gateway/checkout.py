@@ -20,8 +20,10 @@ from django.utils.translation import gettext as _
 from .. import ledger
 from ..domain.facts import Kind, StripeFact
 from ..ledger import Cause, Source
-from ..models import Fact, Payment
+from ..models import Customer, Fact, Payment
+from ..models.installation import own_site_id
 from .client import StripeRefusedError, StripeUnavailableError, call
+from .consent import consent_to, words_of
 from .metadata import metadata_of
 from .reading import understood
 from .retrieve import read_session
@@ -31,6 +33,7 @@ HOUR = 60 * 60  # seconds
 SESSION_SECONDS = HOUR  # how long a Checkout page stays open; Stripe allows 30 minutes to 24 hours
 LEAST_SECONDS = 10 * 60  # how long an open page must stay open for another click to lead to it
 MOST_PAGES = 10  # that are opened for one payment within an hour
+LANGUAGES = {"fr": "fr", "en": "en"}  # Stripe's name of each of the site's languages
 
 
 class NotPayableError(Exception):
@@ -65,7 +68,7 @@ def open_checkout(
     terms = salted_hmac("payments.checkout", json.dumps(page)).hexdigest()
     try:
         _ask_about_open_page(payment, terms)
-        attempt, url = _next_attempt(payment, terms)
+        attempt, url = _next_attempt(payment, terms, page)
         return url or _open_page(payment, page, attempt, terms, actor)
     except (StripeRefusedError, StripeUnavailableError) as error:
         logger.warning("checkout_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})
@@ -78,7 +81,7 @@ def _open_page(payment: Payment, page: Mapping[str, str], attempt: str, terms: s
         _close_other_pages(payment, terms)
         session, as_of = _create(payment, page, attempt)
     except Exception:
-        _forget_attempt(payment, attempt)
+        forget_attempt(payment, attempt)
         raise
     ledger.record(understood(session, as_of), Cause(Source.CHECKOUT, actor=actor))
     return _url_for_all(payment, terms)
@@ -88,7 +91,8 @@ def _page(payment: Payment, return_url: str, cancel_url: str, language: str, *, 
     """Return what a payment page shows and where it leads, apart from the amount.
 
     `line` in the result names what is paid for. It must tell nothing about the patient's health, so it names the
-    practitioner and the day, but no service.
+    practitioner and the day, but no service. If the page also keeps the patient's card, `consent` is what the patient
+    agrees to by paying.
     """
     appointment = payment.appointment
     with translation.override(language):
@@ -98,14 +102,11 @@ def _page(payment: Payment, return_url: str, cancel_url: str, language: str, *, 
             "reference": appointment.reference,
         }
         line = _("Appointment with %(practitioner)s, %(day)s (%(reference)s)") % names
+    page = {"line": line, "success_url": return_url, "cancel_url": cancel_url, "locale": LANGUAGES.get(language, "en")}
+    if payment.keeps_card_while_paying:
+        return page | {"consent": words_of(payment, language)}
     email = appointment.patient.email if prefill else ""
-    return {
-        "line": line,
-        "success_url": return_url,
-        "cancel_url": cancel_url,
-        "locale": "fr" if language == "fr" else "en",
-        **({"customer_email": email} if _is_valid(email) else {}),
-    }
+    return page | ({"customer_email": email} if _is_valid(email) else {})
 
 
 def _is_valid(email: str) -> bool:
@@ -126,16 +127,40 @@ def _create(payment: Payment, page: Mapping[str, str], attempt: str) -> tuple[di
         "product_data": {"name": page["line"]},
     }
     params: Any = {
-        **{name: value for name, value in page.items() if name != "line"},
+        **{name: value for name, value in page.items() if name not in ("line", "consent")},
         "mode": "payment",
         "line_items": [{"quantity": 1, "price_data": price}],
         "client_reference_id": str(payment.public_id),
         "metadata": metadata,
         "payment_intent_data": {"metadata": metadata},
-        "expires_at": int(time.time()) + SESSION_SECONDS,
+        "expires_at": expires_at(),
     }
+    if words := page.get("consent"):
+        params["payment_intent_data"]["setup_future_usage"] = "off_session"
+        params |= {"customer": customer_of(payment), "payment_method_types": ["card"]}
+        params["custom_text"] = {"submit": {"message": words}}
     once: Any = {"idempotency_key": f"checkout-{payment.public_id}-{attempt}"}
     return call(lambda stripe: stripe.v1.checkout.sessions.create(params, once))
+
+
+def expires_at() -> int:
+    """Return when a page that is opened now closes by itself, in Unix seconds."""
+    return int(time.time()) + SESSION_SECONDS
+
+
+def customer_of(payment: Payment) -> str:
+    """Return the id of the customer at Stripe for the payment's patient and currency; create one if there is none.
+
+    A customer's payments are all in one currency, so that Stripe never refuses a kept card because of it. Raises
+    StripeRefusedError and StripeUnavailableError.
+    """
+    mine = {"patient_id": payment.appointment.patient_id, "currency": payment.currency}
+    found = Customer.objects.filter(**mine).first()
+    if found is None:
+        params: Any = {"metadata": {"site": own_site_id()}}
+        made, _as_of = call(lambda stripe: stripe.v1.customers.create(params))
+        found, _made = Customer.objects.get_or_create(**mine, defaults={"stripe_customer_id": made["id"]})
+    return found.stripe_customer_id
 
 
 def _ask_about_open_page(payment: Payment, terms: str) -> None:
@@ -173,13 +198,14 @@ def _opened_page(payment: Payment, session: Fact) -> Mapping[str, Any]:
     return next((page for page in payment.checkouts if page["attempt"] == session.attempt), {})
 
 
-def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
+def _next_attempt(payment: Payment, terms: str, page: Mapping[str, str]) -> tuple[str, str]:
     """Return the name of a new attempt to pay and "" or, if a usable page is open, "" and its URL.
 
     `terms` is a hash of what the page shows. The payment's row is locked meanwhile, so that simultaneous clicks can't
-    exceed MOST_PAGES. Also reloads the payment from the database. Raises NotPayableError and TooManyPagesError.
+    exceed MOST_PAGES. If paying also keeps the card, what the patient agrees to is recorded. Also reloads the payment
+    from the database. Raises NotPayableError and TooManyPagesError.
     """
-    now, attempt = int(time.time()), new_attempt()
+    attempt = new_attempt()
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
         if not row.payable_online:
@@ -187,18 +213,31 @@ def _next_attempt(payment: Payment, terms: str) -> tuple[str, str]:
         usable = next((fact for fact in _open_sessions(row) if _is_usable(row, fact, terms)), None)
         if usable:
             return "", str(usable.details["url"])
-        row.checkouts = [page for page in row.checkouts if page["at"] > now - HOUR]
-        if len(row.checkouts) >= MOST_PAGES:
-            again_at = row.checkouts[-MOST_PAGES]["at"] + HOUR
-            raise TooManyPagesError(datetime.datetime.fromtimestamp(again_at, datetime.UTC))
-        patient = payment.appointment.patient_id
-        row.checkouts.append({"attempt": attempt, "at": now, "terms": terms, "patient": patient})
-        row.save(update_fields=["checkouts"])
+        if row.keeps_card_while_paying != ("consent" in page):  # it has changed since the page was made
+            raise NotPayableError
+        add_page(row, attempt, terms)
+        if "consent" in page:
+            ledger.record([consent_to(row, attempt, page["locale"])], Cause(Source.CHECKOUT))
     payment.refresh_from_db()
     return attempt, ""
 
 
-def _forget_attempt(payment: Payment, attempt: str) -> None:
+def add_page(row: Payment, attempt: str, terms: str) -> None:
+    """Note in the locked payment `row` that a page is opened for this attempt; `terms` is a hash of what it shows.
+
+    Raises TooManyPagesError if MOST_PAGES were opened within an hour.
+    """
+    now = int(time.time())
+    row.checkouts = [page for page in row.checkouts if page["at"] > now - HOUR]
+    if len(row.checkouts) >= MOST_PAGES:
+        again_at = row.checkouts[-MOST_PAGES]["at"] + HOUR
+        raise TooManyPagesError(datetime.datetime.fromtimestamp(again_at, datetime.UTC))
+    patient = row.appointment.patient_id
+    row.checkouts.append({"attempt": attempt, "at": now, "terms": terms, "patient": patient})
+    row.save(update_fields=["checkouts"])
+
+
+def forget_attempt(payment: Payment, attempt: str) -> None:
     """Delete an attempt to pay for which Stripe opened no page, so that an outage doesn't use up MOST_PAGES."""
     with transaction.atomic():
         row = Payment.objects.locked().get(pk=payment.pk)
@@ -235,12 +274,19 @@ def _open_sessions(payment: Payment) -> list[Fact]:
     return list(payment.facts.filter(kind=Kind.SESSION, status="open").order_by("pk"))
 
 
+def open_setup_pages(payment: Payment) -> list[Fact]:
+    """Return the payment's open Checkout Sessions that would keep a card and take no payment."""
+    return list(payment.facts.filter(kind=Kind.SETUP_PAGE, status="open").order_by("pk"))
+
+
 def wrong_sessions(payment: Payment) -> list[Fact]:
     """Return the payment's open Checkout Sessions for another amount, currency or patient than what is asked now.
 
-    If nothing is to be paid online, all of its open sessions are returned.
+    If nothing is to be paid online, all of its open sessions are returned, and if no card is wanted, all pages that
+    would keep one.
     """
-    return [fact for fact in _open_sessions(payment) if not _asks_rightly(payment, fact)]
+    wrong = [fact for fact in _open_sessions(payment) if not _asks_rightly(payment, fact)]
+    return wrong + ([] if payment.wants_card else open_setup_pages(payment))
 
 
 def _asks_rightly(payment: Payment, session: Fact) -> bool:
@@ -262,6 +308,18 @@ def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
         ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
 
 
+def expire_setup_pages(payment: Payment) -> None:
+    """Expire the payment's open Checkout Sessions that would keep a card. Raises StripeUnavailableError."""
+    for fact in open_setup_pages(payment):
+        ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+
+
+def expire_wrong(payment: Payment) -> None:
+    """Expire the payment's `wrong_sessions` at Stripe. Raises StripeUnavailableError."""
+    for fact in wrong_sessions(payment):
+        ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+
+
 def _expire(session_id: str) -> list[StripeFact]:
     try:
         session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.expire(session_id))
@@ -276,9 +334,7 @@ def expire_superfluous(payment: Payment) -> None:
     Errors are only logged, because `manage.py sweep` tries again.
     """
     payment.refresh_from_db()
-    if not wrong_sessions(payment):
-        return
     try:
-        expire_open(payment)
+        expire_wrong(payment)
     except (StripeUnavailableError, StripeRefusedError) as error:
         logger.warning("checkout_expire_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})

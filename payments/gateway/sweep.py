@@ -1,5 +1,6 @@
 """Jobs of `manage.py sweep`: ask Stripe about payments that have stopped changing, and finish interrupted work."""
 
+import contextlib
 import datetime
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ from django.utils import timezone
 
 from .. import ledger
 from ..domain.attempts import DISPUTE_OPEN, INQUIRY, attempts_of
+from ..domain.cards import CardState
 from ..domain.facts import REQUEST_PREFIX, Kind
 from ..domain.status import PaymentStatus
 from ..ledger import Cause, Source
 from ..models import EventReceipt, Fact, Payment
-from . import refunds
+from . import fees, refunds
 from .checkout import wrong_sessions
 from .client import StripeRefusedError
 from .reconcile import ask_stripe
@@ -129,6 +131,30 @@ def unanswered_refunds() -> list[Fact]:
     answers = refunds_of_payment.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
     requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith=REQUEST_PREFIX)
     return list(requests.filter(~Exists(answers), recorded_at__lt=overdue).select_related("payment", "actor"))
+
+
+def unanswered_fees() -> list[Fact]:
+    """Return the rows of requests to charge a kept card that are older than UNANSWERED_AFTER and have no answer."""
+    overdue = timezone.now() - UNANSWERED_AFTER
+    intents = Fact.objects.filter(kind=Kind.INTENT, payment=OuterRef("payment"))
+    answers = intents.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
+    requests = Fact.objects.filter(kind=Kind.INTENT, status="processing", stripe_id__startswith=REQUEST_PREFIX)
+    return list(requests.filter(~Exists(answers), recorded_at__lt=overdue).select_related("payment", "actor"))
+
+
+def charge_again(request: Fact) -> None:
+    """Ask Stripe what became of a request to charge a kept card, and send it again if Stripe knows nothing of it.
+
+    A declined card is recorded, and is no error of the sweep. Raises StripeUnavailableError.
+    """
+    if request.payment is not None:
+        with contextlib.suppress(fees.DeclinedError):
+            fees.send_again(request.payment, request.value, request.actor)
+
+
+def unknown_cards() -> QuerySet[Payment]:
+    """Return payments whose kept card has no known brand, because no event tells it."""
+    return Payment.objects.filter(card=CardState.KEPT, card_brand="").select_related("appointment").order_by("pk")
 
 
 def resend(request: Fact) -> None:

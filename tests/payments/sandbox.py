@@ -6,7 +6,7 @@ from typing import Any
 
 from django.test import Client
 
-from payments.gateway import checkout
+from payments.gateway import checkout, kept_cards
 from payments.models import Payment
 from tests.payments.stripe_story import deliver
 
@@ -64,3 +64,23 @@ def open_checkout(payment: Payment, *, language: str = "fr") -> str:
     )
     payment.refresh_from_db()
     return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def open_setup(payment: Payment, language: str = "en") -> str:
+    """Open the page on which to leave a card as the site does, and return the id of the Checkout Session."""
+    url = kept_cards.open_setup(
+        payment,
+        return_url="http://testserver/?session_id={CHECKOUT_SESSION_ID}",
+        cancel_url="http://testserver/",
+        language=language,
+    )
+    return url.rsplit("/", 1)[-1]
+
+
+def leave_card(payment: Payment, stripe: StripeAtHome, card: str = "4242424242424242") -> None:
+    """Leave a card as a patient does, and deliver Stripe's events about it."""
+    session = open_setup(payment)
+    if stripe.do("pay", session=session, card=card)["session"]["status"] == "open":
+        stripe.do("authenticate", session=session)
+    stripe.tell()
+    kept_cards.read_card(payment, session)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from payments.gateway import sweep
-from payments.gateway.checkout import expire_open
+from payments.gateway.checkout import expire_wrong
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Payment
 
@@ -17,8 +17,9 @@ T = TypeVar("T")
 class Command(OperatorCommand):
     help = (
         "Ask Stripe about payments that stand still or are incomplete, find refunds and disputes of which no event"
-        " came, expire Checkout pages that must not be paid any more, find out what became of refunds without an"
-        " answer, and find payments for waiting events. Safe on a timer and beside a running site."
+        " came, expire Checkout pages that must not be paid any more, find out what became of refunds and of charges"
+        " to kept cards without an answer, and find payments for waiting events. Safe on a timer and beside a running"
+        " site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,9 +49,11 @@ class Command(OperatorCommand):
         jobs that write to Stripe, and rolls back what the other jobs write to the database.
         """
         done = self.work("refund without an answer", sweep.unanswered_refunds, sweep.resend, skip=dry_run)
+        done += self.work("charge without an answer", sweep.unanswered_fees, sweep.charge_again, skip=dry_run)
+        done += self.work("card without its brand", sweep.unknown_cards, sweep.refresh, rehearse=dry_run)
         done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("incomplete", partial(sweep.incomplete, quiet), sweep.refresh, rehearse=dry_run)
-        done += self.work("open page to expire", sweep.superfluous, expire_open, skip=dry_run)
+        done += self.work("open page to expire", sweep.superfluous, expire_wrong, skip=dry_run)
         done += self.work("not heard of", partial(sweep.unheard_of, quiet), sweep.find_payment, rehearse=dry_run)
         done += self.work("event without its payment", sweep.waiting_links, sweep.find_payment, rehearse=dry_run)
         done += self.work("event given up", sweep.overdue_events, sweep.give_up, rehearse=dry_run)
