@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from appointments.models import Appointment
 from appointments.money import format_amount
 
+from .domain.cards import CardState
 from .domain.status import Amounts, Review
 from .domain.status import PaymentStatus as Status
 from .models import Payment, StatusChange
@@ -97,13 +98,21 @@ DEPOSIT_PAID = _("Your deposit of %(net)s is paid. %(owed)s is left to pay.")
 ONLY_AT_DESK = _("%(asked)s can only be paid at the front desk, because Stripe does not charge such an amount.")
 INSTRUCTIONS = _("Pay with the instructions that Stripe gave you. This page shows the payment as soon as it arrives.")
 UNPAID_AFTERWARDS = _("Pay online now, or at the front desk.")
+CHARGING = _("The fee is being charged to the kept card. If Stripe doesn’t answer, this site asks again by itself.")
+BEING_CHARGED = _("The fee that you agreed to is being charged to your card.")
+FEE_DECLINED = _("The fee of %(owed)s could not be charged to your card. Please pay it with another card.")
+NO_SHOW_TO_PAY = _("You did not come to this appointment. The no-show fee of %(owed)s is due.")
+NO_SHOW_PAID = _("You did not come to this appointment. You paid a no-show fee of %(net)s.")
+NO_SHOW_OWED = _("The patient did not come. The no-show fee of %(owed)s is owed.")
+NO_SHOW_KEPT = _("%(net)s is kept as a no-show fee.")
 REQUIRES_ACTION = DECLINES["authentication_required"]
 ATTEMPT_FAILED = DECLINES["card_declined"]
 
 
 def explain(payment: Payment, *, to_staff: bool) -> str:
     """Return one or two sentences about the payment's status, in the active language, for staff or for the patient."""
-    words = _to_staff(payment) if to_staff else _to_patient(payment)
+    words = _about_a_fee(payment, to_staff=to_staff)
+    words = words or (_to_staff(payment) if to_staff else _to_patient(payment))
     if payment.payable and not payment.payable_online:
         words = ONLY_AT_DESK
     text = str(words)
@@ -161,6 +170,19 @@ def _about_the_deposit(payment: Payment, to_pay: Promise, paid: Promise) -> Prom
     return paid if payment.status == Status.UNDERPAID and deposit_only else None
 
 
+def _about_a_fee(payment: Payment, *, to_staff: bool) -> Promise | None:
+    """Return a sentence if a kept card is being charged, or if a no-show fee is due instead of the price, else None."""
+    if payment.attempt == "charging":
+        return CHARGING if to_staff else BEING_CHARGED
+    if not payment.has_no_show_fee or payment.amounts.overpaid:
+        return None
+    if payment.status == Status.PAID:
+        return NO_SHOW_KEPT if to_staff else NO_SHOW_PAID
+    if payment.status not in (*STILL_TO_PAY, Status.UNDERPAID) or not payment.payable:
+        return None
+    return NO_SHOW_OWED if to_staff else _about_the_attempt(payment) or NO_SHOW_TO_PAY
+
+
 def _sums(payment: Payment) -> dict[str, int]:
     amounts = payment.amounts
     others = {"owed": amounts.owed, "overpaid": amounts.overpaid, "net": amounts.net, "asked": payment.to_ask}
@@ -173,6 +195,8 @@ def _about_the_attempt(payment: Payment) -> Promise | None:
         return REQUIRES_ACTION
     if payment.has_instructions:
         return INSTRUCTIONS
+    if payment.attempt == "fee_declined":
+        return REQUIRES_ACTION if payment.failure_code == "authentication_required" else FEE_DECLINED
     # An attempt that has failed for good was a debit or a voucher: a declined card leaves its payment page open.
     if payment.failure_code and payment.status not in (Status.EXPIRED, Status.FAILED):
         return DECLINES.get(payment.failure_code, ATTEMPT_FAILED)
@@ -201,6 +225,8 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     standing, status = change.standing, Status(change.to_status)
     reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"]) if to_staff else ""
     parts = [str(status.label)] if change.moved else []
+    if to_staff and standing["attempt"] == "fee_declined" and change.moved:
+        parts.append(gettext("Kept card declined (%(code)s)") % {"code": standing["failure_code"]})
     if change.booking:
         parts += _booking(change)
     elif not change.moved:
@@ -252,6 +278,8 @@ def _booking(change: StatusChange) -> list[str]:
         words.append(gettext("Moved to %(time)s") % {"time": date_format(start, "SHORT_DATETIME_FORMAT")})
     if "practitioner" in news:
         words.append(gettext("Practitioner changed"))
+    if "card" in news:
+        words.append(" ".join(filter(None, (card_state(news["card"]), brand_of(news["card_brand"])))))
     words += [str(CORRECTED[name]) for name in news.get("corrected", [])]
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
@@ -280,3 +308,73 @@ def _detail(change: StatusChange, *, to_staff: bool, reviewed: bool) -> list[str
     if attempt == "instructions":
         return [gettext("The patient received instructions to pay")]
     return [] if reviewed else [gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}]
+
+
+BRANDS = {  # https://docs.stripe.com/api/payment_methods/object#payment_method_object-card-brand
+    "amex": "American Express",
+    "cartes_bancaires": "CB",
+    "diners": "Diners Club",
+    "jcb": "JCB",
+    "mastercard": "Mastercard",
+    "unionpay": "UnionPay",
+    "visa": "Visa",
+}
+PRICE_FIRST = _("Please pay the whole price, %(owed)s, before you come.")
+CARD_WANTED = _(
+    "Please leave a card for this appointment. Nothing is charged now, and at most %(fee)s if you don’t come or cancel"
+    " too late."
+)
+KEPT_BY_PAYING = _(
+    "Your card is also kept when you pay. At most %(fee)s more is charged to it if you don’t come or cancel too late."
+)
+NOT_KEPT = _("Your card could not be kept. Please try again, or use another card.")
+YOUR_CARD = _("Card kept: %(card)s, for at most %(limit)s if you don’t come.")
+WANTED_TO_STAFF = _("A card for a no-show fee of at most %(fee)s is asked for, and none is kept yet.")
+NOT_KEPT_TO_STAFF = _("The card could not be kept. The patient can try again.")
+THE_CARD = _("Card kept: %(card)s. At most %(limit)s may still be charged to it.")
+REMOVED = _("The card was removed. Nothing can be charged to it any more.")
+
+
+def card_state(state: str) -> str:
+    """Return whether a card is kept as text, such as "Card kept"; `state` is a CardState."""
+    return str(CardState(state).label)
+
+
+def brand_of(brand: str) -> str:
+    """Return a card's brand as people write it: "visa" gives "Visa"."""
+    return BRANDS.get(brand, brand.replace("_", " ").capitalize())
+
+
+def card_label(payment: Payment) -> str:
+    """Return the kept card's brand and last digits, such as "Visa •• 4242", as far as they are known."""
+    digits = f"•• {payment.card_last4}" if payment.card_last4 else ""
+    return " ".join(filter(None, (brand_of(payment.card_brand), digits))) or gettext("a card")
+
+
+def about_the_card(payment: Payment, *, to_staff: bool) -> str:
+    """Return what is asked for in advance besides a deposit, or which card is kept; "" if there is nothing to say."""
+    words = _card_to_staff(payment) if to_staff else _card_to_patient(payment)
+    amounts = {"owed": payment.amount_owed, "fee": payment.booking["no_show_fee"], "limit": payment.card_limit}
+    sums = {name: format_amount(amount, payment.currency) for name, amount in amounts.items()}
+    return str(words) % {"card": card_label(payment), **sums} if words else ""
+
+
+def _card_to_staff(payment: Payment) -> Promise | None:
+    if payment.card == CardState.KEPT:
+        return THE_CARD
+    if payment.wants_card:
+        return NOT_KEPT_TO_STAFF if payment.card == CardState.FAILED else WANTED_TO_STAFF
+    return REMOVED if payment.card == CardState.REMOVED else None
+
+
+def _card_to_patient(payment: Payment) -> Promise | None:
+    if payment.card == CardState.KEPT:
+        return YOUR_CARD
+    if payment.wants_card:
+        failed = payment.card == CardState.FAILED
+        return NOT_KEPT if failed else KEPT_BY_PAYING if payment.keeps_card_while_paying else CARD_WANTED
+    if payment.card == CardState.REMOVED:
+        return REMOVED
+    booked = payment.booking["attendance"] == Appointment.Status.BOOKED
+    asked = booked and payment.booking["prepayment"] == Appointment.Prepayment.PRICE
+    return PRICE_FIRST if asked and payment.payable_online else None

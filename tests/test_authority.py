@@ -116,6 +116,16 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:pay_by_link", "POST", EVERYBODY, 0, 0),
     ("clinic:confirm_by_link", "GET", EVERYBODY, 0, 0),  # redirects to the page with the form
     ("clinic:confirm_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:keep_card", "GET", OWNER, HIDDEN, 302),  # nobody agrees to anything for a patient
+    ("clinic:keep_card", "POST", OWNER, HIDDEN, 302),
+    ("clinic:keep_card_by_link", "GET", EVERYBODY, 0, 0),
+    ("clinic:keep_card_by_link", "POST", EVERYBODY, 0, 0),
+    ("clinic:remove_card", "GET", OWNER, HIDDEN, 302),
+    ("clinic:remove_card", "POST", OWNER, HIDDEN, 302),
+    ("clinic:remove_card_at_desk", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:remove_card_at_desk", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:charge_fee", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:charge_fee", "POST", DESK, FORBIDDEN, 302),
     ("clinic:pay", "GET", OWNER | DESK, HIDDEN, 302),  # redirects to the page with the form
     ("clinic:pay", "POST", OWNER | DESK, HIDDEN, 302),
     ("clinic:checkout_return", "GET", OWNER | DESK, HIDDEN, 302),

@@ -69,6 +69,9 @@ ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
     "fee_kept": ("partially_refunded",),
     "paid_then_canceled": ("paid", Review.PAID_AFTER_CANCEL),
     "missed": ("unpaid",),
+    "card_asked": ("unpaid",),
+    "card_kept": ("unpaid",),
+    "no_show_fee": ("unpaid",),
     "unpaid": ("unpaid",),
 }
 

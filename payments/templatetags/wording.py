@@ -64,3 +64,15 @@ def explain(payment: Payment, audience: str) -> str:
 def describe(change: StatusChange, audience: str) -> str:
     """Return the text that the timeline shows for this change; `audience` is "staff" or "patient"."""
     return wording.describe(change, to_staff=audience == "staff")
+
+
+@register.simple_tag
+def about_the_card(payment: Payment, audience: str) -> str:
+    """Return what is asked for in advance, or which card is kept; `audience` is "staff" or "patient"."""
+    return wording.about_the_card(payment, to_staff=audience == "staff")
+
+
+@register.filter
+def card_label(payment: Payment) -> str:
+    """Return the kept card as text, such as "Visa •• 4242": `{{ payment|card_label }}`."""
+    return wording.card_label(payment)

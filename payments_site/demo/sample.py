@@ -49,7 +49,7 @@ EARLIER: list[stories.Story] = [
 YESTERDAY: list[stories.Story] = [
     stories.paid, stories.cash, stories.paid, stories.refunded, stories.terminal, stories.dispute_won,
     stories.part_refunded, stories.missed, stories.refund_failed, stories.paid, stories.given_back,
-    stories.cash_and_card, stories.debit_returned, stories.fee_kept, stories.lost_in_part,
+    stories.cash_and_card, stories.debit_returned, stories.fee_kept, stories.lost_in_part, stories.no_show_fee,
 ]  # fmt: skip
 TODAY: list[stories.Story] = [
     stories.paid, stories.cash, stories.declined, stories.cheque, stories.debit, stories.mistyped, stories.expired,
@@ -59,13 +59,18 @@ TODAY: list[stories.Story] = [
 AHEAD: list[stories.Story] = [
     stories.paid_deposit, stories.deposit_asked, stories.paid, stories.unpaid, stories.debit_failed, stories.unpaid,
     stories.paid, stories.canceled, stories.fee_due, stories.unpaid, stories.unpaid, stories.paid,
+    stories.card_asked, stories.card_kept,
 ]  # fmt: skip
 STILL_OPEN = (stories.opened, stories.declined)  # stories that leave a payment page open, for an hour at most
 CHECK_UP: dict[str, Any] = {"service": "Bilan de santé", "price_amount": 9000, "deposit_amount": 3000}
+FEE: dict[str, Any] = {"prepayment": Appointment.Prepayment.CARD, "no_show_fee_amount": 2000}
 # What is booked for a story, where it differs from other appointments.
 BOOKED_FOR: dict[stories.Story, dict[str, Any]] = {
     stories.paid_deposit: CHECK_UP,
     stories.deposit_asked: CHECK_UP,
+    stories.card_asked: FEE,
+    stories.card_kept: FEE,
+    stories.no_show_fee: FEE,
     stories.refund_to_approve: {"service": "Bilan de santé", "price_amount": 15000},
 }
 

@@ -22,7 +22,7 @@ from payments.desk import till
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
-from payments.gateway import checkout
+from payments.gateway import checkout, kept_cards
 from payments.models import Payment
 
 DECLINED = "4000000000000002"
@@ -278,6 +278,28 @@ def paid_then_canceled(payment: Payment, clerk: User) -> None:
 def missed(payment: Payment, clerk: User) -> None:
     payment.appointment.status = Appointment.Status.NO_SHOW
     payment.appointment.save(actor=clerk)
+
+
+def card_asked(payment: Payment, clerk: User) -> None:
+    """Leave no card yet, although the clinic asks for one."""
+
+
+def card_kept(payment: Payment, clerk: User) -> None:
+    page = f"{settings.SITE_URL}/payments/{payment.public_id}/card/"
+    back = f"{page}?session_id={{CHECKOUT_SESSION_ID}}"
+    url = kept_cards.open_setup(payment, return_url=back, cancel_url=page, language="fr")
+    session = url.rsplit("/", 1)[-1]
+    stripe("pay", session=session)
+    kept_cards.read_card(payment, session)
+
+
+def no_show_fee(payment: Payment, clerk: User) -> None:
+    """Keep a card and miss the appointment, so that the front desk can charge the fee."""
+    payment.appointment.status = Appointment.Status.BOOKED
+    payment.appointment.save()
+    payment.refresh_from_db()
+    card_kept(payment, clerk)
+    missed(payment, clerk)
 
 
 def unpaid(payment: Payment, clerk: User) -> None:
