@@ -70,8 +70,9 @@ class VisitForm(forms.Form):
         appointment.practitioner, appointment.currency = cleaned["practitioner"], cleaned["currency"]
         appointment.start, appointment.end = cleaned["start"], cleaned["end"]
         appointment.price_amount, appointment.deposit_amount = cleaned["price"], cleaned["deposit"] or 0
-        if cleaned["service"]:
-            appointment.service = cleaned["service"].name
+        if service := cleaned["service"]:
+            appointment.service, appointment.prepayment = service.name, service.prepayment
+            appointment.no_show_fee_amount = min(service.no_show_fee_amount, cleaned["price"])
         try:
             appointment.clean()
         except ValidationError as error:
@@ -130,6 +131,8 @@ class ChangeForm(VisitForm):
     def columns(self) -> set[str]:
         """Return the appointment's columns that this form changes."""
         named = {COLUMNS.get(name, name) for name in self.changed_data} - {"confirmed", "agreed"}
+        if "service" in named:
+            named |= {"prepayment", "no_show_fee_amount"}
         return named | {"end"} if "start" in named else named
 
 

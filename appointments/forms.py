@@ -82,7 +82,8 @@ class AppointmentForm(AmountsForm):
 class ServiceForm(AmountsForm):
     class Meta:
         model = Service
-        fields = ("name", "minutes", "price_amount", "deposit_amount", "currency", "active")
+        fields = ("name", "minutes", "price_amount", "prepayment", "deposit_amount", "no_show_fee_amount", "currency",
+                  "active")  # fmt: skip
 
 
 class WeekForm(forms.Form):

@@ -38,6 +38,15 @@ class Currency(models.TextChoices):
     KWD = "kwd", "KWD"
 
 
+class Prepayment(models.TextChoices):
+    """What the patient is asked for before the appointment. Paying online stays possible with each of them."""
+
+    NOTHING = "nothing", _("Nothing")
+    DEPOSIT = "deposit", _("Deposit")
+    PRICE = "price", _("Whole price")
+    CARD = "card", _("Card kept for a no-show fee")
+
+
 def check_amounts(amounts: Mapping[str, int | None], price: int, currency: str) -> None:
     """Raise ValidationError if Stripe can't charge one of the amounts, or if one is more than the price.
 
@@ -54,6 +63,16 @@ def check_amounts(amounts: Mapping[str, int | None], price: int, currency: str) 
             refused[name] = error
     if refused:
         raise ValidationError(refused)
+
+
+def check_prepayment(prepayment: str, deposit: int, no_show_fee: int) -> None:
+    """Raise ValidationError if the amount is missing that belongs to what is asked for in advance."""
+    missing = {
+        Prepayment.DEPOSIT.value: "" if deposit else "deposit_amount",
+        Prepayment.CARD.value: "" if no_show_fee else "no_show_fee_amount",
+    }
+    if name := missing.get(prepayment):
+        raise ValidationError({name: _("Enter an amount above zero.")})
 
 
 class Practitioner(models.Model):
@@ -90,6 +109,12 @@ class Service(models.Model):
     deposit_amount = models.PositiveIntegerField(
         _("deposit"), default=0, help_text=_("What the patient pays first; 0 for no deposit.")
     )
+    prepayment = models.CharField(
+        _("asked for in advance"), max_length=8, choices=Prepayment, default=Prepayment.NOTHING
+    )
+    no_show_fee_amount = models.PositiveIntegerField(
+        _("no-show fee"), default=0, help_text=_("The most that may be charged to a kept card; 0 to keep no card.")
+    )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
     active = models.BooleanField(_("active"), default=True, help_text=_("Only active services can be booked."))
 
@@ -103,8 +128,9 @@ class Service(models.Model):
 
     def clean(self) -> None:
         if self.price_amount is not None:
-            amounts = {"price_amount": self.price_amount, "deposit_amount": self.deposit_amount}
-            check_amounts(amounts, self.price_amount, self.currency)
+            names = ("price_amount", "deposit_amount", "no_show_fee_amount")
+            check_amounts({name: getattr(self, name) for name in names}, self.price_amount, self.currency)
+        check_prepayment(self.prepayment, self.deposit_amount or 0, self.no_show_fee_amount or 0)
 
 
 class AppointmentQuerySet(models.QuerySet["Appointment"]):
@@ -127,14 +153,6 @@ class Appointment(models.Model):
         COMPLETED = "completed", _("Attended")
         CANCELED = "canceled", _("Cancelled")
         NO_SHOW = "no_show", _("No-show")
-
-    class Prepayment(models.TextChoices):
-        """What the patient is asked for before the appointment. Paying online stays possible with each of them."""
-
-        NOTHING = "nothing", _("Nothing")
-        DEPOSIT = "deposit", _("Deposit")
-        PRICE = "price", _("Whole price")
-        CARD = "card", _("Card kept for a no-show fee")
 
     reference = models.CharField(_("reference"), max_length=8, unique=True, default=new_reference, editable=False)
     patient = models.ForeignKey(
@@ -200,15 +218,8 @@ class Appointment(models.Model):
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": _("An appointment must end after it starts.")})
         self._check_amounts()
-        self._check_prepayment()
+        check_prepayment(self.prepayment, self.deposit_amount or 0, self.no_show_fee_amount or 0)
         appointment_checked.send(Appointment, appointment=self)
-
-    def _check_prepayment(self) -> None:
-        """Raise ValidationError if the amount is missing that belongs to what is asked for in advance."""
-        needed = {self.Prepayment.DEPOSIT: "deposit_amount", self.Prepayment.CARD: "no_show_fee_amount"}
-        name = needed.get(self.Prepayment(self.prepayment))
-        if name and not getattr(self, name):
-            raise ValidationError({name: _("Enter an amount above zero.")})
 
     def _check_amounts(self) -> None:
         """Raise ValidationError if Stripe can't charge the price, the deposit or a fee, or if one exceeds the price.

@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from appointments.models import Appointment
+from appointments.models import Appointment, Prepayment
 from appointments.money import format_amount
 
 from .domain.cards import CardState
@@ -376,5 +376,5 @@ def _card_to_patient(payment: Payment) -> Promise | None:
     if payment.card == CardState.REMOVED:
         return REMOVED
     booked = payment.booking["attendance"] == Appointment.Status.BOOKED
-    asked = booked and payment.booking["prepayment"] == Appointment.Prepayment.PRICE
+    asked = booked and payment.booking["prepayment"] == Prepayment.PRICE
     return PRICE_FIRST if asked and payment.payable_online else None

@@ -52,6 +52,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "prepayment",
+                    models.CharField(
+                        choices=[
+                            ("nothing", "Nothing"),
+                            ("deposit", "Deposit"),
+                            ("price", "Whole price"),
+                            ("card", "Card kept for a no-show fee"),
+                        ],
+                        default="nothing",
+                        max_length=8,
+                        verbose_name="asked for in advance",
+                    ),
+                ),
+                (
+                    "no_show_fee_amount",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="The most that may be charged to a kept card; 0 to keep no card.",
+                        verbose_name="no-show fee",
+                    ),
+                ),
+                (
                     "currency",
                     models.CharField(
                         choices=[

@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner, Service
+from appointments.models import Appointment, Practitioner, Prepayment, Service
 from payments.models import Payment
 from payments_site.demo import stories
 
@@ -63,7 +63,7 @@ AHEAD: list[stories.Story] = [
 ]  # fmt: skip
 STILL_OPEN = (stories.opened, stories.declined)  # stories that leave a payment page open, for an hour at most
 CHECK_UP: dict[str, Any] = {"service": "Bilan de santé", "price_amount": 9000, "deposit_amount": 3000}
-FEE: dict[str, Any] = {"prepayment": Appointment.Prepayment.CARD, "no_show_fee_amount": 2000}
+FEE: dict[str, Any] = {"prepayment": Prepayment.CARD, "no_show_fee_amount": 2000}
 # What is booked for a story, where it differs from other appointments.
 BOOKED_FOR: dict[stories.Story, dict[str, Any]] = {
     stories.paid_deposit: CHECK_UP,
@@ -91,7 +91,7 @@ def make_services() -> None:
         for name, price in services:
             Service.objects.get_or_create(name=name, defaults={"price_amount": price})
     details = {field: CHECK_UP[field] for field in ("price_amount", "deposit_amount")}
-    Service.objects.create(name=CHECK_UP["service"], minutes=45, **details)
+    Service.objects.create(name=CHECK_UP["service"], minutes=45, prepayment=Prepayment.DEPOSIT, **details)
 
 
 def book_appointments(patients: list[User], visitor: User) -> list[tuple[Payment, stories.Story]]:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.models import User
-from appointments.models import Appointment
+from appointments.models import Appointment, Prepayment
 from payments.desk.giving_back import give_back
 from payments.desk.journal import lines_of
 from payments.desk.no_show_fees import NotChargeableError, charge_fee
@@ -50,7 +50,7 @@ def absent(book: Callable[..., Payment], stripe: StripeAtHome) -> Callable[..., 
     """Return a function that books an appointment of 50,00 €, keeps a card for 30,00 €, and marks a no-show."""
 
     def absent(card: str = "4242424242424242", status: Appointment.Status = NO_SHOW, fee: int = 0) -> Payment:
-        payment = book(prepayment=Appointment.Prepayment.CARD, no_show_fee_amount=FEE)
+        payment = book(prepayment=Prepayment.CARD, no_show_fee_amount=FEE)
         leave_card(payment, stripe, card)
         return mark(payment, status, fee)
 
@@ -165,7 +165,7 @@ def test_nothing_is_charged_without_a_no_show_or_a_fee(
 
 
 def test_without_an_agreement_a_no_show_owes_the_price(book: Callable[..., Payment], clerk: User) -> None:
-    payment = mark(book(prepayment=Appointment.Prepayment.CARD, no_show_fee_amount=FEE), NO_SHOW)
+    payment = mark(book(prepayment=Prepayment.CARD, no_show_fee_amount=FEE), NO_SHOW)
     assert (payment.amount_owed, payment.fee_to_charge) == (5000, 0)
 
 

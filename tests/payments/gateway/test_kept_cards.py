@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from accounts.models import User
-from appointments.models import Appointment
+from appointments.models import Appointment, Prepayment
 from payments import erasure
 from payments.domain.cards import CardState
 from payments.domain.status import PaymentStatus as S
@@ -25,7 +25,7 @@ from tests.payments.sandbox import StripeAtHome, leave_card, open_checkout, open
 
 pytestmark = pytest.mark.django_db
 FEE = 3000
-CARD = Appointment.Prepayment.CARD
+CARD = Prepayment.CARD
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_sweep_finds_a_card_of_which_no_event_came(asked: Payment, stripe: S
 
 
 def test_paying_the_deposit_keeps_the_card_too(book: Callable[..., Payment], stripe: StripeAtHome) -> None:
-    deposit = Appointment.Prepayment.DEPOSIT
+    deposit = Prepayment.DEPOSIT
     payment = book(prepayment=deposit, deposit_amount=2000, no_show_fee_amount=FEE)
     session = open_checkout(payment, language="en")
     made = stripe.session(session)

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner, Service
+from appointments.models import Appointment, Practitioner, Prepayment, Service
 from payments.models import Feed, Payment
 from payments.models.feed import STAFF
 from tests.payments.clients import client_of, desk_page_of, text_of
@@ -169,6 +169,26 @@ def test_the_form_fills_itself_further(
     assert chosen.context["form"]["time"].value() == "11:00"
     assert not Appointment.objects.exists()
     assert not [*picked.context["form"].errors, *filled.context["form"].errors]
+
+
+def test_a_service_says_what_is_asked_for_in_advance(
+    as_clerk: Client, fields: dict[str, Any], service: Service
+) -> None:
+    service.prepayment, service.no_show_fee_amount = Prepayment.CARD, 2500
+    service.save()
+    assert as_clerk.post(PAGE, fields).status_code == 302
+    booked = Appointment.objects.get()
+    assert (booked.prepayment, booked.no_show_fee_amount) == (Prepayment.CARD, 2500)
+
+
+@pytest.mark.parametrize(("prepayment", "field"), [("deposit", "deposit_amount"), ("card", "no_show_fee_amount")])
+def test_a_service_names_the_amount_that_it_asks_for(admin_client: Client, prepayment: str, field: str) -> None:
+    sent = {"name": "Bilan", "minutes": "45", "price_amount": "90", "deposit_amount": "0", "no_show_fee_amount": "0",
+            "currency": "eur", "active": "on", "prepayment": prepayment}  # fmt: skip
+    path = "/admin/clinic_appointments/service/add/"
+    assert list(admin_client.post(path, sent).context["adminform"].form.errors) == [field]
+    assert admin_client.post(path, sent | {field: "25"}).status_code == 302
+    assert getattr(Service.objects.get(), field) == 2500
 
 
 def test_free_times_leave_out_what_is_taken(
