@@ -22,10 +22,18 @@ def begin(sender: object, request: HttpRequest, **kwargs: Any) -> None:
     _extend(request.session)
 
 
+def sent_by_itself(request: HttpRequest) -> bool:
+    """Return whether an open page sent this request by itself, as when it updates, and not because of its user.
+
+    htmx sends both kinds. Links and forms that people use are "boosted" by htmx, which it says in a header.
+    """
+    return "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+
+
 def note_activity(request: HttpRequest) -> None:
-    """Extend the login session, except for htmx's requests: an open page sends these even while nobody uses it."""
+    """Extend the login session, except for requests that an open page sends even while nobody uses it."""
     session = request.session
-    if "HX-Request" in request.headers or SESSION_KEY not in session:
+    if sent_by_itself(request) or SESSION_KEY not in session:
         return
     if time.time() - session.get(ACTIVE, 0) >= NOTE_EVERY:
         _extend(session)

@@ -20,6 +20,9 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import csrf
+from django_htmx.http import HttpResponseClientRedirect
+
+from .sessions import sent_by_itself
 
 KEPT = "unsent_forms"  # session key; its value maps a form's action to what was typed, its author and the time
 AUTHOR = "typed_by"  # the form's field with the author's signed id
@@ -41,10 +44,10 @@ def author_mark(user: AbstractBaseUser | AnonymousUser) -> str:
 def typed(request: HttpRequest, action: str = "") -> QueryDict | None:
     """Return what this user typed into the form that posts to `action` (by default the page's own path), or None.
 
-    The text is returned only once. A page that htmx fetches by itself gets None, so that it can't use the text up.
+    The text is returned only once. A request that a page sends by itself gets None, so that it can't use the text up.
     """
     action = action or request.path
-    if request.method != "GET" or "HX-Request" in request.headers or action not in request.session.get(KEPT, {}):
+    if request.method != "GET" or sent_by_itself(request) or action not in request.session.get(KEPT, {}):
         return None
     form = request.session[KEPT].pop(action)
     request.session.modified = True
@@ -60,7 +63,7 @@ def was_stopped(request: HttpRequest, response: HttpResponseBase) -> bool:
     The answer is False for allauth's own forms, because allauth repeats them itself, and for a change of language.
     """
     path, _, query = response.headers.get("Location", "").partition("?")
-    if request.method != "POST" or "HX-Request" in request.headers or not query.startswith("next="):
+    if request.method != "POST" or sent_by_itself(request) or not query.startswith("next="):
         return False
     match = request.resolver_match
     own = match and (match.view_name or "").startswith(("account_", "mfa_", "set_language"))
@@ -85,13 +88,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     If it comes from a page of this site, its person has probably signed in again in another tab. Then lead back to that
     page, which shows the form with a valid token. Everything else gets Django's error page.
     """
-    if "HX-Request" in request.headers or not (_is_from_this_site(request) and _has_csrf_cookie(request)):
+    if sent_by_itself(request) or not (_is_from_this_site(request) and _has_csrf_cookie(request)):
         return csrf.csrf_failure(request, reason=reason)
     _keep(request)
     messages.warning(
         request, _("This page was open for too long, so nothing was sent or changed. Check it and try again.")
     )
-    return redirect(_page_of(request))
+    page = _page_of(request)
+    return HttpResponseClientRedirect(page) if "HX-Request" in request.headers else redirect(page)
 
 
 def forget_others(sender: object, request: HttpRequest, user: AbstractBaseUser, **kwargs: object) -> None:

@@ -7,8 +7,11 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.proof import lacks_second_factor
+from accounts.sessions import sent_by_itself
+from accounts.unsent import STEPS
 from accounts.view_hooks import Handler, after_view, before_view, has_session
 
 from .live.feeds import audience_of
@@ -32,25 +35,41 @@ def security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpRe
 def no_store(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Forbid caching of every response but static files, so that the computer's next user can't see it.
 
-    Vary names the headers of htmx that change what pages answer, for caches that keep a response nevertheless.
+    Vary names the headers of htmx that change what pages answer, for caches that keep a response nevertheless. When
+    htmx restores a page of the browser's history, it asks for the whole page.
     """
     if response.status_code >= 400 or not request.path.startswith(settings.STATIC_URL):
         response.headers["Cache-Control"] = "no-store, private"
-        patch_vary_headers(response, ("HX-Request", "HX-Target"))
+        patch_vary_headers(response, ("HX-Request", "HX-Target", "HX-History-Restore-Request"))
     return response
 
 
 @after_view
 def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace a redirect to the sign-in page by a 401 if htmx made the request.
+    """Replace a redirect to a step of signing in if htmx made the request, which would insert that page as a fragment.
 
-    htmx would follow the redirect and insert the sign-in page as a fragment. After a 401 the page stays, with all that
-    was typed there, and live-source.js shows a link to sign in.
+    If a page made the request by itself, a redirect to the sign-in page becomes a 401: the page stays, with all that
+    was typed there, and live-source.js shows a link to sign in. If a person did, htmx opens the step as a page.
     """
-    sign_in = resolve_url(settings.LOGIN_URL)
-    if "HX-Request" not in request.headers or not response.headers.get("Location", "").startswith(f"{sign_in}?"):
+    step = response.headers.get("Location", "").partition("?")[0]
+    if "HX-Request" not in request.headers or step not in [reverse(name) for name in STEPS]:
         return response
-    return HttpResponse("Signed out.", status=401, content_type="text/plain")
+    if not sent_by_itself(request):
+        return HttpResponseClientRedirect(response.headers["Location"])
+    if step == resolve_url(settings.LOGIN_URL):
+        return HttpResponse("Signed out.", status=401, content_type="text/plain")
+    return response
+
+
+@after_view
+def keep_address(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Tell htmx to leave the page's address as it is, unless the answer shows the day list or a part of it.
+
+    htmx would else show the address of what it loads into a dialog or sends from a form, which no page has.
+    """
+    if "HX-Boosted" in request.headers and request.path != reverse("clinic:desk"):
+        response.headers["HX-Push-Url"] = "false"
+    return response
 
 
 def _may_show_payments(request: HttpRequest) -> bool:

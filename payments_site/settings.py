@@ -60,6 +60,7 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "payments.middleware.htmx_sign_in",  # replaces the sign-in redirects of all that follows
+    "payments.middleware.keep_address",
     "payments.middleware.live_cursor",  # needs the user; reads the feed's number before later code reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
     "accounts.middleware.clear_site_data",  # outside the next three, to add its header to their responses

@@ -16,6 +16,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.sessions import sent_by_itself
+
 from .. import metrics
 from ..models import Payment, RecordView
 from ..models.record_view import AGAIN_AFTER
@@ -99,10 +101,10 @@ def open_payment_or_404(request: HttpRequest, **lookup: Any) -> Payment:
 def note_look(request: HttpRequest, payment: Payment, user: AbstractUser) -> None:
     """Add an entry to the audit log: `user`, a member of staff, opened the payment.
 
-    Add none if the last entry for this user and payment is younger than AGAIN_AFTER. An open page sends GET requests
-    with htmx's header by itself; for these, add none if the last entry is younger than the longest login session.
+    Add none if the last entry for this user and payment is younger than AGAIN_AFTER. For a GET request that an open
+    page sends by itself, add none if the last entry is younger than the longest login session.
     """
-    by_itself = request.method == "GET" and "HX-Request" in request.headers
+    by_itself = request.method == "GET" and sent_by_itself(request)
     within = datetime.timedelta(seconds=settings.SESSION_LONGEST) if by_itself else AGAIN_AFTER
     try:
         RecordView.objects.note(payment, user, within)

@@ -15,6 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import trigger_client_event
 
+from accounts.sessions import sent_by_itself
+
 from ..domain.status import PaymentStatus
 from ..emails import message
 from ..gateway import checkout, reconcile
@@ -119,8 +121,8 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     """Fetch the payment's state from Stripe and record it.
 
-    Answer htmx with an HX-Trigger event, at which the page fetches the changes at once. Redirect any other request to
-    the payment's page, with a message.
+    Answer a page that asks by itself with an HX-Trigger event, at which it fetches the changes at once. Redirect any
+    other request to the payment's page, with a message.
     """
     payment = open_payment_or_404(request, public_id=public_id)
     staff = request.user.is_staff
@@ -142,7 +144,7 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
         note %= {"code": error.code}
     else:
         note = _("Checked with Stripe: the status below is up to date.")
-    if getattr(request, "htmx", False):
+    if getattr(request, "htmx", False) and sent_by_itself(request):
         return trigger_client_event(HttpResponse(status=204), "live:refresh", {"target": "live-source"})
     messages.info(request, note)
     return redirect(page_of(request, payment))
