@@ -184,6 +184,7 @@ class Appointment(models.Model):
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
     # Made when the desk's form is shown, so that a form sent twice books once.
     key = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    arrived_at = models.DateTimeField(_("arrived"), null=True, blank=True, editable=False)
 
     objects = AppointmentQuerySet.as_manager()
 
@@ -235,6 +236,20 @@ class Appointment(models.Model):
     @property
     def canceled(self) -> bool:
         return self.status == self.Status.CANCELED
+
+    @property
+    def may_arrive(self) -> bool:
+        """Return whether staff may note that the patient has arrived: its day has come, and it isn't canceled."""
+        return not self.canceled and timezone.localdate(self.start) <= timezone.localdate()
+
+    def note_arrival(self, *, arrived: bool, actor: AbstractBaseUser) -> None:
+        """Note that the patient has arrived now, or take that back. An arrival that was noted before keeps its time."""
+        with transaction.atomic():
+            row = Appointment.objects.select_for_update().get(pk=self.pk)
+            if arrived == bool(row.arrived_at) or not row.may_arrive:
+                return
+            row.arrived_at = timezone.now() if arrived else None
+            row.save(actor=actor, update_fields=["arrived_at"])
 
     def slot_resold(self) -> bool:
         """Return whether this appointment is canceled and its practitioner has another one that overlaps it in time."""

@@ -132,7 +132,7 @@ def _booking(appointment: Appointment) -> dict[str, object]:
     """Return the appointment's data that pages show and that decide how much its payment is due for, as JSON.
 
     "price" is a list of the amount in minor units and the currency; "deposit", "fee" and "no_show_fee" are in the same
-    minor units.
+    minor units. "arrived" is when the patient arrived, or None.
     """
     return {
         "start": appointment.start.astimezone(datetime.UTC).isoformat(),
@@ -144,4 +144,5 @@ def _booking(appointment: Appointment) -> dict[str, object]:
         "fee": appointment.fee_amount,
         "prepayment": appointment.prepayment,
         "no_show_fee": appointment.no_show_fee_amount,
+        "arrived": appointment.arrived_at.astimezone(datetime.UTC).isoformat() if appointment.arrived_at else None,
     }

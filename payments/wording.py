@@ -283,6 +283,8 @@ def _booking(change: StatusChange) -> list[str]:
     words += [str(CORRECTED[name]) for name in news.get("corrected", [])]
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
+    if "arrived" in news:
+        words.append(gettext("Arrived") if news["arrived"] else gettext("Arrival taken back"))
     if news.get("fee"):
         words.append(
             gettext("Cancellation fee: %(fee)s") % {"fee": format_amount(news["fee"], change.payment.currency)}

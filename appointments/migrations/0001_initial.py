@@ -188,6 +188,10 @@ class Migration(migrations.Migration):
                 ),
                 ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
+                    "arrived_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="arrived"),
+                ),
+                (
                     "patient",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
