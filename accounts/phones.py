@@ -19,6 +19,11 @@ def as_one_word(text: str) -> str:
     return "".join(text.split()) if NUMBER.fullmatch(text) else text
 
 
+def is_phone_number(text: str) -> bool:
+    """Return whether the text may be a phone number, or enough of one to search for it."""
+    return bool(NUMBER.fullmatch(text)) and len(re.sub(r"\D", "", text)) >= FEWEST
+
+
 class ContainsNumber(Lookup):
     """The lookup `number`: whether a phone number contains the digits of a text, without the text's first zeros.
 

@@ -8,12 +8,14 @@ def site(request: HttpRequest) -> dict[str, object]:
     """Return the variables that every template has, such as the clinic's name and whether payments are real.
 
     `reference` is the HTTP request's id, which error pages show. `sandbox_url` is "" unless the sandbox that imitates
-    Stripe is used.
+    Stripe is used. `layout` is the template that pages extend which can also be shown in a dialog: htmx then asks for
+    their content alone.
     """
     return {
         "clinic_name": settings.CLINIC_NAME,
         "clinic_address": settings.CLINIC_ADDRESS,
         "real_money": settings.STRIPE_LIVE_MODE,
         "reference": request_id.get(),
+        "layout": "dialog.html" if request.headers.get("HX-Target") == "dialog" else "base.html",
         "sandbox_url": "" if settings.REAL_STRIPE else settings.STRIPE_API_HOST,
     }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -15,7 +16,7 @@ from appointments.money import check_step, format_amount, number_text
 
 from .desk.order_words import REASONS, refusal_words, way_label
 from .desk.refund_limits import OverLimitError
-from .desk.refund_orders import DESK, STRIPE, Order, overpaid_now, refundable_through
+from .desk.refund_orders import DESK, STRIPE, Order, refundable_through
 from .domain.methods import Method
 from .domain.status import Review
 from .gateway.refunds import NotRefundableError
@@ -53,11 +54,24 @@ def quick_amount(label: Promise, amount: int, currency: str) -> QuickAmount:
     return QuickAmount(number_text(amount, currency), f"{label} · {format_amount(amount, currency)}")
 
 
+def key_of(posted: QueryDict | None) -> str:
+    """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
+
+    If a form is sent twice, by a double click or the back button, both requests have one key and take effect once.
+    """
+    try:
+        return uuid.UUID(posted.get("key", "") if posted else "").hex
+    except ValueError:
+        return uuid.uuid4().hex
+
+
 class NoteForm(forms.Form):
     """A note for colleagues. The hidden `key` identifies it, so that a form sent twice saves one note only."""
 
     text = forms.CharField(
-        label=_("Note for colleagues"), max_length=1000, widget=forms.Textarea({"rows": 2, "autocomplete": "off"})
+        label=_("Note for colleagues"),
+        max_length=1000,
+        widget=forms.Textarea({"rows": 1, "autocomplete": "off", "placeholder": _("Note for colleagues")}),
     )
     key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
 
@@ -127,7 +141,7 @@ class RefundForm(forms.Form):
     def __init__(self, data: Any, *, payment: Payment, allowed: int) -> None:
         """Build the form for a user who may give back at most `allowed` minor units of the payment now."""
         self.payment, self.allowed = payment, allowed
-        self.limits, self.overpaid = refundable_through(payment), overpaid_now(payment)
+        self.limits, self.overpaid = refundable_through(payment), payment.to_give_back
         wanted = self.overpaid or payment.refundable
         way = STRIPE if self.limits[STRIPE] >= min(wanted, self.limits[DESK]) else DESK
         initial = {"through": STRIPE if way == STRIPE else Method.CASH, "still_owed": "", "reason": self._reason()}

@@ -77,6 +77,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:transfers_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:transfer", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:transfer_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:news", "GET", DESK, FORBIDDEN, 302),
     ("clinic:why", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:book", "GET", DESK, FORBIDDEN, 302),
@@ -94,6 +95,8 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:why_payment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:set_attendance", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
     ("clinic:set_attendance", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:set_arrival", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
+    ("clinic:set_arrival", "POST", DESK, FORBIDDEN, 302),
     ("clinic:cancel_appointment", "GET", DESK, FORBIDDEN, 302),
     ("clinic:cancel_appointment", "POST", DESK, FORBIDDEN, 302),
     ("clinic:take_payment", "GET", DESK, FORBIDDEN, 302),

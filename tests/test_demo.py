@@ -164,11 +164,11 @@ def deliveries(sandbox: str) -> list[dict[str, Any]]:
 
 def rows_of(page: str) -> list[tuple[str, ...]]:
     """Return (status, *reasons for a review) of each row in the front desk's list of a day, from top to bottom."""
-    rows = page.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr")[1:]
+    rows = page.split('<li class="row"')[1:]
     found = []
     for row in rows:
         [status] = re.findall(r'data-status="(\w+)"', row)
-        reviews = re.findall(r'class="review">.*?<span class="visually-hidden">(.*?)</span>', row, re.DOTALL)
+        reviews = re.findall(r'data-review .*?class="label">(.*?)<span', row, re.DOTALL)
         found.append((status, *reviews))
     return found
 

@@ -86,10 +86,9 @@ def take(browser: Browser, site: str) -> None:
         expect(pages.toasts(screen)).to_be_visible()
         shoot(screen, "toast-patient")
     for screen in (day, desk_phone.pages[0]):
-        expect(pages.toasts(screen)).to_be_visible()
-        screen.locator("tr", has=screen.locator(f"a[href='{path.replace('appointments', 'desk')}']")).evaluate(
-            "row => row.scrollIntoView({block: 'center'})"
-        )
+        expect(pages.news(screen)).to_be_visible()
+        reference = path.strip("/").rpartition("/")[2]
+        screen.locator(f"#row-{reference}").evaluate("row => row.scrollIntoView({block: 'center'})")
         shoot(screen, "toast-desk")
     open_and_shoot(desk, path.replace("appointments", "desk"), "desk-detail")
     manager = [enter(browser, site, "compta", look) for look in (DESKTOP, PHONE)]

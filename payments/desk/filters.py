@@ -25,6 +25,15 @@ SORTS = {
     "amount": ("amount_due", "pk"),
     "-amount": ("-amount_due", "-pk"),
 }
+SORT_LABELS = {
+    "time": _("Time"),
+    "-time": _("Time, latest first"),
+    "patient": _("Patient"),
+    "-patient": _("Patient, Z to A"),
+    "amount": _("Amount"),
+    "-amount": _("Amount, highest first"),
+}
+CHIPS = (Tab.ALL, Tab.TO_PAY, Tab.PAID, Tab.TO_REVIEW)  # tabs that are always in view; the filters offer the others
 PERIODS = [("day", _("Day")), ("week", _("Week")), ("month", _("Month")), ("all", _("All dates"))]
 
 
@@ -51,8 +60,9 @@ class DayFilter(forms.Form):
     )
     amount_min = forms.CharField(label=_("Amount from"), max_length=16, required=False, widget=amount_input)
     amount_max = forms.CharField(label=_("to"), max_length=16, required=False, widget=amount_input)
-    status = forms.ChoiceField(required=False, choices=Tab.choices, widget=forms.HiddenInput)
-    sort = forms.ChoiceField(required=False, choices=[(name, name) for name in SORTS], widget=forms.HiddenInput)
+    status = forms.ChoiceField(label=_("Payment"), required=False, choices=Tab.choices)
+    sort = forms.ChoiceField(label=_("Order"), required=False, choices=[("", _("By default")), *SORT_LABELS.items()])
+    view = forms.ChoiceField(required=False, choices=[("agenda", _("Agenda"))], widget=forms.HiddenInput)
 
     def __init__(self, query: Any) -> None:
         super().__init__({"day": timezone.localdate(), "period": "day", **query.dict()}, auto_id="filter-%s")
@@ -62,6 +72,7 @@ class DayFilter(forms.Form):
         self.text: str = self.cleaned_data.get("q") or ""
         self.span: str = "all" if self.text else self.cleaned_data.get("period") or "day"
         self.order: str = self.cleaned_data.get("sort") or ("-time" if self.span == "all" else "time")
+        self.as_agenda = bool(self.cleaned_data.get("view")) and self.span == "day"
 
     def clean_amount_min(self) -> Decimal | None:
         return self._amount("amount_min")
@@ -122,7 +133,7 @@ class DayFilter(forms.Form):
         current: dict[str, object] = {
             name: self.data[name] for name in self.fields if self.data.get(name) and name not in self.errors
         }
-        defaults = {"day": str(timezone.localdate()), "period": "day"}
+        defaults = {"day": str(timezone.localdate()), "period": "day", "status": Tab.ALL.value}
         wanted = {name: str(value) for name, value in {**current, **changes}.items() if value not in (None, "")}
         return "?" + urlencode({name: value for name, value in wanted.items() if value != defaults.get(name)})
 
@@ -135,17 +146,21 @@ class DayFilter(forms.Form):
         return {name: self.query(day=day) for name, day in steps.items()}
 
     @property
-    def columns(self) -> dict[str, tuple[str, str]]:
-        """Return, for each sortable column, the query string that its heading links to and its aria-sort value.
+    def views(self) -> dict[str, str]:
+        """Return the query strings of the day as a list and as an agenda."""
+        return {"list": self.query(view=None), "agenda": self.query(view="agenda")}
 
-        The link sorts by the column or, if the list is sorted by it already, the other way round.
-        """
-        found = {}
-        for name in ("time", "patient", "amount"):
-            turned = f"-{name}" if self.order == name else name
-            direction = {name: "ascending", f"-{name}": "descending"}.get(self.order, "none")
-            found[name] = (self.query(sort=turned), direction)
-        return found
+    @property
+    def kept(self) -> dict[str, str]:
+        """Return the filters that stay when another day is chosen."""
+        names = [name for name in self.fields if name not in ("q", "day") and name not in self.errors]
+        return {name: self.data[name] for name in names if self.data.get(name)}
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Return whether a filter is set that only the folded form shows."""
+        set_by_hand = any(self.data.get(name) for name in ("practitioner", "amount_min", "amount_max", "sort"))
+        return set_by_hand or self.tab not in CHIPS or self.cleaned_data.get("period") in ("week", "month", "all")
 
     @property
     def days_in_name(self) -> str:

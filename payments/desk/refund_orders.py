@@ -52,17 +52,12 @@ def refundable_through(payment: Payment) -> dict[str, int]:
     return {STRIPE: min(payment.refundable, at_stripe), DESK: min(payment.refundable, at_desk)}
 
 
-def overpaid_now(payment: Payment) -> int:
-    """Return what was paid too much and isn't being refunded already, in minor units."""
-    return max(0, payment.amount_overpaid - payment.amount_refund_pending)
-
-
 def waives(payment: Payment, order: Order) -> int:
     """Return how much of the order's amount the patient doesn't have to pay again, in minor units.
 
     Giving back what was paid too much waives nothing, because that money was never owed.
     """
-    return 0 if order.still_owed else max(0, order.amount - overpaid_now(payment))
+    return 0 if order.still_owed else max(0, order.amount - payment.to_give_back)
 
 
 def require_available(payment: Payment, order: Order) -> None:

@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 from ..domain.status import PaymentStatus
 from .payment import Payment
 
+NO_NEWS = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN, PaymentStatus.EXPIRED, PaymentStatus.VOID)
+
 
 class StatusChange(models.Model):
     """One change of a payment's status, amounts or appointment. Rows are never updated or deleted.
@@ -54,6 +56,16 @@ class StatusChange(models.Model):
     def moved(self) -> bool:
         """Return whether the payment's status changed, and not just its amounts or its appointment."""
         return self.from_status != self.to_status
+
+    @property
+    def is_news(self) -> bool:
+        """Return whether staff are told of this change: money moved, a card was declined, or a person has to look.
+
+        That a payment page opened or closed is no news, and neither is what staff did to the appointment.
+        """
+        if self.moved and self.to_status not in NO_NEWS:
+            return True
+        return not self.booking and bool(self.standing["reviews"] or self.standing["attempt"] == "failed")
 
     @property
     def latency(self) -> float | None:

@@ -182,6 +182,11 @@ class Payment(models.Model):
         return max(0, self.amounts.net - self.amount_refund_pending)
 
     @property
+    def to_give_back(self) -> int:
+        """Return what was paid too much and isn't being refunded already, in minor units."""
+        return max(0, self.amount_overpaid - self.amount_refund_pending)
+
+    @property
     def review_labels(self) -> list[str]:
         return [str(Review(reason).label) for reason in self.reviews]
 

@@ -2,15 +2,18 @@
 
 import datetime
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Sum, Value
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.phones import as_one_word, is_phone_number
 from appointments.money import CURRENCIES
 
 from ..domain.status import PaymentStatus
@@ -66,6 +69,30 @@ TAB_STATUSES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over payments of one currency, in its minor units.
+
+    `received` is what the clinic has of it, after refunds and what banks took back. `missing` is what it still lacks,
+    of which patients owe `owed`; the rest is on its way. `overpaid` is what the clinic has to give back.
+    """
+
+    currency: str
+    received: int
+    missing: int
+    owed: int
+    overpaid: int
+
+    @property
+    def on_its_way(self) -> int:
+        return self.missing - self.owed
+
+    @property
+    def expected(self) -> int:
+        """Return what the clinic will have once all that is owed is paid and all that is too much is given back."""
+        return self.received - self.overpaid + self.missing
+
+
 class SearchQuerySet(models.QuerySet[Row]):
     def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
         """Return payments of appointments that start from `first` to `last` inclusive, in the clinic's time zone."""
@@ -98,16 +125,19 @@ class SearchQuerySet(models.QuerySet[Row]):
     def matching(self, text: str) -> Self:
         """Return payments that match every word of the text.
 
-        A word is a Stripe id, the start of an appointment's reference, or a part of the patient's name.
+        A word is a Stripe id, the start of an appointment's reference, a part of the patient's name, or six digits or
+        more of the patient's phone number, whose spaces don't matter.
         """
         found = self
-        for word in text.split():
+        for word in as_one_word(text).split():
             if word.startswith(STRIPE_ID_PREFIXES):
                 same = Q(facts__stripe_id=word) | Q(facts__payment_intent_id=word) | Q(facts__charge_id=word)
                 found = found.filter(pk__in=self.model._default_manager.filter(same).values("pk"))
             else:
-                named = get_user_model().objects.filter(folded_name__contains=word)
-                patients = named.values("pk")  # far fewer than appointments
+                meant = Q(folded_name__contains=word)
+                if is_phone_number(word):
+                    meant |= Q(phone__number=word)
+                patients = get_user_model().objects.filter(meant).values("pk")  # far fewer than appointments
                 found = found.filter(Q(appointment__patient__in=patients) | Q(appointment__reference__istartswith=word))
         return found
 
@@ -115,8 +145,16 @@ class SearchQuerySet(models.QuerySet[Row]):
         """Return the payments that this tab shows."""
         return self.filter(tab.condition)
 
-    def tab_counts(self) -> dict[Tab, int]:
-        """Return how many payments each tab shows, with one query."""
-        counts = {tab.value: Count("pk", filter=tab.condition) for tab in Tab if tab is not Tab.ALL}
-        found = self.order_by().aggregate(**counts, all=Count("pk"))
-        return {tab: found[tab.value] for tab in Tab}
+    def summary(self) -> tuple[dict[Tab, int], list[Sums]]:
+        """Return how many payments each tab shows, and the payments' sums by currency, with one query."""
+        net = F("amount_received") - F("amount_refunded") - F("amount_lost")
+        counts = {tab.value: Count("pk", filter=tab.condition or None) for tab in Tab}
+        sums = {
+            "received": Sum(net),
+            "missing": Sum(Greatest(F("amount_due") - F("amount_waived") - net, Value(0))),
+            "owed": Sum("amount_owed"),
+            "overpaid": Sum("amount_overpaid"),
+        }
+        rows = list(self.order_by("currency").values("currency").annotate(**counts, **sums))
+        found = [Sums(row["currency"], **{name: int(row[name]) for name in sums}) for row in rows]
+        return {tab: sum(row[tab.value] for row in rows) for tab in Tab}, found

@@ -5,6 +5,7 @@ docs/components.md describes them.
 
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import template
 from django.http import QueryDict
@@ -16,9 +17,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
+from appointments.models import Appointment
 from appointments.money import format_amount
 
 from ..desk import transfers
+from ..desk.news import newest_news
 from ..live.feeds import audience_of
 from ..live.timing import POLL_SECONDS
 from ..live.traces import traces
@@ -64,10 +67,36 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
     }
 
 
-@register.inclusion_tag("payments/_payment_status_notifier.html")
-def payment_status_notifier() -> dict[str, Any]:
-    """Render the region in which toasts appear. Only base.html uses this tag."""
-    return {}
+@register.inclusion_tag("payments/_payment_status_notifier.html", takes_context=True)
+def payment_status_notifier(context: Context) -> dict[str, Any]:
+    """Render the region in which toasts appear; for staff, one line with the newest news and the connection's state.
+
+    Only base.html uses this tag.
+    """
+    request: Any = context.get("request")
+    shown: dict[str, Any] = {"audience": "patient", "request": request}
+    if getattr(request, "live_feed", "") == STAFF:
+        shown |= {"audience": "staff", "news": newest_news(request.live_cursor)}
+    return shown
+
+
+@register.simple_tag(takes_context=True)
+def back_to_desk(context: Context, appointment: Appointment) -> str:
+    """Return the path of the desk's page about the appointment, with the filters that the page before had, if any."""
+    page = urlsplit(context["request"].headers.get("Referer", ""))
+    desk = reverse("clinic:desk")
+    if page.path == desk and page.netloc == context["request"].get_host():
+        return f"{desk}?{page.query}"
+    return reverse("clinic:desk_appointment", args=[appointment.reference])
+
+
+@register.simple_tag(takes_context=True)
+def to_review_count(context: Context) -> int:
+    """Return how many payments need a review: `{% to_review_count as count %}`. A page counts them once."""
+    request: Any = context["request"]
+    if not hasattr(request, "to_review"):
+        request.to_review = Payment.objects.to_review().count()
+    return int(request.to_review)
 
 
 @register.inclusion_tag("payments/_payment_connection_state.html", takes_context=True)

@@ -2,8 +2,9 @@
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -29,6 +30,26 @@ def set_attendance(request: Request, reference: str) -> HttpResponseBase:
     if request.POST.get("status") in SETTABLE:
         _set_status(request, payment.appointment, Attendance(request.POST["status"]))
     return redirect("clinic:desk_appointment", payment.appointment.reference)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+@posted_from(desk_page)
+def set_arrival(request: Request, reference: str) -> HttpResponseBase:
+    """Note that the patient has arrived, or take that back, as the posted "arrived" is "1" or "0".
+
+    Answer htmx with 204, because all open pages get the change anyway. Redirect any other request to the row in the
+    list from which the form was sent.
+    """
+    payment = open_payment_or_404(request, appointment__reference=reference.upper())
+    if (arrived := request.POST.get("arrived")) in ("0", "1"):
+        payment.appointment.note_arrival(arrived=arrived == "1", actor=request.user)
+    if "HX-Request" in request.headers:
+        return HttpResponse(status=204)
+    page = request.POST.get("page", "")
+    if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
+        page = desk_page(request, payment.appointment.reference)
+    return redirect(f"{page}#row-{payment.appointment.reference}")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

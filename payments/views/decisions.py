@@ -22,10 +22,9 @@ from ..desk.journal import lines_of
 from ..desk.refund_limits import OverLimitError
 from ..desk.till import NotReversibleError
 from ..domain.status import Review
-from ..forms import ReasonForm
+from ..forms import ReasonForm, key_of
 from ..models import Payment
 from .access import Request, open_payment_or_404, staff_required
-from .money import key_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
-from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -21,12 +21,13 @@ from ..desk.giving_back import give_back
 from ..desk.journal import lines_of
 from ..desk.order_words import done_words, refusal_words, words_of
 from ..desk.refund_limits import OverLimitError, allowed_refund, needs_approval, refund_limit
-from ..forms import RefundForm, TakePaymentForm
+from ..forms import RefundForm, TakePaymentForm, key_of
 from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
 from ..models import Payment
 from .access import Request, open_payment_or_404, staff_required
+from .sheet import filter_of, money_context
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -40,7 +41,7 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
         return redirect("clinic:desk_appointment", payment.appointment.reference)
     form = TakePaymentForm(posted, payment=payment)
     if not form.is_valid() or request.method != "POST":
-        return dialog(request, "payments/take_payment.html", payment, form, key)
+        return _taking(request, payment, form, key)
     filled = form.cleaned_data
     deposited = filled["deposited"].isoformat() if filled["deposited"] else ""
     details = {"note": filled["note"], "deposited": deposited}
@@ -53,9 +54,17 @@ def take_payment(request: Request, reference: str) -> HttpResponseBase:
         form.add_error(
             None, _("This payment has changed in the meantime, so nothing was recorded. Check it and try again.")
         )
-        return dialog(request, "payments/take_payment.html", payment, form, key, 409)
+        return _taking(request, payment, form, key, 409)
     messages.success(request, _taken(payment, form))
     return redirect("clinic:desk_appointment", payment.appointment.reference)
+
+
+def _taking(request: Request, payment: Payment, form: TakePaymentForm, key: str, status: int = 0) -> HttpResponse:
+    """Render the form's page or, if the form was sent from the sheet beside the day list, the sheet's part with it."""
+    if request.headers.get("HX-Target") != f"payment-{payment.public_id}-money":
+        return dialog(request, "payments/take_payment.html", payment, form, key, status)
+    context = money_context(request, payment, filter_of(request, payment), form, key)
+    return render(request, "payments/money.html", context, status=status or 422)
 
 
 def _taken(payment: Payment, form: TakePaymentForm) -> str:
@@ -129,17 +138,6 @@ def _give_back(request: Request, payment: Payment, form: RefundForm, key: str) -
         waiting = _("Refund requested. Somebody else has to approve it before any money is given back.")
         messages.success(request, done_words(payment, order) if given else waiting)
     return redirect("clinic:desk_appointment", payment.appointment.reference)
-
-
-def key_of(posted: QueryDict | None) -> str:
-    """Return the idempotency key posted with the form, or a new key if the posted one is missing or malformed.
-
-    If a form is sent twice, by a double click or the back button, both requests have one key and take effect once.
-    """
-    try:
-        return uuid.UUID(posted.get("key", "") if posted else "").hex
-    except ValueError:
-        return uuid.uuid4().hex
 
 
 def dialog(request: Request, template: str, payment: Payment, form: Form, key: str, status: int = 0) -> HttpResponse:

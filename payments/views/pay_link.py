@@ -13,7 +13,7 @@ from django.core.signing import BadSignature, SignatureExpired
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -105,17 +105,18 @@ def context_of(request: HttpRequest, token: str, payment: Payment) -> dict[str, 
     }
 
 
+def link_and_code(payment: Payment) -> tuple[str, SafeString]:
+    """Return the address of the payment's pay link, and the link as a QR code: an SVG element."""
+    link = settings.SITE_URL + reverse("clinic:pay_link", args=[token_of(payment)])
+    code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
+    return link, mark_safe(code)  # noqa: S308 - the SVG holds the drawn modules and none of the link's text
+
+
 @require_safe
 @staff_required
 def collect(request: Request, reference: str) -> HttpResponse:
     """Show staff the payment's link as a QR code, so that a patient at the desk can pay on their own phone."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    link = settings.SITE_URL + reverse("clinic:pay_link", args=[token_of(payment)])
-    code = segno.make(link, error="m", micro=False).svg_inline(border=4, light="#fff", svgclass="qr", omitsize=True)
-    context = {
-        "payment": payment,
-        "appointment": payment.appointment,
-        "link": link,
-        "code": mark_safe(code),  # noqa: S308 - the SVG holds the drawn modules and none of the link's text
-    }
+    link, code = link_and_code(payment)
+    context = {"payment": payment, "appointment": payment.appointment, "link": link, "code": code}
     return render(request, "payments/collect.html", context)

@@ -1,10 +1,10 @@
-"""The front desk's pages: the day list, one appointment with its payment's timeline, and the CSV export."""
+"""The front desk's pages: the day list with one appointment beside it, and the CSV export."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import prefetch_related_objects
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,19 +12,20 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.unsent import typed
-
-from ..desk import till
+from ..desk.agenda import agenda_of
 from ..desk.exports import csv_lines, journal_lines, to_the_end
-from ..desk.filters import DayFilter
-from ..desk.journal import Line, all_lines_of
+from ..desk.filters import CHIPS, DayFilter
+from ..desk.news import newest_news
+from ..desk.totals import totals
 from ..forms import NoteForm
 from ..models import Note, Payment
+from ..models.payment import PaymentQuerySet
 from ..models.search import TAB_STATUSES, Tab
 from .access import Request, desk_page, open_payment_or_404, posted_from, staff_required
-from .events import events_of
+from .sheet import filter_of, lines_of, links_of, money_context, sheet_context
 
 ROWS = 50
+MOST_IN_AGENDA = 500  # appointments; no clinic has more on one day
 
 
 @require_safe
@@ -32,36 +33,84 @@ ROWS = 50
 def day_list(request: Request) -> HttpResponse:
     """Show the day list: the appointments that match the filters in the query string, 50 a page.
 
-    When htmx asks for the tabs, because a payment has changed, render only the tabs with their counts.
+    `appointment` in the query string names the appointment that is open beside the list.
     """
-    chosen = DayFilter(request.GET)
-    found = chosen.narrow(Payment.objects.visible_to(request.user))
-    counts = found.tab_counts()
-    tabs = [(tab, counts[tab], chosen.query(status=None if tab is Tab.ALL else tab.value)) for tab in Tab]
-    context = {"filter": chosen, "tabs": tabs, "section": "desk"}
-    if request.headers.get("HX-Target") == "tabs":
-        return render(request, "appointments/_tabs.html", context)
-    paginator = Paginator(chosen.rows(found).values_list("pk", flat=True), ROWS)
-    paginator.count = counts[chosen.tab]  # known from the tabs, which saves a query
-    page = paginator.get_page(request.GET.get("page"))
-    context |= {
-        "page": page,
-        # The page's keys are selected first, because the database would otherwise sort whole rows to find fifty.
-        "payments": chosen.sorted(Payment.objects.filter(pk__in=page.object_list).with_appointment()),
-        "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
-        "statuses": " ".join(TAB_STATUSES.get(chosen.tab, ())),
-        "review": chosen.tab is Tab.TO_REVIEW,
-        "today": timezone.localdate(),
-    }
-    return render(request, "appointments/day_list.html", context)
+    reference = request.GET.get("appointment", "")
+    payment = open_payment_or_404(request, appointment__reference=reference.upper()) if reference else None
+    return _counter(request, DayFilter(request.GET), payment)
 
 
 @require_safe
 @staff_required
 def appointment_detail(request: Request, reference: str) -> HttpResponse:
-    """Show one appointment with its payment, timeline, Stripe events and the form for a note."""
+    """Show one appointment beside the list of its day.
+
+    A form that htmx sent leads here: from a dialog it is answered with the sheet, so that the dialog closes.
+    """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    return _detail(request, payment, NoteForm(initial=typed(request, reverse("clinic:add_note", args=[reference]))))
+    return _counter(request, filter_of(request, payment), payment)
+
+
+def _counter(
+    request: Request, chosen: DayFilter, payment: Payment | None, note: NoteForm | None = None, status: int = 200
+) -> HttpResponse:
+    """Render the day list with `payment` beside it, or only the part of them that htmx asks for by its target's id."""
+    target = request.headers.get("HX-Target", "")
+    if target in ("sheet", "dialog"):
+        context = sheet_context(request, payment, chosen) if payment else links_of(chosen)
+        response = render(request, "appointments/_sheet.html", context)
+        response["HX-Retarget"], response["HX-Reswap"] = "#sheet", "outerHTML show:none"
+        return response
+    if payment and target.startswith(f"payment-{payment.public_id}-"):
+        part = "appointments/person.html" if target.endswith("-facts") else "payments/money.html"
+        return render(request, part, money_context(request, payment, chosen))
+    found = chosen.narrow(Payment.objects.visible_to(request.user))
+    counts, sums = found.summary()
+    context = {
+        "tabs": [_tab(chosen, tab, counts[tab]) for tab in Tab if tab in CHIPS or tab is chosen.tab],
+        "totals": totals(found, sums) if chosen.days else [],
+        "section": "desk",
+        **links_of(chosen),
+    }
+    if target == "tabs":
+        return render(request, "appointments/_tabs.html", context | {"oob": True})
+    context |= _agenda(chosen, found) if chosen.as_agenda else _page(request, chosen, found, counts[chosen.tab])
+    context |= sheet_context(request, payment, chosen, note) if payment else {}
+    return render(request, "appointments/day_list.html", context, status=status)
+
+
+def _tab(chosen: DayFilter, tab: Tab, count: int) -> tuple[Tab, int, str]:
+    """Return the tab, how many payments it shows, and the path of the list that shows them."""
+    return tab, count, reverse("clinic:desk") + chosen.query(status=tab.value).removesuffix("?")
+
+
+def _agenda(chosen: DayFilter, found: PaymentQuerySet) -> dict[str, Any]:
+    """Return the context of the day as an agenda: the payments of the chosen tab among `found`, by practitioner."""
+    payments = chosen.rows(found).with_appointment()[:MOST_IN_AGENDA]
+    return {"agenda": agenda_of(payments), "today": timezone.localdate()}
+
+
+def _page(request: Request, chosen: DayFilter, found: PaymentQuerySet, count: int) -> dict[str, Any]:
+    """Return the context of one page of the list, whose chosen tab has `count` of the payments `found`."""
+    paginator = Paginator(chosen.rows(found).values_list("pk", flat=True), ROWS)
+    paginator.count = count  # known from the tabs, which saves a query
+    page = paginator.get_page(request.GET.get("page"))
+    # The page's keys are selected first, because the database would otherwise sort whole rows to find fifty.
+    payments = list(chosen.sorted(Payment.objects.filter(pk__in=page.object_list).with_appointment()))
+    today, now = timezone.localdate(), timezone.now()
+    by_time = chosen.days == (today, today) and chosen.order == "time" and page.number == 1
+    coming = next((each.pk for each in payments if each.appointment.start > now), None)
+    return {
+        "page": page,
+        "beside": links_of(chosen)["beside"] + (f"page={page.number}&" if page.number > 1 else ""),
+        "payments": payments,
+        "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
+        "statuses": " ".join(TAB_STATUSES.get(chosen.tab, ())),
+        "review": chosen.tab is Tab.TO_REVIEW,
+        "today": today,
+        "now": now,
+        "now_before": coming if by_time else None,  # the row over which a line shows what time it is
+    }
 
 
 @require_safe
@@ -80,11 +129,21 @@ def add_note(request: Request, reference: str) -> HttpResponseBase:
     """Save a note on the payment. A form that is sent twice, as by a double click, saves one note."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     form = NoteForm(request.POST)
-    if not form.is_valid():
-        return _detail(request, payment, form, status=422)
-    fields = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
-    Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=fields)
-    return redirect(f"{reverse('clinic:desk_appointment', args=[payment.appointment.reference])}#timeline-title")
+    valid = form.is_valid()
+    if valid:
+        fields = {"payment": payment, "author": request.user, "text": form.cleaned_data["text"]}
+        Note.objects.get_or_create(key=form.cleaned_data["key"], defaults=fields)
+    if request.headers.get("HX-Target") == f"payment-{payment.public_id}-notes":
+        context = {
+            "payment": payment,
+            "appointment": payment.appointment,
+            "notes": payment.notes.select_related("author"),
+            "form": NoteForm() if valid else form,
+        }
+        return render(request, "payments/_notes.html", context, status=200 if valid else 422)
+    if not valid:
+        return _counter(request, filter_of(request, payment), payment, form, 422)
+    return redirect(f"{reverse('clinic:desk_appointment', args=[payment.appointment.reference])}#notes-title")
 
 
 @require_safe
@@ -93,20 +152,15 @@ def add_note(request: Request, reference: str) -> HttpResponseBase:
 def movements(request: Request, reference: str) -> HttpResponse:
     """Render only the list of the payment's movements of money; open pages fetch it when the payment has changed."""
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    return render(request, "payments/_movements.html", {"payment": payment, "lines": _lines(request, payment)})
+    return render(request, "payments/_movements.html", {"payment": payment, "lines": lines_of(request, payment)})
 
 
-def _lines(request: Request, payment: Payment) -> list[tuple[Line, bool]]:
-    """Return the payment's lines (movements of money), each with whether the user may declare it a mistake."""
-    prefetch_related_objects([payment], "facts__actor")
-    mistakes = {entry.pk for entry in till.entries_of(payment) if till.may_reverse(entry, request.user)}
-    return [(line, line.fact.pk in mistakes) for line in all_lines_of(payment)]
-
-
-def _detail(request: Request, payment: Payment, form: NoteForm, status: int = 200) -> HttpResponse:
-    context = {"payment": payment, "appointment": payment.appointment, "events": events_of(payment), "form": form}
-    context["lines"] = _lines(request, payment)
-    return render(request, "appointments/desk_detail.html", context, status=status)
+@require_safe
+@never_cache
+@staff_required
+def news(request: Request) -> HttpResponse:
+    """Render only the newest news and the count of payments to review, for open pages to fetch when there is news."""
+    return render(request, "payments/news.html", {"news": newest_news(getattr(request, "live_cursor", 0))})
 
 
 @require_safe

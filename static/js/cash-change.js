@@ -4,16 +4,17 @@
 
 import { formatAmount, parseAmount } from "./amounts.js";
 
-for (const element of document.querySelectorAll("[data-change-of]")) {
-  const amount = document.getElementById(element.dataset.changeOf);
-  const given = element.querySelector("input");
-  const output = element.querySelector("output");
-  const show = () => {
-    const { currency } = element.dataset;
-    const change = parseAmount(given.value, currency) - parseAmount(amount.value, currency);
+function show() {
+  for (const element of document.querySelectorAll("[data-change-of]")) {
+    const { currency, changeOf } = element.dataset;
+    const amount = parseAmount(document.getElementById(changeOf).value, currency);
+    const change = parseAmount(element.querySelector("input").value, currency) - amount;
+    const output = element.querySelector("output");
     output.parentElement.hidden = !(change >= 0);
     output.textContent = change >= 0 ? formatAmount(change, currency) : "";
-  };
-  for (const input of [amount, given]) input.addEventListener("input", show);
-  show();
+  }
 }
+
+document.addEventListener("input", show);
+document.addEventListener("htmx:load", show);
+show();

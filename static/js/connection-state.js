@@ -1,11 +1,13 @@
 // <connection-state>: shows in words whether the page is live, and how old its content may be.
 
 const SETTLED_MS = 2000; // a shorter state isn't announced to screen readers
+const PATIENCE_MS = 5000; // most lost connections are back before anybody has to know
 
 class ConnectionState extends HTMLElement {
   #listening;
   #clock;
   #settling;
+  #waiting;
   #announced = "connected";
 
   connectedCallback() {
@@ -20,9 +22,17 @@ class ConnectionState extends HTMLElement {
     this.#listening.abort();
     clearInterval(this.#clock);
     clearTimeout(this.#settling);
+    clearTimeout(this.#waiting);
   }
 
   #show(state) {
+    clearTimeout(this.#waiting);
+    if (state === "reconnecting") this.#waiting = setTimeout(() => this.#say(state), PATIENCE_MS);
+    else this.#say(state);
+  }
+
+  #say(state) {
+    document.documentElement.dataset.liveSaid = state;
     for (const text of this.querySelectorAll("[data-when]")) text.hidden = text.dataset.when !== state;
     this.#showAge();
     clearTimeout(this.#settling);

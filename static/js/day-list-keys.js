@@ -1,31 +1,52 @@
-// Keyboard shortcuts of the day list: "/" searches, "j" and "k" move between rows, "?" shows the shortcuts. Enter opens
-// the focused row, because the focus is on its link.
+// Keyboard shortcuts of the day list: "/" searches, "j" and "k" or the arrows move between rows and open them beside the
+// list, "?" shows the shortcuts. Enter opens the focused row, because the focus is on its link.
 
-const help = document.getElementById("keys");
-const rows = () => [...document.querySelectorAll("table.day .who a")];
+const SPLIT = matchMedia("(min-width: 74rem)"); // wide enough for the list and an appointment
+const SETTLED_MS = 150; // from the last move to opening the row, so that a held key opens only the last one
+let opening;
+
+const help = () => document.getElementById("keys");
+const rows = () => [...document.querySelectorAll(".rows .who")];
 
 function move(step) {
   const links = rows();
-  const at = links.indexOf(document.activeElement);
+  const focused = links.indexOf(document.activeElement);
+  const at = focused < 0 ? links.findIndex((link) => link.hasAttribute("aria-current")) : focused;
   const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + step, 0), links.length - 1);
   links[next]?.focus();
+  clearTimeout(opening);
+  if (links[next] && SPLIT.matches) opening = setTimeout(() => links[next].click(), SETTLED_MS);
+}
+
+function noteArrival() {
+  const link = document.activeElement.matches(".who") ? document.activeElement : document.querySelector(".who[aria-current]");
+  if (link) document.getElementById(`arrive-${link.dataset.reference}`)?.click();
 }
 
 const ACTIONS = {
   "/": () => document.getElementById("filter-q").focus(),
   j: () => move(1),
   k: () => move(-1),
-  "?": () => help.showModal(),
+  a: noteArrival,
+  Escape: () => document.querySelector(".sheet .shut")?.click(),
+  "?": () => help().showModal(),
 };
+for (const number of [1, 2, 3, 4, 5, 6, 7]) {
+  ACTIONS[number] = () => document.querySelectorAll(".ways-row a")[number - 1]?.click();
+}
+const ARROWS = { ArrowDown: 1, ArrowUp: -1 };
 
 const showButton = () => document.querySelector("[data-help]")?.removeAttribute("hidden");
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea, dialog");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in ACTIONS)) return;
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const arrow = !event.target.closest(".sheet") && ARROWS[event.key]; // in the sheet, arrows scroll
+  if (!arrow && !(event.key in ACTIONS)) return;
   event.preventDefault();
-  ACTIONS[event.key]();
+  if (arrow) move(arrow);
+  else ACTIONS[event.key]();
 });
-document.addEventListener("click", (event) => event.target.closest("[data-help]") && help.showModal());
+document.addEventListener("click", (event) => event.target.closest("[data-help]") && help().showModal());
 document.addEventListener("htmx:afterSwap", showButton);
 showButton();

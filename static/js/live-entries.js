@@ -3,6 +3,8 @@
 // Entries are marked with htmx's `hx-swap-oob`, so that htmx alone can show what it polls where this module never loads.
 // Here they are placed without htmx, whose swap takes longer than all the rest of a change.
 
+import { isTypedIn } from "./typed.js";
+
 const ANSWER_MS = 10000; // a broken connection never answers
 const FOR_HTMX = /[\s-]hx-(?!swap-oob)/; // an attribute that htmx has to know of
 const TOASTS = "#toasts";
@@ -57,7 +59,7 @@ export function applyEntries(source, html) {
   parsed.innerHTML = html;
   const forHtmx = FOR_HTMX.test(html);
   for (const entry of parsed.content.querySelectorAll("live-entry")) {
-    const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed } = entry.dataset;
+    const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed, news } = entry.dataset;
     if (Number(seq) <= source.cursor) continue;
     for (const element of [...entry.children]) place(element, forHtmx);
     source.cursor = seq;
@@ -65,19 +67,25 @@ export function applyEntries(source, html) {
     source.announced = Number(seq);
     const region = document.getElementById(`payment-${payment}`) ?? source;
     const standing = { status, reviews: reviews?.split(" ").filter(Boolean) ?? [] };
-    const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, rebooked: rebooked !== undefined };
+    const flags = { rebooked: rebooked !== undefined, news: news !== undefined };
+    const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, ...flags };
     region.dispatchEvent(new CustomEvent("payment:updated", { detail, bubbles: true }));
     if (rebooked !== undefined && document.getElementById(`payment-${payment}-facts`)) source.reload();
     if (confirmed !== undefined) region.dispatchEvent(new CustomEvent("payment:confirmed", { detail, bubbles: true }));
   }
 }
 
-/** Load this page again and swap in its live regions. Return the page's new cursor and epoch, or null on failure. */
+/**
+ * Load this page again and swap in its live regions, but none in which somebody has typed. Return the page's new cursor
+ * and epoch, or null on failure.
+ */
 export async function fetchRegions() {
+  const address = location.href;
   const headers = { "HX-Request": "true" }; // htmx's header: what a page fetches by itself prolongs no session
   const options = { cache: "no-store", headers, signal: AbortSignal.timeout(ANSWER_MS) };
-  const response = await fetch(location.href, options).catch(() => null);
+  const response = await fetch(address, options).catch(() => null);
   if (!response || response.status >= 500) return null; // don't replace the page with an error
+  if (location.href !== address) return fetchRegions(); // another appointment was opened meanwhile
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const cursor = page.getElementById("live-cursor");
   if (!cursor || response.status === 404) {
@@ -86,7 +94,7 @@ export async function fetchRegions() {
   }
   for (const shown of document.querySelectorAll("[data-live-region]")) {
     const fresh = page.getElementById(shown.id);
-    if (fresh && !shown.parentElement.closest("[data-live-region]")) {
+    if (fresh && !shown.parentElement.closest("[data-live-region]") && !isTypedIn(shown)) {
       keepFocus(shown, () => window.htmx.swap(shown, fresh.outerHTML, { swapStyle: "outerHTML" }));
     }
   }

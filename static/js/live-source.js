@@ -85,6 +85,7 @@ class LiveSource extends HTMLElement {
     on(window, "pageshow", (event) => event.persisted && this.#wake("pageshow"));
     on(document, "visibilitychange", () => document.hidden || this.#wake("visible"));
     on(document, "htmx:afterRequest", (event) => event.target !== this && this.#checkFragment(event.detail.xhr));
+    on(document, "htmx:historyCacheMissLoad", (event) => this.#checkFragment(event.detail.xhr));
     on(this, "htmx:beforeRequest", (event) => {
       const requested = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
       if (this.connected && !requested) event.preventDefault(); // a healthy socket needs no poll

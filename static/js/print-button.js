@@ -1,6 +1,9 @@
 // Shows the buttons that print the page, which the server renders hidden, because they need this script.
 
-for (const button of document.querySelectorAll("[data-print]")) {
-  button.hidden = false;
-  button.addEventListener("click", () => window.print());
+function show() {
+  for (const button of document.querySelectorAll("[data-print][hidden]")) button.hidden = false;
 }
+
+document.addEventListener("click", ({ target }) => target.closest?.("[data-print]") && window.print());
+document.addEventListener("htmx:load", show);
+show();

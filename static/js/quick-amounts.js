@@ -2,13 +2,17 @@
 //   <div> <input> <div class="quick" hidden> <button type="button" data-amount="12.50">…</button> </div> </div>
 // Without this script they stay hidden, and people type the amount.
 
-for (const group of document.querySelectorAll(".quick")) {
-  const amount = group.parentElement.querySelector("input");
-  group.hidden = false;
-  group.addEventListener("click", ({ target }) => {
-    if (!target.dataset.amount) return;
-    amount.value = target.dataset.amount;
-    amount.dispatchEvent(new Event("input", { bubbles: true }));
-    amount.focus();
-  });
+function show() {
+  for (const group of document.querySelectorAll(".quick[hidden]")) group.hidden = false;
 }
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.(".quick [data-amount]");
+  if (!button) return;
+  const amount = button.closest(".quick").parentElement.querySelector("input");
+  amount.value = button.dataset.amount;
+  amount.dispatchEvent(new Event("input", { bubbles: true }));
+  amount.focus();
+});
+document.addEventListener("htmx:load", show);
+show();

@@ -1,7 +1,8 @@
 // Parts of a page that fetch themselves again when payments change. Such an element gets the event "payments:changed"
 // at most once every `data-refresh-ms` milliseconds, and always once after the last change; htmx does the rest:
 //   <nav id="tabs" data-refresh-ms="1000" hx-get="…" hx-swap="outerHTML" hx-trigger="payments:changed">
-// With `data-refresh-payment` only changes of the payment with that public id count.
+// With `data-refresh-payment` only changes of the payment with that public id count; with `data-refresh-on="news"` only
+// changes whose detail has a true `news`.
 //
 // htmx's own modifiers don't do this: `delay:` starts again with each event, so that a busy clinic's page would never
 // refresh, and `throttle:` drops the last event, so that the page would stay wrong.
@@ -26,7 +27,7 @@ function refresh(element) {
 
 document.addEventListener("payment:updated", ({ detail }) => {
   for (const element of document.querySelectorAll("[data-refresh-ms]")) {
-    const { refreshPayment = detail.id } = element.dataset;
-    if (refreshPayment === detail.id) refreshLater(element);
+    const { refreshPayment = detail.id, refreshOn = "id" } = element.dataset;
+    if (refreshPayment === detail.id && detail[refreshOn]) refreshLater(element);
   }
 });

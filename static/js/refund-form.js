@@ -3,14 +3,14 @@
 
 import { parseAmount } from "./amounts.js";
 
-const form = document.querySelector("form.refund");
-const question = form?.querySelector("[data-above]");
-
-if (question) {
-  const { amount } = form.elements;
-  const ask = () => {
-    question.hidden = parseAmount(amount.value, form.dataset.currency) <= Number(question.dataset.above);
-  };
-  amount.addEventListener("input", ask);
-  ask();
+function ask() {
+  for (const question of document.querySelectorAll("form.refund [data-above]")) {
+    const { form } = question;
+    const amount = parseAmount(form.elements.amount.value, form.dataset.currency);
+    question.hidden = amount <= Number(question.dataset.above);
+  }
 }
+
+document.addEventListener("input", ask);
+document.addEventListener("htmx:load", ask);
+ask();

@@ -93,6 +93,11 @@ def toasts(page: Page) -> Locator:
     return page.locator("payment-toast[shown]")
 
 
+def news(page: Page) -> Locator:
+    """Return the line with the newest news on a page of staff."""
+    return page.locator("#news [data-news]")
+
+
 def prove_current(page: Page) -> None:
     """Check that the page is up to date: press "Actualiser" (refresh) and expect a 204, which means no changes."""
     with page.expect_response(re.compile(POLL)) as asked:

@@ -23,6 +23,8 @@ from tests.transfers import PAYOUT_ID
 Enter = Callable[[Person], BrowserContext]
 LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
     ("dark", {"width": 390, "height": 844}),
+    ("light", {"width": 820, "height": 1180}),
+    ("dark", {"width": 1440, "height": 900}),
     ("light", {"width": 1280, "height": 900}),
 )
 SHIFTS = """() => {
@@ -68,7 +70,7 @@ def enter(clinic: Clinic, new_context: NewContext, complaints: list[str]) -> Ent
 def check(page: Page) -> None:
     """Check that axe finds no fault and that the page doesn't scroll sideways.
 
-    Check it in the size of a phone with dark colors, and in the size of a desktop with light colors.
+    Check it in the sizes of a phone, a tablet and two desktops, some with dark and some with light colors.
     """
     for scheme, size in LOOKS:
         page.emulate_media(color_scheme=scheme)
@@ -148,7 +150,8 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
     tell_of_every_kind(clinic)
     page = enter(clinic.staff[0]).new_page()
     paid, declined, unpaid = (f"/desk/{reference}/" for reference in clinic.patients[0].references)
-    check_each(page, paid, f"{paid}cancel/", f"{paid}why/", f"{unpaid}take/", f"{unpaid}collect/")
+    twice = f"/desk/{clinic.patients[1].references[0]}/"
+    check_each(page, paid, twice, f"{paid}cancel/", f"{paid}why/", f"{unpaid}take/", f"{unpaid}collect/")
     link = str(page.get_by_role("link", name="Ouvrir le lien").get_attribute("href"))
     check_each(page, f"{unpaid}change/", "/desk/patients/?q=canary", "/desk/patients/?q=nobody")
     page.goto("/desk/patients/?q=canary")
@@ -178,8 +181,8 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
     page.get_by_role("link", name="Saisi par erreur").click()
     expect(page.get_by_role("button", name="C’était une erreur")).to_be_visible()
     check(page)
-    check_each(page, "/desk/")
-    check_a_toast(page, clinic)
+    cash = f"/desk/?appointment={clinic.patients[0].references[2]}&way=cash"
+    check_each(page, "/desk/", "/desk/?view=agenda", cash)
     page.context.clear_cookies()
     page.goto(link)
     check(page)

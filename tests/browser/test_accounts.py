@@ -83,7 +83,7 @@ def test_staff_set_up_a_code_and_a_passkey_and_sign_in_with_it(strict_site: str,
     page.get_by_role("button", name=re.compile("clé d’accès ou de sécurité")).click()
     expect(page).to_have_url(re.compile("/desk/$"))
 
-    page.locator("table.day .who a").first.click()
+    page.locator(".rows .who").first.click()
     note = page.get_by_label("Note pour les collègues")
     note.fill("Maman appelle lundi")
     address = page.url

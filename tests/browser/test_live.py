@@ -12,6 +12,7 @@ from tests.browser.pages import (
     expect_same_document,
     expect_status,
     go_live,
+    news,
     open_live,
     prove_current,
     toasts,
@@ -19,12 +20,12 @@ from tests.browser.pages import (
 from tests.clinic import Clinic, Person
 from tests.waits import wait_until
 
-LIT = "rgb(227, 240, 235)"  # --accent-wash
+LIT = "rgb(223, 242, 230)"  # --good-wash
 WATCH_ROWS = """() => {
   window.lit = [];  // noted at once, because the light goes out again
   new MutationObserver((changes) => changes.forEach(({ target }) =>
-    target.matches("tr.just-changed") && lit.push([
-      getComputedStyle(target.cells[0], "::before").backgroundColor, target.cells[0].getBoundingClientRect().x,
+    target.matches(".row.just-changed") && lit.push([
+      getComputedStyle(target, "::before").backgroundColor, target.getBoundingClientRect().x,
     ])
   )).observe(document, { subtree: true, attributeFilter: ["class"] });
 }"""
@@ -47,7 +48,7 @@ HIDE = """Object.defineProperty(document, "hidden", { get: () => window.hiddenNo
 COME_BACK = """window.hiddenNow = false; document.dispatchEvent(new Event("visibilitychange"));"""
 
 
-def test_both_screens_turn_paid_with_one_toast_each(
+def test_both_screens_turn_paid_with_a_toast_or_news(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
     mine = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
@@ -57,8 +58,9 @@ def test_both_screens_turn_paid_with_one_toast_each(
         assert clinic.tell(event) == 200
     for page in (mine, desk):
         expect_status(page, payment, "paid")
-        expect(toasts(page)).to_have_count(1)
         expect_same_document(page)
+    expect(toasts(mine)).to_have_count(1)
+    expect(news(desk)).to_contain_text("a payé 50,00")
     expect(mine.locator(".timeline li[data-status=paid]")).to_have_count(1)
     toasts(mine).get_by_role("button").press("Enter")
     expect(toasts(mine)).to_have_count(0)
@@ -100,18 +102,20 @@ def test_the_focus_stays_in_a_panel_that_is_replaced(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
     """The focus stays on the same control, and goes to the panel if the control is gone."""
-    desk = open_live(browser_of(clinic.staff[0], clinic, new_context), f"/desk/{patient.references[0]}/")
+    desk = open_live(browser_of(clinic.staff[0], clinic, new_context), f"/desk/{patient.references[1]}/")
     mine = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
-    kept = desk.locator(".payment-panel button[form^=confirm-]")
+    kept = desk.locator("#way-cash")
     kept.focus()
     mine.locator(".payment-panel button[form^=pay-]").focus()
     day = open_live(browser_of(clinic.staff[0], clinic, new_context), "/desk/")
     tab = day.locator("[data-tab=paid]")
     paid = int(tab.locator(".count").inner_text())
     tab.focus()
+    assert clinic.tell(clinic.story(payment=1).completed(amount=3000)) == 200
     assert clinic.tell(clinic.story().completed()) == 200
     for page in (desk, mine):
         expect_status(page, payment, "paid")
+    expect(desk.locator(".figure")).to_contain_text("20,01")
     expect(kept).to_be_focused()
     expect(mine.locator(".payment-panel")).to_be_focused()
     expect(tab.locator(".count")).to_have_text(str(paid + 1))
@@ -168,20 +172,20 @@ def test_a_row_lights_up_where_it_is_and_a_missing_one_waits_to_be_asked_for(
     search.fill("half a na")
     search.focus()
     page.evaluate(WATCH_ROWS)
-    left = page.evaluate("document.querySelector('tbody td').getBoundingClientRect().x")
+    left = page.evaluate("document.querySelector('.row').getBoundingClientRect().x")
     assert clinic.tell(clinic.story().completed()) == 200
     wait_until(lambda: page.evaluate("lit") == [[LIT, left]], "the row lights up in its place")
     expect(search).to_be_focused()
     expect(search).to_have_value("half a na")
     go_live(page, "/desk/?status=paid")
-    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator(".row")).to_have_count(1)
     for number in (1, 2):
         assert clinic.tell(clinic.story(payment=number).completed()) == 200
     button = page.locator("[data-new]")
     expect(button).to_have_text(re.compile("2"))
-    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator(".row")).to_have_count(1)
     button.click()
-    expect(page.locator("tbody tr")).to_have_count(3)
+    expect(page.locator(".row")).to_have_count(3)
     expect_status(page, patient.payments[2], "paid")
     assert clinic.tell(clinic.story(patient=1).completed()) == 200
     expect(page.locator("[data-new]")).to_have_text(re.compile("1"))

@@ -65,7 +65,7 @@ def test_a_note_typed_after_the_session_ended_is_back_after_signing_in(
     expect(page.get_by_label("Note pour les collègues")).to_have_value(NOTE)
     check(page)
     page.get_by_role("button", name="Enregistrer la note").click()
-    expect(page.locator(".timeline").get_by_text(NOTE)).to_be_visible()
+    expect(page.locator(".kept").get_by_text(NOTE)).to_be_visible()
     expect(page.get_by_label("Note pour les collègues")).to_have_value("")
 
 
@@ -122,7 +122,7 @@ def test_a_fragment_that_is_refused_leaves_the_page_and_signing_in_beside_it_los
     expect(page).to_have_url(clinic.site.url + desk_path)
     expect(page.get_by_label("Note pour les collègues")).to_have_value(NOTE)
     page.get_by_role("button", name="Enregistrer la note").click()
-    expect(page.locator(".timeline").get_by_text(NOTE)).to_be_visible()
+    expect(page.locator(".kept").get_by_text(NOTE)).to_be_visible()
 
 
 @pytest.mark.parametrize("stopped_at", ["Continuer", "Rembourser"])

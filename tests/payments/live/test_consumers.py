@@ -288,7 +288,7 @@ async def test_a_signed_webhook_reaches_patient_and_staff_in_their_own_words(
         assert response.status_code == 200
         patients, staffs = await mine.told(), await theirs.told()
     assert f"/appointments/{payment.appointment.reference}/" in patients["html"]
-    assert f"/desk/{payment.appointment.reference}/" in staffs["html"]
+    assert f'id="payment-{payment.public_id}-owed"' in staffs["html"]
     assert "data-confirmed" in patients["html"]
     assert "Paid" in staffs["html"]
     for frame in (patients, staffs):

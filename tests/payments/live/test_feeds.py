@@ -174,7 +174,7 @@ def test_rendered_entries_are_forgotten_in_the_end(book: Book, monkeypatch: pyte
 
 
 def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
-    entry = entries_of("staff", 0)[-1]
+    entry = entries_of(f"patient.{paid.appointment.patient_id}", 0)[-1]
     assert "payment-toast" in rendering.render_entry(entry, "fr")
     entry.change.version += 1  # so that the change isn't found in the cache and is rendered again
     entry.change.to_status = "checkout_open"
@@ -189,14 +189,15 @@ def test_a_booking_its_price_time_and_attendance_are_told(payment: Payment, pati
     assert "Appointment booked · €50.00" in told(f"patient.{patient.pk}", 0)[0]
     appointment = payment.appointment
     appointment.save()
-    assert not told("staff", 1)  # nothing has changed, so the feed has no new entry
+    mine = f"patient.{patient.pk}"
+    assert not told(mine, 1)  # nothing has changed, so the feed has no new entry
     appointment.price_amount = 6000
     appointment.save()
     appointment.start = appointment.end - timedelta(minutes=10)
     appointment.save()
     appointment.status = Appointment.Status.NO_SHOW
     appointment.save(actor=clerk)
-    price, moved, no_show = told("staff", 1)
+    price, moved, no_show = told(mine, 1)
     assert "Price changed to €60.00" in price
     assert "€60.00</span>" in price
     assert "data-rebooked" in moved
