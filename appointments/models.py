@@ -210,6 +210,8 @@ class Appointment(models.Model):
                 for field in self._meta.concrete_fields:
                     if field.name not in names:
                         setattr(self, field.attname, getattr(before, field.attname))
+            elif before and timezone.localdate(before.start) != timezone.localdate(self.start):
+                self.arrived_at = None  # a patient who came has not come for another day
             super().save(*args, **kwargs)
             appointment_saved.send(Appointment, appointment=self, before=before, actor=actor)
 

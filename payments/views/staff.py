@@ -70,6 +70,7 @@ def _counter(
         "tabs": [_tab(chosen, tab, counts[tab]) for tab in Tab if tab in CHIPS or tab is chosen.tab],
         "totals": totals(found, sums) if chosen.days else [],
         "section": "desk",
+        "split": True,  # the page's look
         **links_of(chosen),
     }
     if target == "tabs":

@@ -107,6 +107,18 @@ def test_an_arrival_is_noted_once_and_taken_back(as_clerk: Client, clerk: User, 
     assert news == [({"arrived"}, clerk)] * 2
 
 
+def test_an_appointment_moved_to_another_day_has_no_arrival(today: Payment, clerk: User) -> None:
+    today.appointment.note_arrival(arrived=True, actor=clerk)
+    appointment = Appointment.objects.get()
+    appointment.end += datetime.timedelta(hours=1)
+    appointment.save()
+    assert appointment.arrived_at
+    appointment.start += datetime.timedelta(days=1)
+    appointment.end += datetime.timedelta(days=1)
+    appointment.save()
+    assert Appointment.objects.get().arrived_at is None
+
+
 def test_an_arrival_leads_to_no_other_site(as_clerk: Client, today: Payment) -> None:
     answer = as_clerk.post(f"{desk_page_of(today)}arrival/", {"arrived": "1", "page": "https://evil.example/"})
     assert answer["Location"].startswith(desk_page_of(today))
