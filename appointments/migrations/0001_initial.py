@@ -187,10 +187,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                (
-                    "arrived_at",
-                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="arrived"),
-                ),
+                ("arrived_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="arrived")),
                 (
                     "patient",
                     models.ForeignKey(

@@ -16,6 +16,7 @@ from appointments.money import format_amount
 
 from ..desk.no_show_fees import NotChargeableError, charge_fee
 from ..domain.cards import CardState
+from ..forms import key_of
 from ..gateway import consent, fees, kept_cards
 from ..gateway.checkout import NotPayableError, TooManyPagesError
 from ..gateway.client import StripeRefusedError, StripeUnavailableError
@@ -23,7 +24,6 @@ from ..gateway.fees import DeclinedError
 from ..models import Payment
 from ..wording import card_label
 from .access import Request, open_payment_or_404, staff_required
-from .money import key_of
 from .pay_link import with_payment
 
 
