@@ -83,9 +83,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return f"{settings.SITE_URL}{urlsplit(super().get_reset_password_from_key_url(key)).path}"
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send the e-mail in the background, with `send_soon`. It names SITE_URL's host, not the request's."""
-        site = SimpleNamespace(name=settings.CLINIC_NAME, domain=urlsplit(settings.SITE_URL).netloc)
-        send_soon(functools.partial(super().send_mail, template_prefix, email, {"current_site": site, **context}))
+        """Send the e-mail in the background, with `send_soon`.
+
+        It speaks with the clinic's name and SITE_URL: the host that the request names is its sender's choice.
+        """
+        about = {
+            "current_site": SimpleNamespace(name=settings.CLINIC_NAME, domain=urlsplit(settings.SITE_URL).netloc),
+            "clinic_address": settings.CLINIC_ADDRESS,
+            "clinic_contact": settings.CLINIC_CONTACT,
+            "site_url": settings.SITE_URL,
+        }
+        send_soon(functools.partial(super().send_mail, template_prefix, email, context | about))
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]

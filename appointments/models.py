@@ -78,6 +78,12 @@ def check_prepayment(prepayment: str, deposit: int, no_show_fee: int) -> None:
 class Practitioner(models.Model):
     name = models.CharField(_("name"), max_length=120)
     specialty = models.CharField(_("specialty"), max_length=120)
+    professional_number = models.CharField(
+        _("professional number"),
+        max_length=60,
+        blank=True,
+        help_text=_("As receipts show it, such as “RPPS 10000000000” or “GMC 0000000”."),
+    )
     active = models.BooleanField(_("active"), default=True)
 
     class Meta:

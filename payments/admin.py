@@ -179,16 +179,10 @@ class FeedAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Email)
-class EmailAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("created_at", "kind", "payment", "sent_at", "tries", "error", "given_up_at")
+class EmailAdmin(LinkedToPayment):
+    list_display = ("created_at", "kind", "payment_link", "sent_at", "tries", "error", "given_up_at")
     list_filter = ("kind",)
-    list_select_related = ("change__payment",)
-    exclude = ("change",)
-    readonly_fields = ("payment",)
-
-    @admin.display(description=_("payment"))
-    def payment(self, email: Email) -> SafeString | str:
-        return link_to(email.change.payment)
+    exclude = ("payment", "change", "pay_link")  # type: ignore[assignment]
 
 
 @admin.register(Note)

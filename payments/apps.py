@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from prometheus_client import REGISTRY
 
@@ -27,7 +28,7 @@ class PaymentsConfig(AppConfig):
         from .desk import roles
         from .gateway import client, djstripe
         from .models.installation import make_installation
-        from .signals import changes_sent, entries_committed
+        from .signals import changes_sent, entries_committed, sms_requested
 
         appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
         appointment_saved.connect(bill, dispatch_uid="payments.bill")
@@ -35,6 +36,8 @@ class PaymentsConfig(AppConfig):
         person_renamed.connect(show_person, dispatch_uid="payments.show_person")
         changes_sent.connect(prepare, dispatch_uid="payments.prepare")
         entries_committed.connect(push, dispatch_uid="payments.push")
+        if settings.SMS_FUNCTION:
+            sms_requested.connect(send_sms, dispatch_uid="payments.send_sms")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
@@ -97,3 +100,8 @@ def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
     from .live import hints
 
     hints.publish(entries)
+
+
+def send_sms(sender: type, *, phone: str, text: str, **kwargs: Any) -> None:
+    """Receive `sms_requested`, and call the function that the setting SMS_FUNCTION names."""
+    import_string(settings.SMS_FUNCTION)(phone, text)

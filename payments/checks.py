@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 Django's name
+from django.utils.module_loading import import_string
 
 TAG = "payments"
 STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[a-zA-Z0-9]{24,}")  # dj-stripe accepts no other
@@ -181,6 +182,18 @@ def weak_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     said = "SECRET_KEY can be guessed: an attacker who guesses it can sign in as anybody."
     hint = 'Set it to the output of: python3 -c "import secrets; print(secrets.token_urlsafe(50))"'
     return [Error(said, hint=hint, id="payments.E008")]
+
+
+@register()
+def sms_function(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.SMS_FUNCTION:
+        return []
+    try:
+        import_string(settings.SMS_FUNCTION)
+    except ImportError:
+        said = f"SMS_FUNCTION names {settings.SMS_FUNCTION}, which can't be imported: no text message is sent."
+        return [Error(said, hint="Set it to the path of a function send(phone, text).", id="payments.E009")]
+    return []
 
 
 @register(Tags.security)

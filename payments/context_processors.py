@@ -14,6 +14,7 @@ def site(request: HttpRequest) -> dict[str, object]:
     return {
         "clinic_name": settings.CLINIC_NAME,
         "clinic_address": settings.CLINIC_ADDRESS,
+        "clinic_contact": settings.CLINIC_CONTACT,
         "real_money": settings.STRIPE_LIVE_MODE,
         "reference": request_id.get(),
         "layout": "dialog.html" if request.headers.get("HX-Target") == "dialog" else "base.html",

@@ -9,13 +9,14 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from appointments.models import Appointment
 
 from .domain.cards import CardState
 from .domain.facts import Kind
 from .gateway import payers
-from .models import Correspondent, Customer, EventReceipt, Fact, Note, Payment
+from .models import Correspondent, Customer, EventReceipt, Fact, Note, PayLink, Payment
 
 PERSONAL = ("first_name", "last_name", "email", "phone", "preferred_language")  # fields of the user model
 
@@ -63,6 +64,7 @@ def erase(user: AbstractUser) -> dict[str, int]:
             "log lines": _forget_log_lines(user, appointments),
             "sessions": _sign_out(user),
         }
+        PayLink.objects.filter(payment__in=payments).update(ended_because=PayLink.Ending.STAFF, ended_at=timezone.now())
         Correspondent.objects.filter(user=user.pk).delete()
         _forget_login(user)
     return done

@@ -24,10 +24,9 @@ from django.utils.decorators import sync_and_async_middleware
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# The path of a pay link or an invitation, and a pay link's token wherever it stands, also percent-encoded.
+# The path of a pay link or an invitation, also percent-encoded, and a pay link's token wherever it stands.
 TOKEN = re.compile(
-    r"""(?P<path>/(?:p|welcome)/|%2F(?:p|welcome)%2F)[^/\s"'\\?&<>]{16,}|[\w-]{22}(?::|%(?:25)*3A)\w{5,8}(?::|%(?:25)*3A)[\w-]{40,}""",
-    re.ASCII | re.IGNORECASE,
+    r"""(?P<path>/(?:p|welcome)/|%2F(?:p|welcome)%2F)[^/\s"'\\?&<>]{16,}|pl-[\w-]{22}""", re.ASCII | re.IGNORECASE
 )
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -10,3 +10,7 @@ changes_sent = Signal()  # `changes` that the database is just storing: receiver
 entries_committed = Signal()  # `entries` of one transaction; sent before the others, so that open pages come first
 payment_status_changed = Signal()  # sent for each change of a payment
 payment_confirmed = Signal()  # sent when the status becomes PAID
+
+# Sent when staff send a pay link by text message, with `phone` and `text`. Receivers send the text, and raise if they
+# can't. The function named by the setting SMS_FUNCTION is a receiver. Without receivers pages show no button for it.
+sms_requested = Signal()

@@ -34,6 +34,10 @@ class Environment(environ.Env):  # type: ignore[misc]
             raise ImproperlyConfigured(f"{name} is {word!r}. Set it to {' or '.join(options)}.")
         return word
 
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a text in which `|` separates them; none if `name` is unset or empty."""
+        return [line.strip() for line in self.str(name, "").split("|") if line.strip()]
+
     def amounts(self, name: str, default: str) -> dict[str, int]:
         """Return a mapping of currencies to minor units, read from a value such as `eur=10000,chf=10000`.
 

@@ -4,6 +4,8 @@ With DEBUG=1, the variables' defaults suit a developer's laptop.
 """
 
 import logging
+from email.headerregistry import Address
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,8 @@ TIME_ZONE = env.str("TIME_ZONE", "Europe/Paris")
 USE_TZ = True
 CLINIC_NAME = env.str("CLINIC_NAME", "Clinique des Tilleuls")
 CLINIC_ADDRESS = env.str("CLINIC_ADDRESS", "12 allée des Tilleuls, 69006 Lyon")
+CLINIC_CONTACT = env.str("CLINIC_CONTACT", "")  # how patients reach the clinic, such as its phone number
+CLINIC_LEGAL_LINES = env.lines("CLINIC_LEGAL_LINES")  # what the law wants at the end of a receipt
 
 # Refunds of one payment, in minor units by currency. Without a limit for a currency, the front desk can refund nothing
 # in it, and no refund in it needs approval.
@@ -194,7 +198,10 @@ EMAIL_USE_TLS = MAIL_SERVER.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = MAIL_SERVER.get("EMAIL_USE_SSL", False)
 EMAIL_FILE_PATH = MAIL_SERVER["EMAIL_FILE_PATH"]
 EMAIL_TIMEOUT = 10  # seconds that a mail server may take for one step
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", f"noreply@{SITE_URL.split('//')[-1].split(':')[0]}")
+sender, address = parseaddr(env.str("DEFAULT_FROM_EMAIL", "") or f"noreply@{SITE_URL.split('//')[-1].split(':')[0]}")
+DEFAULT_FROM_EMAIL = str(Address(sender or CLINIC_NAME, addr_spec=address))
+PAYMENT_REMINDER_DAYS = env.number("PAYMENT_REMINDER_DAYS", 0)  # after the appointment; 0: no reminder
+SMS_FUNCTION = env.str("SMS_FUNCTION", "")  # dotted path of your function send(phone, text)
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.account.adapter import get_adapter
 from allauth.account.models import EmailAddress
+from allauth.core.context import request_context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import (
@@ -24,13 +26,13 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
-from django.test import Client
-from django.utils import timezone
+from django.test import Client, RequestFactory
+from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
 from accounts import mail as account_mail
@@ -195,6 +197,27 @@ def test_an_email_names_the_site_s_own_address_whatever_port_its_requester_names
     (letter,) = sent()
     assert "http://testserver/password/reset/key/" in letter.body
     assert "1234" not in letter.subject + letter.body
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("kind", [
+    "account/email/password_reset_key", "account/email/password_changed", "account/email/changed",
+    "account/email/locked", "account/email/invitation", "mfa/email/totp_activated", "mfa/email/totp_deactivated",
+    "mfa/email/webauthn_added", "mfa/email/webauthn_removed", "mfa/email/recovery_codes_generated",
+])  # fmt: skip
+def test_every_email_about_accounts_speaks_with_the_clinic_s_name(kind: str, language: str, settings: Settings) -> None:
+    settings.CLINIC_CONTACT = "04 78 00 00 00"
+    request = RequestFactory().get("/", headers={"host": "testserver:1234"})
+    request.user = AnonymousUser()
+    with request_context(request), translation.override(language):
+        get_adapter().send_mail(kind, "desk@clinic.example", {"ip": "192.0.2.1", "user_agent": "Firefox"})
+        (letter,) = sent()
+    greeting = {"fr": "Bonjour,", "en": "Hello,"}[language]
+    assert letter.body.startswith(greeting)
+    for words in (f"\n\n{settings.CLINIC_NAME}\n{settings.CLINIC_ADDRESS}", "04 78 00 00 00", "http://testserver"):
+        assert words in letter.body
+    assert "1234" not in letter.subject + letter.body
+    assert letter.from_email == settings.DEFAULT_FROM_EMAIL
 
 
 def reset_password(address: str, new: str = "a new and longer word") -> None:

@@ -21,8 +21,7 @@ from djstripe.models import Payout
 from accounts import invitations
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
-from payments.desk.pay_links import token_of
-from payments.models import Payment
+from payments.models import PayLink, Payment
 from payments_site import asgi
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
@@ -114,7 +113,16 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:replay_event", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:replay_event", "POST", EXPORTERS, FORBIDDEN, 302),
     ("clinic:collect", "GET", DESK, FORBIDDEN, 302),
-    ("clinic:pay_link", "GET", EVERYBODY, 0, 0),  # the signed link is the key
+    ("clinic:pay_links", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:send_links", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:send_links", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:send_sms", "GET", DESK, FORBIDDEN, 302),
+    ("clinic:send_sms", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:replace_pay_link", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
+    ("clinic:replace_pay_link", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:end_pay_link", "GET", DESK, FORBIDDEN, 302),  # redirects to the page with the form
+    ("clinic:end_pay_link", "POST", DESK, FORBIDDEN, 302),
+    ("clinic:pay_link", "GET", EVERYBODY, 0, 0),  # the link's token is the key
     ("clinic:pay_by_link", "GET", EVERYBODY, 0, 0),  # redirects to the page with the form
     ("clinic:pay_by_link", "POST", EVERYBODY, 0, 0),
     ("clinic:confirm_by_link", "GET", EVERYBODY, 0, 0),  # redirects to the page with the form
@@ -252,6 +260,9 @@ class World:
             service="Consultation", start=start, end=start + datetime.timedelta(minutes=20), price_amount=5000,
         )  # fmt: skip
         payment = Payment.objects.with_appointment().get(appointment=appointment)
+        self.link, self.ended_link = (
+            PayLink.objects.offer(payment, channel) for channel in (PayLink.Channel.EMAIL, PayLink.Channel.SMS)
+        )
         deliver(Story(payment).completed())
         payment.refresh_from_db()
         Payout.objects.create(id="po_1", currency="eur", created=start, stripe_data=PAYOUT)
@@ -268,7 +279,8 @@ class World:
             "reference": payment.appointment.reference,
             "public_id": payment.public_id,
             "person_id": self.person("owner").public_id,
-            "token": token_of(payment),
+            "token": self.link.token,
+            "number": self.ended_link.pk,
             "djstripe_uuid": uuid.UUID(int=0),
             "payout_id": "po_1",
             "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,

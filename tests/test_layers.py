@@ -18,7 +18,8 @@ LAYERS = (
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.bookings"),
     ("payments.gateway*", "payments.live*"),
-    ("payments.desk*", "payments.dashboard*", "payments.emails*", "payments.wording"),
+    ("payments.desk*", "payments.dashboard*", "payments.emails*", "payments.receipts",
+     "payments.wording"),
     ("payments", "payments.admin", "payments.checks", "payments.consumers", "payments.context_processors",
      "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges", "payments.management*",
      "payments.middleware", "payments.templatetags*", "payments.views*"),
@@ -30,9 +31,9 @@ WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 # The modules, as patterns, that may import a library.
 LIBRARIES = {
     "allauth": ("accounts*",),
-    "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.mirror",
-                 "payments.gateway.payers", "payments.gateway.balance", "payments.gateway.payouts", "payments.admin",
-                 "payments.doctor*"),
+    "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.means",
+                 "payments.gateway.mirror", "payments.gateway.payers", "payments.gateway.balance",
+                 "payments.gateway.payouts", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),

@@ -28,6 +28,12 @@ def test_what_is_not_set_has_its_default(env: Environment) -> None:
     assert env.mail_server(NAME)["EMAIL_BACKEND"] == "django.core.mail.backends.dummy.EmailBackend"
 
 
+def test_lines_are_separated_by_bars(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.lines(NAME) == []
+    monkeypatch.setenv(NAME, "SIRET 123, Lyon | TVA: 0 |")
+    assert env.lines(NAME) == ["SIRET 123, Lyon", "TVA: 0"]
+
+
 def test_redis_is_named_by_its_address_or_by_sentinels(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, "redis://127.0.0.1:6379/0")
     assert env.redis_place(NAME) == {"address": "redis://127.0.0.1:6379/0"}

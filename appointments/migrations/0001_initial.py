@@ -20,6 +20,15 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("name", models.CharField(max_length=120, verbose_name="name")),
                 ("specialty", models.CharField(max_length=120, verbose_name="specialty")),
+                (
+                    "professional_number",
+                    models.CharField(
+                        blank=True,
+                        help_text="As receipts show it, such as “RPPS 10000000000” or “GMC 0000000”.",
+                        max_length=60,
+                        verbose_name="professional number",
+                    ),
+                ),
                 ("active", models.BooleanField(default=True, verbose_name="active")),
             ],
             options={

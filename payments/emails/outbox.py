@@ -1,4 +1,4 @@
-"""Creates e-mails about payments, such as receipts and refund notices, and sends them in a separate process.
+"""Creates e-mails about changes of payments, such as receipts, and sends all e-mails, in a separate process.
 
 The process reads the staff feed, a numbered list of all committed changes of payments, so that no webhook waits for a
 mail server. Each e-mail is sent once, unless the process dies while sending. Then the e-mail is sent again with an
@@ -8,6 +8,7 @@ unchanged Message-ID.
 import datetime
 import logging
 from smtplib import SMTPException, SMTPRecipientsRefused
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.mail import BadHeaderError, get_connection
@@ -15,15 +16,15 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ..models import Email, FeedEntry, FeedReader, Installation, StatusChange
+from ..models import Email, FeedEntry, FeedReader, Installation, Payment, StatusChange
 from ..models.feed import STAFF
 from .message import message_of
 from .report import happened_at, report_of
+from .requests import STALE, reason_against
 
 logger = logging.getLogger(__name__)
 
 BATCH = 100
-STALE = datetime.timedelta(days=3)  # changes older than this, as after a long outage of the worker, get no e-mail
 DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 READER = "emails"
 
@@ -78,7 +79,7 @@ def email_about(change: StatusChange, sent_until: datetime.datetime | None) -> E
     report = report_of(change)
     if report is None or (sent_until and happened_at(change, report) <= sent_until):
         return None
-    return Email(change=change, kind=report.kind, amount=report.amount)
+    return Email(payment=change.payment, change=change, kind=report.kind, amount=report.amount)
 
 
 def waiting(moment: datetime.datetime) -> QuerySet[Email]:
@@ -97,13 +98,21 @@ def forget_until(moment: datetime.datetime) -> None:
         waiting(moment).delete()
 
 
-def send_due() -> tuple[int, int]:
-    """Send the oldest e-mails that are due (BATCH at most); return how many were sent and how many failed."""
+class Sent(NamedTuple):
+    """How many e-mails of a batch were sent, failed, or were dropped because there was no more reason to send them."""
+
+    sent: int
+    failed: int
+    dropped: int
+
+
+def send_due() -> Sent:
+    """Send the oldest e-mails that are due, BATCH at most."""
     # A patient's address may have been removed since their e-mail was queued.
-    Email.objects.unsent().filter(change__payment__appointment__patient__email="").delete()
-    due = list(Email.objects.due().select_related("change__payment__appointment__patient")[:BATCH])
+    Email.objects.unsent().filter(payment__appointment__patient__email="").delete()
+    due = list(Email.objects.due().select_related("change", "pay_link")[:BATCH])
     if not due:
-        return 0, 0
+        return Sent(0, 0, 0)
     connection = get_connection()
     down = ""
     try:
@@ -114,21 +123,27 @@ def send_due() -> tuple[int, int]:
         outcomes = [_try(email, connection, down) for email in due if email.claim()]
     finally:
         connection.close()
-    return outcomes.count(True), outcomes.count(False)
+    return Sent(outcomes.count(True), outcomes.count(False), outcomes.count(None))
 
 
-def _try(email: Email, connection: object, down: str) -> bool:
-    """Send one e-mail, store the result, and return whether the e-mail was sent.
+def _try(email: Email, connection: object, down: str) -> bool | None:
+    """Send one e-mail, store the result, and return whether the e-mail was sent; None if it is no longer to be sent.
 
-    `down` is the name of the exception that was raised when the connection was opened, or "" if the connection is open.
+    The payment is read again just before, so that nobody who has paid is asked to pay. `down` is the name of the
+    exception that was raised when the connection was opened, or "" if the connection is open.
     """
     error, hopeless = down, False
+    email.payment = Payment.objects.with_appointment().get(pk=email.payment_id)
+    about = {"email_id": email.pk, "payment_id": str(email.payment.public_id), "kind": email.kind}
+    if reason := reason_against(email):
+        email.delete()
+        logger.info("email_dropped", extra=about | {"reason": reason})
+        return None
     if not down:
         try:
             message_of(email, connection).send()
         except Exception as raised:  # noqa: BLE001 - one e-mail that fails must not stop the others
             error, hopeless = type(raised).__name__, _is_hopeless(raised)
-    about = {"email_id": email.pk, "payment_id": str(email.change.payment.public_id), "kind": email.kind}
     if error:
         email.failed(error, hopeless=hopeless)
         logger.warning("email_failed", extra=about | {"error": error, "tries": email.tries})

@@ -2,6 +2,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import payments.domain.facts
 import payments.models.installation
+import payments.models.pay_link
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -222,6 +223,75 @@ class Migration(migrations.Migration):
                     ("export_payments", "Can download payments"),
                     ("view_operations", "Can see the operations board"),
                 ),
+            },
+        ),
+        migrations.CreateModel(
+            name="PayLink",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[("desk", "QR code"), ("email", "E-mail"), ("sms", "Text message")], max_length=5
+                    ),
+                ),
+                ("nonce", models.CharField(default=payments.models.pay_link.new_nonce, editable=False, max_length=32)),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                ("version", models.PositiveIntegerField()),
+                ("made_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="made")),
+                (
+                    "expires_at",
+                    models.DateTimeField(default=payments.models.pay_link.in_two_weeks, verbose_name="expires"),
+                ),
+                ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent")),
+                ("ended_at", models.DateTimeField(blank=True, null=True, verbose_name="ended")),
+                (
+                    "ended_because",
+                    models.CharField(
+                        blank=True,
+                        choices=[("staff", "Ended"), ("replaced", "Replaced"), ("over", "Over")],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "ended_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "patient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="pay_links",
+                        to="clinic_payments.payment",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "pay link",
+                "verbose_name_plural": "pay links",
+                "ordering": ("-pk",),
             },
         ),
         migrations.CreateModel(
@@ -533,6 +603,8 @@ class Migration(migrations.Migration):
             name="Email",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.DateTimeField(blank=True, null=True)),
+                ("number", models.PositiveIntegerField(default=0)),
                 (
                     "kind",
                     models.CharField(
@@ -541,6 +613,8 @@ class Migration(migrations.Migration):
                             ("refund", "Refund"),
                             ("debit_failed", "Direct debit failed"),
                             ("taken_back", "Taken back by the bank"),
+                            ("pay_link", "Pay link"),
+                            ("reminder", "Reminder"),
                         ],
                         max_length=20,
                     ),
@@ -553,8 +627,29 @@ class Migration(migrations.Migration):
                 ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent")),
                 ("given_up_at", models.DateTimeField(blank=True, null=True, verbose_name="given up")),
                 (
+                    "pay_link",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="emails",
+                        to="clinic_payments.paylink",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="emails",
+                        to="clinic_payments.payment",
+                        verbose_name="payment",
+                    ),
+                ),
+                (
                     "change",
                     models.OneToOneField(
+                        blank=True,
+                        null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="email",
                         to="clinic_payments.statuschange",
@@ -589,6 +684,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="payment",
             index=models.Index(fields=["status", "updated_at"], name="payment_status_updated"),
+        ),
+        migrations.AddConstraint(
+            model_name="paylink",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at", None)), fields=("payment", "channel"), name="one_pay_link_per_channel"
+            ),
         ),
         migrations.AddIndex(
             model_name="fact",
@@ -640,6 +741,25 @@ class Migration(migrations.Migration):
             model_name="email",
             index=models.Index(
                 condition=models.Q(("given_up_at", None), ("sent_at", None)), fields=["try_at"], name="email_due"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="email",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("change", None)),
+                fields=("kind", "payment", "start", "number"),
+                name="one_email_per_kind_and_start",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="email",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("change", None), ("pay_link__isnull", False), ("start__isnull", False)),
+                    models.Q(("change__isnull", False), ("pay_link", None), ("start", None)),
+                    _connector="OR",
+                ),
+                name="email_reports_or_asks",
             ),
         ),
     ]

@@ -9,6 +9,7 @@ from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
 from .installation import Installation
 from .note import Note
+from .pay_link import PayLink
 from .payment import Payment
 from .quarantine import QuarantinedObject
 from .record_view import RecordView
@@ -26,6 +27,7 @@ __all__ = [
     "FeedReader",
     "Installation",
     "Note",
+    "PayLink",
     "Payment",
     "QuarantinedObject",
     "RecordView",

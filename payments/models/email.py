@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .change import StatusChange
+from .pay_link import PayLink
+from .payment import Payment
 
 FIRST_PAUSE, LONGEST_PAUSE = 60, 60 * 60  # seconds between tries; a mail server answers sooner
 GIVE_UP_AFTER = datetime.timedelta(days=3)
@@ -33,9 +35,12 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
 
 class Email(models.Model):
-    """One e-mail about one change of a payment. The recipient's address and the text are not stored.
+    """One e-mail about a payment. The recipient's address and the text are not stored.
 
-    `amount`, in minor units, is the sum that the e-mail reports: received, refunded, not debited, or taken back.
+    Most e-mails report a `change`. `amount`, in minor units, is the sum that such an e-mail reports: received,
+    refunded, not debited, or taken back. E-mails of the kinds in ASKING have no change: they ask for `amount` through
+    `pay_link`. Their `start` is the appointment's start when the e-mail was queued, and `number` counts those that
+    staff sent before. A payment gets one such e-mail for each kind, start and number.
     """
 
     class Kind(models.TextChoices):
@@ -43,8 +48,16 @@ class Email(models.Model):
         REFUND = "refund", _("Refund")
         DEBIT_FAILED = "debit_failed", _("Direct debit failed")
         TAKEN_BACK = "taken_back", _("Taken back by the bank")
+        PAY_LINK = "pay_link", _("Pay link")
+        REMINDER = "reminder", _("Reminder")
 
-    change = models.OneToOneField(StatusChange, models.PROTECT, related_name="email")
+    ASKING = (Kind.PAY_LINK, Kind.REMINDER)
+
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="emails", verbose_name=_("payment"))
+    change = models.OneToOneField(StatusChange, models.PROTECT, related_name="email", null=True, blank=True)
+    pay_link = models.ForeignKey(PayLink, models.PROTECT, related_name="emails", null=True, blank=True)
+    start = models.DateTimeField(null=True, blank=True)
+    number = models.PositiveIntegerField(default=0)
     kind = models.CharField(max_length=20, choices=Kind)
     amount = models.PositiveBigIntegerField(_("amount"))
     tries = models.PositiveIntegerField(_("tries"), default=0)
@@ -63,9 +76,21 @@ class Email(models.Model):
         indexes = (
             models.Index(fields=("try_at",), condition=models.Q(sent_at=None, given_up_at=None), name="email_due"),
         )
+        constraints = (
+            models.UniqueConstraint(
+                fields=("kind", "payment", "start", "number"),
+                condition=models.Q(change=None),
+                name="one_email_per_kind_and_start",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(change=None, start__isnull=False, pay_link__isnull=False)
+                | models.Q(change__isnull=False, start=None, pay_link=None),
+                name="email_reports_or_asks",
+            ),
+        )
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.change_id}"
+        return f"{self.kind} {self.payment_id}"
 
     def claim(self) -> bool:
         """Reserve the e-mail for this process until the next try is due, and return whether this succeeded.
@@ -77,6 +102,10 @@ class Email(models.Model):
         claimed = mine.update(tries=self.tries + 1, try_at=timezone.now() + pause)
         self.tries += claimed
         return bool(claimed)
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.sent_at and not self.given_up_at
 
     def sent(self) -> None:
         """Store that the e-mail has been sent now."""

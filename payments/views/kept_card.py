@@ -21,10 +21,11 @@ from ..gateway import consent, fees, kept_cards
 from ..gateway.checkout import NotPayableError, TooManyPagesError
 from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..gateway.fees import DeclinedError
-from ..models import Payment
+from ..models import PayLink, Payment
+from ..models.pay_link import LinkState
 from ..wording import card_label
 from .access import Request, open_payment_or_404, staff_required
-from .pay_link import with_payment
+from .pay_link import with_link
 
 
 def _own_or_404(request: Request, public_id: uuid.UUID) -> Payment:
@@ -49,11 +50,13 @@ def keep_card(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@with_payment
-def keep_card_by_link(request: HttpRequest, token: str, payment: Payment) -> HttpResponseBase:
-    """Do what `keep_card` does for a person who has opened a pay link."""
+@with_link
+def keep_card_by_link(request: HttpRequest, token: str, link: PayLink) -> HttpResponseBase:
+    """Do what `keep_card` does for a person who has opened a pay link; redirect to its page if the link isn't open."""
     page = reverse("clinic:pay_link", args=[token])
-    return _keep(request, payment, page, reverse("clinic:keep_card_by_link", args=[token]))
+    if link.state != LinkState.OPEN:
+        return redirect(page)
+    return _keep(request, link.payment, page, reverse("clinic:keep_card_by_link", args=[token]))
 
 
 def _keep(request: HttpRequest, payment: Payment, page: str, action: str) -> HttpResponseBase:

@@ -8,7 +8,6 @@ from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -18,7 +17,6 @@ from appointments.money import format_amount
 
 from ..desk import refund_orders, till
 from ..desk.giving_back import give_back
-from ..desk.journal import lines_of
 from ..desk.order_words import done_words, refusal_words, words_of
 from ..desk.refund_limits import OverLimitError, allowed_refund, needs_approval, refund_limit
 from ..forms import RefundForm, TakePaymentForm, key_of
@@ -26,6 +24,7 @@ from ..gateway.checkout import NotPayableError
 from ..gateway.client import StripeUnavailableError
 from ..gateway.refunds import NotRefundableError
 from ..models import Payment
+from ..receipts import receipt_of
 from .access import Request, open_payment_or_404, staff_required
 from .sheet import filter_of, money_context
 
@@ -153,13 +152,5 @@ def receipt(request: Request, public_id: uuid.UUID) -> HttpResponse:
     payment = open_payment_or_404(request, public_id=public_id)
     if not payment.amount_received:
         raise Http404
-    lines = lines_of(payment)
-    context = {
-        "payment": payment,
-        "appointment": payment.appointment,
-        "lines": lines,
-        "total": sum(line.amount for line in lines),
-        "fee": payment.terms.fee if payment.terms.canceled else 0,
-        "printed": timezone.now(),
-    }
+    context = {"payment": payment, "appointment": payment.appointment, "receipt": receipt_of(payment)}
     return render(request, "payments/receipt.html", context)

@@ -109,7 +109,7 @@ def money_context(
         **links_of(chosen),
     }
     if way and way in ONLINE:
-        context["link"], context["code"] = link_and_code(payment)
+        context["link"], context["code"] = link_and_code(payment, request.user)
     return context
 
 

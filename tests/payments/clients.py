@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.models import User
-from payments.models import Payment
+from payments.models import PayLink, Payment
 
 
 def client_of(user: User, group: str = "") -> Client:
@@ -36,3 +36,8 @@ def page_of(payment: Payment) -> str:
 
 def desk_page_of(payment: Payment) -> str:
     return f"/desk/{payment.appointment.reference}/"
+
+
+def token_of(payment: Payment, channel: PayLink.Channel = PayLink.Channel.DESK) -> str:
+    """Return the token of the payment's open link for the channel; make the link if there is none."""
+    return PayLink.objects.offer(payment, channel).token

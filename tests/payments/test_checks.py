@@ -52,6 +52,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "payments.W009", "DATABASE_URL",
     ),
     "PostgreSQL, in-memory layer": ({"DATABASE": POSTGRES}, "payments.W001", "REDIS_URL"),
+    "an SMS function that isn't there": ({"SMS_FUNCTION": "clinic.sms.send"}, "payments.E009", "send(phone, text)"),
     "no Stripe key": ({"STRIPE_SECRET_KEY": ""}, "payments.W002", "Dashboard"),
     "a short Stripe key": ({"STRIPE_SECRET_KEY": "sk_test_123"}, "payments.E001", "at least 24"),
     "a publishable key": ({"STRIPE_SECRET_KEY": "pk_test_" + "0" * 24}, "payments.E001", "rk_test_"),

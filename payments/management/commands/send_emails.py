@@ -3,15 +3,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from payments.emails import outbox
+from payments.emails import outbox, requests
 from payments.management.base import OperatorCommand, at_least, rehearsal
 from payments.models import Email
 
 
 class Command(OperatorCommand):
     help = (
-        "Send receipts, refund notices and notices of failed bank debits, each once, to patients who have an e-mail"
-        " address. A failed e-mail is retried for three days. Does nothing without EMAIL_URL."
+        "Send receipts, refund notices, notices of failed bank debits, pay links and reminders, each once, to patients"
+        " who have an e-mail address. A failed e-mail is retried for three days. Does nothing without EMAIL_URL."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,9 +41,10 @@ class Command(OperatorCommand):
     def send_all_due(self) -> tuple[int, int]:
         """Queue e-mails about new changes, and send until none is due. Return (e-mails sent, failed attempts)."""
         outbox.queue()
+        requests.queue_reminders()
         sent = missed = 0
         while any(counts := outbox.send_due()):
-            sent, missed = sent + counts[0], missed + counts[1]
+            sent, missed = sent + counts.sent, missed + counts.failed
         return sent, missed
 
     def print_due(self, failed: bool) -> None:
@@ -55,7 +56,8 @@ class Command(OperatorCommand):
             if failed:
                 Email.objects.revive()
             outbox.queue()
-            due = list(Email.objects.due().select_related("change__payment"))
+            requests.queue_reminders()
+            due = list(Email.objects.due().select_related("payment"))
         for email in due:
-            self.say(f"{email.change.payment} {email.kind}")
+            self.say(f"{email.payment} {email.kind}")
         self.say(f"{len(due)} e-mails would be sent (dry run)")

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.conf import settings as django_settings
 from django.core import mail
 from django.core.mail import get_connection
 from django.core.management import CommandError, call_command
@@ -18,6 +19,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from appointments.models import Practitioner
 from payments import ledger
 from payments.desk import till
 from payments.doctor import emails as email_check
@@ -27,6 +29,7 @@ from payments.emails import outbox
 from payments.gateway.event_types import from_event
 from payments.ledger import Cause, Source
 from payments.models import Email, Payment, StatusChange
+from payments.receipts import receipt_of
 from payments_site.demo.process import free_port
 from tests.payments.stripe_story import Story, deliver
 
@@ -59,16 +62,32 @@ def test_an_email_is_in_the_language_that_the_patient_prefers(
     assert message.subject == f"{subject} · {payment.appointment.reference}"
 
 
-def test_who_has_paid_gets_a_receipt_in_french_that_names_nobody(patient: User, payment: Payment, story: Story) -> None:
+def test_who_has_paid_gets_the_whole_receipt_in_french(
+    patient: User, payment: Payment, story: Story, settings: Settings
+) -> None:
+    """The e-mail holds the whole receipt, in text and in HTML; its subject, which locked phones show, holds little."""
+    settings.CLINIC_LEGAL_LINES, settings.CLINIC_CONTACT = ["SIRET 123", "TVA non applicable"], "04 78 00 00 00"
+    Practitioner.objects.update(professional_number="RPPS 10001234567")
     deliver(story.completed())
     (message,) = send()
     assert message.to == ["camille@example.com"]
     assert message.subject == f"Votre reçu · {payment.appointment.reference}"
+    assert message.extra_headers["Auto-Submitted"] == "auto-generated"
     assert "Nous avons reçu 50,00 €" in body_of(message)
     assert f"http://testserver/payments/{payment.public_id}/receipt/" in body_of(message)
-    assert message.extra_headers["Auto-Submitted"] == "auto-generated"
-    for private in ("Camille", "Roux", "Mercier", "Consultation", "Dermatology"):
-        assert private not in message.message().as_string()
+    number = receipt_of(payment).number
+    wanted = ("Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567", f"nº {number}",
+              "Paiement", "SIRET 123", "TVA non applicable", "Clinique des Tilleuls", "04 78 00 00 00",
+              "http://testserver", "Montant net payé")  # fmt: skip
+    for part in (message.body, str(message.alternatives[0][0])):
+        for words in wanted:
+            assert words in part, words
+
+
+def test_emails_come_from_the_clinic_by_name(story: Story) -> None:
+    deliver(story.completed())
+    (message,) = send()
+    assert message.from_email == django_settings.DEFAULT_FROM_EMAIL == "Clinique des Tilleuls <noreply@testserver>"
 
 
 def test_somebody_who_pays_on_an_english_page_is_written_to_in_english(
@@ -94,7 +113,7 @@ def test_each_refund_is_told_with_its_own_amount(story: Story) -> None:
         deliver(story.refund(amount, name=name))
         (message,) = send()
         assert f"remboursé {amount // 100},00 €" in body_of(message)
-    assert "Remboursé : 50,00 €" in body_of(message)
+    assert "Montant net payé : 0,00 €" in body_of(message)
 
 
 def test_a_refund_that_fails_later_sends_no_second_receipt(story: Story) -> None:
@@ -111,8 +130,19 @@ def test_a_bank_debit_that_fails_is_told_and_a_declined_card_is_not(story: Story
     deliver(story.completed("B", payment_status="unpaid"))
     deliver(story.async_failed("B"))
     (message,) = send()
-    assert "50,00 €" in body_of(message)
-    assert f"http://testserver/appointments/{payment.appointment.reference}/" in body_of(message)
+    assert "Merci de régler de nouveau 50,00 €." in body_of(message)
+    assert f"http://testserver{payment.pay_links.get().path}" in body_of(message)
+
+
+def test_a_failed_debit_asks_nobody_to_pay_who_has_paid_since(story: Story, payment: Payment, clerk: User) -> None:
+    deliver(story.completed(payment_status="unpaid"))
+    deliver(story.async_failed())
+    outbox.queue()
+    till.take_payment(payment, 5000, Method.CASH, clerk, key=uuid4().hex)
+    failed, _receipt = send()
+    assert "n’a pas abouti" in body_of(failed)
+    assert "régler" not in body_of(failed)
+    assert "/p/" not in body_of(failed)
 
 
 def test_cash_taken_at_the_desk_is_receipted_too(payment: Payment, clerk: User) -> None:

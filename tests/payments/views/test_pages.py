@@ -10,12 +10,11 @@ from django.utils import timezone, translation
 
 from accounts.models import User
 from payments.desk import till
-from payments.desk.pay_links import token_of
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
 from payments.models import Payment
 from payments.wording import TO_PATIENT, TO_STAFF
-from tests.payments.clients import desk_page_of, page_of, text_of
+from tests.payments.clients import desk_page_of, page_of, text_of, token_of
 from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story, deliver
 
@@ -204,8 +203,8 @@ def test_a_receipt_lists_what_came_in_and_what_went_back(as_patient: Client, pay
     deliver(story.completed())
     deliver(story.charge_refunded(1500))
     page = as_patient.get(path)
-    assert [line.amount for line in page.context["lines"]] == [5000, -1500]
-    assert page.context["total"] == 3500
+    assert [line.amount for line in page.context["receipt"].lines] == [5000, -1500]
+    assert page.context["receipt"].total == 3500
 
 
 def test_every_status_is_explained_to_everybody_in_both_languages(payment: Payment) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from payments.desk.pay_links import token_of
 from payments.domain.status import PaymentStatus, Review
 from payments.models import Payment
-from tests.payments.clients import desk_page_of, page_of, text_of
+from tests.payments.clients import desk_page_of, page_of, text_of, token_of
 from tests.payments.sandbox import StripeAtHome, open_checkout
 
 pytestmark = pytest.mark.django_db

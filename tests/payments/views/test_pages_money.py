@@ -518,11 +518,11 @@ def test_a_receipt_names_each_movement_and_ends_in_what_the_clinic_has(
     take(as_clerk, payment, "10,00")
     give_back(as_clerk, payment, "4", through="cash")
     page = as_clerk.get(f"/payments/{payment.public_id}/receipt/")
-    assert sorted(line.amount for line in page.context["lines"]) == [-2000, -1500, -400, 1000, 1500, 5000]
+    assert sorted(line.amount for line in page.context["receipt"].lines) == [-2000, -1500, -400, 1000, 1500, 5000]
     text = text_of(page)
     for words in ("Repris par la banque", "Saisi par erreur", "Rendu à l’accueil · Espèces", "Reste à payer"):
         assert words in text, words
-    assert page.context["total"] == payment.amounts.net == 3600
+    assert page.context["receipt"].total == payment.amounts.net == 3600
 
 
 @pytest.mark.parametrize("name", ["ask-again", "keep-as-fee", "stop-asking"])

@@ -9,12 +9,11 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from payments.desk.pay_links import token_of
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway.checkout import MOST_PAGES
 from payments.models import Payment
-from tests.payments.clients import desk_page_of, page_of, signed_in, text_of
+from tests.payments.clients import desk_page_of, page_of, signed_in, text_of, token_of
 from tests.payments.gateway.test_refunds import refunds_at, sweep_after
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
@@ -191,7 +190,7 @@ def test_a_patients_receipt_ends_in_what_the_bank_left(
     deliver(story.succeeded())
     take_back(story, lost)
     page = as_patient.get(f"/payments/{payment.public_id}/receipt/")
-    assert page.context["total"] == total
+    assert page.context["receipt"].total == total
     assert "Repris par la banque" in text_of(page)
     assert said in text_of(page)
 
