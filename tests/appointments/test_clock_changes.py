@@ -123,7 +123,8 @@ def test_the_admins_form_refuses_such_a_time(
 ) -> None:
     shown = f"{day:%d/%m}/{day.year:04}"
     fields = {"patient": patient.pk, "practitioner": practitioner.pk, "service": "Séance", "status": "booked",
-              "price_amount": "25", "deposit_amount": "0", "fee_amount": "0", "currency": "eur",
+              "price_amount": "25", "deposit_amount": "0", "fee_amount": "0", "no_show_fee_amount": "0",
+              "prepayment": "nothing", "currency": "eur",
               "start_0": shown, "start_1": "02:30", "end_0": shown, "end_1": "04:00"}  # fmt: skip
     page = as_manager.post("/admin/clinic_appointments/appointment/add/", fields)
     assert list(page.context["adminform"].form.errors) == ["start"]

@@ -5,7 +5,9 @@ import gc
 import json
 import signal
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import time
 import urllib.request
@@ -16,9 +18,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from payments.live.wires import AsgiWire, Messages
 from payments_site.demo.process import HOST, Process, free_port
+from tests.machine import needs
 from tests.payments.live.test_websocket_protocol import CASES, Outcome, cut_streams, expected_outcome
 from tests.payments.live.websocket_frames import CLOSE, PING, PONG, TEXT, close, frame, frames_in
 from tests.waits import PATIENCE, wait_until
@@ -142,6 +147,29 @@ def test_the_installed_uvicorn_gives_its_connections_away(serve: Serve, loop: st
         assert server.state() == before | {"UvicornWire": 5, "protocols": 5}  # and uvicorn's objects and tasks are gone
     wait_until(lambda: server.state()["left"] == 5, "all wires have ended")
     assert server.state() == before | {"UvicornWire": 5, "left": 5}
+
+
+@needs("openssl", "openssl")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=IP:{HOST}"]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    server = serve("--loop", loop, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
+    trusted = ssl.create_default_context(cafile=certificate)
+    with connect(f"wss://{HOST}:{server.port}/", ssl=trusted) as page:
+        page.send("x" * 60_000)
+        assert page.recv(PATIENCE) == "x" * 60_000
+        page.send("flood 50")
+        assert [len(page.recv(PATIENCE)) for _ in range(50)] == [100_000] * 50
+        with urllib.request.urlopen(f"https://{HOST}:{server.port}/", timeout=PATIENCE, context=trusted) as answer:
+            assert json.load(answer)["UvicornWire"] == 1
+        page.send("close 4400")
+        with pytest.raises(ConnectionClosed) as closed:
+            page.recv(PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4400
 
 
 def test_another_protocol_of_uvicorn_is_served_through_asgi(tmp_path: Path) -> None:
