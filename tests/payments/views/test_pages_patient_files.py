@@ -77,7 +77,7 @@ def invitation(as_clerk: Client, patient: User) -> str:
     """Invite the patient and return the path of the link in the e-mail."""
     User.objects.filter(pk=patient.pk).update(last_login=None)
     assert as_clerk.post(f"{file_of(patient)}invite/").status_code == 302
-    [link] = re.findall(r"https?://\S+", str(mail.outbox[-1].body))
+    [link] = re.findall(r"https?://\S+/welcome/\S+", str(mail.outbox[-1].body))
     return str(urlsplit(link).path)
 
 
