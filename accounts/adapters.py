@@ -17,6 +17,7 @@ from django.contrib.auth import update_session_auth_hash
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
 from .mail import send_soon
@@ -27,6 +28,10 @@ WARN_AGAIN_AFTER = 60 * 60  # seconds
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "username_password_mismatch": _("Wrong user name or password. Both are case-sensitive.")
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Return False, because the clinic makes all accounts."""
         return False

@@ -77,6 +77,18 @@ DECLINES: Words = {
         "The bank could not confirm that it was you. You have not been charged."
     ),
 }
+# What staff are told of a declined card. The other codes say nothing that staff could act on, or that a patient should
+# hear at the desk, such as "lost_card".
+DECLINE_REASONS: Words = {
+    "authentication_required": _("not confirmed with the bank"),
+    "expired_card": _("card expired"),
+    "incorrect_cvc": _("wrong security code"),
+    "incorrect_number": _("wrong card number"),
+    "insufficient_funds": _("not enough money"),
+    "payment_intent_authentication_failure": _("not confirmed with the bank"),
+    "processing_error": _("the bank could not be reached"),
+}
+NO_REASON = _("no reason given")
 FEE_TO_PAY = _("This appointment is cancelled. A cancellation fee of %(owed)s is due.")
 LOST_TO_PAY = _("Your bank took %(lost)s back, so that %(owed)s is due again.")
 # Where the words of a status would be wrong or say too little, to staff.
@@ -226,7 +238,7 @@ def describe(change: StatusChange, *, to_staff: bool) -> str:
     reasons = ", ".join(str(Review(reason).label) for reason in standing["reviews"]) if to_staff else ""
     parts = [str(status.label)] if change.moved else []
     if to_staff and standing["attempt"] == "fee_declined" and change.moved:
-        parts.append(gettext("Kept card declined (%(code)s)") % {"code": standing["failure_code"]})
+        parts.append(gettext("Kept card declined (%(reason)s)") % {"reason": decline_reason(standing["failure_code"])})
     if change.booking:
         parts += _booking(change)
     elif not change.moved:
@@ -295,6 +307,16 @@ def _booking(change: StatusChange) -> list[str]:
     return words or [gettext("Appointment changed")]
 
 
+# For each, what patients read and what staff read.
+CONFIRMATION_ASKED = (_("Your bank asks you to confirm"), _("The bank asks the patient to confirm"))
+INSTRUCTIONS_GIVEN = (_("You received instructions to pay"), _("The patient received instructions to pay"))
+
+
+def decline_reason(code: str) -> str:
+    """Return why a card was declined as text for staff; `code` is Stripe's decline code, or "" if it gave none."""
+    return str(DECLINE_REASONS.get(code, NO_REASON))
+
+
 def _detail(change: StatusChange, *, to_staff: bool, reviewed: bool) -> list[str]:
     """Return the text for a change that left status and amounts as they were, such as a declined attempt.
 
@@ -302,13 +324,16 @@ def _detail(change: StatusChange, *, to_staff: bool, reviewed: bool) -> list[str
     """
     attempt = change.standing["attempt"]
     if attempt == "failed" and to_staff:
-        return [gettext("A payment attempt was declined (%(code)s)") % {"code": change.standing["failure_code"]}]
+        return [
+            gettext("A payment attempt was declined (%(reason)s)")
+            % {"reason": decline_reason(change.standing["failure_code"])}
+        ]
     if attempt == "failed":
         return [gettext("A payment attempt was declined")]
     if attempt == "requires_action":
-        return [gettext("The bank asks the patient to confirm")]
+        return [str(CONFIRMATION_ASKED[to_staff])]
     if attempt == "instructions":
-        return [gettext("The patient received instructions to pay")]
+        return [str(INSTRUCTIONS_GIVEN[to_staff])]
     return [] if reviewed else [gettext("Details updated: %(status)s") % {"status": Status(change.to_status).label}]
 
 

@@ -1,7 +1,7 @@
 """Health checks: each examines one part of the way from Stripe to an open page, and says how to repair faults.
 
 `manage.py payments_doctor` runs the checks in QUICK and THOROUGH. The page /desk/why/ runs the checks in IN_PROCESS and
-QUICK, which are fast and safe during an HTTP request. docs/troubleshooting.md has a section for each check.
+QUICK, which are fast and safe during an HTTP request; to the front desk it shows those in PLAIN. docs/troubleshooting.md has a section for each check.
 """
 
 import logging
@@ -50,6 +50,8 @@ THOROUGH: dict[str, Check] = {
     "versions": machine.versions,
 }
 CHECKS = QUICK | THOROUGH
+# What concerns the front desk, and can be said without the names of programs.
+PLAIN = ("live", "events-failed", "events-waiting", "refunds-unanswered", "sweep")
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ class PaymentStatus(TextChoices):
     PARTIALLY_REFUNDED = "partially_refunded", _("Partly refunded")
     REFUNDED = "refunded", _("Refunded")
     DISPUTED = "disputed", _("Disputed")
-    CHARGED_BACK = "charged_back", _("Charged back")
+    CHARGED_BACK = "charged_back", _("Taken back by the bank")
 
 
 class Review(TextChoices):

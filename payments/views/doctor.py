@@ -14,9 +14,18 @@ from .access import Request, open_payment_or_404, staff_required
 @never_cache
 @staff_required
 def why(request: Request) -> HttpResponse:
-    """Run the quick self-checks of the whole site and show what they find, the most serious first."""
-    findings = sorted(doctor.examine(doctor.IN_PROCESS | doctor.QUICK), key=lambda finding: -finding.level)
-    context = {"findings": findings, "worst": doctor.worst(findings), "section": "desk"}
+    """Run the quick self-checks of the whole site and show what they find, the most serious first.
+
+    Who may not see the operations board reads what concerns the front desk, without commands to run.
+    """
+    technical = request.user.has_perm("clinic_payments.view_operations")
+    checks = doctor.IN_PROCESS | doctor.QUICK
+    if not technical:
+        checks = {name: checks[name] for name in doctor.PLAIN}
+    findings = sorted(doctor.examine(checks), key=lambda finding: -finding.level)
+    if not technical:
+        findings = [finding._replace(fix="") for finding in findings]
+    context = {"findings": findings, "worst": doctor.worst(findings), "technical": technical, "section": "desk"}
     return render(request, "payments/why.html", context)
 
 

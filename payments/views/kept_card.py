@@ -23,7 +23,7 @@ from ..gateway.client import StripeRefusedError, StripeUnavailableError
 from ..gateway.fees import DeclinedError
 from ..models import PayLink, Payment
 from ..models.pay_link import LinkState
-from ..wording import card_label
+from ..wording import card_label, decline_reason
 from .access import Request, open_payment_or_404, staff_required
 from .pay_link import with_link
 
@@ -175,8 +175,8 @@ def _declined(error: DeclinedError) -> str:
     """Return the text that tells staff why the card wasn't charged."""
     if _asks_patient(error):
         return _("The bank wants the patient to confirm this payment. Nothing was charged.")
-    words = _("The card was declined (%(code)s). Nothing was charged, and the fee is still owed.")
-    return words % {"code": error.code}
+    words = _("The card was declined (%(reason)s). Nothing was charged, and the fee is still owed.")
+    return words % {"reason": decline_reason(error.code)}
 
 
 def _fee_page(request: Request, payment: Payment, key: str, *errors: str, ask_patient: bool = False) -> HttpResponse:

@@ -33,7 +33,7 @@ def join(clinic: Clinic, person: Person, group: str) -> None:
 
 def sign_in(page: Page, name: str, password: str) -> None:
     page.goto("/login/")
-    page.get_by_label("Identifiant").fill(name)
+    page.get_by_label("Nom d’utilisateur").fill(name)
     page.get_by_label("Mot de passe").fill(password)
     page.get_by_role("button", name="Se connecter", exact=True).click()
 

@@ -43,11 +43,11 @@ def leave_a_card(page: Page, clinic: Clinic, patient: Person, number: str) -> No
     if number == ALWAYS_ASKS:
         page.get_by_role("button", name="Confirmer le paiement").click()
     expect(page).to_have_url(re.compile(path))
-    expect(page.get_by_text(f"Carte gardée : Visa •• {number[-4:]}, pour 30,00 € au plus")).to_be_visible()
+    expect(page.get_by_text(f"Carte enregistrée : Visa •• {number[-4:]}, pour 30,00 € au plus")).to_be_visible()
 
 
 def charge_the_fee(desk: Page) -> None:
-    desk.get_by_role("button", name="Absent").click()
+    desk.get_by_role("button", name="Absent(e)").click()
     desk.get_by_role("link", name="Débiter les frais d’absence").click()
     expect(desk.get_by_text("30,00 € au plus en tout").first).to_be_visible()
     check(desk)
@@ -60,7 +60,7 @@ def test_a_patient_leaves_a_card_and_the_desk_charges_the_no_show_fee(
     phone = browser_of(patient, clinic, new_context, **PHONE).new_page()
     desk = open_live(browser_of(clinic.staff[0], clinic, new_context), f"/desk/{patient.references[0]}/")
     leave_a_card(phone, clinic, patient, pages.PAID)
-    expect(desk.get_by_text("Carte gardée : Visa •• 4242. 30,00 € au plus")).to_be_visible()
+    expect(desk.get_by_text("Carte enregistrée : Visa •• 4242. 30,00 € au plus")).to_be_visible()
     pages.expect_same_document(desk)
     charge_the_fee(desk)
     expect_status(desk, payment, "paid")

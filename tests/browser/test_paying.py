@@ -91,7 +91,7 @@ def test_a_patient_pays_by_keyboard_alone(
 ) -> None:
     page = new_context(base_url=clinic.site.url).new_page()
     page.goto("/login/")
-    for label, text in (("Identifiant", patient.name), ("Mot de passe", PASSWORD)):
+    for label, text in (("Nom d’utilisateur", patient.name), ("Mot de passe", PASSWORD)):
         pages.tab_to(page, page.get_by_label(label))
         page.keyboard.type(text)
     page.keyboard.press("Enter")
@@ -105,7 +105,7 @@ def test_a_patient_pays_by_keyboard_alone(
     expect_status(page, payment, "paid")
     pages.press(page, page.get_by_role("link", name="Reçu de paiement"))
     expect(page.get_by_role("heading", name="Reçu de paiement")).to_be_visible()
-    expect(page.get_by_role("row", name="Montant net payé")).to_contain_text("50,00")
+    expect(page.get_by_role("row", name="Total encaissé")).to_contain_text("50,00")
 
 
 def test_a_patient_who_turns_back_at_stripe_goes_on_later_on_the_page_that_is_still_open(

@@ -44,7 +44,7 @@ def move_back_sign_in(clinic: Clinic, context: BrowserContext, seconds: int) -> 
 
 
 def sign_in_again(page: Page, person: Person) -> None:
-    page.get_by_label("Identifiant").fill(person.name)
+    page.get_by_label("Nom d’utilisateur").fill(person.name)
     page.get_by_label("Mot de passe").fill(PASSWORD)
     page.get_by_role("button", name="Se connecter", exact=True).click()
 

@@ -127,7 +127,7 @@ def test_a_deposit_and_what_was_received_are_offered_as_amounts(as_clerk: Client
 
 
 def test_several_movements_are_summed_up(as_clerk: Client, payment: Payment) -> None:
-    total = "Montant net payé 35,00 €"
+    total = "Total encaissé 35,00 €"
     assert total not in text_of(take(as_clerk, payment, "20,00"))
     assert total in text_of(take(as_clerk, payment, "15,00", "terminal"))
 
@@ -540,7 +540,7 @@ def test_net_may_be_below_zero(as_clerk: Client, payment: Payment, story: Story)
     assert (payment.amounts.net, payment.amount_owed) == (-1000, 2000)
     page = text_of(as_clerk.get(f"/payments/{payment.public_id}/receipt/"))
     assert "-10,00 €" in page.replace("−", "-")
-    assert "Montant net payé -10,00 €" in text_of(as_clerk.get(desk_page_of(payment))).replace("−", "-")
+    assert "Total encaissé -10,00 €" in text_of(as_clerk.get(desk_page_of(payment))).replace("−", "-")
 
 
 def test_the_timeline_says_what_moved_when_the_status_stayed(as_clerk: Client, payment: Payment) -> None:
