@@ -15,7 +15,6 @@ from ..models.feed import STAFF
 from .feeds import Batch, entries_after
 
 CACHED = 1024  # rendered changes kept in a process, each a few kilobytes
-NO_TOAST = (PaymentStatus.UNPAID, PaymentStatus.CHECKOUT_OPEN)  # statuses that the page's own user has just caused
 INDENTATION = re.compile(r"\s*\n\s*")
 
 Frames = dict[str, list[tuple[int, bytes]]]  # by language: pairs of an entry's number and its message
@@ -63,7 +62,6 @@ def _render(payment: Payment, change: StatusChange, audience: str, language: str
         "change": change,
         "audience": "staff" if audience == STAFF else "patient",
         "oob": True,
-        "notable": change.moved and change.to_status not in NO_TOAST,
         "confirmed": change.moved and change.to_status == PaymentStatus.PAID,
         "rebooked": {"start", "practitioner"} & change.booking.keys(),
     }

@@ -65,7 +65,21 @@ class StatusChange(models.Model):
         """
         if self.moved and self.to_status not in NO_NEWS:
             return True
-        return not self.booking and bool(self.standing["reviews"] or self.standing["attempt"] == "failed")
+        return self.declined or (not self.booking and bool(self.standing["reviews"]))
+
+    @property
+    def declined(self) -> bool:
+        """Return whether a card was declined while the payment page stays open, so that the patient can try again."""
+        stayed = not self.moved or self.to_status in NO_NEWS
+        return stayed and not self.booking and self.standing["attempt"] == "failed"
+
+    @property
+    def is_news_to_patient(self) -> bool:
+        """Return whether a toast tells the patient of this change: money moved, or a card was declined.
+
+        That a payment page opened or closed is no news, because the patient or this site has just done it.
+        """
+        return self.declined or (self.moved and self.to_status not in NO_NEWS)
 
     @property
     def latency(self) -> float | None:

@@ -16,9 +16,31 @@ function claim(change) {
   return true;
 }
 
-/** Remove all toasts that match `selector` but the newest. */
+/** Remove all toasts that match `selector` but the newest, and one that somebody has the focus in. */
 function keepNewest(selector) {
-  for (const toast of [...document.querySelectorAll(selector)].slice(0, -AT_ONCE)) toast.remove();
+  for (const toast of [...document.querySelectorAll(`${selector}:not(:focus-within)`)].slice(0, -AT_ONCE)) toast.remove();
+}
+
+/** Return the height in pixels of what the toasts cover of these elements. */
+function covered(toasts, elements) {
+  const above = toasts.getBoundingClientRect();
+  const overlap = (element) => {
+    const below = element.getBoundingClientRect();
+    const beside = below.right <= above.left || below.left >= above.right;
+    return beside ? 0 : Math.max(0, Math.min(above.bottom, below.bottom) - Math.max(above.top, below.top));
+  };
+  return elements.map(overlap).reduce((sum, height) => sum + height, 0);
+}
+
+/** Move the toasts to the other end of the window if they cover less there of the payments that they announce. */
+function makeRoom() {
+  const toasts = document.getElementById("toasts");
+  const ids = [...document.querySelectorAll("payment-toast[shown]")].map((toast) => `payment-${toast.dataset.payment}`);
+  const told = ids.flatMap((id) => [id, `${id}-actions`]).map((id) => document.getElementById(id)).filter(Boolean);
+  const here = told.length && covered(toasts, told);
+  if (!here) return;
+  toasts.classList.toggle("at-top");
+  if (covered(toasts, told) >= here) toasts.classList.toggle("at-top");
 }
 
 /**
@@ -31,14 +53,16 @@ class PaymentToast extends HTMLElement {
   #listening;
   #timer;
   #claiming = false;
+  #before = null; // what had the focus before somebody moved it into the toast
 
   connectedCallback() {
     this.#listening = new AbortController();
     const on = (target, name, hear) => target.addEventListener(name, hear, { signal: this.#listening.signal });
-    on(this, "click", (event) => event.target.closest("button") && this.remove());
-    on(this, "keydown", (event) => event.key === "Escape" && this.remove());
+    on(this, "click", (event) => event.target.closest("button") && this.#dismiss());
+    on(this, "keydown", (event) => event.key === "Escape" && this.#dismiss());
     on(this, "pointerenter", () => clearTimeout(this.#timer));
-    on(this, "focusin", () => clearTimeout(this.#timer));
+    on(this, "focusin", (event) => this.#hold(event.relatedTarget));
+    on(document, "scroll", makeRoom);
     on(this, "pointerleave", () => this.#fadeLater());
     on(this, "focusout", () => this.#fadeLater());
     on(document, "visibilitychange", () => this.#show());
@@ -58,7 +82,23 @@ class PaymentToast extends HTMLElement {
     if (!(await exclusively(() => claim(`${this.dataset.at} ${this.id}`)))) return this.remove();
     this.setAttribute("shown", "");
     keepNewest("payment-toast[shown]");
+    makeRoom();
     this.#fadeLater();
+  }
+
+  #hold(before) {
+    clearTimeout(this.#timer);
+    if (before && !before.closest("payment-toast")) this.#before = before;
+  }
+
+  /** Remove the toast, and give the focus back to where it was. */
+  #dismiss() {
+    const focused = this.matches(":focus-within");
+    this.remove();
+    if (!focused) return;
+    const main = document.getElementById("main");
+    main.tabIndex = -1;
+    (this.#before?.isConnected ? this.#before : main).focus({ preventScroll: true });
   }
 
   #fadeLater() {

@@ -15,6 +15,7 @@ export class Element extends EventTarget {
   querySelector = (selector) => this.children[selector] ?? null;
   hasAttribute = (name) => this.attributes.has(name);
   setAttribute = (name, value) => this.attributes.set(name, value);
+  matches = () => false; // nothing has the focus
   get isConnected() {
     return shown.has(this);
   }

@@ -181,6 +181,17 @@ def test_checkout_begun_is_no_news_but_paid_is(paid: Payment) -> None:
     assert "payment-toast" not in rendering.render_entry(entry, "fr")
 
 
+def test_the_patient_is_told_of_a_declined_card_and_not_of_a_payment_page_that_closes(paid: Payment) -> None:
+    entry = entries_of(f"patient.{paid.appointment.patient_id}", 0)[-1]
+    change = entry.change
+    change.from_status = change.to_status = "checkout_open"
+    change.version, change.standing["attempt"] = change.version + 1, "failed"
+    declined = rendering.render_entry(entry, "en")
+    assert "Card declined" in declined[declined.index("<payment-toast") :]
+    change.version, change.standing["attempt"], change.to_status = change.version + 1, "", "expired"
+    assert "payment-toast" not in rendering.render_entry(entry, "en")
+
+
 def told(audience: str, after: int) -> list[str]:
     return [rendering.render_entry(entry, "en") for entry in entries_of(audience, after)]
 
