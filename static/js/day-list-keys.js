@@ -1,6 +1,8 @@
 // Keyboard shortcuts of the day list: "/" searches, "j" and "k" or the arrows move between rows and open them beside the
 // list, "?" shows the shortcuts. Enter opens the focused row, because the focus is on its link.
 
+import { shortcutsOn } from "./shortcuts.js";
+
 const SPLIT = matchMedia("(min-width: 74rem)"); // wide enough for the list and an appointment
 const SETTLED_MS = 150; // from the last move to opening the row, so that a held key opens only the last one
 let opening;
@@ -41,6 +43,7 @@ const showButton = () => document.querySelector("[data-help]")?.removeAttribute(
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea, dialog");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key.length === 1 && !shortcutsOn()) return; // Escape and the arrows always work
   const arrow = !event.target.closest(".sheet") && ARROWS[event.key]; // in the sheet, arrows scroll
   if (!arrow && !(event.key in ACTIONS)) return;
   event.preventDefault();
