@@ -1,7 +1,8 @@
 """Health checks: each examines one part of the way from Stripe to an open page, and says how to repair faults.
 
 `manage.py payments_doctor` runs the checks in QUICK and THOROUGH. The page /desk/why/ runs the checks in IN_PROCESS and
-QUICK, which are fast and safe during an HTTP request; to the front desk it shows those in PLAIN. docs/troubleshooting.md has a section for each check.
+QUICK, which are fast and safe during an HTTP request; the front desk sees only those in PLAIN. docs/troubleshooting.md
+has a section for each check.
 """
 
 import logging

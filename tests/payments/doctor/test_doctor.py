@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -405,9 +406,10 @@ def test_the_doctor_changes_nothing(story: Story, stripe: StripeAtHome) -> None:
     ]
 
 
-def test_staff_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Client, settings: Settings) -> None:
+def test_managers_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Client, settings: Settings) -> None:
     settings.SECRET_KEY = "aB3-x" * 12
     receipts("dead")
+    clerk.user_permissions.add(Permission.objects.get(codename="view_operations"))
     client.force_login(clerk)
     with translation.override("fr"):
         page = client.get("/desk/why/")
@@ -415,6 +417,17 @@ def test_staff_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Clien
     assert page.context["findings"][0].name == "events-failed"
     assert "manage.py replay_events --id evt_... --force" in text_of(page)
     assert page.content.decode().index('id="events-failed"') < page.content.decode().index('id="feeds"')
+
+
+def test_the_front_desk_reads_what_concerns_it_and_no_commands(clerk: User, client: Client) -> None:
+    receipts("dead")
+    client.force_login(clerk)
+    with translation.override("fr"):
+        page = client.get("/desk/why/")
+    assert page.context["findings"][0].name == "events-failed"
+    assert "Prévenez le responsable." in text_of(page)
+    for technical in ("manage.py", "dj-stripe", "WAL", "SQLite"):
+        assert technical not in text_of(page)
 
 
 @pytest.mark.usefixtures("steady_session")
