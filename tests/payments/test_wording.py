@@ -14,7 +14,7 @@ from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
 from payments.models import Payment
-from payments.wording import describe, explain
+from payments.wording import decline_reason, describe, explain
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -90,3 +90,12 @@ def test_a_failed_direct_debit_is_no_declined_card(payment: Payment, story: Stor
     assert (payment.status, payment.failure_code) == ("failed", "payment_intent_payment_attempt_failed")
     with translation.override("en"):
         assert explain(payment, to_staff=False).startswith("The payment did not go through, and you have not been")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("insufficient_funds", "provision insuffisante"), ("", "sans motif"), ("lost_card", "sans motif")],
+)
+def test_staff_read_why_a_card_was_declined_and_no_code(code: str, reason: str) -> None:
+    with translation.override("fr"):
+        assert decline_reason(code) == reason

@@ -78,7 +78,7 @@ def test_who_has_paid_gets_the_whole_receipt_in_french(
     number = receipt_of(payment).number
     wanted = ("Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567", f"nº {number}",
               "Paiement", "SIRET 123", "TVA non applicable", "Clinique des Tilleuls", "04 78 00 00 00",
-              "http://testserver", "Montant net payé")  # fmt: skip
+              "http://testserver", "Total encaissé")  # fmt: skip
     for part in (message.body, str(message.alternatives[0][0])):
         for words in wanted:
             assert words in part, words
@@ -113,7 +113,7 @@ def test_each_refund_is_told_with_its_own_amount(story: Story) -> None:
         deliver(story.refund(amount, name=name))
         (message,) = send()
         assert f"remboursé {amount // 100},00 €" in body_of(message)
-    assert "Montant net payé : 0,00 €" in body_of(message)
+    assert "Total encaissé : 0,00 €" in body_of(message)
 
 
 def test_a_refund_that_fails_later_sends_no_second_receipt(story: Story) -> None:
