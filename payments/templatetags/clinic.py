@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import template
+from django.contrib import admin
 from django.http import QueryDict
 from django.template.context import Context
 from django.template.loader import render_to_string
@@ -88,6 +89,12 @@ def back_to_desk(context: Context, appointment: Appointment) -> str:
     if page.path == desk and page.netloc == context["request"].get_host():
         return f"{desk}?{page.query}"
     return reverse("clinic:desk_appointment", args=[appointment.reference])
+
+
+@register.simple_tag(takes_context=True)
+def may_administer(context: Context) -> bool:
+    """Return whether the administration has anything for the page's user: `{% may_administer as administers %}`."""
+    return bool(admin.site.get_app_list(context["request"]))
 
 
 @register.simple_tag(takes_context=True)
