@@ -135,7 +135,7 @@ def test_what_patients_and_visitors_see(clinic: Clinic, enter: Enter, complaints
     check(page)
 
 
-def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
+def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter, complaints: list[str]) -> None:
     pages.join(clinic, clinic.staff[0], "manager")
     tell_of_every_kind(clinic)
     page = enter(clinic.staff[0]).new_page()
@@ -152,6 +152,8 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter) -> None:
     page.get_by_role("button", name="Nouveau patient").click()
     page.get_by_role("button", name=re.compile("^Réserver")).click()
     check(page)
+    assert [said for said in complaints if "422" not in said] == []  # the form is shown again with its errors
+    complaints.clear()
     clinic.site.manage("shell", "--no-imports", "--command", "from tests import transfers; transfers.make()")
     check_each(page, "/desk/transfers/", f"/desk/transfers/{PAYOUT_ID}/", "/desk/transfers/?last=2001-01-01")
     page.goto(paid)

@@ -154,7 +154,7 @@ def test_the_installed_uvicorn_gives_its_connections_away(serve: Serve, loop: st
 def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=IP:{HOST}"]
+    files: list[str | Path] = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=IP:{HOST}"]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
     server = serve("--loop", loop, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
     trusted = ssl.create_default_context(cafile=certificate)
