@@ -16,7 +16,6 @@ function move(step) {
   const at = focused < 0 ? links.findIndex((link) => link.hasAttribute("aria-current")) : focused;
   const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + step, 0), links.length - 1);
   links[next]?.focus();
-  clearTimeout(opening);
   if (links[next] && SPLIT.matches) opening = setTimeout(() => links[next].click(), SETTLED_MS);
 }
 
@@ -42,6 +41,7 @@ const showButton = () => document.querySelector("[data-help]")?.removeAttribute(
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea, dialog");
+  clearTimeout(opening); // whatever comes next decides what is opened
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key.length === 1 && !shortcutsOn()) return; // Escape and the arrows always work
   const arrow = !event.target.closest(".sheet") && ARROWS[event.key]; // in the sheet, arrows scroll
@@ -50,6 +50,9 @@ document.addEventListener("keydown", (event) => {
   if (arrow) move(arrow);
   else ACTIONS[event.key]();
 });
-document.addEventListener("click", (event) => event.target.closest("[data-help]") && help().showModal());
+document.addEventListener("click", (event) => {
+  clearTimeout(opening);
+  if (event.target.closest("[data-help]")) help().showModal();
+});
 document.addEventListener("htmx:afterSwap", showButton);
 showButton();
