@@ -230,7 +230,7 @@ def test_a_declined_fee_sends_no_e_mail_about_a_debit(absent: Callable[..., Paym
     assert outbox.queue() == []
     last = payment.changes.get(to_status=S.FAILED)
     with translation.override("en"):
-        assert describe(last, to_staff=True) == "Payment failed · Kept card declined (generic_decline)"
+        assert describe(last, to_staff=True) == "Payment failed · Kept card declined (no reason given)"
         assert describe(last, to_staff=False) == "Payment failed"
 
 
@@ -367,7 +367,7 @@ def test_the_page_says_that_a_card_was_declined_and_offers_another_try(
 ) -> None:
     payment, key = absent(NEVER_PAYS), uuid4().hex
     answer = fee_page(as_clerk, payment, amount=FEE, key=key)
-    assert "The card was declined (generic_decline). Nothing was charged, and the fee is still owed." in text_of(answer)
+    assert "The card was declined (no reason given). Nothing was charged, and the fee is still owed." in text_of(answer)
     assert answer.status_code == 409
     assert key not in answer.content.decode()
 

@@ -411,8 +411,7 @@ def test_managers_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Cl
     receipts("dead")
     clerk.user_permissions.add(Permission.objects.get(codename="view_operations"))
     client.force_login(clerk)
-    with translation.override("fr"):
-        page = client.get("/desk/why/")
+    page = client.get("/desk/why/", headers={"Accept-Language": "fr"})
     assert page.status_code == 200
     assert page.context["findings"][0].name == "events-failed"
     assert "manage.py replay_events --id evt_... --force" in text_of(page)
@@ -422,8 +421,7 @@ def test_managers_see_what_is_wrong_first_and_what_to_do(clerk: User, client: Cl
 def test_the_front_desk_reads_what_concerns_it_and_no_commands(clerk: User, client: Client) -> None:
     receipts("dead")
     client.force_login(clerk)
-    with translation.override("fr"):
-        page = client.get("/desk/why/")
+    page = client.get("/desk/why/", headers={"Accept-Language": "fr"})
     assert page.context["findings"][0].name == "events-failed"
     assert "Prévenez le responsable." in text_of(page)
     for technical in ("manage.py", "dj-stripe", "WAL", "SQLite"):
