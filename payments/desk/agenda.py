@@ -71,11 +71,11 @@ def agenda_of(payments: Iterable[Payment]) -> Agenda:
 def _place(payment: Payment, column: Column) -> Block:
     """Return the block of the column's next appointment, in the first lane that is free at its start."""
     start = timezone.localtime(payment.appointment.start)
-    minutes = (payment.appointment.end - payment.appointment.start).total_seconds() / 60
+    minutes = (payment.appointment.end - payment.appointment.start) // datetime.timedelta(minutes=1)
     midnight = (24 - start.hour) * 60 - start.minute
     length = min(max(minutes, SHORTEST), LONGEST, midnight)
     end = payment.appointment.start + datetime.timedelta(minutes=length)
     free = (lane for lane, until in enumerate(column.ends) if until <= payment.appointment.start)
     lane = min(next(free, len(column.ends)), LANES - 1)
     column.ends[lane : lane + 1] = [end]
-    return Block(payment, start.hour, start.minute // STEP * STEP, max(STEP, int(length) // STEP * STEP), lane + 1)
+    return Block(payment, start.hour, start.minute // STEP * STEP, max(STEP, length // STEP * STEP), lane + 1)
