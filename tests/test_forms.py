@@ -7,7 +7,9 @@ import pytest
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 FORM = re.compile(r"<form\b(?P<attributes>(?:\"[^\"]*\"|\{[%{].*?[%}]\}|[^>\"])*)>(?P<content>.*?)</form>", re.DOTALL)
-TYPED_IN = re.compile(r"\{\{ ?(?:form|field)\b|<textarea|<select|<input(?![^>]*\b(?:hidden|checkbox)\b)|_amount_field\.html")
+TYPED_IN = re.compile(
+    r"\{\{ ?(?:form|field)\b|<textarea|<select|<input(?![^>]*\b(?:hidden|checkbox)\b)|_amount_field\.html"
+)
 SECRET = ("account/", "mfa/", "allauth/")  # what is typed here is a password or a code, and must not be kept
 
 FORMS = [

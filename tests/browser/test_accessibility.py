@@ -157,6 +157,7 @@ def test_what_the_front_desk_sees(clinic: Clinic, enter: Enter, complaints: list
     clinic.site.manage("shell", "--no-imports", "--command", "from tests import transfers; transfers.make()")
     check_each(page, "/desk/transfers/", f"/desk/transfers/{PAYOUT_ID}/", "/desk/transfers/?last=2001-01-01")
     page.goto(paid)
+    page.locator("details.past > summary").click()
     page.get_by_text("Frais et versements de Stripe").click()
     check(page)
     check_each(page, "/desk/why/", "/desk/?q=nobody", "/review/", "/desk/operations/")

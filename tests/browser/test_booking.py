@@ -46,7 +46,7 @@ def test_a_new_patient_is_booked_moved_and_corrected(clinic: Clinic, new_context
     page.get_by_role("button", name="Enregistrer").click()
     expect(page.get_by_text(re.compile("11:00–11:45"))).to_be_visible()
 
-    page.get_by_role("link", name="Léa Colin").click()
+    page.locator("#patient-name").get_by_role("link", name="Léa Colin").click()
     page.get_by_role("link", name="Modifier", exact=True).click()
     page.get_by_label("Téléphone").fill("06 39 98 01 42")
     page.get_by_role("button", name="Enregistrer").click()

@@ -105,7 +105,7 @@ def test_the_code_in_the_sheet_is_paid_by_phone_and_the_sheet_turns_green(
     phone.goto(link)
     pages.start_paying(phone)
     pages.pay_by_card(phone, pages.PAID)
-    expect(phone.get_by_text("Merci, votre paiement est confirmé.")).to_be_visible()
+    expect(phone.get_by_text("Voici votre reçu")).to_be_visible()
     expect(screen.locator(".owed.is-paid")).to_contain_text("50,00")
     expect(screen.locator(".collecting")).to_have_count(0)
     expect(screen.get_by_role("link", name="Suivant à payer")).to_be_visible()

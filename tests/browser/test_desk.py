@@ -29,7 +29,7 @@ def test_a_patient_pays_by_phone_at_the_desk_whose_screen_turns_green(
     pages.start_paying(phone)
     pages.pay_by_card(phone, pages.PAID)
     expect(phone).to_have_url(re.compile("/p/"))
-    expect(phone.get_by_text("Merci, votre paiement est confirmé.")).to_be_visible()
+    expect(phone.get_by_text("Voici votre reçu")).to_be_visible()
     expect(screen.get_by_role("heading", name="Payé, merci")).to_be_visible()
     expect(screen.locator(".qr")).to_be_hidden()
     pages.expect_same_document(screen)

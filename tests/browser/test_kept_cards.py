@@ -47,7 +47,9 @@ def leave_a_card(page: Page, clinic: Clinic, patient: Person, number: str) -> No
 
 
 def charge_the_fee(desk: Page) -> None:
+    desk.locator(".acts .pop-up > summary").click()
     desk.get_by_role("button", name="Absent(e)").click()
+    desk.wait_for_load_state("networkidle")  # the answer replaces the sheet; what is pressed meanwhile would be lost
     desk.get_by_role("link", name="Débiter les frais d’absence").click()
     expect(desk.get_by_text("30,00 € au plus en tout").first).to_be_visible()
     check(desk)

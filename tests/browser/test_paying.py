@@ -83,7 +83,7 @@ def test_a_patient_whose_card_is_declined_pays_with_another(
     pages.wait_until_told(clinic.site)
     expect_paid_with_news(desk, payment)
     desk.locator(f"#open-{reference}").click()
-    expect(desk.locator(".timeline")).to_contain_text("generic_decline")
+    expect(desk.locator(".timeline")).to_contain_text("sans motif")
 
 
 def test_a_patient_pays_by_keyboard_alone(

@@ -321,7 +321,7 @@ def test_a_form_that_is_too_much_or_broken_is_refused(target: Target, case: str)
 
 HOSTILE = ["<script>alert(1)</script>", "{{7*191}}", "{% debug %}", '" onmouseover="alert(1)', "javascript:alert(1)",
            "\u202egnihton", "e" + "\u0301" * 120, "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)",
-           "\ttab", "&lt;b&gt;", "'; DROP TABLE x;--"]  # fmt: skip
+           "\ttab", "&lt;blink&gt;", "'; DROP TABLE x;--"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:16])
@@ -339,7 +339,7 @@ def test_a_name_is_text_everywhere(target: Target, name: str) -> None:
     ):
         answer = target.as_person(person, "GET", path)
         assert answer.status == 200
-        for bad in ("<script>alert", 'onmouseover="alert', "<b>", ">1337<"):
+        for bad in ("<script>alert", 'onmouseover="alert', "<blink>", ">1337<"):
             assert bad not in answer.text
         assert not re.search(r'(?:href|action|src)="\s*javascript:', answer.text)
     search = target.as_person(target.clerk, "GET", f"/desk/?{urlencode({'q': name})}")
