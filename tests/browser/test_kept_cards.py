@@ -48,8 +48,10 @@ def leave_a_card(page: Page, clinic: Clinic, patient: Person, number: str) -> No
 
 def charge_the_fee(desk: Page) -> None:
     desk.locator(".acts .pop-up > summary").click()
-    desk.get_by_role("button", name="Absent(e)").click()
-    desk.wait_for_load_state("networkidle")  # the answer replaces the sheet; what is pressed meanwhile would be lost
+    # The answer replaces the sheet; what is pressed before that would be lost.
+    with desk.expect_event("requestfinished", lambda request: request.redirected_from is not None):
+        desk.get_by_role("button", name="Absent(e)").click()
+    expect(desk.locator("#sheet")).to_be_visible()
     desk.get_by_role("link", name="Débiter les frais d’absence").click()
     expect(desk.get_by_text("30,00 € au plus en tout").first).to_be_visible()
     check(desk)
