@@ -204,9 +204,9 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
         webhooks = deliveries(banner["sandbox"])
         assert len(webhooks) > 50
         # The data was made for a site on another port; what happens at Stripe now is told to both.
-        told = [webhook for webhook in webhooks if webhook["state"] == "delivered"]
-        assert all(webhook["type"].startswith("payout.") for webhook in webhooks if webhook not in told)
-        assert {attempt["status"] for webhook in told for attempt in webhook["attempts"]} == {200}
+        arrived = [webhook for webhook in webhooks if webhook["state"] == "delivered"]
+        assert all(webhook["type"].startswith("payout.") for webhook in webhooks if webhook not in arrived)
+        assert {attempt["status"] for webhook in arrived for attempt in webhook["attempts"]} == {200}
 
 
 def test_the_demo_starts_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
