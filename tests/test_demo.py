@@ -206,7 +206,8 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
         # The data was made for a site on another port; what happens at Stripe now is told to both.
         arrived = [webhook for webhook in webhooks if webhook["state"] == "delivered"]
         assert all(webhook["type"].startswith("payout.") for webhook in webhooks if webhook not in arrived)
-        assert {attempt["status"] for webhook in arrived for attempt in webhook["attempts"]} == {200}
+        statuses = {attempt["status"] for webhook in arrived for attempt in webhook["attempts"]}
+        assert statuses - {None} == {200}  # None: the site was not listening yet
 
 
 def test_the_demo_starts_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
