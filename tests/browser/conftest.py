@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db.models import F
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
+from appointments.models import Appointment
 from payments.models import Payment
 from payments_site.demo.site import ROOT
 from tests import chromium, people
@@ -144,12 +146,18 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path)
 
 @pytest.fixture
 def clinic(request: pytest.FixtureRequest, shared_site: LiveSite, django_db_blocker: DjangoDbBlocker) -> Clinic:
-    """Return a clinic with new people on the shared site, whose Stripe sandbox is emptied first."""
+    """Return a clinic with new people on the shared site, whose Stripe sandbox is emptied first.
+
+    Appointments of earlier tests move to last week, so that all new ones stand on the first page of the day.
+    """
     request.node.stash.setdefault(SITES, []).append(shared_site)
     shared_site.at_stripe("reset")
 
     def make() -> list[Made]:
         with django_db_blocker.unblock(), default_database(shared_site.settings["DATABASE_URL"]):
+            week = datetime.timedelta(weeks=1)
+            today = Appointment.objects.filter(start__gte=timezone.now() - datetime.timedelta(days=2))
+            today.update(start=F("start") - week, end=F("end") - week)
             return people.make(1, 2, 3, PASSWORD, also=secrets.token_hex(3))
 
     with ThreadPoolExecutor(1) as beside:  # the ORM refuses to work in Playwright's thread

@@ -83,7 +83,7 @@ def test_a_bank_that_wants_the_patient_leads_to_a_pay_link(
     charge_the_fee(desk)
     expect(desk.get_by_role("alert")).to_contain_text("La banque veut que le patient confirme ce paiement.")
     desk.get_by_role("link", name="Demander au patient de payer par lien").click()
-    expect(desk.get_by_text("30,00 €").first).to_be_visible()
+    expect(desk.locator("main").get_by_text("30,00 €").first).to_be_visible()
     phone.reload()
     pages.start_paying(phone)
     pages.pay_by_card(phone, pages.PAID)
