@@ -113,7 +113,7 @@ def sweep_work() -> Verdict:
     processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
     debits = processing.filter(updated_at__lt=now - DEBIT_OVERDUE).count()
     if not pages and not debits:
-        return ok(_("The sweep is up to date."))
+        return ok(_("No automatic check is overdue."))
     return warning(
         _("Stripe payment pages that are open but should be closed: %(pages)s. Overdue direct debits: %(debits)s.")
         % {"pages": pages, "debits": debits},
