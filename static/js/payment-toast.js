@@ -21,26 +21,26 @@ function keepNewest(selector) {
   for (const toast of [...document.querySelectorAll(`${selector}:not(:focus-within)`)].slice(0, -AT_ONCE)) toast.remove();
 }
 
-/** Return the height in pixels of what the toasts cover of these elements. */
+/** Return how much these toasts cover of these elements: the sum of the heights in pixels. */
 function covered(toasts, elements) {
-  const above = toasts.getBoundingClientRect();
-  const overlap = (element) => {
-    const below = element.getBoundingClientRect();
+  const overlap = (toast, element) => {
+    const [above, below] = [toast.getBoundingClientRect(), element.getBoundingClientRect()];
     const beside = below.right <= above.left || below.left >= above.right;
     return beside ? 0 : Math.max(0, Math.min(above.bottom, below.bottom) - Math.max(above.top, below.top));
   };
-  return elements.map(overlap).reduce((sum, height) => sum + height, 0);
+  return toasts.flatMap((toast) => elements.map((element) => overlap(toast, element))).reduce((sum, px) => sum + px, 0);
 }
 
 /** Move the toasts to the other end of the window if they cover less there of the payments that they announce. */
 function makeRoom() {
-  const toasts = document.getElementById("toasts");
-  const ids = [...document.querySelectorAll("payment-toast[shown]")].map((toast) => `payment-${toast.dataset.payment}`);
-  const told = ids.flatMap((id) => [id, `${id}-actions`]).map((id) => document.getElementById(id)).filter(Boolean);
-  const here = told.length && covered(toasts, told);
+  const toasts = [...document.querySelectorAll("payment-toast[shown]")];
+  const ids = toasts.map((toast) => `payment-${toast.dataset.payment}`).flatMap((id) => [id, `${id}-actions`]);
+  const told = ids.map((id) => document.getElementById(id)).filter(Boolean);
+  const here = covered(toasts, told);
   if (!here) return;
-  toasts.classList.toggle("at-top");
-  if (covered(toasts, told) >= here) toasts.classList.toggle("at-top");
+  const place = document.getElementById("toasts");
+  place.classList.toggle("at-top");
+  if (covered(toasts, told) >= here) place.classList.toggle("at-top");
 }
 
 /**

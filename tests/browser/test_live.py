@@ -66,6 +66,30 @@ def test_both_screens_turn_paid_with_a_toast_or_news(
     expect(toasts(mine)).to_have_count(0)
 
 
+def test_a_toast_covers_nothing_of_what_it_announces_and_gives_the_focus_back(
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
+) -> None:
+    page = open_live(browser_of(patient, clinic, new_context), f"/appointments/{patient.references[0]}/")
+    page.set_viewport_size({"width": 900, "height": 420})  # so low that the payment reaches the foot of the window
+    link = page.get_by_role("link", name="Mes rendez-vous").first
+    link.focus()
+    clinic.tell(clinic.story().completed())
+    expect(toasts(page)).to_have_count(1)
+    told = page.locator(f"#payment-{payment.public_id}").bounding_box()
+    toast = toasts(page).bounding_box()
+    assert told is not None
+    assert toast is not None
+    assert (
+        toast["y"] >= told["y"] + told["height"]
+        or toast["y"] + toast["height"] <= told["y"]
+        or (toast["x"] >= told["x"] + told["width"])
+    )
+    toasts(page).get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(toasts(page)).to_have_count(0)
+    expect(link).to_be_focused()
+
+
 def test_two_tabs_of_one_person_show_one_toast(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
