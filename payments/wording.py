@@ -380,6 +380,8 @@ def card_label(payment: Payment) -> str:
 
 def about_the_card(payment: Payment, *, to_staff: bool) -> str:
     """Return what is asked for in advance besides a deposit, or which card is kept; "" if there is nothing to say."""
+    if payment.card != CardState.KEPT and payment.appointment.end < timezone.now():
+        return ""
     words = _card_to_staff(payment) if to_staff else _card_to_patient(payment)
     amounts = {"owed": payment.amount_owed, "fee": payment.booking["no_show_fee"], "limit": payment.card_limit}
     sums = {name: format_amount(amount, payment.currency) for name, amount in amounts.items()}

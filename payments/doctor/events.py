@@ -91,18 +91,18 @@ def other_mode() -> Verdict:
 
 
 def unanswered_refunds() -> Verdict:
-    requests = sweep.unanswered_refunds()
+    requests = sweep.unanswered_refunds() + sweep.unanswered_fees()
     if not requests:
-        return ok(_("Stripe has answered every refund request."))
+        return ok(_("Stripe has answered every request for a refund or a charge."))
     oldest = min(request.recorded_at for request in requests)
     said = {"count": len(requests), "age": age(oldest)}
     return (error if oldest < timezone.now() - GRACE else warning)(
         _(
-            "Refunds that Stripe has not answered: %(count)s, the oldest requested %(age)s ago. Pages show"
-            " them as on their way."
+            "Refunds and charges of kept cards that Stripe has not answered: %(count)s, the oldest requested %(age)s"
+            " ago. Pages show them as on their way."
         )
         % said,
-        _("Run `manage.py sweep`: it looks for each refund at Stripe and asks again only if it is not there."),
+        _("Run `manage.py sweep`: it looks for each of them at Stripe and asks again only if it is not there."),
     )
 
 

@@ -110,11 +110,13 @@ def kept_card(payment: Payment) -> Card:
 def remove_card(payment: Payment, actor: AbstractUser | None) -> None:
     """Have Stripe forget each card that is kept for this payment, so that nothing can be charged to it any more.
 
-    `actor` is the person who asks for it. A card that was removed at Stripe before counts as removed. Raises
-    StripeRefusedError and StripeUnavailableError.
+    `actor` is the person who asks for it, or None for a job. A card that was removed at Stripe before counts as
+    removed. Raises StripeRefusedError and StripeUnavailableError.
     """
+    by_patient = actor is not None and not actor.is_staff
+    source = Source.CHECKOUT if by_patient else Source.DESK if actor else Source.SWEEP
     for fact in payment.facts.filter(kind=Kind.CARD, status="kept"):
-        ledger.record([_detach(fact.stripe_id)], Cause(Source.DESK, actor=actor))
+        ledger.record([_detach(fact.stripe_id)], Cause(source, actor=actor))
     payment.refresh_from_db()
 
 

@@ -156,24 +156,24 @@ def setup_facts(obj: Json, as_of: int) -> list[StripeFact]:
 def _kept_card(obj: Json, of: StripeFact) -> list[StripeFact]:
     """Return a fact about the card that the SetupIntent or PaymentIntent `obj` kept, or [] if it kept none.
 
-    `of` is the fact about the intent itself. The card's brand and last digits are known only if Stripe expanded the
-    PaymentMethod.
+    `of` is the fact about the intent itself. Only if Stripe expanded the PaymentMethod are the card's brand and last
+    digits known, and whether it was removed since.
     """
     method, customer = obj.get("payment_method"), _text(obj, "customer")
     if not (stripe_id := _text(obj, "payment_method")):
         return []
-    details = {"customer": customer} | (_card_details(method) if isinstance(method, Mapping) else {})
+    known = method if isinstance(method, Mapping) else {"customer": customer}
     return [
         StripeFact(
             kind=Kind.CARD,
             stripe_id=stripe_id,
-            status="kept",
+            status="kept" if known.get("customer") else "removed",
             as_of=of.as_of,
             created=of.created,
             livemode=of.livemode,
             payment_id=of.payment_id,
             attempt=of.attempt,
-            details=details,
+            details={"customer": customer} | _card_details(known),
         )
     ]
 

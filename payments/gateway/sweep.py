@@ -9,6 +9,8 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from appointments.models import Appointment
+
 from .. import ledger
 from ..domain.attempts import DISPUTE_OPEN, INQUIRY, attempts_of
 from ..domain.cards import CardState
@@ -16,7 +18,7 @@ from ..domain.facts import REQUEST_PREFIX, Kind
 from ..domain.status import PaymentStatus
 from ..ledger import Cause, Source
 from ..models import EventReceipt, Fact, Payment
-from . import fees, refunds
+from . import fees, kept_cards, refunds
 from .checkout import wrong_sessions
 from .client import StripeRefusedError
 from .reconcile import ask_stripe
@@ -29,6 +31,7 @@ GIVE_UP_AFTER = datetime.timedelta(days=3)  # Stripe also stops resending an eve
 UNANSWERED_AFTER = datetime.timedelta(minutes=1)  # Stripe's answer to a refund takes seconds
 REFUND_WINDOW = datetime.timedelta(days=30)  # how long the sweep asks about a refund that it doesn't find
 DISPUTE_WINDOW = datetime.timedelta(days=120)  # banks take up to three months to decide
+CARD_GRACE = datetime.timedelta(days=7)  # in which staff may still correct that a patient came
 UNHEARD_WINDOW = datetime.timedelta(days=7)  # `manage.py catch_up` and `reconcile` find what is older
 DISPUTE_PAUSE = datetime.timedelta(days=1)
 DISPUTE_MAY_CHANGE = (*DISPUTE_OPEN, INQUIRY, "warning_under_review", "lost")
@@ -119,7 +122,7 @@ def refresh(payment: Payment) -> None:
 
 def superfluous() -> list[Payment]:
     """Return payments with an open Checkout Session that is wrong: nothing is to pay online, or something else is."""
-    sessions = Fact.objects.filter(kind=Kind.SESSION, status="open").exclude(payment=None)
+    sessions = Fact.objects.filter(kind__in=(Kind.SESSION, Kind.SETUP_PAGE), status="open").exclude(payment=None)
     payments = Payment.objects.filter(pk__in=sessions.values("payment")).select_related("appointment")
     return [payment for payment in payments if wrong_sessions(payment)]
 
@@ -155,6 +158,22 @@ def charge_again(request: Fact) -> None:
 def unknown_cards() -> QuerySet[Payment]:
     """Return payments whose kept card has no known brand, because no event tells it."""
     return Payment.objects.filter(card=CardState.KEPT, card_brand="").select_related("appointment").order_by("pk")
+
+
+def unneeded_cards() -> QuerySet[Payment]:
+    """Return payments whose card is still kept although it has served its purpose.
+
+    This is so CARD_GRACE after an appointment that the patient attended, or for which nothing is owed or may be charged
+    any more.
+    """
+    settled = Q(amount_owed=0) | Q(card_limit=0) | Q(appointment__status=Appointment.Status.COMPLETED)
+    ended = Payment.objects.filter(card=CardState.KEPT, appointment__end__lt=timezone.now() - CARD_GRACE)
+    return ended.filter(settled).select_related("appointment").order_by("pk")
+
+
+def remove_unneeded_card(payment: Payment) -> None:
+    """Have Stripe forget a card that has served its purpose. Raises StripeUnavailableError and StripeRefusedError."""
+    kept_cards.remove_card(payment, None)
 
 
 def resend(request: Fact) -> None:

@@ -167,7 +167,8 @@ class Payment(models.Model):
     @property
     def has_no_show_fee(self) -> bool:
         """Return whether the patient didn't come, and owes the fee agreed to for that instead of the price."""
-        return self.terms.no_show and self.terms.no_show_fee > 0 and self.amount_due != self.price
+        left_card = self.card in (CardState.KEPT, CardState.REMOVED)
+        return self.terms.no_show and self.terms.no_show_fee > 0 and left_card
 
     @property
     def has_instructions(self) -> bool:

@@ -51,6 +51,7 @@ class Command(OperatorCommand):
         done = self.work("refund without an answer", sweep.unanswered_refunds, sweep.resend, skip=dry_run)
         done += self.work("charge without an answer", sweep.unanswered_fees, sweep.charge_again, skip=dry_run)
         done += self.work("card without its brand", sweep.unknown_cards, sweep.refresh, rehearse=dry_run)
+        done += self.work("card no longer needed", sweep.unneeded_cards, sweep.remove_unneeded_card, skip=dry_run)
         done += self.work("standing still", partial(sweep.standing_still, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("incomplete", partial(sweep.incomplete, quiet), sweep.refresh, rehearse=dry_run)
         done += self.work("open page to expire", sweep.superfluous, expire_wrong, skip=dry_run)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -27,6 +28,7 @@ from payments.doctor.finding import Level, Verdict, ok
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
 from payments.gateway.client import StripeUnavailableError
+from payments.gateway.event_types import EVENT_READERS
 from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
 from tests.live_site import LiveSite
 from tests.payments.clients import text_of
@@ -257,6 +259,9 @@ def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome,
     assert says(
         checked("stripe-endpoint"), Level.ERROR, "does not send these event types: charge.dispute.closed", "Add these"
     )
+    without_cards: Any = [name for name in EVENT_READERS if not name.startswith("setup_intent.")]
+    client.v1.webhook_endpoints.update(made.id, {"enabled_events": without_cards})
+    assert says(checked("stripe-endpoint"), Level.ERROR, "setup_intent.setup_failed, setup_intent.succeeded", "Add")
     client.v1.webhook_endpoints.update(made.id, {"enabled_events": ["*"]})
     assert checked("stripe-endpoint").level == Level.OK
     client.v1.webhook_endpoints.update(made.id, {"disabled": True})

@@ -1,5 +1,6 @@
 """Tests of cards that Stripe keeps: how patients leave one and have it removed, with the sandbox as Stripe."""
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 
 from accounts.models import User
 from appointments.models import Appointment, Prepayment
@@ -18,6 +19,7 @@ from payments.gateway import kept_cards
 from payments.gateway.checkout import NotPayableError, TooManyPagesError
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.kept_cards import kept_card
+from payments.gateway.reconcile import ask_stripe
 from payments.ledger import Source
 from payments.models import Customer, Fact, Payment
 from tests.payments.clients import client_of, text_of
@@ -164,6 +166,31 @@ def test_a_card_removed_in_stripes_dashboard_is_removed_here(asked: Payment, str
     method = kept_card(asked).payment_method_id
     stripe._send(f"{stripe.url}/v1/payment_methods/{method}/detach", b"")
     assert stripe.tell() == ["applied"]
+    asked.refresh_from_db()
+    assert asked.card == "removed"
+
+
+@pytest.mark.parametrize(("status", "days", "card"), [("completed", 8, "removed"), ("completed", 6, "kept"),
+                                                      ("no_show", 60, "kept"), ("canceled", 8, "removed")])  # fmt: skip
+def test_the_sweep_has_a_card_removed_once_it_has_served_its_purpose(
+    asked: Payment, stripe: StripeAtHome, status: str, days: int, card: str
+) -> None:
+    leave_card(asked, stripe)
+    asked.appointment.status = Appointment.Status(status)
+    asked.appointment.save()
+    Appointment.objects.update(
+        start=timezone.now() - datetime.timedelta(days=days, minutes=30),
+        end=timezone.now() - datetime.timedelta(days=days),
+    )
+    call_command("sweep", "--quiet-for", "0")
+    asked.refresh_from_db()
+    assert asked.card == card
+
+
+def test_a_removal_of_which_no_event_came_is_found_by_asking(asked: Payment, stripe: StripeAtHome) -> None:
+    leave_card(asked, stripe)
+    stripe._send(f"{stripe.url}/v1/payment_methods/{kept_card(asked).payment_method_id}/detach", b"")
+    ask_stripe(asked, Source.RECONCILE)
     asked.refresh_from_db()
     assert asked.card == "removed"
 
