@@ -117,13 +117,23 @@ def test_amounts_are_typed_as_people_say_them(admin_client: Client, payment: Pay
     typed = {"price_amount": "50", "deposit_amount": "12,5", "fee_amount": "0"}
     assert save(admin_client, payment.appointment, **typed).status_code == 302
     payment.appointment.refresh_from_db()
-    assert [getattr(payment.appointment, name) for name in AMOUNTS[:3]] == [5000, 1250, 0]
+    assert [getattr(payment.appointment, name) for name in AMOUNTS] == [5000, 1250, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["deposit_amount", "fee_amount"])
 def test_no_part_of_the_price_is_more_than_the_price(admin_client: Client, payment: Payment, name: str) -> None:
     (refusal,) = errors_of(save(admin_client, payment.appointment, price_amount=5000, **{name: 5001}))[name]
     assert "50,00" in refusal
+
+
+@pytest.mark.parametrize(("asked", "name"), [("deposit", "deposit_amount"), ("card", "no_show_fee_amount")])
+def test_what_is_asked_for_in_advance_has_its_amount(
+    admin_client: Client, payment: Payment, asked: str, name: str
+) -> None:
+    assert list(errors_of(save(admin_client, payment.appointment, prepayment=asked))) == [name]
+    assert save(admin_client, payment.appointment, prepayment=asked, **{name: 2000}).status_code == 302
+    payment.refresh_from_db()
+    assert payment.booking["prepayment"] == asked
 
 
 def test_nothing_to_pay_is_a_price(admin_client: Client, payment: Payment) -> None:
