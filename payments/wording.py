@@ -291,20 +291,30 @@ def _booking(change: StatusChange) -> list[str]:
     if "practitioner" in news:
         words.append(gettext("Practitioner changed"))
     if "card" in news:
-        words.append(" ".join(filter(None, (card_state(news["card"]), brand_of(news["card_brand"])))))
+        state, brand = card_state(news["card"]), brand_of(news["card_brand"])
+        words.append(gettext("%(state)s: %(brand)s") % {"state": state, "brand": brand} if brand else state)
     words += [str(CORRECTED[name]) for name in news.get("corrected", [])]
     if "attendance" in news:
         words.append(str(Appointment.Status(news["attendance"]).label))
     if "arrived" in news:
         words.append(gettext("Arrived") if news["arrived"] else gettext("Arrival taken back"))
+    return words + _sums_asked(change) or [gettext("Appointment changed")]
+
+
+def _sums_asked(change: StatusChange) -> list[str]:
+    """Return phrases for the fees and the deposit that the change set, such as "Deposit: €20.00"."""
+    news = change.booking
+    sums = {
+        name: format_amount(news.get(name, 0), change.payment.currency) for name in ("fee", "deposit", "no_show_fee")
+    }
+    words = []
     if news.get("fee"):
-        words.append(
-            gettext("Cancellation fee: %(fee)s") % {"fee": format_amount(news["fee"], change.payment.currency)}
-        )
+        words.append(gettext("Cancellation fee: %(fee)s") % {"fee": sums["fee"]})
     if "deposit" in news:
-        amount = format_amount(news["deposit"], change.payment.currency)
-        words.append(gettext("Deposit: %(deposit)s") % {"deposit": amount})
-    return words or [gettext("Appointment changed")]
+        words.append(gettext("Deposit: %(deposit)s") % {"deposit": sums["deposit"]})
+    if news.get("no_show_fee"):
+        words.append(gettext("No-show fee: at most %(fee)s") % {"fee": sums["no_show_fee"]})
+    return words
 
 
 # For each, what patients read and what staff read.

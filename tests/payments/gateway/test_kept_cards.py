@@ -22,6 +22,7 @@ from payments.gateway.kept_cards import kept_card
 from payments.gateway.reconcile import ask_stripe
 from payments.ledger import Source
 from payments.models import Customer, Fact, Payment
+from payments.wording import describe
 from tests.payments.clients import client_of, text_of
 from tests.payments.sandbox import StripeAtHome, leave_card, open_checkout, open_setup
 
@@ -47,6 +48,9 @@ def test_a_card_is_kept_and_nothing_is_charged(asked: Payment, stripe: StripeAtH
     assert (asked.card_brand, asked.card_last4, asked.status) == ("visa", "4242", S.UNPAID)
     assert stripe.listed("charges") == []
     assert [change.booking.get("card") for change in asked.changes.all()] == [None, "kept", "kept"]
+    with translation.override("en"):
+        told = [describe(change, to_staff=True) for change in asked.changes.all()]
+    assert told == ["Appointment booked · €50.00", "Card kept", "Card kept: Visa"]
 
 
 def test_stripe_learns_nothing_about_the_patient(asked: Payment, stripe: StripeAtHome) -> None:
