@@ -59,7 +59,8 @@ def _counter(
     if target in ("sheet", "dialog"):
         context = sheet_context(request, payment, chosen) if payment else links_of(chosen)
         response = render(request, "appointments/_sheet.html", context)
-        response["HX-Retarget"], response["HX-Reswap"] = "#sheet", "outerHTML show:none"
+        if target == "dialog":
+            response["HX-Retarget"], response["HX-Reswap"] = "#sheet", "outerHTML show:none"
         return response
     if payment and target.startswith(f"payment-{payment.public_id}-"):
         part = "appointments/person.html" if target.endswith("-facts") else "payments/money.html"

@@ -1,11 +1,11 @@
 // The day list with one appointment beside it, the sheet. htmx swaps the sheet; this module keeps list and sheet together,
 // notes arrivals, and keeps what is being typed.
 
-import { isTypedIn } from "./typed.js";
+import { isInUse } from "./in-use.js";
 
 const PHONE = matchMedia("(max-width: 47.99rem)");
 const MINUTE_MS = 60_000;
-const stale = new Set(); // ids of parts that were not replaced because somebody is typing in them
+const stale = new Set(); // ids of parts that were not replaced because somebody uses them
 let fromPerson = false; // whether a click or Enter opened the sheet, which then gets the focus; j and k leave it in the list
 let opened = document.getElementById("sheet")?.dataset.reference;
 
@@ -61,9 +61,9 @@ async function copy(button) {
   button.lastElementChild.textContent = button.dataset.done;
 }
 
-/** Fetch the sheet's parts again once nobody is typing in those that were left as they are. */
+/** Fetch the sheet's parts again once nobody uses those that were left as they are. */
 function refreshStale() {
-  if (!stale.size || [...stale].some((id) => document.getElementById(id) && isTypedIn(document.getElementById(id)))) return;
+  if (!stale.size || [...stale].some((id) => document.getElementById(id) && isInUse(document.getElementById(id)))) return;
   stale.clear();
   document.querySelector(".person")?.dispatchEvent(new CustomEvent("payments:changed"));
 }
@@ -85,11 +85,11 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id === "sheet") followSheet(event.target);
 });
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
-  if (!isTypedIn(event.detail.target)) return;
+  if (!isInUse(event.detail.target)) return;
   event.detail.shouldSwap = false;
   stale.add(event.detail.target.id);
 });
-document.addEventListener("focusout", () => setTimeout(refreshStale));
+for (const name of ["focusout", "htmx:afterRequest"]) document.addEventListener(name, () => setTimeout(refreshStale));
 document.addEventListener("htmx:historyRestore", () => {
   opened = document.getElementById("sheet")?.dataset.reference;
   scrollToStart();

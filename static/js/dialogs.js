@@ -21,4 +21,6 @@ document.addEventListener("htmx:responseError", ({ detail }) => {
   location.assign(detail.pathInfo.requestPath); // the page itself says what is wrong
 });
 document.addEventListener("click", (event) => event.target === dialog() && dialog().close());
-document.addEventListener("close", (event) => event.target === dialog() && dialog().replaceChildren(), { capture: true });
+document.addEventListener("close", ({ target }) => {
+  if (target === dialog() && !target.querySelector("form.htmx-request")) target.replaceChildren(); // see in-use.js
+}, { capture: true });

@@ -3,7 +3,7 @@
 // Entries are marked with htmx's `hx-swap-oob`, so that htmx alone can show what it polls where this module never loads.
 // Here they are placed without htmx, whose swap takes longer than all the rest of a change.
 
-import { isTypedIn } from "./typed.js";
+import { isInUse } from "./in-use.js";
 
 const ANSWER_MS = 10000; // a broken connection never answers
 const FOR_HTMX = /[\s-]hx-(?!swap-oob)/; // an attribute that htmx has to know of
@@ -76,7 +76,7 @@ export function applyEntries(source, html) {
 }
 
 /**
- * Load this page again and swap in its live regions, but none in which somebody has typed. Return the page's new cursor
+ * Load this page again and swap in its live regions, but none that somebody uses. Return the page's new cursor
  * and epoch, or null on failure.
  */
 export async function fetchRegions() {
@@ -94,7 +94,7 @@ export async function fetchRegions() {
   }
   for (const shown of document.querySelectorAll("[data-live-region]")) {
     const fresh = page.getElementById(shown.id);
-    if (fresh && !shown.parentElement.closest("[data-live-region]") && !isTypedIn(shown)) {
+    if (fresh && !shown.parentElement.closest("[data-live-region]") && !isInUse(shown)) {
       keepFocus(shown, () => window.htmx.swap(shown, fresh.outerHTML, { swapStyle: "outerHTML" }));
     }
   }

@@ -160,6 +160,23 @@ def test_what_is_being_typed_in_the_sheet_is_never_replaced(
     expect_same_document(screen)
 
 
+def test_a_form_on_its_way_keeps_its_place_until_the_answer(clinic: Clinic, patient: Person, screen: Page) -> None:
+    held: list[Route] = []
+    acts = screen.locator(".acts")
+    screen.route("**/attendance/", lambda route: held.append(route))
+    open_row(screen, patient.references[0])
+    acts.locator(".pop-up > summary").click()
+    acts.get_by_role("button", name="Absent(e)").click()
+    wait_until(lambda: bool(held), "the form is on its way")
+    assert clinic.tell(clinic.story().completed(amount=3000)) == 200
+    expect(screen.locator(".money")).to_contain_text("20,00")
+    held[0].continue_()
+    expect(acts.get_by_role("link", name="Reçu de paiement")).to_be_visible()
+    expect(screen.locator(".person")).to_contain_text("Absent(e)")
+    expect(screen.locator("#dialog")).to_be_hidden()
+    expect_same_document(screen)
+
+
 def test_a_refund_and_a_cancellation_lie_over_the_counter(
     clinic: Clinic, patient: Person, payment: Payment, screen: Page
 ) -> None:
