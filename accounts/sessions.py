@@ -39,6 +39,12 @@ def note_activity(request: HttpRequest) -> None:
         _extend(session)
 
 
+def may_last_longer(session: SessionBase) -> bool:
+    """Return whether activity can still move the session's end, which is then earlier than SESSION_LONGEST allows."""
+    longest = session.get(SIGNED_IN, 0) + settings.SESSION_LONGEST
+    return bool(session.get_expiry_date().timestamp() < longest)
+
+
 def _extend(session: SessionBase) -> None:
     now = int(time.time())
     session[ACTIVE] = now

@@ -3,7 +3,7 @@
 from allauth.account import views
 from django.urls import include, path, re_path
 
-from .views import welcome
+from .views import session, welcome
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
@@ -20,6 +20,7 @@ urlpatterns = [
         name="account_reset_password_from_key",
     ),
     path("password/reset/key/done/", views.password_reset_from_key_done, name="account_reset_password_from_key_done"),
+    path("session/", session, name="account_session"),
     path("welcome/<str:token>/", welcome, name="account_welcome"),
     path("two-factor/", include("allauth.mfa.urls")),
 ]

@@ -62,6 +62,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_reset_password_from_key", "POST", EVERYBODY, 0, 0),
     ("account_reset_password_from_key_done", "GET", EVERYBODY, 0, 0),
     ("set_language", "POST", EVERYBODY, 0, 0),
+    ("account_session", "GET", SIGNED_IN, 0, 401),
     ("account_welcome", "GET", EVERYBODY, 0, 0),  # the token from the e-mail opens it
     ("account_welcome", "POST", EVERYBODY, 0, 0),
     ("clinic:home", "GET", SIGNED_IN, 0, 302),
