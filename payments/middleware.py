@@ -68,7 +68,7 @@ def keep_address(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     htmx would else show the address of what it loads into a dialog or sends from a form, which no page has.
     """
     if "HX-Boosted" in request.headers and request.path != reverse("clinic:desk"):
-        response.headers["HX-Push-Url"] = "false"
+        response.headers.setdefault("HX-Push-Url", "false")
     return response
 
 

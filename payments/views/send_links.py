@@ -39,7 +39,8 @@ def send_links(request: Request) -> HttpResponseBase:
         named = set(request.POST.getlist("send"))
         if wanted := [each for each in found if each.name in named]:
             _queue(request, wanted)
-            return redirect(back)
+            over_list = not reference and request.headers.get("HX-Target") == "dialog"  # which says what was sent
+            return redirect(request.get_full_path() if over_list else back)
         if named:
             messages.info(request, _("Nothing was sent: these links have been sent or the payments have changed."))
             return redirect(back)

@@ -56,11 +56,14 @@ def _counter(
 ) -> HttpResponse:
     """Render the day list with `payment` beside it, or only the part of them that htmx asks for by its target's id."""
     target = request.headers.get("HX-Target", "")
-    if target in ("sheet", "dialog"):
+    if target in ("sheet", "dialog", "booking"):
         context = sheet_context(request, payment, chosen) if payment else links_of(chosen)
         response = render(request, "appointments/_sheet.html", context)
-        if target == "dialog":
+        if target != "sheet":
             response["HX-Retarget"], response["HX-Reswap"] = "#sheet", "outerHTML show:none"
+        if target == "booking" and payment:
+            response["HX-Reselect"] = "#sheet"
+            response["HX-Push-Url"] = f"{context['beside']}appointment={payment.appointment.reference}"
         return response
     if payment and target.startswith(f"payment-{payment.public_id}-"):
         part = "appointments/person.html" if target.endswith("-facts") else "payments/money.html"

@@ -20,7 +20,13 @@ document.addEventListener("htmx:responseError", ({ detail }) => {
   if (detail.target !== dialog() || detail.xhr.status === 401) return;
   location.assign(detail.pathInfo.requestPath); // the page itself says what is wrong
 });
-document.addEventListener("click", (event) => event.target === dialog() && dialog().close());
+document.addEventListener("click", (event) => {
+  const closes = event.target.closest("#dialog [data-closes]");
+  if (event.target !== dialog() && !closes) return;
+  event.preventDefault();
+  event.stopPropagation(); // else htmx would follow the link
+  dialog().close();
+}, { capture: true });
 document.addEventListener("close", ({ target }) => {
   if (target === dialog() && !target.querySelector("form.htmx-request")) target.replaceChildren(); // see in-use.js
 }, { capture: true });

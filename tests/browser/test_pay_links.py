@@ -55,6 +55,7 @@ def test_two_links_are_sent_one_is_paid_on_a_phone_and_the_other_is_ended(
     desk.goto("/desk/")
     desk.get_by_role("link", name="Envoyer des liens de paiement").click()
     chosen = (first.references[0], second.references[0])
+    expect(desk.get_by_role("button", name="Envoyer")).to_be_visible()
     for box in desk.get_by_role("checkbox").all():
         box.set_checked(str(box.get_attribute("value")).split(".")[0] in chosen)
     desk.get_by_role("button", name="Envoyer").click()
