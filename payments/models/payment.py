@@ -126,10 +126,11 @@ class Payment(models.Model):
     def to_ask(self) -> int:
         """Return what Checkout asks for now, in minor units: what is left of the deposit, else all that is owed.
 
-        If what is left of the deposit is less than Stripe's minimum, Checkout asks for all that is owed.
+        Checkout asks for all that is owed once the patient has come, and if what is left of the deposit is less than
+        Stripe's minimum.
         """
         deposit_left = self.terms.deposit - self.amounts.net
-        over = self.terms.canceled or self.terms.no_show  # the time for a deposit is over
+        over = self.booking["arrived"] or self.booking["attendance"] != Appointment.Status.BOOKED
         if over or not is_chargeable(deposit_left, self.currency):
             return self.amount_owed
         return min(self.amount_owed, deposit_left)

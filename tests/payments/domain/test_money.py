@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from appointments.models import Appointment
 from payments.doctor import database as doctor
@@ -272,6 +273,14 @@ def test_a_deposit_is_asked_first_and_then_the_rest(story: Story) -> None:
     deliver(story.charged(amount=1500))
     story.payment.refresh_from_db()
     assert (story.payment.status, story.payment.to_ask, story.payment.reviews) == (S.UNDERPAID, 3500, [])
+
+
+def test_all_is_asked_of_a_patient_who_has_come(story: Story) -> None:
+    appointment = story.payment.appointment
+    appointment.deposit_amount, appointment.arrived_at = 1500, timezone.now()
+    appointment.save()
+    story.payment.refresh_from_db()
+    assert story.payment.to_ask == DUE
 
 
 def test_a_receipt_names_what_the_bank_took_back(story: Story) -> None:
