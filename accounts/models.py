@@ -51,7 +51,7 @@ class UserQuerySet(models.QuerySet["User"]):
         same = Q(folded_name__in=[names.folded_name(person), swapped]) & ~Q(folded_name="")
         if person.email:
             same |= Q(email__iexact=person.email)
-        if sum(sign.isdigit() for sign in person.phone) >= phones.FEWEST:
+        if phones.is_phone_number(person.phone):
             same |= Q(phone__number=person.phone)
         if person.birth_date and person.last_name:
             same |= Q(birth_date=person.birth_date, folded_name__contains=person.last_name)

@@ -14,11 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from .fields import AmountField
 from .forms import VALID_DAYS
-from .models import MINUTES, Appointment, Currency, Practitioner, Service
+from .models import FIRST_DAY, MINUTES, Appointment, Currency, Practitioner, Service
 
 DATE = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
 TIME = forms.TimeInput({"type": "time", "step": "300"}, format="%H:%M")
-FILLED = ("minutes", "price", "deposit", "currency")  # fields that choosing a service fills
 COLUMNS = {"minutes": "end", "day": "start", "time": "start", "price": "price_amount", "deposit": "deposit_amount"}
 
 
@@ -153,6 +152,6 @@ class PatientForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_birth_date(self) -> datetime.date | None:
         born: datetime.date | None = self.cleaned_data["birth_date"]
-        if born and not datetime.date(1900, 1, 1) <= born <= timezone.localdate():
+        if born and not FIRST_DAY <= born <= timezone.localdate():
             raise ValidationError(_("Check the year."))
         return born

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -179,9 +179,7 @@ def _close_other_pages(payment: Payment, terms: str) -> None:
 
     Raises NotPayableError if nothing is to be paid online any more, as when one of these sessions has been paid.
     """
-    for fact in _open_sessions(payment):
-        if not _is_usable(payment, fact, terms):
-            ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+    _expire(fact for fact in _open_sessions(payment) if not _is_usable(payment, fact, terms))
     payment.refresh_from_db()
     if not payment.payable_online:
         raise NotPayableError
@@ -302,25 +300,26 @@ def expire_open(payment: Payment, *, keep: Fact | None = None) -> None:
     If Stripe refuses because a Checkout Session has been paid or has expired meanwhile, its new state is recorded.
     Raises StripeUnavailableError.
     """
-    for fact in _open_sessions(payment):
-        if keep is not None and fact.pk == keep.pk:
-            continue
-        ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+    _expire(fact for fact in _open_sessions(payment) if keep is None or fact.pk != keep.pk)
 
 
 def expire_setup_pages(payment: Payment) -> None:
     """Expire the payment's open Checkout Sessions that would keep a card. Raises StripeUnavailableError."""
-    for fact in open_setup_pages(payment):
-        ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+    _expire(open_setup_pages(payment))
 
 
 def expire_wrong(payment: Payment) -> None:
     """Expire the payment's `wrong_sessions` at Stripe. Raises StripeUnavailableError."""
-    for fact in wrong_sessions(payment):
-        ledger.record(_expire(fact.stripe_id), Cause(Source.CHECKOUT))
+    _expire(wrong_sessions(payment))
 
 
-def _expire(session_id: str) -> list[StripeFact]:
+def _expire(sessions: Iterable[Fact]) -> None:
+    for fact in sessions:
+        ledger.record(_expired(fact.stripe_id), Cause(Source.CHECKOUT))
+
+
+def _expired(session_id: str) -> list[StripeFact]:
+    """Expire the Checkout Session and return its new state, whatever Stripe says that it is."""
     try:
         session, as_of = call(lambda stripe: stripe.v1.checkout.sessions.expire(session_id))
     except StripeRefusedError:

@@ -129,19 +129,19 @@ def superfluous() -> list[Payment]:
 
 def unanswered_refunds() -> list[Fact]:
     """Return the rows of refund requests to Stripe that are older than UNANSWERED_AFTER and have no recorded answer."""
-    overdue = timezone.now() - UNANSWERED_AFTER
-    refunds_of_payment = Fact.objects.filter(kind=Kind.REFUND, payment=OuterRef("payment"))
-    answers = refunds_of_payment.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
-    requests = Fact.objects.filter(kind=Kind.REFUND, status="pending", stripe_id__startswith=REQUEST_PREFIX)
-    return list(requests.filter(~Exists(answers), recorded_at__lt=overdue).select_related("payment", "actor"))
+    return _unanswered(Kind.REFUND, "pending")
 
 
 def unanswered_fees() -> list[Fact]:
     """Return the rows of requests to charge a kept card that are older than UNANSWERED_AFTER and have no answer."""
+    return _unanswered(Kind.INTENT, "processing")
+
+
+def _unanswered(kind: Kind, status: str) -> list[Fact]:
     overdue = timezone.now() - UNANSWERED_AFTER
-    intents = Fact.objects.filter(kind=Kind.INTENT, payment=OuterRef("payment"))
-    answers = intents.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
-    requests = Fact.objects.filter(kind=Kind.INTENT, status="processing", stripe_id__startswith=REQUEST_PREFIX)
+    of_payment = Fact.objects.filter(kind=kind, payment=OuterRef("payment"))
+    answers = of_payment.annotate(request=KT("details__request")).filter(request=OuterRef("stripe_id"))
+    requests = Fact.objects.filter(kind=kind, status=status, stripe_id__startswith=REQUEST_PREFIX)
     return list(requests.filter(~Exists(answers), recorded_at__lt=overdue).select_related("payment", "actor"))
 
 
