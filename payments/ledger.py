@@ -73,6 +73,19 @@ def record(facts: Sequence[StripeFact], cause: Cause) -> Recorded:
     return recorded
 
 
+def rederive(payment: Payment, cause: Cause) -> None:
+    """Store the status, sums and journal lines that follow from the payment's facts, if others are stored.
+
+    A fact is the state of one Stripe object or an entry at the desk. Only something that bypassed the ledger makes a
+    difference.
+    """
+    with transaction.atomic(savepoint=False):
+        ledger = Ledger(LockedRows((), payments=[payment.public_id]))
+        for row in ledger.rows.payments.values():
+            ledger.update(row, ledger.rows.absorb((), row), cause)
+        ledger.write()
+
+
 class Ledger:
     """Records facts (states of Stripe objects) about any number of payments, one after the other, in one transaction.
 

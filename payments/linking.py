@@ -12,12 +12,15 @@ from appointments.models import Appointment
 from .db.statements import Statement, insert, run, update
 from .domain.facts import Kind, StripeFact
 from .domain.precedence import merge
-from .models import EventReceipt, Fact, Payment
+from .models import EventReceipt, Fact, JournalLine, Payment
 from .models.event import SETTLED
 from .models.fact import COLUMNS
+from .models.journal_line import line_of, moved_by
 
 Outcome = EventReceipt.Outcome
-FACT, PAYMENT, APPOINTMENT, RECEIPT = (model._meta.db_table for model in (Fact, Payment, Appointment, EventReceipt))
+FACT, PAYMENT, APPOINTMENT, RECEIPT, LINE = (
+    model._meta.db_table for model in (Fact, Payment, Appointment, EventReceipt, JournalLine)
+)
 
 # Disputes, and refunds made in Stripe's Dashboard, lack our metadata. Until one is linked to a payment, it may be
 # about one of ours.
@@ -60,6 +63,8 @@ FACTS = f"""
 SELECT {{columns}} FROM {FACT} WHERE payment_id = ANY(ARRAY({MEANT}))
 UNION ALL SELECT {{columns}} FROM {FACT} WHERE id = ANY(ARRAY({WAITING}))
 """
+LINES = f"SELECT {{columns}} FROM {LINE} WHERE payment_id = ANY(ARRAY({MEANT}))"
+FORGET_LINES = f"DELETE FROM {LINE} WHERE payment_id = ANY(%(payments)s)"
 # The receipts of these events, and of the events that brought the waiting facts:
 RECEIPTS = f"""
 SELECT {{columns}} FROM {RECEIPT} WHERE id = ANY(ARRAY(
@@ -99,12 +104,13 @@ class LockedRows:
             "lock_timeout": lock_timeout,
         }
         postgres = connection.vendor == "postgresql"
-        *_, payment_rows, appointments, fact_rows, receipts = run(
+        *_, payment_rows, appointments, fact_rows, lines, receipts = run(
             Statement(SETTINGS, params, idle=not postgres),
             Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
             Statement(PAYMENTS, params, Payment),
             Statement(APPOINTMENTS, params, Appointment),
             Statement(FACTS, params, Fact),
+            Statement(LINES, params, JournalLine),
             Statement(RECEIPTS, params, EventReceipt),
         )
         by_key = {appointment.pk: appointment for appointment in appointments}
@@ -112,6 +118,9 @@ class LockedRows:
         self._facts: dict[int | None, dict[str, Fact]] = {None: {}}  # by payment, then by Stripe id; None: waiting
         self._linked: dict[str, Payment] = {}  # by the ids that a payment's facts contain
         self._receipts = {receipt.stripe_event_id: receipt for receipt in receipts}
+        self._lines: dict[int, list[JournalLine]] = {}  # what the journal says about a payment, by the payment's key
+        for line in sorted(lines, key=lambda line: line.number):
+            self._lines.setdefault(line.payment_id, []).append(line)
         self._changed_facts: dict[str, Fact] = {}
         self._changed_receipts: dict[str, EventReceipt] = {}
         for payment in payment_rows:
@@ -204,7 +213,7 @@ class LockedRows:
         self._link(row, payment)
 
     def writes(self) -> list[Statement]:
-        """Return the statements that store the changed facts (states of Stripe objects) and receipts."""
+        """Return the statements that store the changed facts (states of Stripe objects), receipts and journal lines."""
         facts = list(self._changed_facts.values())
         receipts = [receipt for _, receipt in sorted(self._changed_receipts.items())]
         return [
@@ -212,7 +221,21 @@ class LockedRows:
             update((row for row in facts if row.pk), ("payment", "claimed_payment", *COLUMNS)),
             update((receipt for receipt in receipts if receipt.pk), SETTLED),
             insert(receipt for receipt in receipts if receipt.pk is None),
+            *self._journal(),
         ]
+
+    def _journal(self) -> list[Statement]:
+        """Return the statements that replace the journal's lines about payments whose movements of money are others.
+
+        All lines of such a payment are replaced, because one fact more can change the proof, date and method of others.
+        """
+        outdated, lines = [], []
+        for payment in self.payments.values():
+            found, stored = moved_by(self._facts[payment.pk]), self._lines.get(payment.pk, [])
+            if found != [(line.value, line.actor_id) for line in stored]:
+                outdated.append(payment.pk)
+                lines += [line_of(payment, number, *moved) for number, moved in enumerate(found)]
+        return [Statement(FORGET_LINES, {"payments": outdated}, idle=not outdated), insert(lines)]
 
 
 def _ids(facts: Iterable[StripeFact]) -> list[str]:

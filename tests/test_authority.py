@@ -72,6 +72,7 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:review_queue", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk", "GET", DESK, FORBIDDEN, 302),
     ("clinic:desk_export", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("clinic:journal", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:journal_export", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:transfers", "GET", EXPORTERS, FORBIDDEN, 302),
     ("clinic:transfers_export", "GET", EXPORTERS, FORBIDDEN, 302),

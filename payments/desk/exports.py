@@ -1,12 +1,12 @@
 """Writes CSV files for spreadsheets: the day list of appointments and payments, and the journal of money that moved."""
 
 import csv
-import datetime
 import logging
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from django.contrib.auth.models import AbstractUser
 from django.utils.timezone import localtime
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from appointments.money import number_text
 
 from ..domain.methods import method_label
-from ..models import Fact, Payment
+from ..models import JournalLine, Payment
+from ..models.journal_line import JournalLineQuerySet
 from ..models.payment import PaymentQuerySet
-from .journal import Line, all_lines_of
+from .journal import line_from
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def cells(payment: Payment) -> Iterator[str]:
     appointment, patient = payment.appointment, payment.appointment.patient
     yield appointment.reference
     yield localtime(appointment.start).strftime("%Y-%m-%d %H:%M")
-    yield patient.get_full_name() or patient.get_username()
+    yield name_of(patient)
     yield appointment.practitioner.name
     yield appointment.service
     yield appointment.get_status_display()
@@ -81,27 +82,35 @@ def escape_formula(cell: str) -> str:
 def journal_headings() -> list[str]:
     """Return the translated column headings, in the order of `journal_cells`."""
     when, what = [_("Day"), _("Time"), _("Reference"), _("Patient")], [_("Movement"), _("Method"), _("Amount")]
-    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note")]
+    ids = [_("Stripe object"), _("Stripe payment"), _("Stripe charge")]
+    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note"), *ids]
 
 
-def journal_cells(payment: Payment, line: Line) -> list[str]:
-    """Return the cells for `line`, one movement of money of `payment`, in the order of `journal_headings`."""
-    movement, actor, when = line.movement, line.actor, localtime(line.when)
-    patient = payment.appointment.patient
-    amount = number_text(abs(movement.amount), movement.currency)
+def journal_cells(row: JournalLine) -> list[str]:
+    """Return the cells for `row`, one movement of money, in the order of `journal_headings`."""
+    line, appointment = line_from(row), row.payment.appointment
+    when = localtime(line.when)
+    amount = number_text(abs(row.amount), row.currency)
     return [
         when.strftime("%Y-%m-%d"),
         when.strftime("%H:%M"),
-        payment.appointment.reference,
-        patient.get_full_name() or patient.get_username(),
-        str(movement.kind.label),
-        method_label(movement.method),
-        Number(f"-{amount}" if movement.amount < 0 else amount),
-        movement.currency.upper(),
-        (actor.get_full_name() or actor.get_username()) if actor else "",
+        appointment.reference,
+        name_of(appointment.patient),
+        str(line.movement.kind.label),
+        method_label(row.method),
+        Number(f"-{amount}" if row.amount < 0 else amount),
+        row.currency.upper(),
+        name_of(line.actor) if line.actor else "",
         line.deposited.isoformat() if line.deposited else "",
         line.note,
+        line.stripe_id,
+        line.fact.payment_intent_id,
+        line.fact.charge_id,
     ]
+
+
+def name_of(user: AbstractUser) -> str:
+    return user.get_full_name() or user.get_username()
 
 
 def escaped(cells: list[str]) -> list[str]:
@@ -148,20 +157,10 @@ async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
             yield table.line(list(cells(payment)))
 
 
-async def journal_lines(
-    payments: PaymentQuerySet, days: tuple[datetime.date, datetime.date] | None
-) -> AsyncIterator[str]:
-    """Yield the journal's lines: the headings, then one line for each movement of money on these days (None: all days).
-
-    The lines are grouped by payment. Days begin and end in the clinic's time zone.
-    """
+async def journal_lines(rows: JournalLineQuerySet) -> AsyncIterator[str]:
+    """Yield the journal's lines: the headings, then one line for each movement of money, in the active language."""
     table = Table()
     yield BYTE_ORDER_MARK + table.line(journal_headings())
-    if days:
-        payments = payments.filter(pk__in=Fact.objects.reaching(*days).values("payment"))
-    rows = payments.with_appointment().prefetch_related("facts__actor").order_by("pk")
-    async for payment in rows.aiterator(chunk_size=BATCH):
-        for line in all_lines_of(payment):
-            if days is None or days[0] <= localtime(line.when).date() <= days[1]:
-                with override(table.language):
-                    yield table.line(journal_cells(payment, line))
+    async for row in rows.aiterator(chunk_size=BATCH):
+        with override(table.language):
+            yield table.line(journal_cells(row))

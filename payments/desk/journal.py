@@ -1,14 +1,15 @@
-"""A payment's movements of money as lines, for receipts, the desk's page and the journal's CSV file."""
+"""Movements of money as lines, for receipts, the desk's page about a payment, and the journal of all payments."""
 
 import datetime
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractUser
 
-from ..domain.facts import Kind
+from ..domain.facts import DESK_KINDS, Kind
 from ..domain.methods import method_label
 from ..domain.movements import Movement, movements
-from ..models import Fact, Payment
+from ..models import Fact, JournalLine, Payment
+from ..models.journal_line import made_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Line:
         return str(self.fact.details.get("reason" if self.fact.kind == Kind.REVERSAL else "note", ""))
 
     @property
+    def stripe_id(self) -> str:
+        """Return the id of the Stripe object that proves the line, or "" for an entry at the desk."""
+        return "" if self.fact.kind in DESK_KINDS else self.fact.stripe_id
+
+    @property
     def deposited(self) -> datetime.date | None:
         """Return the day on which a cheque goes to the bank."""
         day = self.fact.details.get("deposited")
@@ -51,17 +57,18 @@ class Line:
 def all_lines_of(payment: Payment) -> list[Line]:
     """Return the payment's lines in every currency, oldest first."""
     rows = {row.stripe_id: row for row in payment.facts.all()}
-    found = movements(row.value for row in rows.values())
-    return [Line(line, rows[line.fact_id], _actor(rows[line.fact_id], rows)) for line in found]
+    lines = []
+    for line in movements(row.value for row in rows.values()):
+        maker = made_by(rows[line.fact_id], rows)
+        lines.append(Line(line, rows[line.fact_id], maker.actor if maker else None))
+    return lines
+
+
+def line_from(row: JournalLine) -> Line:
+    """Return the line of a row that `JournalLine.objects.in_order()` has loaded."""
+    return Line(row.value, row.fact, row.actor)
 
 
 def lines_of(payment: Payment) -> list[Line]:
     """Return the payment's lines in its own currency, oldest first. Their sum is what the clinic has."""
     return [line for line in all_lines_of(payment) if line.movement.currency == payment.currency]
-
-
-def _actor(row: Fact, rows: dict[str, Fact]) -> AbstractUser | None:
-    """Return who made the desk entry `row`, or who requested the refund or the charge of a kept card `row`."""
-    if request := rows.get(str(row.details.get("request", ""))):
-        return request.actor
-    return row.actor if row.kind in (Kind.OFFLINE, Kind.DESK_REFUND, Kind.REVERSAL) else None

@@ -29,6 +29,9 @@ class Kind(StrEnum):
 CARDS = (Kind.SETUP_PAGE, Kind.SETUP, Kind.CARD, Kind.CONSENT)  # facts about kept cards, which move no money
 
 
+DESK_KINDS = (Kind.OFFLINE, Kind.DESK_REFUND, Kind.REVERSAL)  # entries at the desk; each is one movement of money
+
+
 @dataclass(frozen=True, slots=True)
 class StripeFact:
     """The state at `as_of` of a Stripe object, desk entry or observation (a note such as a staff decision).

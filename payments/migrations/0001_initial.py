@@ -111,6 +111,80 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Customer",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("currency", models.CharField(max_length=3)),
+                ("stripe_customer_id", models.CharField(max_length=255, unique=True)),
+                (
+                    "patient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Fact",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "claimed_payment",
+                    models.UUIDField(blank=True, null=True, verbose_name="payment named in the metadata"),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            (payments.domain.facts.Kind["SESSION"], payments.domain.facts.Kind["SESSION"]),
+                            (payments.domain.facts.Kind["INTENT"], payments.domain.facts.Kind["INTENT"]),
+                            (payments.domain.facts.Kind["CHARGE"], payments.domain.facts.Kind["CHARGE"]),
+                            (payments.domain.facts.Kind["REFUND"], payments.domain.facts.Kind["REFUND"]),
+                            (payments.domain.facts.Kind["DISPUTE"], payments.domain.facts.Kind["DISPUTE"]),
+                            (payments.domain.facts.Kind["OFFLINE"], payments.domain.facts.Kind["OFFLINE"]),
+                            (payments.domain.facts.Kind["DESK_REFUND"], payments.domain.facts.Kind["DESK_REFUND"]),
+                            (payments.domain.facts.Kind["REVERSAL"], payments.domain.facts.Kind["REVERSAL"]),
+                            (payments.domain.facts.Kind["OBSERVATION"], payments.domain.facts.Kind["OBSERVATION"]),
+                            (payments.domain.facts.Kind["SETUP_PAGE"], payments.domain.facts.Kind["SETUP_PAGE"]),
+                            (payments.domain.facts.Kind["SETUP"], payments.domain.facts.Kind["SETUP"]),
+                            (payments.domain.facts.Kind["CARD"], payments.domain.facts.Kind["CARD"]),
+                            (payments.domain.facts.Kind["CONSENT"], payments.domain.facts.Kind["CONSENT"]),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("stripe_id", models.CharField(max_length=255, unique=True)),
+                ("status", models.CharField(max_length=40)),
+                ("as_of", models.PositiveBigIntegerField()),
+                ("created", models.PositiveBigIntegerField()),
+                ("since", models.PositiveBigIntegerField(default=0)),
+                ("amount", models.PositiveBigIntegerField()),
+                ("amount_refunded", models.PositiveBigIntegerField(default=0)),
+                ("currency", models.CharField(blank=True, max_length=3)),
+                ("livemode", models.BooleanField()),
+                ("payment_intent_id", models.CharField(blank=True, max_length=255)),
+                ("charge_id", models.CharField(blank=True, max_length=255)),
+                ("attempt", models.CharField(blank=True, max_length=40)),
+                ("details", models.JSONField(blank=True, default=dict)),
+                ("recorded_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "fact",
+                "verbose_name_plural": "facts",
+                "ordering": ("created", "pk"),
+            },
+        ),
+        migrations.CreateModel(
             name="Installation",
             fields=[
                 ("id", models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -321,52 +395,33 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Fact",
+            name="JournalLine",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "claimed_payment",
-                    models.UUIDField(blank=True, null=True, verbose_name="payment named in the metadata"),
-                ),
+                ("number", models.PositiveSmallIntegerField()),
                 (
                     "kind",
                     models.CharField(
                         choices=[
-                            (payments.domain.facts.Kind["SESSION"], payments.domain.facts.Kind["SESSION"]),
-                            (payments.domain.facts.Kind["INTENT"], payments.domain.facts.Kind["INTENT"]),
-                            (payments.domain.facts.Kind["CHARGE"], payments.domain.facts.Kind["CHARGE"]),
-                            (payments.domain.facts.Kind["REFUND"], payments.domain.facts.Kind["REFUND"]),
-                            (payments.domain.facts.Kind["DISPUTE"], payments.domain.facts.Kind["DISPUTE"]),
-                            (payments.domain.facts.Kind["OFFLINE"], payments.domain.facts.Kind["OFFLINE"]),
-                            (payments.domain.facts.Kind["DESK_REFUND"], payments.domain.facts.Kind["DESK_REFUND"]),
-                            (payments.domain.facts.Kind["REVERSAL"], payments.domain.facts.Kind["REVERSAL"]),
-                            (payments.domain.facts.Kind["OBSERVATION"], payments.domain.facts.Kind["OBSERVATION"]),
-                            (payments.domain.facts.Kind["SETUP_PAGE"], payments.domain.facts.Kind["SETUP_PAGE"]),
-                            (payments.domain.facts.Kind["SETUP"], payments.domain.facts.Kind["SETUP"]),
-                            (payments.domain.facts.Kind["CARD"], payments.domain.facts.Kind["CARD"]),
-                            (payments.domain.facts.Kind["CONSENT"], payments.domain.facts.Kind["CONSENT"]),
+                            ("payment", "Payment"),
+                            ("refund", "Refund"),
+                            ("desk_refund", "Given back at the desk"),
+                            ("reversal", "Entered by mistake"),
+                            ("taken_back", "Taken back by the bank"),
+                            ("reinstated", "Returned by the bank"),
                         ],
                         max_length=12,
                     ),
                 ),
-                ("stripe_id", models.CharField(max_length=255, unique=True)),
-                ("status", models.CharField(max_length=40)),
-                ("as_of", models.PositiveBigIntegerField()),
-                ("created", models.PositiveBigIntegerField()),
-                ("since", models.PositiveBigIntegerField(default=0)),
-                ("amount", models.PositiveBigIntegerField()),
-                ("amount_refunded", models.PositiveBigIntegerField(default=0)),
+                ("amount", models.BigIntegerField()),
                 ("currency", models.CharField(blank=True, max_length=3)),
-                ("livemode", models.BooleanField()),
-                ("payment_intent_id", models.CharField(blank=True, max_length=255)),
-                ("charge_id", models.CharField(blank=True, max_length=255)),
-                ("attempt", models.CharField(blank=True, max_length=40)),
-                ("details", models.JSONField(blank=True, default=dict)),
-                ("recorded_at", models.DateTimeField(auto_now_add=True)),
+                ("at", models.PositiveBigIntegerField()),
+                ("method", models.CharField(blank=True, max_length=40)),
                 (
                     "actor",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -374,21 +429,42 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "fact",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="clinic_payments.fact",
+                        to_field="stripe_id",
+                    ),
+                ),
+                (
                     "payment",
                     models.ForeignKey(
-                        blank=True,
-                        null=True,
+                        db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="facts",
+                        related_name="journal_lines",
                         to="clinic_payments.payment",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "fact",
-                "verbose_name_plural": "facts",
-                "ordering": ("created", "pk"),
+                "verbose_name": "journal line",
+                "verbose_name_plural": "journal lines",
+                "ordering": ("payment", "number"),
             },
+        ),
+        migrations.AddField(
+            model_name="fact",
+            name="payment",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="facts",
+                to="clinic_payments.payment",
+            ),
         ),
         migrations.CreateModel(
             name="EventReceipt",
@@ -662,24 +738,9 @@ class Migration(migrations.Migration):
                 "ordering": ("-pk",),
             },
         ),
-        migrations.CreateModel(
-            name="Customer",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("currency", models.CharField(max_length=3)),
-                ("stripe_customer_id", models.CharField(max_length=255, unique=True)),
-                (
-                    "patient",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("patient", "currency"), name="one_customer_per_currency")
-                ],
-            },
+        migrations.AddConstraint(
+            model_name="customer",
+            constraint=models.UniqueConstraint(fields=("patient", "currency"), name="one_customer_per_currency"),
         ),
         migrations.AddIndex(
             model_name="payment",
@@ -690,6 +751,14 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 condition=models.Q(("ended_at", None)), fields=("payment", "channel"), name="one_pay_link_per_channel"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="journalline",
+            index=models.Index(fields=["at", "payment", "number"], name="journal_by_date"),
+        ),
+        migrations.AddConstraint(
+            model_name="journalline",
+            constraint=models.UniqueConstraint(fields=("payment", "number"), name="one_journal_line_per_number"),
         ),
         migrations.AddIndex(
             model_name="fact",

@@ -8,6 +8,7 @@ from .event import EventReceipt
 from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
 from .installation import Installation
+from .journal_line import JournalLine
 from .note import Note
 from .pay_link import PayLink
 from .payment import Payment
@@ -26,6 +27,7 @@ __all__ = [
     "FeedEntry",
     "FeedReader",
     "Installation",
+    "JournalLine",
     "Note",
     "PayLink",
     "Payment",

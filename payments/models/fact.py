@@ -1,12 +1,10 @@
 """Facts in the database, one row each: states of Stripe objects, payments at the desk, and this site's observations."""
 
-import datetime
 from typing import Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..domain.facts import Kind, StripeFact
@@ -32,18 +30,6 @@ COLUMNS = (
 
 
 class FactQuerySet(models.QuerySet["Fact"]):
-    def reaching(self, first: datetime.date, last: datetime.date) -> Self:
-        """Return all facts that may show a movement of money from `first` to `last` inclusive, and some others.
-
-        A fact is the state of one Stripe object or desk payment. Its movement is dated between the object's creation
-        (`created`) and the time of the stored state (`as_of`).
-        """
-        one = datetime.timedelta(days=1)
-        begin, end = (
-            timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in (first, last + one)
-        )
-        return self.filter(as_of__gte=begin.timestamp(), created__lt=end.timestamp())
-
     def waiting(self) -> Self:
         """Return facts (states of Stripe objects) whose payment isn't known yet."""
         return self.filter(payment=None)

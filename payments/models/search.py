@@ -17,6 +17,7 @@ from accounts.phones import as_one_word, is_phone_number
 from appointments.money import CURRENCIES
 
 from ..domain.status import PaymentStatus
+from .days import ONE_DAY, begin_of
 
 Row = TypeVar("Row", bound=models.Model)
 ZERO_DECIMAL, THREE_DECIMAL = (
@@ -96,9 +97,7 @@ class Sums:
 class SearchQuerySet(models.QuerySet[Row]):
     def starting_between(self, first: datetime.date, last: datetime.date) -> Self:
         """Return payments of appointments that start from `first` to `last` inclusive, in the clinic's time zone."""
-        begin = timezone.make_aware(datetime.datetime.combine(first, datetime.time.min))
-        end = timezone.make_aware(datetime.datetime.combine(last + datetime.timedelta(days=1), datetime.time.min))
-        return self.filter(appointment__start__gte=begin, appointment__start__lt=end)
+        return self.filter(appointment__start__gte=begin_of(first), appointment__start__lt=begin_of(last + ONE_DAY))
 
     def upcoming(self) -> Self:
         """Return payments of appointments that aren't over, ordered by start, the earliest first."""

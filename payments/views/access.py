@@ -53,6 +53,21 @@ def staff_required(view: View) -> View:
     return login_required(checked)
 
 
+def permission_required(permission: str) -> Callable[[View], View]:
+    """Return a decorator for a view for staff: it answers 403 to staff without this permission of the app."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.has_perm(f"clinic_payments.{permission}"):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return staff_required(checked)
+
+    return decorate
+
+
 def posted_from(page: Callable[..., str]) -> Callable[[View], View]:
     """Return a decorator for a view that answers POSTs of a form on another page: it redirects a GET to that page.
 

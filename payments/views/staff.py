@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -13,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ..desk.agenda import agenda_of
-from ..desk.exports import csv_lines, journal_lines, to_the_end
+from ..desk.exports import csv_lines, to_the_end
 from ..desk.filters import CHIPS, DayFilter
 from ..desk.news import newest_news
 from ..desk.totals import totals
@@ -21,7 +20,7 @@ from ..forms import NoteForm
 from ..models import Note, Payment
 from ..models.payment import PaymentQuerySet
 from ..models.search import TAB_STATUSES, Tab
-from .access import Request, desk_page, open_payment_or_404, posted_from, staff_required
+from .access import Request, desk_page, open_payment_or_404, permission_required, posted_from, staff_required
 from .sheet import filter_of, lines_of, links_of, money_context, sheet_context
 
 ROWS = 50
@@ -169,36 +168,21 @@ def news(request: Request) -> HttpResponse:
 
 
 @require_safe
-@staff_required
+@permission_required("export_payments")
 def export(request: Request) -> HttpResponseBase:
     """Return all payments that match the day list's current filters as a CSV file to download.
 
     Answer 400 with the reasons if an amount in the filters is invalid.
     """
-    _require_export(request)
     chosen = DayFilter(request.GET)
     if chosen.amount_errors:
         return HttpResponse(" ".join(chosen.amount_errors), status=400, content_type="text/plain; charset=utf-8")
     rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
-    return _download(csv_lines(rows), f"payments{chosen.days_in_name}")
+    return download(csv_lines(rows), f"payments{chosen.days_in_name}")
 
 
-@require_safe
-@staff_required
-def export_journal(request: Request) -> HttpResponseBase:
-    """Return a CSV file of the money that moved on the days that the day list shows."""
-    _require_export(request)
-    chosen = DayFilter(request.GET)
-    payments = Payment.objects.visible_to(request.user)
-    return _download(journal_lines(payments, chosen.days), f"journal{chosen.days_in_name}")
-
-
-def _require_export(request: Request) -> None:
-    if not request.user.has_perm("clinic_payments.export_payments"):
-        raise PermissionDenied
-
-
-def _download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
+def download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
+    """Return the lines as a CSV file to download; `name` is the file's name without its ending."""
     response = StreamingHttpResponse(to_the_end(lines), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response

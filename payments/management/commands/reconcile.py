@@ -85,6 +85,7 @@ class Command(OperatorCommand):
         with rehearsal(not fix):
             if reading.facts:
                 ledger.record(reading.facts, Cause(Source.RECONCILE))
+            ledger.rederive(payment, Cause(Source.RECONCILE))
             payment.refresh_from_db()
         if payment.standing != before:
             self.differed += 1

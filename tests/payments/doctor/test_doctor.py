@@ -21,6 +21,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from payments import doctor
+from payments.desk import till
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.doctor import database, delivery, events, machine
@@ -29,7 +30,15 @@ from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.event_types import EVENT_READERS
-from payments.models import EventReceipt, Fact, Feed, FeedEntry, Payment, StatusChange
+from payments.models import (
+    EventReceipt,
+    Fact,
+    Feed,
+    FeedEntry,
+    JournalLine,
+    Payment,
+    StatusChange,
+)
 from tests.live_site import LiveSite
 from tests.payments.clients import text_of
 from tests.payments.faults import broken_ledger
@@ -524,6 +533,15 @@ async def test_pages_that_are_open_are_counted(clerk: User, story: Story) -> Non
     async with Page(story.payment.appointment.patient) as page:
         await page.told_until_hello()
         assert "Pages of the patient connected now: 1" in await sync_to_async(why)(client, story.payment)
+
+
+def test_a_journal_that_lacks_movements_is_told(payment: Payment, clerk: User, stripe: StripeAtHome) -> None:
+    till.take_payment(payment, 1000, Method.CASH, clerk, key=uuid4().hex)
+    assert says(checked("journal"), Level.OK, "Every movement")
+    JournalLine.objects.all().delete()
+    assert says(checked("journal"), Level.ERROR, f"should be: 1 ({payment.public_id})", "reconcile --fix")
+    call_command("reconcile", str(payment.public_id), "--fix")
+    assert says(checked("journal"), Level.OK, "Every movement")
 
 
 def test_every_check_has_its_section_in_the_troubleshooting_guide() -> None:

@@ -1,22 +1,19 @@
 """Tests of the pages on which the desk takes money, gives it back, corrects entries and decides about missing money."""
 
-import csv
 import datetime
-import io
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group
-from django.test import AsyncClient, Client
+from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from appointments.models import Appointment
-from payments.desk import refund_approvals, till
+from payments.desk import refund_approvals
 from payments.desk.journal import lines_of
 from payments.desk.review import WORDS, cases_of
 from payments.domain.facts import Kind
@@ -547,43 +544,6 @@ def test_the_timeline_says_what_moved_when_the_status_stayed(as_clerk: Client, p
     for amount in ("10,00", "15,00"):
         page = take(as_clerk, payment, amount)
     assert "15,00 € reçus" in text_of(page)
-
-
-@today
-@pytest.mark.django_db(transaction=True)
-async def test_the_journal_holds_each_movement_of_its_days(book: Book, clerk: User) -> None:
-    from asgiref.sync import sync_to_async
-
-    def prepare() -> AsyncClient:
-        clerk.groups.add(Group.objects.get(name="accountant"))
-        payment = book()
-        details = {"note": "BNP 123", "deposited": "2031-02-03"}
-        till.take_payment(payment, 2000, Method.CHEQUE, clerk, key=uuid4().hex, **details)
-        till.reverse(payment, payment.facts.get(kind=Kind.OFFLINE).stripe_id, "x", clerk)
-        deliver(Story(book()).succeeded())  # a month ago
-        client = AsyncClient()
-        client.force_login(clerk)
-        return client
-
-    client = await sync_to_async(prepare)()
-
-    async def rows(**query: str) -> list[dict[str, str]]:
-        answer: Any = await client.get("/desk/journal.csv", query)
-        text = b"".join([part async for part in answer.streaming_content]).decode("utf-8-sig")
-        return list(csv.DictReader(io.StringIO(text), delimiter=";"))
-
-    of_today = await rows()
-    columns = ("Jour", "Heure", "Patient", "Mouvement", "Moyen", "Montant", "Par", "Remis en banque le", "Note")
-    day, noon = f"{timezone.localdate():%Y-%m-%d}", "12:00"
-    assert [tuple(row[name] for name in columns) for row in of_today] == [
-        (day, noon, "Camille Roux", "Paiement", "Chèque", "20,00", "Inès Faure", "2031-02-03", "BNP 123"),
-        (day, noon, "Camille Roux", "Saisi par erreur", "Chèque", "-20,00", "Inès Faure", "", "x"),
-    ]
-    assert len(await rows(period="all")) == 3
-
-
-def test_only_accountants_and_managers_take_the_journal_away(as_clerk: Client) -> None:
-    assert as_clerk.get("/desk/journal.csv").status_code == 403
 
 
 # Approval

@@ -1,0 +1,151 @@
+"""The journal: a row for each movement of money, stored so that the journal can be searched and summed up by date.
+
+Movements follow from facts, which are states of Stripe objects and desk entries (domain/movements.py). Deriving those
+of a whole year takes too long for a page, and no column of a fact could hold its movement's date: one dispute makes two
+movements, and which fact proves a payment changes as Stripe's objects arrive. So `linking.LockedRows` stores the
+movements with the facts, in one transaction, whenever it finds that a payment's stored movements are others.
+"""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Case, Count, Q, Sum, Value, When
+from django.utils.translation import gettext_lazy as _
+
+from ..domain.facts import DESK_KINDS
+from ..domain.movements import Movement, MovementKind, movements
+from ..domain.tally import Tally
+from .days import ONE_DAY, begin_of
+from .fact import Fact
+from .payment import Payment
+
+
+class JournalLineQuerySet(models.QuerySet["JournalLine"]):
+    def between(self, first: datetime.date | None, last: datetime.date | None) -> Self:
+        """Return the lines dated from `first` to `last` inclusive, in the clinic's time zone. None sets no limit."""
+        found = self
+        if first:
+            found = found.filter(at__gte=begin_of(first).timestamp())
+        if last:
+            found = found.filter(at__lt=begin_of(last + ONE_DAY).timestamp())
+        return found
+
+    def in_order(self) -> Self:
+        """Return the lines by the date of the money, oldest first, with all that the journal shows of each."""
+        rows = self.select_related("fact", "actor", "payment__appointment__patient")
+        return rows.order_by("at", "payment_id", "number")
+
+    def tallies(self) -> list[Tally]:
+        """Return the sums of these lines, one for each currency and method, sorted by both."""
+        return [_tally(*sums) for sums in _summed(self, "currency", "method")]
+
+    def tallies_by_day(self, first: datetime.date, last: datetime.date) -> dict[datetime.date, list[Tally]]:
+        """Return the sums of each day from `first` to `last` on which money moved, in the order of the days."""
+        days = [first + number * ONE_DAY for number in range((last - first).days + 1)]
+        ends = (When(at__lt=begin_of(day + ONE_DAY).timestamp(), then=Value(n)) for n, day in enumerate(days))
+        rows = self.between(first, last).annotate(of_day=Case(*ends, output_field=models.IntegerField()))
+        found: dict[datetime.date, list[Tally]] = {}
+        for number, *sums in _summed(rows, "of_day", "currency", "method"):
+            found.setdefault(days[number], []).append(_tally(*sums))
+        return found
+
+
+def _summed(lines: JournalLineQuerySet, *by: str) -> Iterable[Any]:
+    """Return the lines' number and their positive and negative sums, grouped and sorted by the fields `by`."""
+    return (
+        lines.order_by(*by)
+        .values_list(*by)
+        .annotate(
+            count=Count("pk"),
+            received=Sum("amount", filter=Q(amount__gt=0), default=0),
+            given_back=Sum("amount", filter=Q(amount__lt=0), default=0),
+        )
+    )
+
+
+def _tally(currency: str, method: str, count: int, *amounts: int | Decimal) -> Tally:
+    return Tally(currency, method, count, *map(int, amounts))
+
+
+class JournalLine(models.Model):
+    """One movement of a payment's money, as a row; `number` is its place among the payment's movements.
+
+    `at` is Unix seconds; `amount` is in minor units of `currency`, negative when money leaves the clinic. `fact` is the
+    Stripe object or desk entry that proves the line. `actor` is the member of staff who made the entry or requested the
+    refund, or None if nobody did.
+    """
+
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="journal_lines", db_index=False)
+    number = models.PositiveSmallIntegerField()
+    kind = models.CharField(max_length=12, choices=MovementKind)
+    amount = models.BigIntegerField()
+    currency = models.CharField(max_length=3, blank=True)
+    at = models.PositiveBigIntegerField()
+    method = models.CharField(max_length=40, blank=True)
+    # A line refers to its fact by the Stripe id, because both are inserted in one message, before the fact has a key.
+    # A constraint would need an index to delete facts fast. None is needed: facts with a payment are never deleted.
+    fact = models.ForeignKey(
+        Fact, models.DO_NOTHING, to_field="stripe_id", related_name="+", db_index=False, db_constraint=False
+    )
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+
+    objects = JournalLineQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("payment", "number")
+        verbose_name = _("journal line")
+        verbose_name_plural = _("journal lines")
+        constraints = (models.UniqueConstraint(fields=("payment", "number"), name="one_journal_line_per_number"),)
+        indexes = (models.Index(fields=("at", "payment", "number"), name="journal_by_date"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount} {self.currency}"
+
+    @property
+    def value(self) -> Movement:
+        kind = MovementKind(self.kind)
+        return Movement(kind, self.amount, self.currency, self.at, self.method, self.fact_id)
+
+
+def moved_by(rows: Mapping[str, Fact]) -> list[tuple[Movement, int | None]]:
+    """Return the movements that a payment's facts prove, each with the key of the user who made it, or None.
+
+    `rows` holds all facts of the payment by Stripe id.
+    """
+    found = []
+    for line in movements(row.value for row in rows.values()):
+        maker = made_by(rows[line.fact_id], rows)
+        found.append((line, maker.actor_id if maker else None))
+    return found
+
+
+def line_of(payment: Payment, number: int, moved: Movement, actor_id: int | None) -> JournalLine:
+    """Return an unsaved line for the movement with this place among the payment's movements."""
+    return JournalLine(
+        payment=payment,
+        number=number,
+        kind=moved.kind,
+        amount=moved.amount,
+        currency=moved.currency,
+        at=moved.at,
+        method=moved.method,
+        fact_id=moved.fact_id,
+        actor_id=actor_id,
+    )
+
+
+def made_by(row: Fact, rows: Mapping[str, Fact]) -> Fact | None:
+    """Return the fact whose actor moved the money that the fact `row` proves, or None if no member of staff did.
+
+    It is the desk entry `row` itself or, if `row` is a refund, the site's request for it. `rows` holds the payment's
+    facts by Stripe id.
+    """
+    if request := rows.get(str(row.details.get("request", ""))):
+        return request
+    return row if row.kind in DESK_KINDS else None

@@ -1,0 +1,49 @@
+"""The journal: all movements of money by the date of the money, as a page and as a CSV file."""
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from ..desk.exports import journal_lines
+from ..desk.journal import line_from
+from ..desk.journal_filter import JournalFilter
+from ..domain.tally import totals
+from .access import Request, permission_required
+from .staff import download
+
+ROWS = 50
+
+
+@require_safe
+@permission_required("export_payments")
+def journal(request: Request) -> HttpResponse:
+    """Show the movements of money that match the filters in the query string, 50 a page, and their sums."""
+    chosen = JournalFilter(request.GET)
+    tallies = chosen.tallies
+    paginator = Paginator(chosen.rows, ROWS)
+    paginator.count = sum(each.count for each in tallies)  # known from the sums, which saves a query
+    page = paginator.get_page(request.GET.get("page"))
+    context = {
+        "filter": chosen,
+        "page": page,
+        "lines": [(row.payment.appointment, line_from(row)) for row in page.object_list],
+        "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
+        "sums": [(total, [each for each in tallies if each.currency == total.currency]) for total in totals(tallies)],
+        "section": "closing",
+    }
+    return render(request, "payments/journal.html", context)
+
+
+@require_safe
+@permission_required("export_payments")
+def export_journal(request: Request) -> HttpResponseBase:
+    """Return all movements of money that match the filters in the query string as a CSV file to download.
+
+    Answer 400 with the reasons if a filter is invalid.
+    """
+    chosen = JournalFilter(request.GET)
+    if chosen.errors:
+        reasons = " ".join(str(error) for errors in chosen.errors.values() for error in errors)
+        return HttpResponse(reasons, status=400, content_type="text/plain; charset=utf-8")
+    return download(journal_lines(chosen.rows), chosen.name)
