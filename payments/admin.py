@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount
 
-from .models import Email, EventReceipt, Fact, Feed, Note, Payment, RecordView, StatusChange
+from .models import Closing, Email, EventReceipt, Fact, Feed, Note, Payment, RecordView, StatusChange
 
 Row = TypeVar("Row", bound=Model)
 
@@ -183,6 +183,13 @@ class EmailAdmin(LinkedToPayment):
     list_display = ("created_at", "kind", "payment_link", "sent_at", "tries", "error", "given_up_at")
     list_filter = ("kind",)
     exclude = ("payment", "change", "pay_link")  # type: ignore[assignment]
+
+
+@admin.register(Closing)
+class ClosingAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("number", "day", "sealed_at", "sealed_by", "corrects")
+    list_select_related = ("sealed_by", "corrects")
+    date_hierarchy = "day"
 
 
 @admin.register(Note)

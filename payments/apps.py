@@ -27,6 +27,8 @@ class PaymentsConfig(AppConfig):
         from . import gauges
         from .desk import roles
         from .gateway import client, djstripe
+        from .models.closing import make_head
+        from .models.closing_triggers import prepare_triggers
         from .models.installation import make_installation
         from .signals import changes_sent, entries_committed, sms_requested
 
@@ -39,6 +41,8 @@ class PaymentsConfig(AppConfig):
         if settings.SMS_FUNCTION:
             sms_requested.connect(send_sms, dispatch_uid="payments.send_sms")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
+        post_migrate.connect(make_head, sender=self, dispatch_uid="payments.closing_head")
+        post_migrate.connect(prepare_triggers, sender=self, dispatch_uid="payments.closing_triggers")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
         REGISTRY.register(gauges.Gauges())

@@ -10,7 +10,7 @@ from django.db import connection
 from appointments.models import Appointment
 
 from .db.statements import Statement, insert, run, update
-from .domain.facts import Kind, StripeFact
+from .domain.facts import DESK_KINDS, Kind, StripeFact
 from .domain.precedence import merge
 from .models import EventReceipt, Fact, JournalLine, Payment
 from .models.event import SETTLED
@@ -37,6 +37,10 @@ SELECT set_config('enable_seqscan', 'off', true),
 # Without these locks, two transactions that run at once, one with a refund and one with the refund's charge, could each
 # miss the other's facts, and the refund would stay without a payment. On SQLite one transaction writes at a time.
 LOCK_IDS = "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) FROM unnest(%(locks)s::text[]) AS id"
+# Entries at the desk share the till's lock with each other, but not with a closing: an entry that waited for a closing
+# to be sealed isn't in it. An entry takes this lock when it has locked its payment, and a closing locks no payments.
+LOCK_TILL = "SELECT pg_advisory_xact_lock(hashtextextended('till', 0))"
+SHARE_TILL = "SELECT pg_advisory_xact_lock_shared(hashtextextended('till', 0))"
 # PostgreSQL keeps the plans of these statements, also those that it made while the tables were small. So all rows are
 # found by `= ANY` of an array, for which it always uses an index; a join might come to read a whole table.
 # FOR NO KEY UPDATE lets others insert rows that refer to a payment, such as the first look at a patient's file.
@@ -106,6 +110,7 @@ class LockedRows:
         postgres = connection.vendor == "postgresql"
         *_, payment_rows, appointments, fact_rows, lines, receipts = run(
             Statement(SETTINGS, params, idle=not postgres),
+            Statement(SHARE_TILL, idle=not (postgres and any(fact.kind in DESK_KINDS for fact in facts))),
             Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
             Statement(PAYMENTS, params, Payment),
             Statement(APPOINTMENTS, params, Appointment),
@@ -236,6 +241,15 @@ class LockedRows:
                 outdated.append(payment.pk)
                 lines += [line_of(payment, number, *moved) for number, moved in enumerate(found)]
         return [Statement(FORGET_LINES, {"payments": outdated}, idle=not outdated), insert(lines)]
+
+
+def lock_till() -> None:
+    """Wait until nobody is recording an entry at the desk, and let nobody begin until this transaction ends.
+
+    On SQLite one transaction writes at a time.
+    """
+    if connection.vendor == "postgresql":
+        run(Statement(LOCK_TILL))
 
 
 def _ids(facts: Iterable[StripeFact]) -> list[str]:

@@ -174,6 +174,7 @@ MANAGED = {
     "clinic_payments_fact": {"view"},
     "clinic_payments_statuschange": {"view"},
     "clinic_payments_eventreceipt": {"view"},
+    "clinic_payments_closing": {"view"},
     "clinic_payments_feed": {"view"},
     "clinic_payments_email": {"view"},
     "clinic_payments_note": {"view"},

@@ -5,9 +5,12 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission
 
 APPS = ("clinic_payments", "clinic_appointments", "clinic_accounts")
-MONEY = ["refund_payment", "refund_any_amount", "export_payments", "replay_event", "view_operations", "view_transfers"]
+MONEY = [
+    *("refund_payment", "refund_any_amount", "close_day", "export_payments", "replay_event", "view_operations"),
+    "view_transfers",
+]
 GROUPS = {
-    "front desk": ["refund_payment"],
+    "front desk": ["refund_payment", "close_day"],
     "accountant": MONEY,
     "manager": [
         *MONEY,
@@ -15,7 +18,7 @@ GROUPS = {
         *("add_practitioner", "change_practitioner", "view_practitioner"),
         *("add_service", "change_service", "view_service"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),
-        *("view_email", "view_note", "view_recordview"),
+        *("view_email", "view_note", "view_recordview", "view_closing"),
         *("add_user", "change_user", "view_user"),
     ],
 }

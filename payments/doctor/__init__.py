@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from django.utils.translation import gettext as _
 
-from . import database, delivery, emails, events, journal, machine, stripe
+from . import closings, database, delivery, emails, events, journal, machine, stripe
 from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ THOROUGH: dict[str, Check] = {
     "standings": database.standings,
     "history": database.history,
     "journal": journal.lines,
+    "closings": closings.chain,
     "channel-layer": delivery.channel_layer,
     "webhook": delivery.webhook,
     "socket": delivery.socket,

@@ -111,6 +111,59 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Closing",
+            fields=[
+                ("number", models.PositiveIntegerField(primary_key=True, serialize=False, verbose_name="number")),
+                ("day", models.DateField(verbose_name="day")),
+                ("sealed_at", models.DateTimeField(verbose_name="sealed")),
+                ("content", models.JSONField(verbose_name="content")),
+                ("formula", models.PositiveSmallIntegerField(verbose_name="formula")),
+                (
+                    "previous_hash",
+                    models.CharField(blank=True, max_length=64, verbose_name="hash of the closing before"),
+                ),
+                ("hash", models.CharField(max_length=64, unique=True, verbose_name="hash")),
+                (
+                    "corrects",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="corrections",
+                        to="clinic_payments.closing",
+                        verbose_name="corrects",
+                    ),
+                ),
+                (
+                    "sealed_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="sealed by",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "closing",
+                "verbose_name_plural": "closings",
+                "ordering": ("number",),
+                "permissions": (("close_day", "Can close the day"),),
+            },
+        ),
+        migrations.CreateModel(
+            name="ClosingHead",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
+                ("number", models.PositiveIntegerField(default=0, editable=False)),
+                ("hash", models.CharField(blank=True, editable=False, max_length=64)),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="one_closing_head")],
+            },
+        ),
+        migrations.CreateModel(
             name="Customer",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -175,6 +228,17 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "closing",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="clinic_payments.closing",
                     ),
                 ),
             ],
@@ -739,6 +803,12 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AddConstraint(
+            model_name="closing",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("corrects", None)), fields=("day",), name="one_closing_per_day"
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="customer",
             constraint=models.UniqueConstraint(fields=("patient", "currency"), name="one_customer_per_currency"),
         ),
@@ -773,6 +843,28 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="fact",
             index=models.Index(condition=models.Q(("charge_id__gt", "")), fields=["charge_id"], name="fact_charge"),
+        ),
+        migrations.AddIndex(
+            model_name="fact",
+            index=models.Index(condition=models.Q(("closing__isnull", False)), fields=["closing"], name="fact_closing"),
+        ),
+        migrations.AddIndex(
+            model_name="fact",
+            index=models.Index(
+                condition=models.Q(
+                    ("closing", None),
+                    (
+                        "kind__in",
+                        (
+                            payments.domain.facts.Kind["OFFLINE"],
+                            payments.domain.facts.Kind["DESK_REFUND"],
+                            payments.domain.facts.Kind["REVERSAL"],
+                        ),
+                    ),
+                ),
+                fields=["created"],
+                name="fact_open_entry",
+            ),
         ),
         migrations.AddIndex(
             model_name="eventreceipt",

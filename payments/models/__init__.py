@@ -1,6 +1,7 @@
 from ..db import lookups as lookups
 from .balance_link import BalanceLink
 from .change import StatusChange
+from .closing import Closing, ClosingHead
 from .cursor import Cursor
 from .customer import Customer
 from .email import Correspondent, Email, FeedReader
@@ -17,6 +18,8 @@ from .record_view import RecordView
 
 __all__ = [
     "BalanceLink",
+    "Closing",
+    "ClosingHead",
     "Correspondent",
     "Cursor",
     "Customer",

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ..domain.facts import Kind, StripeFact
+from ..domain.facts import DESK_KINDS, Kind, StripeFact
+from .closing import Closing
 from .event import EventReceipt
 from .payment import Payment
 
@@ -30,6 +31,10 @@ COLUMNS = (
 
 
 class FactQuerySet(models.QuerySet["Fact"]):
+    def open_entries(self) -> Self:
+        """Return the entries at the desk that are in no closing yet."""
+        return self.filter(closing=None, kind__in=DESK_KINDS)
+
     def waiting(self) -> Self:
         """Return facts (states of Stripe objects) whose payment isn't known yet."""
         return self.filter(payment=None)
@@ -78,6 +83,8 @@ class Fact(models.Model):
     details = models.JSONField(default=dict, blank=True)
     recorded_at = models.DateTimeField(auto_now_add=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    # The closing that an entry at the desk is in. Open entries and all other facts are in none (see models/closing.py).
+    closing = models.ForeignKey(Closing, models.PROTECT, null=True, blank=True, related_name="entries", db_index=False)
 
     objects = FactQuerySet.as_manager()
 
@@ -90,6 +97,8 @@ class Fact(models.Model):
             models.Index(fields=("claimed_payment",), condition=Q(payment=None), name="fact_waiting"),
             models.Index(fields=("payment_intent_id",), condition=Q(payment_intent_id__gt=""), name="fact_intent"),
             models.Index(fields=("charge_id",), condition=Q(charge_id__gt=""), name="fact_charge"),
+            models.Index(fields=("closing",), condition=Q(closing__isnull=False), name="fact_closing"),
+            models.Index(fields=("created",), condition=Q(closing=None, kind__in=DESK_KINDS), name="fact_open_entry"),
         )
 
     def __str__(self) -> str:

@@ -15,6 +15,8 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from appointments.models import Appointment
 from payments.desk import decisions, refund_approvals, till
+from payments.desk.closing_report import Report
+from payments.desk.closings import Sheet, TillChangedError, open_sheet, seal
 from payments.desk.giving_back import give_back
 from payments.desk.refund_limits import OverLimitError
 from payments.desk.refund_orders import Order
@@ -24,7 +26,7 @@ from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway.checkout import NotPayableError
-from payments.models import Payment
+from payments.models import Closing, Fact, Payment
 from tests.payments.clients import client_of, desk_page_of, signed_in
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
@@ -189,6 +191,78 @@ def test_money_of_a_canceled_visit_is_kept_while_a_payment_arrives(story: Story,
         decisions.keep_as_fee(story.payment, clerk)
     assert result(story.payment) == (S.PAID, [Review.PAID_AFTER_CANCEL])
     assert (story.payment.amount_due, story.payment.amounts.net) == (DUE, 2 * DUE)
+
+
+# Closing the till
+
+
+def sealed_by(clerk: User, sheet: Sheet) -> Closing:
+    assert sheet.day
+    return seal(sheet.day, {}, [], "", clerk, seen=sheet.fingerprint)
+
+
+def test_cash_that_is_taken_while_a_closing_is_sealed_is_in_the_next_one(story: Story, clerk: User) -> None:
+    till.take_payment(story.payment, 1000, Method.CASH, clerk, key=uuid.uuid4().hex)
+
+    def take() -> None:
+        till.take_payment(story.payment, 500, Method.CASH, clerk, key=uuid.uuid4().hex)
+
+    with waiting(take):
+        closing = sealed_by(clerk, open_sheet())
+    assert [entry.amount for entry in Report(closing.content).entries] == [1000]
+    assert list(closing.entries.values_list("amount", flat=True)) == [1000]
+    assert list(Fact.objects.open_entries().values_list("amount", flat=True)) == [500]
+    assert open_sheet().later == 1
+
+
+def test_a_closing_isnt_sealed_without_the_cash_that_it_waited_for(story: Story, clerk: User) -> None:
+    """If a second screen takes cash while a closing is being sealed, the person sees it before signing."""
+    till.take_payment(story.payment, 1000, Method.CASH, clerk, key=uuid.uuid4().hex)
+    sheet = open_sheet()
+    with waiting(lambda: sealed_by(clerk, sheet)) as closing:
+        till.take_payment(story.payment, 500, Method.CASH, clerk, key=uuid.uuid4().hex)
+    assert isinstance(closing.exception(), TillChangedError)
+    assert [entry.amount for entry in Report(sealed_by(clerk, open_sheet()).content).entries] == [1000, 500]
+
+
+def test_money_given_back_and_mistakes_wait_for_a_closing_too(story: Story, clerk: User) -> None:
+    key = uuid.uuid4().hex
+    till.take_payment(story.payment, 1000, Method.CASH, clerk, key=key)
+    order = Order(500, "duplicate", Method.CASH)
+    with waiting(lambda: give_back(story.payment, order, clerk, key=uuid.uuid4().hex)):
+        closing = sealed_by(clerk, open_sheet())
+    assert closing.entries.count() == Fact.objects.open_entries().count() == 1
+    given = Fact.objects.open_entries().get()
+    till.reverse(story.payment, given.stripe_id, "x", clerk)
+    assert Fact.objects.open_entries().count() == 2
+
+
+def test_entries_do_not_wait_for_each_other(book: Book, clerk: User) -> None:
+    one, other = book(), book()
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        till.take_payment(one, 1000, Method.CASH, clerk, key=uuid.uuid4().hex)
+
+        def take() -> None:
+            try:
+                till.take_payment(other, 1000, Method.CASH, clerk, key=uuid.uuid4().hex)
+            finally:
+                connection.close()
+
+        running = pool.submit(take)
+        wait_until(lambda: running.done() or locks_waited_for() > 0, "the second entry is recorded or waits")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+            assert cursor.fetchone() == (0,)
+    assert running.exception() is None
+
+
+def test_two_people_seal_a_day_once(story: Story, clerk: User) -> None:
+    till.take_payment(story.payment, 1000, Method.CASH, clerk, key=uuid.uuid4().hex)
+    sheet = open_sheet()
+    with waiting(lambda: sealed_by(clerk, sheet)) as second:
+        sealed_by(clerk, sheet)
+    assert isinstance(second.exception(), TillChangedError)
+    assert Closing.objects.get().number == 1
 
 
 # Through the pages

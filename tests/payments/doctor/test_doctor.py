@@ -22,6 +22,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from payments import doctor
 from payments.desk import till
+from payments.desk.closings import open_sheet, seal
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.doctor import database, delivery, events, machine
@@ -31,6 +32,8 @@ from payments.domain.status import PaymentStatus
 from payments.gateway.client import StripeUnavailableError
 from payments.gateway.event_types import EVENT_READERS
 from payments.models import (
+    Closing,
+    ClosingHead,
     EventReceipt,
     Fact,
     Feed,
@@ -38,7 +41,9 @@ from payments.models import (
     JournalLine,
     Payment,
     StatusChange,
+    closing_triggers,
 )
+from payments.models.closing import make_head
 from tests.live_site import LiveSite
 from tests.payments.clients import text_of
 from tests.payments.faults import broken_ledger
@@ -533,6 +538,68 @@ async def test_pages_that_are_open_are_counted(clerk: User, story: Story) -> Non
     async with Page(story.payment.appointment.patient) as page:
         await page.told_until_hello()
         assert "Pages of the patient connected now: 1" in await sync_to_async(why)(client, story.payment)
+
+
+def two_closings(clerk: User, payment: Payment) -> None:
+    for ago in (1, 0):
+        with time_machine.travel(timezone.now() - datetime.timedelta(days=ago)):
+            till.take_payment(payment, 1000, Method.CASH, clerk, key=uuid4().hex)
+            payment.refresh_from_db()
+            sheet = open_sheet()
+            assert sheet.day
+            seal(sheet.day, {}, [], "", clerk, seen=sheet.fingerprint)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE {closing} SET content = '{{}}' WHERE number = 2", "no. 2 was changed"),
+        ("UPDATE {closing} SET day = '2001-01-01' WHERE number = 1", "no. 1 was changed"),
+        ("UPDATE {closing} SET formula = 9 WHERE number = 1", "no. 1 has an unknown formula"),
+        ("UPDATE {closing} SET previous_hash = '' WHERE number = 2", "no. 2 doesn’t follow"),
+        ("UPDATE {fact} SET closing_id = 2; DELETE FROM {closing} WHERE number = 1", "no. 1 is missing"),
+        ("UPDATE {fact} SET closing_id = 1; DELETE FROM {closing} WHERE number = 2", "should be no. 2"),
+        ("DELETE FROM {head}", "the number and hash of the last closing are missing"),
+        ("UPDATE {fact} SET amount = 1 WHERE closing_id = 2", "the entries of no. 2 were changed"),
+        ("UPDATE {fact} SET closing_id = NULL WHERE closing_id = 1", "the entries of no. 1 were changed"),
+    ],
+)
+def test_a_broken_chain_of_closings_is_told(payment: Payment, clerk: User, damage: str, said: str) -> None:
+    two_closings(clerk, payment)
+    assert says(checked("closings"), Level.OK, "as they were sealed")
+    drop_triggers()
+    assert says(checked("closings"), Level.WARNING, "clinic_sealed_closing_changed", "migrate")
+    with connection.cursor() as cursor:
+        for statement in damage.format(**TABLES).split(";"):
+            cursor.execute(statement)
+    assert says(checked("closings"), Level.ERROR, said, "printouts")
+
+
+TABLES = {"closing": Closing._meta.db_table, "head": ClosingHead._meta.db_table, "fact": Fact._meta.db_table}
+
+
+def drop_triggers() -> None:
+    of = {"closing": "_closing_", "head": "_head_", "fact": "_entry_"}
+    with connection.cursor() as cursor:
+        for name in closing_triggers.TRIGGERS:
+            table = next(TABLES[table] for table, part in of.items() if part in name)
+            on = f" ON {table}" if connection.vendor == "postgresql" else ""
+            cursor.execute(f"DROP TRIGGER {name}{on}")
+
+
+def test_triggers_that_are_missing_are_made_by_migrate() -> None:
+    drop_triggers()
+    assert closing_triggers.missing_triggers(connection) == set(closing_triggers.TRIGGERS)
+    closing_triggers.prepare_triggers("default")
+    assert closing_triggers.missing_triggers(connection) == set()
+
+
+def test_a_lost_head_is_not_made_again(payment: Payment, clerk: User) -> None:
+    two_closings(clerk, payment)
+    ClosingHead.objects.all().delete()
+    make_head()
+    assert says(checked("closings"), Level.ERROR, "the last closing are missing", "backup")
 
 
 def test_a_journal_that_lacks_movements_is_told(payment: Payment, clerk: User, stripe: StripeAtHome) -> None:

@@ -1,0 +1,260 @@
+"""Closes the till's day: what is to be counted, sealing it, and correcting a sealed closing by another one."""
+
+import datetime
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.db import transaction
+from django.db.models import Count, Min, Sum
+
+from appointments.models import Currency
+
+from ..domain.methods import Method
+from ..domain.tally import Tally, tally, totals
+from ..linking import lock_till
+from ..models import Closing, ClosingHead, Fact, JournalLine, Payment
+from ..models.days import ONE_DAY, begin_of, day_of
+from ..models.fact import FactQuerySet
+from .closing_report import CASH, Drawer, Entry, Found, Line, Report, lines_of
+from .exports import name_of
+from .journal import all_lines_of
+
+logger = logging.getLogger(__name__)
+
+
+class TillChangedError(Exception):
+    """Raised when the till is no longer as the person saw it who wanted to seal: entries came, or the day is sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """How many appointments of a day aren't paid, and how much is owed for them, in minor units of `currency`."""
+
+    currency: str
+    count: int
+    amount: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is to be closed now. `day` is the day, or None if today is closed already; `last` is the last closed day.
+
+    `entries` are those that the closing will hold, and `later` how many entries of later days it won't hold. `number`
+    is the number that the closing gets if no other one is sealed before.
+    """
+
+    day: datetime.date | None
+    last: datetime.date | None
+    number: int
+    entries: list[Entry] = field(default_factory=list)
+    later: int = 0
+    people: dict[str, str] = field(default_factory=dict)
+    before: dict[str, int] = field(default_factory=dict)  # what the last closing left in the drawer, by currency
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash of what the person sees, by which `seal` notices that something came in between."""
+        seen = "\n".join([str(self.number), str(self.day), *(entry.id for entry in self.entries)])
+        return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+    @cached_property
+    def late(self) -> list[Entry]:
+        """Return the entries that were recorded after their day had been closed."""
+        return [entry for entry in self.entries if self.last and day_of(entry.at) <= self.last]
+
+    @cached_property
+    def since(self) -> datetime.date | None:
+        """Return the first day that the closing closes: an earlier one than `day` if several are closed at once."""
+        open_days = (day_of(entry.at) for entry in self.entries if entry not in self.late)
+        return min(open_days, default=self.day)
+
+    @cached_property
+    def tallies(self) -> list[Tally]:
+        return tally(self.entries)
+
+    @cached_property
+    def online(self) -> list[Tally]:
+        """Return the sums of what moved through Stripe on the days that are closed, one for each currency."""
+        lines = JournalLine.objects.between(self.since, self.day).exclude(method__in=Method.values)
+        return totals(lines.tallies()) if self.day else []
+
+    @property
+    def drawers(self) -> dict[str, int]:
+        """Return the currencies whose cash is to be counted, with the day's net in minor units.
+
+        They are those in which there was cash today or since the last closing. Without any, it is the clinic's usual
+        currency, so that an empty drawer can be counted too.
+        """
+        nets = {each.currency: each.net for each in self.tallies if each.method == CASH}
+        found = dict.fromkeys((code for code, amount in self.before.items() if amount), 0) | nets
+        return dict(sorted(found.items())) or {Currency.EUR.value: 0}
+
+    @property
+    def lines(self) -> list[Line]:
+        """Return the lines of all methods but cash, to which what was found is to be added."""
+        return [line for line in lines_of(self.tallies, {}) if line.tally.method != CASH]
+
+    @cached_property
+    def owed(self) -> list[Owed]:
+        """Return what is still owed for the day's appointments, by currency."""
+        payments = Payment.objects.starting_between(self.day, self.day) if self.day else Payment.objects.none()
+        rows = payments.filter(amount_owed__gt=0).order_by("currency").values_list("currency")
+        sums = rows.annotate(Count("pk"), Sum("amount_owed"))
+        return [Owed(currency, count, int(amount)) for currency, count, amount in sums]
+
+    @cached_property
+    def reviews(self) -> int:
+        """Return how many payments, of any day, staff have to review."""
+        return Payment.objects.to_review().count()
+
+    def content(self, found: Found, drawers: Sequence[Drawer], reason: str) -> dict[str, Any]:
+        """Return the content of a closing: what the sheet says, what was found and counted, and why it differs."""
+        return {
+            "since": str(self.since),
+            "entries": [asdict(entry) for entry in self.entries],
+            "people": self.people,
+            "online": [asdict(each) for each in self.online],
+            "found": _nested(found),
+            "drawers": [asdict(drawer) for drawer in drawers],
+            "left_open": {"owed": [asdict(each) for each in self.owed], "reviews": self.reviews},
+            "reason": reason,
+        }
+
+
+def open_sheet(wanted: datetime.date | None = None) -> Sheet:
+    """Return what is to be closed now: the earliest day that has open entries and isn't closed, else today.
+
+    If the day `wanted` can be closed now, return that day instead; its closing then holds the open entries of all days
+    before. An entry that was recorded after its day had been closed goes to the next closing. If today is closed, the
+    sheet has no day, and such entries are only counted, as `later`.
+    """
+    number = ClosingHead.objects.values_list("number", flat=True).get() + 1
+    closed = Closing.objects.of_days().order_by("day").last()
+    last = closed.day if closed else None
+    waiting = Fact.objects.open_entries()
+    day = _day_to_close(last, wanted)
+    if day is None:
+        return Sheet(None, last, number, later=waiting.count())
+    end = begin_of(day + ONE_DAY).timestamp()
+    entries, people = _entries(waiting.filter(created__lt=end))
+    before = {drawer.currency: drawer.left for drawer in Report(closed.content).drawers} if closed else {}
+    return Sheet(day, last, number, entries, waiting.filter(created__gte=end).count(), people, before)
+
+
+def _day_to_close(last: datetime.date | None, wanted: datetime.date | None) -> datetime.date | None:
+    """Return the day to close now, if `last` is the last day that is closed; None if that is today."""
+    today = day_of(time.time())
+    if last and last >= today:
+        return None
+    if wanted and wanted <= today and (last is None or wanted > last):
+        return wanted
+    since = begin_of(last + ONE_DAY).timestamp() if last else 0
+    earliest = Fact.objects.open_entries().filter(created__gte=since).aggregate(at=Min("created"))["at"]
+    return today if earliest is None else min(today, day_of(earliest))
+
+
+def _entries(rows: FactQuerySet) -> tuple[list[Entry], dict[str, str]]:
+    """Return these entries at the desk, oldest first, and the names of the people who made them, by their keys.
+
+    `rows` are facts, each the row of one entry.
+    """
+    ids = set(rows.values_list("stripe_id", flat=True))
+    payments = Payment.objects.filter(pk__in=rows.values("payment"))
+    entries, people = [], {}
+    for payment in payments.select_related("appointment").prefetch_related("facts__actor"):
+        for line in all_lines_of(payment):
+            if line.fact.stripe_id not in ids:
+                continue
+            moved = line.movement
+            people[str(line.fact.actor_id)] = name_of(line.actor) if line.actor else "–"
+            entries.append(
+                Entry(
+                    id=moved.fact_id,
+                    kind=moved.kind.value,
+                    method=moved.method,
+                    amount=moved.amount,
+                    currency=moved.currency,
+                    at=moved.at,
+                    by=line.fact.actor_id,
+                    reference=payment.appointment.reference,
+                    deposited=line.deposited.isoformat() if line.deposited else "",
+                )
+            )
+    return sorted(entries, key=lambda entry: (entry.at, entry.id)), people
+
+
+def seal(
+    day: datetime.date, found: Found, drawers: Sequence[Drawer], reason: str, actor: AbstractUser, *, seen: str
+) -> Closing:
+    """Seal the closing of the day and return it.
+
+    `seen` is the fingerprint of the Sheet that the person saw. Raises TillChangedError if the till has changed since,
+    so that nobody signs for money that they haven't seen.
+    """
+    with transaction.atomic():
+        lock_till()
+        sheet = open_sheet(day)
+        if sheet.day != day or sheet.fingerprint != seen:
+            raise TillChangedError
+        content = sheet.content(found, drawers, reason)
+        closing = Closing.objects.seal(day=day, content=content, sealed_by=actor)
+        ids = [entry.id for entry in sheet.entries]
+        Fact.objects.open_entries().filter(stripe_id__among=ids).update(closing=closing)
+    _log(closing)
+    return closing
+
+
+def found_until_now(closing: Closing) -> dict[tuple[str, str], int]:
+    """Return what was found for a closing, by currency and method, with all corrections since."""
+    found = dict(Report(closing.content).found)
+    for correction in closing.corrections.all():
+        for key, amount in Report(correction.content).found.items():
+            found[key] = found.get(key, 0) + amount
+    return found
+
+
+def correct(closing: Closing, found: Found, reason: str, actor: AbstractUser, *, corrections: int) -> Closing:
+    """Seal a closing that corrects what was found for `closing`, and return it. The first closing stays as it is.
+
+    `found` is what was really found. The new closing holds only how it differs from what was known, so that the sums
+    of both closings are right. `corrections` is how many there were when the person looked; raises TillChangedError if
+    there is another one, as after a double click.
+    """
+    with transaction.atomic():
+        lock_till()
+        known = found_until_now(closing)
+        if closing.corrections.count() != corrections:
+            raise TillChangedError
+        changed = {key: amount - known.get(key, 0) for key, amount in found.items() if amount != known.get(key, 0)}
+        content = {
+            "since": str(closing.day),
+            "entries": [],
+            "people": {},
+            "online": [],
+            "found": _nested(changed),
+            "drawers": [],
+            "left_open": {"owed": [], "reviews": 0},
+            "reason": reason,
+        }
+        made = Closing.objects.seal(day=closing.day, content=content, sealed_by=actor, corrects=closing)
+    _log(made)
+    return made
+
+
+def _nested(found: Found) -> dict[str, dict[str, int]]:
+    """Return what was found as JSON can hold it: by currency, then by method."""
+    nested: dict[str, dict[str, int]] = {}
+    for (currency, method), amount in found.items():
+        nested.setdefault(currency, {})[method] = amount
+    return nested
+
+
+def _log(closing: Closing) -> None:
+    """Log the closing's number and hash, because the log is kept outside the database."""
+    logger.info("closing_sealed", extra={"closing": closing.number, "day": str(closing.day), "hash": closing.hash})
