@@ -20,9 +20,9 @@ LAYERS = (
     ("payments.gateway*", "payments.live*"),
     ("payments.desk*", "payments.dashboard*", "payments.emails*", "payments.receipts",
      "payments.wording"),
-    ("payments", "payments.admin", "payments.checks", "payments.consumers", "payments.context_processors",
-     "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges", "payments.management*",
-     "payments.middleware", "payments.templatetags*", "payments.views*"),
+    ("payments", "payments.admin", "payments.checks", "payments.closing_forms", "payments.consumers",
+     "payments.context_processors", "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges",
+     "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
     ("payments.apps", "payments.urls"),
     ("payments_site*",),
 )  # fmt: skip

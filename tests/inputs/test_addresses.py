@@ -14,8 +14,8 @@ from tests.test_authority import World, routes
 
 ODD = ["a%00b", "%ED%A0%80", "1%2F2", "0001-01-01", "9999-12-31", "99999999999999999999", "-1", "1e9", "%D9%A3"]
 PARAMETERS = ["q", "day", "period", "practitioner", "amount_min", "amount_max", "status", "sort", "page", "after",
-              "epoch", "feed", "lang", "session_id", "next", "days", "shown", "first", "last", "method",
-              "currency"]  # fmt: skip
+              "epoch", "feed", "lang", "session_id", "next", "days", "shown", "first", "last", "method", "currency",
+              "month"]  # fmt: skip
 OF_ADMIN = ["q", "p", "o", "e", "all", "_facets", "_popup", "_to_field", "_changelist_filters", "id", "pk", "term",
             "app_label", "model_name", "field_name"]  # fmt: skip
 DATE_PARTS = ["__year", "__month", "__day", "__gte", "__lt"]
@@ -53,6 +53,8 @@ FOUND = [
     "/desk/REFERENCE/events/a%00b/",
     "/desk/export.csv?day=0001-01-01",
     "/desk/journal.csv?first=0001-01-01&last=9999-12-31",
+    "/desk/closing/?day=9999-12-31",
+    "/desk/closing/month/?month=9999-12",
     "/admin/clinic_payments/recordview/?at__year=99999999999999999999",
     "/admin/clinic_payments/payment/?status__exact=a%00b",
     "/admin/clinic_appointments/appointment/?practitioner__exact=99999999999999999999",
@@ -78,7 +80,8 @@ def test_no_odd_path_makes_a_page_fail(world: World) -> None:
 @pytest.mark.nightly
 @pytest.mark.postgres
 @pytest.mark.django_db
-@pytest.mark.parametrize("view", ["desk", "desk_export", "journal", "journal_export", "appointments", "payments_live",
+@pytest.mark.parametrize("view", ["desk", "desk_export", "journal", "journal_export", "closing",
+                                  "closing_month", "appointments", "payments_live",
                                   "operations", "why", "review_queue", "desk_appointment", "checkout_return",
                                   "pay_link", "refund_payment", "decide"])  # fmt: skip
 def test_no_odd_parameter_makes_a_page_fail(world: World, view: str) -> None:

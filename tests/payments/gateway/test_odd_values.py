@@ -67,7 +67,7 @@ def failing_pages(world: World) -> list[str]:
     reference, client = world.payment.appointment.reference, world.clients["superuser"]
     client.raise_request_exception = False
     pages = [f"/desk/{reference}/{each}" for each in ("", "why/", "timeline/", "movements/", "refund/", "take/")]
-    pages += ["/desk/", "/review/", "/desk/why/", "/desk/operations/", "/desk/export.csv"]
+    pages += ["/desk/", "/review/", "/desk/why/", "/desk/operations/", "/desk/export.csv", "/desk/closing/"]
     pages += [
         f"/payments/{world.payment.public_id}/receipt/",
         "/payments/live/?after=0",
