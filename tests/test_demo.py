@@ -201,6 +201,9 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
             ends = [ENDS[story.__name__] for story in told_of_day]
             assert rows_of(page) == [(status, *(review.label for review in reviews)) for status, *reviews in ends], day
         assert format_amount(8000, "jpy") in clerk.get(f"/desk/?day={today}")[1]
+        till = clerk.get("/desk/closing/")[1]
+        assert "Clôture n° 14" in till
+        assert f"+{format_amount(210, 'eur')}" in till
         webhooks = deliveries(banner["sandbox"])
         assert len(webhooks) > 50
         # The data was made for a site on another port; what happens at Stripe now is told to both.

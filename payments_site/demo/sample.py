@@ -4,6 +4,7 @@ import datetime
 import os
 import sys
 from typing import Any
+from unittest import mock
 
 import django
 
@@ -18,6 +19,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from appointments.models import Appointment, Practitioner, Prepayment, Service
+from payments.desk.closing_report import Drawer
+from payments.desk.closings import open_sheet, seal
 from payments.models import Payment
 from payments_site.demo import stories
 
@@ -141,6 +144,24 @@ def payment_offset(appointment: Appointment, story: stories.Story) -> float:
     return 0 if story in STILL_OPEN else -max(0, since_start)
 
 
+def close_days(clerk: User) -> None:
+    """Close the till on each day before today, at 18:42. One evening 2.10 too much is counted."""
+    float_left = 10000
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    for ago in range(13, 0, -1):
+        evening = midnight - datetime.timedelta(days=ago) + datetime.timedelta(hours=18, minutes=42)
+        with mock.patch("time.time", evening.timestamp):
+            sheet = open_sheet(evening.date())
+            if sheet.day != evening.date():
+                continue
+            surplus = 210 if ago == 4 else 0
+            net = sheet.drawers.get("eur", 0)
+            drawer = Drawer("eur", sheet.before.get("eur", 0), float_left, float_left + net + surplus, float_left)
+            found = {(line.tally.currency, line.tally.method): line.tally.net for line in sheet.lines}
+            reason = "Fond de caisse apporté" if ago == 13 else "Monnaie rendue en moins" if surplus else ""
+            seal(sheet.day, found, [drawer], reason, clerk, seen=sheet.fingerprint)
+
+
 def main() -> None:
     clerk = person("accueil", "Nadia Petit", is_staff=True)
     clerk.groups.add(Group.objects.get(name="front desk"))
@@ -156,6 +177,7 @@ def main() -> None:
     stories.transfers()
     stories.stripe("clock", offset=0)
     stories.wait_for_webhooks()
+    close_days(clerk)
     for login, role in (
         ("camille", "patient"),
         ("hugo", "patient"),
