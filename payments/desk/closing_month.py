@@ -11,14 +11,13 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from appointments.forms import VALID_DAYS
-from appointments.money import number_text
 
 from ..domain.methods import Method, method_label
 from ..domain.tally import Tally
 from ..models import Closing, JournalLine
 from ..models.days import ONE_DAY
 from .closing_report import Report
-from .exports import BYTE_ORDER_MARK, Number, Table
+from .exports import BYTE_ORDER_MARK, Table, signed_number
 
 ONLINE = "online"  # stands for all methods of Stripe
 
@@ -156,6 +155,6 @@ def _cells(currency: str, day: Day, method: str) -> list[str]:
         currency.upper(),
         _("Online") if method == ONLINE else method_label(method),
         str(tally.count),
-        *(Number(f"{'-' if amount < 0 else ''}{number_text(abs(amount), currency)}") for amount in amounts),
+        *(signed_number(amount, currency) for amount in amounts),
         " · ".join(filter(None, (Report(closing.content).reason for closing in day.closings))),
     ]

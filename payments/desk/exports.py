@@ -3,7 +3,8 @@
 import csv
 import logging
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice, zip_longest
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -18,6 +19,7 @@ from ..models import JournalLine, Payment
 from ..models.journal_line import JournalLineQuerySet
 from ..models.payment import PaymentQuerySet
 from .journal import line_from
+from .transfers import AtStripe, lines_at_stripe
 
 logger = logging.getLogger(__name__)
 
@@ -79,18 +81,32 @@ def escape_formula(cell: str) -> str:
     return f"'{cell}" if begins.startswith(FORMULA) or cell.startswith(("\t", "\r", "\n")) else cell
 
 
-def journal_headings() -> list[str]:
-    """Return the translated column headings, in the order of `journal_cells`."""
+def journal_headings(*, at_stripe: bool) -> list[str]:
+    """Return the translated column headings, in the order of `journal_cells` and, if `at_stripe`, of `stripe_cells`."""
     when, what = [_("Day"), _("Time"), _("Reference"), _("Patient")], [_("Movement"), _("Method"), _("Amount")]
     ids = [_("Stripe object"), _("Stripe payment"), _("Stripe charge")]
-    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note"), *ids]
+    part = [_("Fee"), _("Net at Stripe"), _("Currency at Stripe"), _("Transfer")] if at_stripe else []
+    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note"), *ids, *part]
+
+
+def stripe_cells(found: AtStripe | None) -> list[str]:
+    """Return the cells for what became of a line's money at Stripe; they are empty if that isn't known."""
+    if found is None:
+        return ["", "", "", ""]
+    amounts = (signed_number(amount, found.currency) for amount in (found.fee, found.net))
+    return [*amounts, found.currency.upper(), ", ".join(found.payout_ids)]
+
+
+def signed_number(amount: int, currency: str) -> Number:
+    """Return the amount, in minor units, as a cell that spreadsheets read as a number."""
+    text = number_text(abs(amount), currency)
+    return Number(f"-{text}" if amount < 0 else text)
 
 
 def journal_cells(row: JournalLine) -> list[str]:
     """Return the cells for `row`, one movement of money, in the order of `journal_headings`."""
     line, appointment = line_from(row), row.payment.appointment
     when = localtime(line.when)
-    amount = number_text(abs(row.amount), row.currency)
     return [
         when.strftime("%Y-%m-%d"),
         when.strftime("%H:%M"),
@@ -98,7 +114,7 @@ def journal_cells(row: JournalLine) -> list[str]:
         name_of(appointment.patient),
         str(line.movement.kind.label),
         method_label(row.method),
-        Number(f"-{amount}" if row.amount < 0 else amount),
+        signed_number(row.amount, row.currency),
         row.currency.upper(),
         name_of(line.actor) if line.actor else "",
         line.deposited.isoformat() if line.deposited else "",
@@ -157,10 +173,21 @@ async def csv_lines(payments: PaymentQuerySet) -> AsyncIterator[str]:
             yield table.line(list(cells(payment)))
 
 
-async def journal_lines(rows: JournalLineQuerySet) -> AsyncIterator[str]:
-    """Yield the journal's lines: the headings, then one line for each movement of money, in the active language."""
+def journal_lines(rows: JournalLineQuerySet, *, at_stripe: bool) -> Iterator[str]:
+    """Yield the journal's lines: the headings, then one line for each movement of money, in the active language.
+
+    If `at_stripe`, each line says what became of the money at Stripe.
+    """
     table = Table()
-    yield BYTE_ORDER_MARK + table.line(journal_headings())
-    async for row in rows.aiterator(chunk_size=BATCH):
-        with override(table.language):
-            yield table.line(journal_cells(row))
+    yield BYTE_ORDER_MARK + table.line(journal_headings(at_stripe=at_stripe))
+    for batch in batches(rows.iterator(chunk_size=BATCH)):
+        found = lines_at_stripe(batch) if at_stripe else ()
+        for row, part in zip_longest(batch, found):
+            yield table.line([*journal_cells(row), *(stripe_cells(part) if at_stripe else ())])
+
+
+def batches(rows: Iterable[JournalLine]) -> Iterator[list[JournalLine]]:
+    """Yield the rows in lists of at most BATCH."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch

@@ -7,10 +7,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from appointments.money import number_text
-
 from ..gateway.balance import Payout
-from .exports import BYTE_ORDER_MARK, Number, Table
+from .exports import BYTE_ORDER_MARK, Table, signed_number
 from .transfers import Line, Transfer, contents_words, status_words, transfer_of
 
 
@@ -28,7 +26,7 @@ def _cells(transfer: Transfer, line: Line | None) -> list[str]:
         payout.arrival.isoformat(),
         payout.stripe_id,
         status_words(payout),
-        _number(payout.amount, payout.currency),
+        signed_number(payout.amount, payout.currency),
     ]
     if line is None:
         return [*about, "", contents_words(payout), "", "", "", "", "", payout.currency.upper(), "", ""]
@@ -39,16 +37,11 @@ def _cells(transfer: Transfer, line: Line | None) -> list[str]:
         line.label,
         appointment.reference if appointment else "",
         (appointment.patient.get_full_name() or appointment.patient.get_username()) if appointment else "",
-        *(_number(amount, line.currency) for amount in (line.gross, line.fee, line.net)),
+        *(signed_number(amount, line.currency) for amount in (line.gross, line.fee, line.net)),
         line.currency.upper(),
         line.row.source_id if line.row else "",
         line.row.stripe_id if line.row else "",
     ]
-
-
-def _number(amount: int, currency: str) -> Number:
-    text = number_text(abs(amount), currency)
-    return Number(f"-{text}" if amount < 0 else text)
 
 
 async def transfer_lines(payouts: Sequence[Payout]) -> AsyncIterator[str]:

@@ -14,9 +14,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..domain.facts import REQUEST_PREFIX, Kind
+from ..domain.facts import DESK_KINDS, REQUEST_PREFIX, Kind
+from ..domain.movements import MovementKind
 from ..gateway.balance import BalanceRow, Contents, Payout, payouts_by_id, rows_in, rows_of
-from ..models import Fact, Payment
+from ..models import Fact, JournalLine, Payment
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 MAY_STILL_FAIL = datetime.timedelta(days=10)  # after its arrival, in which a bank may send a transfer back
@@ -199,17 +200,53 @@ class AtStripe:
 def at_stripe(stripe_ids: Iterable[str]) -> dict[str, AtStripe]:
     """Return fee, net amount and payouts of these charges, refunds and disputes (see `source_of`), by their Stripe ids.
 
-    An id whose fee Stripe hasn't told yet is missing in the dict. If a balance changed its currency in between, only
-    rows in the currency of the first one are summed up.
+    An id whose fee Stripe hasn't told yet is missing in the dict.
     """
-    found: dict[str, AtStripe] = {}
+    return {source_id: _sum(rows) for source_id, rows in _by_source(stripe_ids).items()}
+
+
+def lines_at_stripe(lines: Iterable[JournalLine]) -> list[AtStripe | None]:
+    """Return fee, net amount and payouts of each of the journal's lines, in their order.
+
+    An entry at the desk has none, nor has a line whose fee Stripe hasn't told yet. The two lines of a dispute that was
+    won share its balance transactions: the second has those that gave the money back. A refund that is known only from
+    its charge has none, because the charge's are those of the payment.
+    """
+    lines = list(lines)
+    rows = _by_source(source_of(line.fact) for line in lines if line.fact.kind not in DESK_KINDS)
+    found = ([row for row in rows.get(source_of(line.fact), ()) if _is_about(row, line)] for line in lines)
+    return [_sum(about) if about else None for about in found]
+
+
+def _is_about(row: BalanceRow, line: JournalLine) -> bool:
+    if line.kind == MovementKind.REFUND:
+        return line.fact.kind == Kind.REFUND
+    gives_back = row.category == Category.DISPUTE_REVERSAL
+    return gives_back if line.kind == MovementKind.REINSTATED else not gives_back
+
+
+def _by_source(stripe_ids: Iterable[str]) -> dict[str, list[BalanceRow]]:
+    found: dict[str, list[BalanceRow]] = {}
     for row in rows_of(stripe_ids):
-        so_far = found.get(row.source_id) or AtStripe(row.currency)
-        if row.currency == so_far.currency:
-            payouts = dict.fromkeys(filter(None, [*so_far.payout_ids, row.payout_id]))
-            sums = (so_far.gross + row.gross, so_far.fee + row.fee, so_far.net + row.net)
-            found[row.source_id] = AtStripe(row.currency, *sums, tuple(payouts))
+        found.setdefault(row.source_id, []).append(row)
     return found
+
+
+def _sum(rows: Sequence[BalanceRow]) -> AtStripe:
+    """Return the sums of balance transactions, of which there is at least one.
+
+    If a balance changed its currency in between, only rows in the currency of the first one are summed up.
+    """
+    currency = rows[0].currency
+    rows = [row for row in rows if row.currency == currency]
+    payouts = dict.fromkeys(row.payout_id for row in rows if row.payout_id)
+    return AtStripe(
+        currency,
+        sum(row.gross for row in rows),
+        sum(row.fee for row in rows),
+        sum(row.net for row in rows),
+        tuple(payouts),
+    )
 
 
 @dataclass(frozen=True, slots=True)

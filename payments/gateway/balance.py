@@ -44,7 +44,8 @@ def rows_of(source_ids: Iterable[str]) -> list[BalanceRow]:
 
     A charge has none in its first seconds. A refund that failed and a dispute that was won have two.
     """
-    return _rows(BalanceLink.objects.filter(source_id__among=[each for each in source_ids if each]))
+    wanted = [each for each in source_ids if each]
+    return _rows(BalanceLink.objects.filter(source_id__among=wanted)) if wanted else []
 
 
 def rows_in(payout_id: str) -> list[BalanceRow]:

@@ -1,5 +1,7 @@
 """The journal: all movements of money by the date of the money, as a page and as a CSV file."""
 
+from collections.abc import Sequence
+
 from django.core.paginator import Paginator
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -8,11 +10,13 @@ from django.views.decorators.http import require_safe
 from ..desk.exports import journal_lines
 from ..desk.journal import line_from
 from ..desk.journal_filter import JournalFilter
+from ..desk.transfers import AtStripe, lines_at_stripe
 from ..domain.tally import totals
+from ..models import JournalLine
 from .access import Request, permission_required
-from .staff import download
 
 ROWS = 50
+VIEW_TRANSFERS = "clinic_payments.view_transfers"
 
 
 @require_safe
@@ -24,10 +28,14 @@ def journal(request: Request) -> HttpResponse:
     paginator = Paginator(chosen.rows, ROWS)
     paginator.count = sum(each.count for each in tallies)  # known from the sums, which saves a query
     page = paginator.get_page(request.GET.get("page"))
+    rows = list(page.object_list)
     context = {
         "filter": chosen,
         "page": page,
-        "lines": [(row.payment.appointment, line_from(row)) for row in page.object_list],
+        "lines": [
+            (row.payment.appointment, line_from(row), at_stripe)
+            for row, at_stripe in zip(rows, at_stripe_for(request, rows), strict=True)
+        ],
         "pages": paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "sums": [(total, [each for each in tallies if each.currency == total.currency]) for total in totals(tallies)],
         "section": "closing",
@@ -46,4 +54,13 @@ def export_journal(request: Request) -> HttpResponseBase:
     if chosen.errors:
         reasons = " ".join(str(error) for errors in chosen.errors.values() for error in errors)
         return HttpResponse(reasons, status=400, content_type="text/plain; charset=utf-8")
-    return download(journal_lines(chosen.rows), chosen.name)
+    # The whole file is made before the answer begins, so that an error is answered instead of half a file.
+    text = "".join(journal_lines(chosen.rows, at_stripe=request.user.has_perm(VIEW_TRANSFERS)))
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{chosen.name}.csv"'
+    return response
+
+
+def at_stripe_for(request: Request, rows: Sequence[JournalLine]) -> Sequence[AtStripe | None]:
+    """Return what became of each line's money at Stripe, as far as it is known and the user may see transfers."""
+    return lines_at_stripe(rows) if request.user.has_perm(VIEW_TRANSFERS) else [None] * len(rows)

@@ -1,19 +1,17 @@
 """The pages about transfers: the payouts from Stripe to the bank, and the lines that each is made of."""
 
-from collections.abc import AsyncIterator
-
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from ..desk.exports import to_the_end
 from ..desk.transfer_filter import TransferFilter
 from ..desk.transfer_lines import transfer_lines
 from ..desk.transfers import contents_words, may_still_fail, status_words, transfer_of
 from ..gateway.balance import Payout, payouts, payouts_by_id
 from .access import Request, staff_required
+from .staff import download
 
 ROWS = 50  # transfers on a page
 TONES = {"paid": "paid", "failed": "failed", "canceled": "void"}  # the payment status whose colors a transfer has
@@ -88,7 +86,7 @@ def export_transfers(request: Request) -> HttpResponseBase:
     if chosen.errors:
         reasons = " ".join(str(error) for errors in chosen.errors.values() for error in errors)
         return HttpResponse(reasons, status=400, content_type="text/plain; charset=utf-8")
-    return _download(transfer_lines(payouts(chosen.rows[:MOST])), chosen.file_name)
+    return download(transfer_lines(payouts(chosen.rows[:MOST])), chosen.file_name)
 
 
 @require_safe
@@ -97,10 +95,4 @@ def export_transfers(request: Request) -> HttpResponseBase:
 def export_transfer(request: Request, payout_id: str) -> HttpResponseBase:
     """Return the lines of one transfer as a CSV file to download."""
     payout = _payout_or_404(payout_id)
-    return _download(transfer_lines([payout]), f"transfer-{payout.arrival}-{payout.stripe_id}")
-
-
-def _download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(to_the_end(lines), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
+    return download(transfer_lines([payout]), f"transfer-{payout.arrival}-{payout.stripe_id}")
