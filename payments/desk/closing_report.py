@@ -13,6 +13,7 @@ from typing import Any
 from ..domain.methods import Method
 from ..domain.movements import MovementKind
 from ..domain.tally import Tally, tally, totals
+from ..models.days import begin_of
 
 CASH = Method.CASH.value
 Content = Mapping[str, Any]
@@ -22,10 +23,11 @@ Found = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One movement of money at the desk, as a closing stores it.
+    """One movement of money at the desk or at Stripe, as a closing stores it.
 
-    `id` is the id of the entry's fact (a desk entry as a row), `at` is Unix seconds, `by` is the key of the member of
-    staff, `reference` is the appointment's, and `deposited` is the ISO date on which a cheque goes to the bank, or "".
+    `id` is the id of the fact that proves it (a desk entry or the state of a Stripe object), `at` is Unix seconds, `by`
+    is the key of the member of staff who made it, if one did, `reference` is the appointment's, and `deposited` is the
+    ISO date on which a cheque goes to the bank, or "".
     """
 
     id: str
@@ -133,6 +135,21 @@ class Report:
         return [Entry(**stored) for stored in self.content["entries"]]
 
     @cached_property
+    def online(self) -> list[Entry]:
+        """Return what moved through Stripe."""
+        return [Entry(**stored) for stored in self.content["online"]]
+
+    @property
+    def movements(self) -> list[Entry]:
+        """Return all movements that the closing holds, oldest first."""
+        return sorted([*self.entries, *self.online], key=lambda entry: (entry.at, entry.id))
+
+    @property
+    def late(self) -> list[Entry]:
+        """Return the movements that were recorded after their day had been closed by an earlier closing."""
+        return late_of(self.movements, self.since)
+
+    @cached_property
     def found(self) -> Found:
         """Return what was found, by currency and method; for cash, what the count says that the day brought."""
         typed = self.content["found"]
@@ -146,7 +163,7 @@ class Report:
     @cached_property
     def sections(self) -> list[Section]:
         """Return what the closing says about each currency."""
-        online = {stored["currency"]: Tally(**stored) for stored in self.content["online"]}
+        online = {each.currency: each for each in totals(tally(self.online))}
         drawers = {drawer.currency: drawer for drawer in self.drawers}
         lines = lines_of(tally(self.entries), self.found)
         currencies = sorted({line.tally.currency for line in lines} | online.keys() | drawers.keys())
@@ -163,10 +180,11 @@ class Report:
 
     @property
     def staff(self) -> list[tuple[str, list[Tally]]]:
-        """Return each member of staff by name, with the sums of what they took and gave back."""
+        """Return each member of staff by name, with the sums of what they took and gave back, also through Stripe."""
         people: dict[str, str] = self.content["people"]
         by_name = sorted((name, key) for key, name in people.items())
-        return [(name, tally(entry for entry in self.entries if str(entry.by) == key)) for name, key in by_name]
+        made = [*self.entries, *(entry for entry in self.online if entry.by is not None)]
+        return [(name, tally(entry for entry in made if str(entry.by) == key)) for name, key in by_name]
 
     @property
     def cheques(self) -> list[tuple[datetime.date | None, list[Entry], list[Tally]]]:
@@ -191,6 +209,12 @@ class Report:
 
 
 REVERSAL = MovementKind.REVERSAL.value
+
+
+def late_of(movements: Iterable[Entry], since: datetime.date) -> list[Entry]:
+    """Return the movements dated before `since`, the first day that their closing closes."""
+    begin = begin_of(since).timestamp()
+    return [entry for entry in movements if entry.at < begin]
 
 
 def lines_of(tallies: Iterable[Tally], found: Found) -> list[Line]:

@@ -11,19 +11,18 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Sum
 
 from appointments.models import Currency
 
-from ..domain.methods import Method
 from ..domain.tally import Tally, tally, totals
 from ..linking import lock_till
-from ..models import Closing, ClosingHead, Fact, JournalLine, Payment
+from ..models import Closing, Fact, JournalLine, Payment
 from ..models.days import ONE_DAY, begin_of, day_of
-from ..models.fact import FactQuerySet
-from .closing_report import CASH, Drawer, Entry, Found, Line, Report, lines_of
+from .closing_online import OpenOnline, open_online
+from .closing_report import CASH, Drawer, Entry, Found, Line, Report, late_of, lines_of
 from .exports import name_of
-from .journal import all_lines_of
+from .journal import line_from
 
 logger = logging.getLogger(__name__)
 
@@ -45,34 +44,48 @@ class Owed:
 class Sheet:
     """What is to be closed now. `day` is the day, or None if today is closed already; `last` is the last closed day.
 
-    `entries` are those that the closing will hold, and `later` how many entries of later days it won't hold. `number`
-    is the number that the closing gets if no other one is sealed before.
+    `entries` are those at the desk that the closing will hold, `moved` are the movements at Stripe, and `later` is how
+    many movements of later days it won't hold. `number` is the number that the closing gets if no other one is sealed
+    before.
     """
 
     day: datetime.date | None
     last: datetime.date | None
     number: int
     entries: list[Entry] = field(default_factory=list)
+    moved: OpenOnline = field(default_factory=OpenOnline)
     later: int = 0
     people: dict[str, str] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)  # what the last closing left in the drawer, by currency
 
     @property
-    def fingerprint(self) -> str:
-        """Return a hash of what the person sees, by which `seal` notices that something came in between."""
-        seen = "\n".join([str(self.number), str(self.day), *(entry.id for entry in self.entries)])
-        return hashlib.sha256(seen.encode()).hexdigest()[:16]
+    def desk_fingerprint(self) -> str:
+        """Return a hash of what is to be counted."""
+        return _hash(str(self.number), str(self.day), *(entry.id for entry in self.entries))
 
-    @cached_property
-    def late(self) -> list[Entry]:
-        """Return the entries that were recorded after their day had been closed."""
-        return [entry for entry in self.entries if self.last and day_of(entry.at) <= self.last]
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash of what the person sees, by which `seal` notices that something came in between.
+
+        It begins with `desk_fingerprint`, and a hyphen.
+        """
+        return f"{self.desk_fingerprint}-{_hash(*(f'{each.id} {each.amount}' for each in self.moved.entries))}"
+
+    @property
+    def movements(self) -> list[Entry]:
+        """Return all that the closing will hold, at the desk and at Stripe."""
+        return [*self.entries, *self.moved.entries]
 
     @cached_property
     def since(self) -> datetime.date | None:
         """Return the first day that the closing closes: an earlier one than `day` if several are closed at once."""
-        open_days = (day_of(entry.at) for entry in self.entries if entry not in self.late)
-        return min(open_days, default=self.day)
+        days = (day_of(each.at) for each in self.movements)
+        return min((day for day in days if self.last is None or day > self.last), default=self.day)
+
+    @property
+    def late(self) -> list[Entry]:
+        """Return the movements that were recorded after their day had been closed."""
+        return late_of(self.movements, self.since) if self.since else []
 
     @cached_property
     def tallies(self) -> list[Tally]:
@@ -80,9 +93,8 @@ class Sheet:
 
     @cached_property
     def online(self) -> list[Tally]:
-        """Return the sums of what moved through Stripe on the days that are closed, one for each currency."""
-        lines = JournalLine.objects.between(self.since, self.day).exclude(method__in=Method.values)
-        return totals(lines.tallies()) if self.day else []
+        """Return the sums of what moved through Stripe, one for each currency."""
+        return totals(tally(self.moved.entries))
 
     @property
     def drawers(self) -> dict[str, int]:
@@ -118,8 +130,8 @@ class Sheet:
         return {
             "since": str(self.since),
             "entries": [asdict(entry) for entry in self.entries],
-            "people": self.people,
-            "online": [asdict(each) for each in self.online],
+            "people": self.people | self.moved.people,
+            "online": [asdict(entry) for entry in self.moved.entries],
             "found": _nested(found),
             "drawers": [asdict(drawer) for drawer in drawers],
             "left_open": {"owed": [asdict(each) for each in self.owed], "reviews": self.reviews},
@@ -131,62 +143,76 @@ def open_sheet(wanted: datetime.date | None = None) -> Sheet:
     """Return what is to be closed now: the earliest day that has open entries and isn't closed, else today.
 
     If the day `wanted` can be closed now, return that day instead; its closing then holds the open entries of all days
-    before. An entry that was recorded after its day had been closed goes to the next closing. If today is closed, the
-    sheet has no day, and such entries are only counted, as `later`.
+    before. A movement that was recorded after its day had been closed goes to the next closing. If today is closed, the
+    sheet has no day, and such movements are only counted, as `later`.
     """
-    number = ClosingHead.objects.values_list("number", flat=True).get() + 1
-    closed = Closing.objects.of_days().order_by("day").last()
-    last = closed.day if closed else None
-    waiting = Fact.objects.open_entries()
-    day = _day_to_close(last, wanted)
+    closed = Closing.objects.of_days().with_head().order_by("-day").first()
+    number, last = (closed.head + 1, closed.day) if closed else (1, None)
+    entries, online = _open_entries(), open_online()
+    day = _day_to_close(last, wanted, entries)
     if day is None:
-        return Sheet(None, last, number, later=waiting.count())
+        return Sheet(None, last, number, later=len(entries) + len(online.movements))
     end = begin_of(day + ONE_DAY).timestamp()
-    entries, people = _entries(waiting.filter(created__lt=end))
-    before = {drawer.currency: drawer.left for drawer in Report(closed.content).drawers} if closed else {}
-    return Sheet(day, last, number, entries, waiting.filter(created__gte=end).count(), people, before)
+    held, moved = [each for each in entries if each.entry.at < end], online.before(end)
+    return Sheet(
+        day,
+        last,
+        number,
+        [each.entry for each in held],
+        moved,
+        len(entries) - len(held) + len(online.movements) - len(moved.movements),
+        {str(each.entry.by): each.name for each in held},
+        {drawer.currency: drawer.left for drawer in Report(closed.content).drawers} if closed else {},
+    )
 
 
-def _day_to_close(last: datetime.date | None, wanted: datetime.date | None) -> datetime.date | None:
-    """Return the day to close now, if `last` is the last day that is closed; None if that is today."""
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _day_to_close(
+    last: datetime.date | None, wanted: datetime.date | None, entries: Sequence["OpenEntry"]
+) -> datetime.date | None:
+    """Return the day to close now, if `last` is the last day that is closed; None if that is today.
+
+    `entries` are the open entries at the desk.
+    """
     today = day_of(time.time())
     if last and last >= today:
         return None
     if wanted and wanted <= today and (last is None or wanted > last):
         return wanted
     since = begin_of(last + ONE_DAY).timestamp() if last else 0
-    earliest = Fact.objects.open_entries().filter(created__gte=since).aggregate(at=Min("created"))["at"]
-    return today if earliest is None else min(today, day_of(earliest))
+    days = (day_of(each.entry.at) for each in entries if each.entry.at >= since)
+    return min([today, *days])
 
 
-def _entries(rows: FactQuerySet) -> tuple[list[Entry], dict[str, str]]:
-    """Return these entries at the desk, oldest first, and the names of the people who made them, by their keys.
+@dataclass(frozen=True, slots=True)
+class OpenEntry:
+    """An entry at the desk that is in no closing yet, and the name of the person who made it."""
 
-    `rows` are facts, each the row of one entry.
-    """
-    ids = set(rows.values_list("stripe_id", flat=True))
-    payments = Payment.objects.filter(pk__in=rows.values("payment"))
-    entries, people = [], {}
-    for payment in payments.select_related("appointment").prefetch_related("facts__actor"):
-        for line in all_lines_of(payment):
-            if line.fact.stripe_id not in ids:
-                continue
-            moved = line.movement
-            people[str(line.fact.actor_id)] = name_of(line.actor) if line.actor else "–"
-            entries.append(
-                Entry(
-                    id=moved.fact_id,
-                    kind=moved.kind.value,
-                    method=moved.method,
-                    amount=moved.amount,
-                    currency=moved.currency,
-                    at=moved.at,
-                    by=line.fact.actor_id,
-                    reference=payment.appointment.reference,
-                    deposited=line.deposited.isoformat() if line.deposited else "",
-                )
-            )
-    return sorted(entries, key=lambda entry: (entry.at, entry.id)), people
+    entry: Entry
+    name: str
+
+
+def _open_entries() -> list[OpenEntry]:
+    """Return the entries at the desk that are in no closing yet, oldest first."""
+    found = []
+    for row in JournalLine.objects.open_entries().in_order():
+        line = line_from(row)
+        entry = Entry(
+            id=row.fact_id,
+            kind=row.kind,
+            method=row.method,
+            amount=row.amount,
+            currency=row.currency,
+            at=row.at,
+            by=row.actor_id,
+            reference=row.payment.appointment.reference,
+            deposited=line.deposited.isoformat() if line.deposited else "",
+        )
+        found.append(OpenEntry(entry, name_of(row.actor) if row.actor else "–"))
+    return sorted(found, key=lambda each: (each.entry.at, each.entry.id))
 
 
 def seal(
@@ -206,6 +232,7 @@ def seal(
         closing = Closing.objects.seal(day=day, content=content, sealed_by=actor)
         ids = [entry.id for entry in sheet.entries]
         Fact.objects.open_entries().filter(stripe_id__among=ids).update(closing=closing)
+        sheet.moved.take(closing)
     _log(closing)
     return closing
 

@@ -53,10 +53,11 @@ def _faults() -> Iterator[str]:
 
 
 def has_its_entries(closing: Closing) -> bool:
-    """Return whether the entries at the desk that belong to the closing are still those that were sealed."""
+    """Return whether the closing's entries at the desk and movements at Stripe are still those that were sealed."""
+    report = Report(closing.content)
     facts = Fact.objects.filter(closing=closing.pk)
     found = facts.values_list("stripe_id", "amount", "currency", "created", "actor")
-    sealed = [
-        (entry.id, abs(entry.amount), entry.currency, entry.at, entry.by) for entry in Report(closing.content).entries
-    ]
-    return sorted(found) == sorted(sealed)
+    sealed = [(entry.id, abs(entry.amount), entry.currency, entry.at, entry.by) for entry in report.entries]
+    rows = closing.online_entries.values_list("stripe_id", "kind", "amount", "currency", "at", "method")
+    online = [(each.id, each.kind, each.amount, each.currency, each.at, each.method) for each in report.online]
+    return sorted(found) == sorted(sealed) and sorted(rows) == sorted(online)

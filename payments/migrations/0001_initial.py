@@ -433,6 +433,51 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="OnlineEntry",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("payment", "Payment"),
+                            ("refund", "Refund"),
+                            ("desk_refund", "Given back at the desk"),
+                            ("reversal", "Entered by mistake"),
+                            ("taken_back", "Taken back by the bank"),
+                            ("reinstated", "Returned by the bank"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("amount", models.BigIntegerField()),
+                ("currency", models.CharField(blank=True, max_length=3)),
+                ("at", models.PositiveBigIntegerField()),
+                ("method", models.CharField(blank=True, max_length=40)),
+                ("stripe_id", models.CharField(max_length=255)),
+                (
+                    "closing",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="online_entries",
+                        to="clinic_payments.closing",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="clinic_payments.payment"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "movement at Stripe in a closing",
+                "verbose_name_plural": "movements at Stripe in closings",
+                "ordering": ("pk",),
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="Note",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -481,6 +526,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(blank=True, max_length=3)),
                 ("at", models.PositiveBigIntegerField()),
                 ("method", models.CharField(blank=True, max_length=40)),
+                ("is_open", models.BooleanField(default=True)),
                 (
                     "actor",
                     models.ForeignKey(
@@ -825,6 +871,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="journalline",
             index=models.Index(fields=["at", "payment", "number"], name="journal_by_date"),
+        ),
+        migrations.AddIndex(
+            model_name="journalline",
+            index=models.Index(condition=models.Q(("is_open", True)), fields=["payment"], name="journal_open"),
         ),
         migrations.AddConstraint(
             model_name="journalline",

@@ -11,6 +11,7 @@ from .feed import Feed, FeedEntry, patient_audience
 from .installation import Installation
 from .journal_line import JournalLine
 from .note import Note
+from .online_entry import OnlineEntry
 from .pay_link import PayLink
 from .payment import Payment
 from .quarantine import QuarantinedObject
@@ -32,6 +33,7 @@ __all__ = [
     "Installation",
     "JournalLine",
     "Note",
+    "OnlineEntry",
     "PayLink",
     "Payment",
     "QuarantinedObject",

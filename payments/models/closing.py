@@ -35,6 +35,10 @@ class ClosingQuerySet(models.QuerySet["Closing"]):
         """Return the closings that closed a day, without those that correct one."""
         return self.filter(corrects=None)
 
+    def with_head(self) -> "models.QuerySet[Any]":
+        """Return these closings, each with the number of the last one of all, as `head`."""
+        return self.annotate(head=models.Subquery(ClosingHead.objects.values("number")[:1]))
+
     def seal(
         self, *, day: datetime.date, content: dict[str, Any], sealed_by: AbstractUser, corrects: "Closing | None" = None
     ) -> "Closing":

@@ -28,6 +28,8 @@ TRIGGERS = {
         f"OLD.closing_id IS NOT NULL AND ({' OR '.join(f'NEW.{name} IS DISTINCT FROM OLD.{name}' for name in ENTRY)})",
     ),
     f"{PREFIX}entry_deleted": Trigger("DELETE", "Fact", "OLD.closing_id IS NOT NULL"),
+    f"{PREFIX}online_changed": Trigger("UPDATE", "OnlineEntry"),
+    f"{PREFIX}online_deleted": Trigger("DELETE", "OnlineEntry"),
 }
 REFUSAL = "sealed closings are never changed"
 POSTGRES_FUNCTION = f"""

@@ -13,10 +13,11 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, Count, Q, Sum, Value, When
+from django.db.models import Case, Count, F, Q, Sum, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from ..domain.facts import DESK_KINDS
+from ..domain.methods import Method
 from ..domain.movements import Movement, MovementKind, movements
 from ..domain.tally import Tally
 from .days import ONE_DAY, begin_of
@@ -25,6 +26,15 @@ from .payment import Payment
 
 
 class JournalLineQuerySet(models.QuerySet["JournalLine"]):
+    def online(self) -> Self:
+        """Return the lines about money that moved through Stripe."""
+        return self.exclude(method__in=Method.values)
+
+    def open_entries(self) -> Self:
+        """Return the lines of the entries at the desk that are in no closing yet."""
+        found = self.filter(fact__closing=None, fact__kind__in=DESK_KINDS)
+        return found.filter(payment=F("fact__payment"))  # so that PostgreSQL finds lines by the index on payments
+
     def between(self, first: datetime.date | None, last: datetime.date | None) -> Self:
         """Return the lines dated from `first` to `last` inclusive, in the clinic's time zone. None sets no limit."""
         found = self
@@ -95,6 +105,9 @@ class JournalLine(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
 
+    # Whether the next closing has to look at this movement at Stripe. An entry at the desk has its closing in its fact.
+    is_open = models.BooleanField(default=True)
+
     objects = JournalLineQuerySet.as_manager()
 
     class Meta:
@@ -102,7 +115,10 @@ class JournalLine(models.Model):
         verbose_name = _("journal line")
         verbose_name_plural = _("journal lines")
         constraints = (models.UniqueConstraint(fields=("payment", "number"), name="one_journal_line_per_number"),)
-        indexes = (models.Index(fields=("at", "payment", "number"), name="journal_by_date"),)
+        indexes = (
+            models.Index(fields=("at", "payment", "number"), name="journal_by_date"),
+            models.Index(fields=("payment",), condition=Q(is_open=True), name="journal_open"),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount} {self.currency}"
@@ -137,6 +153,7 @@ def line_of(payment: Payment, number: int, moved: Movement, actor_id: int | None
         method=moved.method,
         fact_id=moved.fact_id,
         actor_id=actor_id,
+        is_open=moved.method not in Method.values,
     )
 
 

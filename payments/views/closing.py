@@ -34,7 +34,7 @@ def closing(request: Request) -> HttpResponseBase:
     form = ClosingForm(posted, sheet=sheet) if sheet.day else None
     if form is None or request.method != "POST" or "change" in request.POST:
         return _page(request, sheet, form)
-    if day and (day != sheet.day or request.POST.get("seen") != sheet.fingerprint):
+    if day and (day != sheet.day or not _has_seen(request, sheet)):
         return _changed(request, sheet, form)
     if day is None or not form.is_valid():
         return _page(request, sheet, form, 422)
@@ -42,6 +42,18 @@ def closing(request: Request) -> HttpResponseBase:
         return _seal(request, day, form)
     context = {"form": form, "sheet": sheet, "report": form.report, "section": "closing"}
     return render(request, "payments/closing_confirm.html", context)
+
+
+def _has_seen(request: Request, sheet: Sheet) -> bool:
+    """Return whether the user saw all that the sheet says.
+
+    What arrived at Stripe after the form was opened is no reason to send it again: nobody counts it, and the page that
+    asks to confirm shows it.
+    """
+    seen = request.POST.get("seen", "")
+    if "confirmed" in request.POST:
+        return seen == sheet.fingerprint
+    return seen.partition("-")[0] == sheet.desk_fingerprint
 
 
 def _seal(request: Request, day: datetime.date, form: ClosingForm) -> HttpResponseBase:

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
@@ -26,7 +28,10 @@ from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus as S
 from payments.domain.status import Review
 from payments.gateway.checkout import NotPayableError
-from payments.models import Closing, Fact, Payment
+from payments.gateway.event_types import from_event
+from payments.ledger import Cause, Source, record
+from payments.models import Closing, Fact, JournalLine, Payment
+from payments.models.days import ONE_DAY
 from tests.payments.clients import client_of, desk_page_of, signed_in
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
@@ -254,6 +259,40 @@ def test_entries_do_not_wait_for_each_other(book: Book, clerk: User) -> None:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
             assert cursor.fetchone() == (0,)
     assert running.exception() is None
+
+
+def online(sheet: Sheet) -> list[int]:
+    return [entry.amount for entry in sheet.moved.entries]
+
+
+def test_a_refund_that_waits_for_a_closing_is_in_the_next_one(story: Story, clerk: User) -> None:
+    deliver(story.charged())
+    with waiting(posted(story.refund(1000))):
+        closing = sealed_by(clerk, open_sheet())
+    assert [entry.amount for entry in Report(closing.content).online] == [5000]
+    with time_machine.travel(timezone.now() + ONE_DAY):
+        assert online(open_sheet()) == [-1000]
+
+
+def test_a_closing_does_not_wait_for_webhooks_and_loses_nothing_by_that(story: Story, clerk: User) -> None:
+    """While a webhook replaces the journal's lines, a closing holds the stored ones, and the next closing the rest."""
+    deliver(story.charged())
+    refund = story.refund(1000)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        record(from_event(refund), Cause(Source.WEBHOOK))
+
+        def close() -> Closing:
+            try:
+                return sealed_by(clerk, open_sheet())
+            finally:
+                connection.close()
+
+        closing = pool.submit(close).result(timeout=10)
+    assert [entry.amount for entry in Report(closing.content).online] == [5000]
+    with time_machine.travel(timezone.now() + ONE_DAY):
+        assert online(open_sheet()) == [-1000]
+        sealed_by(clerk, open_sheet())
+        assert not JournalLine.objects.filter(is_open=True).exists()
 
 
 def test_two_people_seal_a_day_once(story: Story, clerk: User) -> None:

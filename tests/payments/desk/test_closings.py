@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from djstripe.models import BalanceTransaction
 
 from accounts.models import User
 from payments.desk import till
@@ -24,6 +27,7 @@ from payments.domain.tally import Tally, tally, totals
 from payments.models import Closing, ClosingHead, Fact, JournalLine, Payment
 from payments.models.closing import SealedError, formula_1
 from tests.payments.clients import text_of
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -179,6 +183,136 @@ def test_the_online_row_is_what_the_journal_says_of_the_day(book: Book, clerk: U
     (section,) = report.sections
     assert section.online == Tally("eur", "", 1, 5000, 0)
     assert section.total == totals(JournalLine.objects.between(day, day).tallies())[0]
+
+
+# Money at Stripe that arrives later
+
+
+def paid_online(payment: Payment) -> tuple[Story, datetime.date]:
+    """Deliver the event of a payment by card; return the payment's story and the clinic's day of the money."""
+    story = Story(payment)
+    deliver(story.charged())
+    return story, timezone.localdate(datetime.datetime.fromtimestamp(payment.journal_lines.get().at, datetime.UTC))
+
+
+def online(closing: Closing) -> list[int]:
+    return [entry.amount for entry in Report(closing.content).online]
+
+
+def close_day_after(day: datetime.date, days: int, clerk: User) -> Closing:
+    with at(day + datetime.timedelta(days=days)):
+        return close(clerk)
+
+
+@pytest.mark.postgres
+def test_what_is_paid_online_after_the_closing_is_visibly_in_the_next_one(
+    book: Book, clerk: User, as_clerk: Client
+) -> None:
+    _story, day = paid_online(book())
+    late = book(3000)
+    with at(day):
+        assert online(close(clerk)) == [5000]
+        deliver(Story(late).charged())  # dated on the day that is closed
+        assert open_sheet().later == 1
+        assert "1 mouvement a été enregistré depuis" in text_of(as_clerk.get("/desk/closing/"))
+    with at(day + datetime.timedelta(days=1)):
+        for path in ("/desk/closing/", "/desk/closing/2/"):
+            if path != "/desk/closing/":
+                assert online(close(clerk)) == [3000]
+            page = text_of(as_clerk.get(path))
+            assert "Enregistrés après la clôture de leur jour" in page, path
+            assert f"30,00 € · {late.appointment.reference}" in page, path
+    assert online(close_day_after(day, 2, clerk)) == []
+    assert not JournalLine.objects.filter(is_open=True).exists()
+
+
+@pytest.mark.postgres
+def test_nothing_is_lost_or_counted_twice_when_stripe_tells_more(book: Book, clerk: User) -> None:
+    """Whatever Stripe tells of a payment later, all closings together hold what the journal says."""
+    payment = book()
+    story, day = paid_online(payment)
+    closings = [close_day_after(day, 0, clerk)]
+    for event in (
+        story.refund(1000, name="1"),
+        story.succeeded(),  # now other objects prove the payment
+        story.refund(500, name="2"),
+        story.refund(1000, "failed", name="1"),  # so the first refund is no movement any more
+    ):
+        deliver(event)
+        closings.append(close_day_after(day, len(closings), clerk))
+    assert [online(each) for each in closings] == [[5000], [-1000], [], [-500], [1000]]
+    assert sum(line.amount for line in payment.journal_lines.all()) == 4500
+    assert sum(sum(online(each)) for each in closings) == 4500
+
+
+def test_money_at_stripe_in_two_currencies_is_never_added(book: Book, clerk: User) -> None:
+    _story, day = paid_online(book())
+    paid_online(book(8000, "jpy"))
+    sections = Report(close_day_after(day, 0, clerk).content).sections
+    assert [(each.currency, each.total.net, each.total.count) for each in sections if each.online] == [
+        ("eur", 5000, 1), ("jpy", 8000, 1),
+    ]  # fmt: skip
+
+
+def test_a_refund_through_stripe_is_named_with_whoever_gave_it(book: Book, clerk: User) -> None:
+    payment = book()
+    story, day = paid_online(payment)
+    deliver(story.refund(1000))
+    payment.journal_lines.filter(amount=-1000).update(actor=clerk)
+    report = Report(close_day_after(day, 0, clerk).content)
+    assert [(name, [each.net for each in sums]) for name, sums in report.staff] == [("Inès Faure", [-1000])]
+
+
+def test_nobody_seals_money_at_stripe_that_they_have_not_seen(book: Book, clerk: User, as_clerk: Client) -> None:
+    _story, day = paid_online(book())
+    with at(day):
+        sheet = open_sheet()
+        fields = {"day": str(sheet.day), "seen": sheet.fingerprint, "opening_eur": "0", "counted_eur": "0"}
+        paid_online(book(3000))
+        assert "80,00 €" in text_of(as_clerk.post("/desk/closing/", fields))  # the page that asks to confirm
+        assert as_clerk.post("/desk/closing/", {**fields, "confirmed": "1"}).status_code == 409
+        assert not Closing.objects.exists()
+        fields["seen"] = open_sheet().fingerprint
+        assert as_clerk.post("/desk/closing/", {**fields, "confirmed": "1"}).status_code == 302
+    assert sorted(online(Closing.objects.get())) == [3000, 5000]
+
+
+def test_a_closing_says_of_stripe_what_stripe_says(payment: Payment, clerk: User, stripe: StripeAtHome) -> None:
+    """The closing's sums are those of Stripe's balance transactions of that day."""
+    charge = stripe.do("pay", session=open_checkout(payment))["payment_intent"]["latest_charge"]
+    stripe.do("refund", charge=charge, amount=1000)
+    stripe.do("clock", advance=700)
+    stripe.tell()
+    call_command("mirror", "--once")
+    (section,) = Report(close(clerk).content).sections
+    assert section.online
+    rows = BalanceTransaction.objects.all()
+    assert section.online.received == sum(row.amount for row in rows if row.amount > 0) == 5000
+    assert section.online.given_back == sum(row.amount for row in rows if row.amount < 0) == -1000
+
+
+@pytest.mark.usefixtures("steady_session")
+def test_the_pages_ask_as_many_queries_however_many_movements_there_are(
+    book: Book, clerk: User, as_clerk: Client, as_accountant: Client
+) -> None:
+    day = paid_online(book())[1]
+    counts: dict[str, set[int]] = {}
+    for ago in (1, 0):
+        with at(day - datetime.timedelta(days=ago)):
+            for _ in range(1 if ago else 12):
+                take(book(), 1000, clerk)
+                deliver(Story(book()).charged())
+            count(counts, "open", as_clerk, "/desk/closing/")
+            count(counts, "sealed", as_clerk, f"/desk/closing/{close(clerk).number}/")
+            count(counts, "month", as_accountant, "/desk/closing/month/")
+    assert counts == {"open": {14}, "sealed": {9}, "month": {9}}  # of which seven are asked by every page for staff
+
+
+def count(counts: dict[str, set[int]], name: str, client: Client, path: str) -> None:
+    """Add to `counts[name]` how many queries the page asks."""
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(path).status_code == 200
+    counts.setdefault(name, set()).add(len(queries))
 
 
 # Counting

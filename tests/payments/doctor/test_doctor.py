@@ -39,6 +39,7 @@ from payments.models import (
     Feed,
     FeedEntry,
     JournalLine,
+    OnlineEntry,
     Payment,
     StatusChange,
     closing_triggers,
@@ -543,6 +544,8 @@ async def test_pages_that_are_open_are_counted(clerk: User, story: Story) -> Non
 def two_closings(clerk: User, payment: Payment) -> None:
     for ago in (1, 0):
         with time_machine.travel(timezone.now() - datetime.timedelta(days=ago)):
+            if ago == 0:
+                deliver(Story(payment).charged(amount=1000))
             till.take_payment(payment, 1000, Method.CASH, clerk, key=uuid4().hex)
             payment.refresh_from_db()
             sheet = open_sheet()
@@ -559,10 +562,15 @@ def two_closings(clerk: User, payment: Payment) -> None:
         ("UPDATE {closing} SET formula = 9 WHERE number = 1", "no. 1 has an unknown formula"),
         ("UPDATE {closing} SET previous_hash = '' WHERE number = 2", "no. 2 doesn’t follow"),
         ("UPDATE {fact} SET closing_id = 2; DELETE FROM {closing} WHERE number = 1", "no. 1 is missing"),
-        ("UPDATE {fact} SET closing_id = 1; DELETE FROM {closing} WHERE number = 2", "should be no. 2"),
+        (
+            "UPDATE {fact} SET closing_id = 1; DELETE FROM {online}; DELETE FROM {closing} WHERE number = 2",
+            "should be no. 2",
+        ),
         ("DELETE FROM {head}", "the number and hash of the last closing are missing"),
         ("UPDATE {fact} SET amount = 1 WHERE closing_id = 2", "the entries of no. 2 were changed"),
         ("UPDATE {fact} SET closing_id = NULL WHERE closing_id = 1", "the entries of no. 1 were changed"),
+        ("UPDATE {online} SET amount = 1", "the entries of no. 2 were changed"),
+        ("DELETE FROM {online}", "the entries of no. 2 were changed"),
     ],
 )
 def test_a_broken_chain_of_closings_is_told(payment: Payment, clerk: User, damage: str, said: str) -> None:
@@ -576,11 +584,16 @@ def test_a_broken_chain_of_closings_is_told(payment: Payment, clerk: User, damag
     assert says(checked("closings"), Level.ERROR, said, "printouts")
 
 
-TABLES = {"closing": Closing._meta.db_table, "head": ClosingHead._meta.db_table, "fact": Fact._meta.db_table}
+TABLES = {
+    "closing": Closing._meta.db_table,
+    "head": ClosingHead._meta.db_table,
+    "fact": Fact._meta.db_table,
+    "online": OnlineEntry._meta.db_table,
+}
 
 
 def drop_triggers() -> None:
-    of = {"closing": "_closing_", "head": "_head_", "fact": "_entry_"}
+    of = {"closing": "_closing_", "head": "_head_", "fact": "_entry_", "online": "_online_"}
     with connection.cursor() as cursor:
         for name in closing_triggers.TRIGGERS:
             table = next(TABLES[table] for table, part in of.items() if part in name)
