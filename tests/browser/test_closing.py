@@ -83,6 +83,23 @@ def test_a_day_is_closed_with_a_difference_and_its_sums_are_the_journals(
     online = closed.pop("En ligne")
     assert closed["Total"][0] == "4"
     assert journal == closed | {"Carte": online}
+    correct_the_count(screen)
+
+
+def correct_the_count(screen: Page) -> None:
+    """Enter that the two euros were found, and check that another closing says so while the first stays as it was."""
+    screen.goto("/desk/closing/1/")
+    seal_of_first = screen.locator(".hash code").inner_text()
+    screen.get_by_role("link", name="Corriger").click()
+    screen.get_by_label(re.compile("^Espèces")).fill("50")
+    screen.get_by_label("Motif de la correction").fill("Pièce retrouvée sous le tiroir")
+    screen.get_by_role("button", name="Sceller la correction").click()
+    expect(screen).to_have_url(re.compile("/desk/closing/2/$"))
+    expect(screen.locator("tfoot .gap").first).to_have_text(re.compile(r"^\+2,00.€$"))
+    screen.get_by_role("link", name="L’afficher").click()
+    expect(screen.get_by_text("Corrigée par la clôture n° 2")).to_be_visible()
+    expect(screen.locator("tfoot .gap").first).to_have_text(re.compile(r"^−2,00.€$"))
+    expect(screen.locator(".hash code")).to_have_text(seal_of_first)
 
 
 def test_every_page_of_the_till_is_accessible(new_clinic: Clinic, new_context: NewContext) -> None:
@@ -107,6 +124,10 @@ def test_every_page_of_the_till_is_accessible(new_clinic: Clinic, new_context: N
     expect(screen).to_have_url(re.compile("/desk/closing/1/$"))
     for path in ("/desk/closing/1/", "/desk/closing/1/correct/", "/desk/closing/", "/desk/closing/month/",
                  "/desk/journal/"):  # fmt: skip
+        screen.goto(path)
+        check(screen)
+    screen.get_by_role("button", name="English").click()
+    for path in ("/desk/closing/", "/desk/closing/1/", "/desk/closing/month/", "/desk/journal/"):
         screen.goto(path)
         check(screen)
 
