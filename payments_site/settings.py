@@ -151,6 +151,7 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache", "OPTIONS": COUNTERS}
 }
 AUTH_USER_MODEL = "clinic_accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.OneQueryBackend"]
 PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}" for name in ("Argon2PasswordHasher", "PBKDF2PasswordHasher")]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

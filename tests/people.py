@@ -4,6 +4,7 @@ import datetime
 import functools
 from typing import TypedDict
 
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.contrib.sessions.backends.db import SessionStore
@@ -53,7 +54,7 @@ def _person(name: str, hashed: str, **fields: bool) -> Made:
     about = {"email": f"{name}@clinic.example", "first_name": name.title(), "last_name": "Canary", "password": hashed}
     user = User.objects.create(username=name, **about, **fields)
     session = SessionStore()
-    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "django.contrib.auth.backends.ModelBackend"
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
     epoch = Installation.objects.get().epoch

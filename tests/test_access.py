@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
+from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts import access
 from accounts.models import AccessVersion, User
@@ -132,3 +134,20 @@ def test_migrate_makes_triggers_that_were_lost() -> None:
     call_command("migrate", verbosity=0)
     assert database.access_triggers().level == Level.OK
     assert version() == 0
+
+
+@pytest.mark.django_db
+def test_own_permissions_and_those_of_groups_are_read_with_one_query(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    made = User.objects.create_user("desk", is_staff=True)
+    made.groups.add(Group.objects.get(name="front desk"))
+    made.user_permissions.add(Permission.objects.get(codename="export_payments"))
+    person = User.objects.get(pk=made.pk)
+    with django_assert_num_queries(1):
+        assert person.has_perm("clinic_payments.export_payments")
+        assert person.has_perm("clinic_payments.refund_payment")
+        assert not person.has_perm("clinic_payments.view_transfers")
+        assert not person.has_perm("clinic_payments.refund_payment", obj=made)
+    assert not User(username="new", is_active=False).get_all_permissions()
+    assert User(username="root", is_superuser=True).has_perm("clinic_payments.view_transfers")
