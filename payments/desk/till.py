@@ -48,7 +48,7 @@ def was_taken(payment: Payment, key: str) -> bool:
 
 def entries_of(payment: Payment) -> list[Fact]:
     """Return the payment's entries at the desk that haven't been reversed, oldest first."""
-    rows = list(payment.facts.select_related("actor"))
+    rows = list(payment.facts.all())
     reversed_ids = {row.details["entry"] for row in rows if row.kind == Kind.REVERSAL}
     return [row for row in rows if row.kind in (Kind.OFFLINE, Kind.DESK_REFUND) and row.stripe_id not in reversed_ids]
 

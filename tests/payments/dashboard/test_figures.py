@@ -105,7 +105,7 @@ def test_the_board_asks_as_many_queries_however_many_payments_there_are(
             page = as_accountant.get("/desk/operations/")
         asked.append(len(queries))
     assert page.context["payments"].total == 300
-    assert asked[0] == asked[1] <= 12, queries.captured_queries
+    assert asked[0] == asked[1] <= 11, queries.captured_queries
 
 
 def test_bars_stand_on_one_line_and_fill_their_day() -> None:

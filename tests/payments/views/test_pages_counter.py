@@ -90,7 +90,7 @@ def test_a_sheet_asks_as_many_queries_however_long_the_day_is(as_clerk: Client, 
         with CaptureQueriesContext(connection) as queries:
             part(as_clerk, beside(payments[0]), "sheet")
         counts.append(len(queries))
-    assert counts[0] == counts[1] <= 20, [query["sql"] for query in queries.captured_queries]
+    assert counts[0] == counts[1] <= 15, [query["sql"] for query in queries.captured_queries]
 
 
 def test_an_arrival_is_noted_once_and_taken_back(as_clerk: Client, clerk: User, today: Payment) -> None:
