@@ -33,6 +33,25 @@ def expect_sheet(screen: Page, reference: str) -> None:
     expect(screen).to_have_url(re.compile(f"appointment={reference}"))
 
 
+def expect_table_on_paper(screen: Page, arrived: str) -> None:
+    """Expect that the list prints on A4 as a table with a title, whose row `arrived` (a selector) tells an arrival."""
+    screen.emulate_media(media="print")
+    screen.set_viewport_size({"width": 718, "height": 1047})  # A4 without margins of 1 cm
+    expect(screen.get_by_role("heading", level=1)).to_be_visible()
+    expect(screen.locator(".heads")).to_be_visible()
+    expect(screen.locator(f"{arrived} .arrived")).to_be_visible()
+    places = screen.locator(".heads, .row").evaluate_all("""rows => rows.map(row => [...row.children].map(cell => {
+      const { left, top, bottom } = cell.getBoundingClientRect();
+      return [Math.round(left), top < row.getBoundingClientRect().bottom && bottom > row.getBoundingClientRect().top];
+    }))""")
+    assert len(places[0]) == 6
+    assert all(row == places[0] for row in places)
+    lines = screen.locator(".row").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().height)")
+    assert max(lines) < 70, lines
+    screen.emulate_media(media="screen")
+    screen.set_viewport_size({"width": 1440, "height": 900})
+
+
 def references_of(clinic: Clinic) -> list[str]:
     """Return the references of the day's appointments in the order of the list: two patients take turns."""
     first, second = (patient.references for patient in clinic.patients)
@@ -127,6 +146,7 @@ def test_an_arrival_on_one_screen_follows_on_another(
         expect(page.locator(f"{row} .arrived")).to_have_text(re.compile(r"\d\d:\d\d"))
     expect(screen.locator(f"{row} .arrived")).to_be_focused()
     expect(other.locator(".person .here")).to_have_text(re.compile(r"Arrivé\s+\d\d:\d\d"))
+    expect_table_on_paper(screen, row)
     screen.keyboard.press("Enter")
     expect(other.locator(f"{row} .arrive")).to_be_visible()
     expect_same_document(screen)
