@@ -1,4 +1,4 @@
-"""Tests every page with the accessibility checker axe, on a desktop and a phone; the console must show no error."""
+"""Tests every page with the accessibility checker axe, in both languages; the console must show no error."""
 
 import re
 import sqlite3
@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.template.loader import render_to_string
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser import pages
 from tests.browser.conftest import NewContext
@@ -17,12 +17,11 @@ from tests.clinic import Clinic, Person
 from tests.transfers import PAYOUT_ID
 
 Enter = Callable[[Person], BrowserContext]
-LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
-    ("dark", {"width": 390, "height": 844}),
-    ("light", {"width": 820, "height": 1180}),
-    ("dark", {"width": 1440, "height": 900}),
-    ("light", {"width": 1280, "height": 900}),
-)
+HEIGHTS = {320: 640, 390: 844, 820: 1180, 1280: 900, 1920: 1080}  # of windows, by their width
+LOOKS: dict[str, tuple[tuple[Literal["light", "dark"], int], ...]] = {  # colors and width, by the page's language
+    "fr": (("dark", 390), ("light", 1280)),
+    "en": (("dark", 820),),
+}
 SHIFTS = """() => {
   window.shifts = [];
   const note = (list) => list.getEntries().forEach((shift) => window.shifts.push(
@@ -59,23 +58,30 @@ def enter(clinic: Clinic, new_context: NewContext, complaints: list[str]) -> Ent
 
 
 def check(page: Page) -> None:
-    """Check that axe finds no fault and that the page doesn't scroll sideways.
+    """Check that axe finds no fault with the looks of the page's language, in dark and in light colors.
 
-    Check it in the sizes of a phone, a tablet and two desktops, some with dark and some with light colors.
+    Check too that the page doesn't scroll sideways in any of the widths: phones, a tablet and desktops.
     """
-    for scheme, size in LOOKS:
+    for scheme, width in LOOKS[str(page.locator("html").get_attribute("lang"))]:
         page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size(size)
+        page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
         page.evaluate("document.getAnimations().forEach(a => a.effect.getTiming().iterations === 1 && a.finish())")
         found = Axe().run(page)
         assert not found.violations_count, f"{page.url} {scheme}\n{found.generate_report()}"
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{page.url} is too wide"
+    for width, height in HEIGHTS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        needed = page.evaluate("document.documentElement.scrollWidth")
+        assert needed <= width, f"{page.url} is {needed} px wide on {width} px"
 
 
 def check_each(page: Page, *paths: str) -> None:
+    """Check these pages in English and in French; the last one stays open in French."""
+    domain = page.context.cookies()[0]["domain"]
     for path in paths:
-        pages.go_live(page, path)
-        check(page)
+        for language in ("en", "fr"):
+            page.context.add_cookies([{"name": "django_language", "value": language, "domain": domain, "path": "/"}])
+            pages.go_live(page, path)
+            check(page)
 
 
 def check_refused(page: Page, path: str, status: int, complaints: list[str]) -> None:
