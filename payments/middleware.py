@@ -1,8 +1,9 @@
-"""Middleware for security headers, caching, htmx requests of signed-out users, and the live feed's newest number."""
+"""Middleware: compression, security headers, caching, htmx of signed-out users, and the live feed's newest number."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -21,6 +22,16 @@ HEADERS = {  # in addition to the headers that Django's SecurityMiddleware sets
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class CompressPages(GZipMiddleware):
+    """Compress responses as Django does, but no streamed ones, such as CSV files.
+
+    Django compresses each part of an asynchronous stream by itself, and browsers read the first part alone.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return response if response.streaming else super().process_response(request, response)
 
 
 @after_view

@@ -54,6 +54,7 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "payments.middleware.no_store",  # outside all that may respond, also with a redirect to HTTPS
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",  # early, because static files need nothing of the rest
+    "payments.middleware.CompressPages",  # outside all that render; it varies lengths, so that they tell no secret
     "csp.middleware.CSPMiddleware",
     "payments.middleware.security_headers",  # outside all that may respond, to add its headers there
     "django.contrib.sessions.middleware.SessionMiddleware",

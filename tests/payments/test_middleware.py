@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client, RequestFactory
 
 from accounts.models import User
@@ -14,16 +15,16 @@ from payments import middleware
 from payments.models import Payment
 
 pytestmark = pytest.mark.django_db
-Ask = Callable[[Any, HttpRequest, HttpResponse], HttpResponse]  # (middleware, request, the view's response)
+Ask = Callable[[Any, HttpRequest, HttpResponseBase], HttpResponse]  # (middleware, request, the view's response)
 
 
-def sync_chain(factory: Any, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def sync_chain(factory: Any, request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
     answer: HttpResponse = factory(lambda request: response)(request)
     return answer
 
 
-def async_chain(factory: Any, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    async def view(request: HttpRequest) -> HttpResponse:
+def async_chain(factory: Any, request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
+    async def view(request: HttpRequest) -> HttpResponseBase:
         return response
 
     handler: Callable[[HttpRequest], Awaitable[HttpResponse]] = factory(view)
@@ -48,6 +49,14 @@ def test_every_response_gets_the_security_headers_that_it_lacks(ask: Ask) -> Non
     response = ask(middleware.security_headers, request_of(), own)
     assert response["Permissions-Policy"] == middleware.HEADERS["Permissions-Policy"]
     assert response["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+def test_pages_are_compressed_and_streams_are_not(ask: Ask) -> None:
+    """Browsers would read the first part of a compressed stream alone."""
+    accepting = {"Accept-Encoding": "gzip"}
+    assert ask(middleware.CompressPages, request_of(**accepting), HttpResponse("x" * 999))["Content-Encoding"] == "gzip"
+    stream = StreamingHttpResponse(iter(["x" * 999]))
+    assert "Content-Encoding" not in ask(middleware.CompressPages, request_of(**accepting), stream)
 
 
 def test_no_cache_stores_anything_but_static_files(ask: Ask) -> None:
