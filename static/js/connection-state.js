@@ -2,12 +2,14 @@
 
 const SETTLED_MS = 2000; // a shorter state isn't announced to screen readers
 const PATIENCE_MS = 5000; // most lost connections are back before anybody has to know
+const LOST = ["reconnecting", "polling"];
 
 class ConnectionState extends HTMLElement {
   #listening;
   #clock;
   #settling;
   #waiting;
+  #lostAt = 0;
   #announced = "connected";
 
   connectedCallback() {
@@ -27,7 +29,8 @@ class ConnectionState extends HTMLElement {
 
   #show(state) {
     clearTimeout(this.#waiting);
-    if (state === "reconnecting") this.#waiting = setTimeout(() => this.#say(state), PATIENCE_MS);
+    this.#lostAt = LOST.includes(state) ? this.#lostAt || Date.now() : 0;
+    if (this.#lostAt) this.#waiting = setTimeout(() => this.#say(state), this.#lostAt + PATIENCE_MS - Date.now());
     else this.#say(state);
   }
 

@@ -73,6 +73,7 @@ def test_without_websockets_a_page_polls_every_30_seconds(
             break
         pass_seconds(page, 1)
     expect_live(page, "polling")
+    pass_seconds(page, 5)  # until the page says so
     expect(page.locator("[data-when=polling]")).to_be_visible()
     assert clinic.tell(clinic.story().completed()) == 200
     pass_seconds(page, 140)
