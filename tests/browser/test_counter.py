@@ -271,14 +271,42 @@ def test_below_two_panes_the_appointment_lies_over_the_list(
     expect_same_document(page)
 
 
-def test_news_is_counted_on_a_tab_that_nobody_looks_at(new_clinic: Clinic, new_context: NewContext) -> None:
-    screen = open_live(browser_of(new_clinic.staff[0], new_clinic, new_context, **WIDE), "/desk/")
+SPY = """
+window.told = [];
+window.Notification = class {
+  static permission = "default";
+  static requestPermission = async () => (Notification.permission = "granted");
+  constructor(text, { tag }) { told.push(text); }
+};
+const start = OscillatorNode.prototype.start;
+OscillatorNode.prototype.start = function (at) { told.push(this.frequency.value); return start.call(this, at); };
+"""
+
+
+def test_news_is_counted_told_and_heard_while_nobody_looks_at_the_tab(
+    new_clinic: Clinic, new_context: NewContext
+) -> None:
+    """News counts in the title and on the icon; who switched them on also gets a notification and two notes."""
+    context = browser_of(new_clinic.staff[0], new_clinic, new_context, **WIDE)
+    context.add_init_script(SPY)
+    screen = open_live(context, "/desk/")
     title = screen.title()
+    screen.locator(".wire > .pop-up > summary").last.click()
+    screen.get_by_role("switch", name="Jouer un son").check()
+    screen.get_by_role("switch", name="bureau").check()
+    wait_until(
+        lambda: len(screen.evaluate("told")) == 2, "the notes are heard"
+    )  # the sound is heard once when it is switched on
+    screen.keyboard.press("Escape")
     screen.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.hiddenNow ?? true })")
     for number in (0, 1):
         assert new_clinic.tell(new_clinic.story(payment=number).completed()) == 200
     expect(screen).to_have_title(f"(2) {title}")
     expect(screen.locator("link[rel=icon]")).to_have_attribute("href", re.compile("badge"))
+    wait_until(lambda: len(screen.evaluate("told")) >= 7, "two payments are heard and told")
+    told = screen.evaluate("told")
+    assert told.count(660) == told.count(880) == 3
+    assert any(re.search("a payé 50,0[01]", str(words)) for words in told)
     screen.evaluate("window.hiddenNow = false; document.dispatchEvent(new Event('visibilitychange'))")
     expect(screen).to_have_title(title)
 
