@@ -70,7 +70,8 @@ def _book(request: Request) -> HttpResponseBase:
     newcomer = PatientForm(request.POST, instance=User(username=new_username())) if request.POST.get("new") else None
     valid = form.is_valid() and (newcomer is None or newcomer.is_valid())
     alike: list[User] = []
-    if newcomer and newcomer.is_valid():
+    if newcomer:
+        newcomer.is_valid()  # fills the instance, also with an e-mail address that another account has
         newcomer.instance.set_unusable_password()
         alike = list(get_user_model().objects.patients().alike(newcomer.instance)[:MATCHES])
         valid = valid and (not alike or request.POST.get("create_anyway") == _keys(alike))
