@@ -9,6 +9,7 @@ from payments.models import Payment
 from tests.browser import pages
 from tests.browser.conftest import PASSWORD, NewContext
 from tests.browser.pages import PHONE, browser_of, expect_same_document, expect_status, go_live, open_live
+from tests.browser.test_unsent import end_session
 from tests.clinic import Clinic, Person
 from tests.waits import wait_until
 
@@ -82,6 +83,10 @@ def test_a_row_opens_beside_the_list_and_back_closes_it_without_a_reload(
     expect_same_document(screen)
     assert new_clinic.tell(new_clinic.story().completed()) == 200
     expect_status(screen, new_clinic.patients[0].payments[0], "paid")
+    open_row(screen, two)
+    end_session(new_clinic, new_clinic.staff[0])
+    screen.go_back()
+    expect(screen).to_have_url(re.compile("/login/"))
 
 
 def test_moving_quickly_shows_the_last_row_and_never_an_earlier_ones_late_answer(
@@ -219,6 +224,7 @@ def test_a_refund_and_a_cancellation_lie_over_the_counter(
     expect(dialog).to_be_hidden()
     expect(screen.locator(f"#row-{patient.references[0]} .due")).to_contain_text(re.compile("à rendre 40,00"))
     expect(screen.locator(f"[id='payment-{payment.public_id}']")).to_contain_text("le créneau a été redonné")
+    expect(screen.locator(f"#open-{patient.references[0]}")).to_have_css("text-decoration-line", "line-through")
     expect_same_document(screen)
 
 
@@ -250,7 +256,16 @@ def test_on_a_phone_the_list_starts_high_and_an_appointment_is_a_page(
     row = page.locator(".row").first.bounding_box()
     assert row
     assert row["y"] < 844 / 2
-    expect(page.get_by_role("navigation", name="En bas").get_by_role("link", name="Journée")).to_be_visible()
+    dock = page.get_by_role("navigation", name="En bas")
+    for name in ("Journée", re.compile(r"À vérifier"), "Nouveau rendez-vous"):
+        expect(dock.get_by_role("link", name=name)).to_be_visible()
+    practitioner = page.get_by_label("Praticien")
+    expect(practitioner).to_be_hidden()
+    page.locator("summary[title='Filtres']").click()
+    practitioner.select_option("Dr Anne Mercier")
+    page.locator("details.more").get_by_role("button", name="Afficher").click()
+    expect(page.locator("summary[title='Filtres']")).to_have_attribute("data-narrowed", "")
+    pages.expect_live(page)
     page.locator(f"#open-{patient.references[0]}").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.locator(".rows")).to_be_hidden()
