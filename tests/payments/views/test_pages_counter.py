@@ -236,10 +236,10 @@ def test_who_pays_next_is_offered_once_nothing_is_owed(as_clerk: Client, clerk: 
     assert f"appointment={second.appointment.reference}" in part(as_clerk, beside(first), target)
 
 
-@pytest.mark.parametrize("page", ["refund", "cancel", "take"])
+@pytest.mark.parametrize("page", ["refund", "cancel", "take", "receipt"])
 def test_a_page_in_a_dialog_is_its_content_alone(as_clerk: Client, today: Payment, page: str) -> None:
     deliver(Story(today).completed(amount=3000))
-    path = f"{desk_page_of(today)}{page}/"
+    path = f"/payments/{today.public_id}/receipt/" if page == "receipt" else f"{desk_page_of(today)}{page}/"
     assert "<html" in as_clerk.get(path).content.decode()
     assert "<html" not in part(as_clerk, path, "dialog")
 
