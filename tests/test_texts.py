@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 from django.template.base import Lexer, TokenType
 
 ROOT = Path(__file__).parents[1]
@@ -184,3 +185,30 @@ def test_a_language_says_everything_that_sources_ask_for(po: Path) -> None:
     messages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(messages)
     assert list(messages.problems(po)) == []
+
+
+FRENCH = {  # what a front desk in France says, where a word-for-word translation would be odd
+    "Attended": "Présent(e)",
+    "Attendance": "Présence",
+    "E-mail": "E-mail",
+    "Net amount paid": "Total encaissé",
+    "No automatic check is overdue.": "Aucun contrôle automatique en retard.",
+    "no reason given": "sans motif",
+    "Pay by QR code": "Payer avec son téléphone (QR)",
+    "Wrong user name or password. Both are case-sensitive.":
+        "Nom d’utilisateur ou mot de passe incorrect. Attention aux majuscules.",
+    "Your bank asks you to confirm": "Votre banque vous demande de confirmer",
+}  # fmt: skip
+
+
+def test_the_catalogue_says_what_people_of_the_trade_say() -> None:
+    with (ROOT / "locale/fr/LC_MESSAGES/django.po").open("rb") as file:
+        catalog = read_po(file)
+    said = {message.id: message.string for message in catalog if message.id}
+    assert {text: said.get(text) for text in FRENCH} == FRENCH
+    key = catalog.get("Enter", context="key")
+    assert key
+    assert key.string == "Entrée"
+    french, english = " ".join(map(str, said.values())).lower(), " ".join(map(str, said)).lower()
+    assert [word for word in ("courriel", "spam", "honoré", "canceled") if word in french] == []
+    assert "canceled" not in english, "dates are British, and so is the spelling"
