@@ -357,6 +357,7 @@ BRANDS = {  # https://docs.stripe.com/api/payment_methods/object#payment_method_
     "visa": "Visa",
 }
 PRICE_FIRST = _("Please pay the whole price, %(owed)s, before you come.")
+PRICE_FIRST_TO_STAFF = _("The patient is asked for the whole price before the appointment.")
 CARD_WANTED = _(
     "Please leave a card for this appointment. Nothing is charged now, and at most %(fee)s if you don’t come or cancel"
     " too late."
@@ -403,7 +404,9 @@ def _card_to_staff(payment: Payment) -> Promise | None:
         return THE_CARD
     if payment.wants_card:
         return NOT_KEPT_TO_STAFF if payment.card == CardState.FAILED else WANTED_TO_STAFF
-    return REMOVED if payment.card == CardState.REMOVED else None
+    if payment.card == CardState.REMOVED:
+        return REMOVED
+    return PRICE_FIRST_TO_STAFF if _is_asked_for_the_price(payment) else None
 
 
 def _card_to_patient(payment: Payment) -> Promise | None:
@@ -414,6 +417,11 @@ def _card_to_patient(payment: Payment) -> Promise | None:
         return NOT_KEPT if failed else KEPT_BY_PAYING if payment.keeps_card_while_paying else CARD_WANTED
     if payment.card == CardState.REMOVED:
         return REMOVED
+    return PRICE_FIRST if _is_asked_for_the_price(payment) else None
+
+
+def _is_asked_for_the_price(payment: Payment) -> bool:
+    """Return whether the patient is to pay the whole price in advance, and can. A part that was paid ends this."""
     booked = payment.booking["attendance"] == Appointment.Status.BOOKED
     asked = booked and payment.booking["prepayment"] == Prepayment.PRICE
-    return PRICE_FIRST if asked and payment.payable_online else None
+    return bool(asked and payment.payable_online and payment.amount_owed == payment.price)

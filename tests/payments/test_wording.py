@@ -1,20 +1,21 @@
 """Tests of the texts that describe changes in a payment's timeline."""
 
 import datetime
+from collections.abc import Callable
 
 import pytest
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner
+from appointments.models import Appointment, Practitioner, Prepayment
 from payments.desk import till
 from payments.desk.decisions import keep_as_fee
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
 from payments.models import Payment
-from payments.wording import decline_reason, describe, explain
+from payments.wording import about_the_card, decline_reason, describe, explain
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +50,18 @@ def test_a_deposit_is_asked_for_and_thanked_for_by_its_name(payment: Payment, cl
         till.take_payment(payment, 500, Method.CASH, clerk, key="b" * 32)
         payment.refresh_from_db()
         assert explain(payment, to_staff=False) == "We received €25.00. €25.00 is left to pay."
+
+
+def test_the_whole_price_is_asked_for_in_advance_until_a_part_is_paid(
+    book: Callable[..., Payment], clerk: User
+) -> None:
+    payment = book(prepayment=Prepayment.PRICE)
+    with translation.override("en"):
+        assert about_the_card(payment, to_staff=False) == "Please pay the whole price, €50.00, before you come."
+        assert "whole price before the appointment" in about_the_card(payment, to_staff=True)
+        till.take_payment(payment, 2000, Method.CASH, clerk, key="a" * 32)
+        payment.refresh_from_db()
+        assert [about_the_card(payment, to_staff=to_staff) for to_staff in (False, True)] == ["", ""]
 
 
 def test_a_change_that_only_asks_for_a_review_says_just_that(
