@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
+from django.utils.formats import date_format
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts import sessions
@@ -294,7 +295,9 @@ def test_the_news_name_who_paid_how_much_and_for_what(
     ]
     page = text_of(as_clerk.get("/desk/news/"))
     assert "Camille Roux a payé 50,00\xa0€".replace("\xa0", " ") in page.replace("\xa0", " ")
-    assert f"{timezone.localtime(tomorrow.appointment.start):%H:%M} Dr Anne Mercier" in page
+    start = timezone.localtime(tomorrow.appointment.start)
+    with translation.override("fr"):
+        assert f"· {date_format(start, 'D j N')}, {start:%H:%M} Dr Anne Mercier" in page
 
 
 def test_a_booking_and_an_opened_or_closed_payment_page_are_no_news(book: Book) -> None:

@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts.models import User
 from payments.logs import mask
-from payments.models import Payment, RecordView
+from payments.models import Note, Payment, RecordView
 from tests.payments.clients import text_of
 
 pytestmark = pytest.mark.django_db
@@ -40,10 +40,14 @@ def test_nobody_is_listed_before_a_search(as_clerk: Client, patient: User) -> No
     assert "Personne" in text_of(as_clerk.get("/desk/patients/", {"q": "nobody at all"}))
 
 
-def test_a_file_shows_what_is_owed_in_each_currency(as_clerk: Client, clerk: User, patient: User, book: Book) -> None:
+def test_a_file_shows_notes_and_what_is_owed_in_each_currency(
+    as_clerk: Client, clerk: User, patient: User, book: Book
+) -> None:
     for amount, currency in ((5000, "eur"), (2500, "eur"), (3000, "chf")):
         book(amount, currency)
+    Note.objects.create(payment=Payment.objects.latest("pk"), author=clerk, text="Parle peu français")
     shown = as_clerk.get(file_of(patient))
+    assert "Parle peu français" in text_of(shown)
     assert [(row["currency"], row["owed"]) for row in shown.context["balances"]] == [("chf", 3000), ("eur", 7500)]
     assert RecordView.objects.get().user == clerk
 
