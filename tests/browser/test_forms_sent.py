@@ -58,3 +58,6 @@ def test_administration_is_offered_to_whom_it_shows_something(
     pages.join(clinic, clinic.staff[0], "manager")
     page.reload()
     expect(page.get_by_role("link", name="Administration")).to_be_visible()
+    bar = page.locator(".site-header").bounding_box()
+    assert bar
+    assert bar["height"] < 64, "all that a manager may open stands on one line"
