@@ -1,3 +1,4 @@
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +119,17 @@ def test_amounts_are_typed_as_people_say_them(admin_client: Client, payment: Pay
     assert save(admin_client, payment.appointment, **typed).status_code == 302
     payment.appointment.refresh_from_db()
     assert [getattr(payment.appointment, name) for name in AMOUNTS] == [5000, 1250, 0, 0]
+
+
+def test_an_overlap_has_to_be_confirmed_here_too(admin_client: Client, payment: Payment, book: Any) -> None:
+    start = payment.appointment.start
+    other = book(start=start, end=start + datetime.timedelta(minutes=20), patient=User.objects.create_user("hugo"))
+    moved = localtime(start) + datetime.timedelta(minutes=5)
+    times = {"start_0": f"{moved:%d/%m/%Y}", "start_1": f"{moved:%H:%M}"}
+    (refusal,) = errors_of(save(admin_client, payment.appointment, **times))["allow_overlap"]
+    assert other.appointment.reference in refusal
+    assert save(admin_client, payment.appointment, service="Bilan").status_code == 302, "it was not moved"
+    assert save(admin_client, payment.appointment, allow_overlap="on", **times).status_code == 302
 
 
 @pytest.mark.parametrize("name", ["deposit_amount", "fee_amount"])
