@@ -79,11 +79,11 @@ def failing_pages(world: World) -> list[str]:
     return [failed for page in pages if (failed := failure_of(client, page))]
 
 
-@pytest.mark.parametrize("event_id", ODD_IDS)
-def test_an_event_with_an_odd_id_is_refused(world: World, event_id: str) -> None:
-    answer = deliver(Story(world.payment).charged() | {"id": event_id})
-    assert (answer.status_code, failing_pages(world)) == (400, [])
-    assert not EventReceipt.objects.filter(stripe_event_id=event_id).exists()
+def test_an_event_with_an_odd_id_is_refused(world: World) -> None:
+    for event_id in ODD_IDS:
+        assert deliver(Story(world.payment).charged() | {"id": event_id}).status_code == 400, event_id
+        assert not EventReceipt.objects.filter(stripe_event_id=event_id).exists(), event_id
+    assert failing_pages(world) == []
 
 
 @pytest.mark.parametrize(("name", "change"), ODD_OBJECTS, ids=str)
