@@ -173,17 +173,6 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     return found
 
 
-def test_commands_run_on_the_demo_that_runs_and_on_no_other(lived: Path) -> None:
-    command = [str(ROOT / "run"), "demo", "--folder", str(lived), "manage", "payments_doctor", "--json"]
-    with demo(lived):
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "clock" in [check["name"] for check in json.loads(found.stdout)]
-    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (stopped.returncode, stopped.stdout) == (1, "")
-    assert "none is running" in stopped.stderr
-
-
 def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
     made = datetime.datetime.fromtimestamp((lived / "logins.txt").stat().st_mtime, datetime.UTC)
     today = timezone.localdate(made)  # the date of the sample data; midnight may have passed since
@@ -213,12 +202,20 @@ def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
         assert statuses - {None} == {200}  # None: the site was not listening yet
 
 
-def test_the_demo_starts_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
+def test_the_demo_starts_runs_commands_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
+    """Commands run on the demo that is running and on no other."""
+    command = [str(ROOT / "run"), "demo", "--folder", str(lived), "manage", "payments_doctor", "--json"]
     with demo(lived) as (launcher, banner):
         assert status(f"{banner['site']}/login/") == 200
         assert is_listening(banner["sandbox"])
         assert re.fullmatch(r"(\S+ \S+ [a-z]+\n?)+", banner["login"])
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert launcher.returncode == 0
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "clock" in [check["name"] for check in json.loads(found.stdout)]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert "none is running" in stopped.stderr
     assert not is_listening(banner["site"])
     assert not is_listening(banner["sandbox"])
     kept = (lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()
