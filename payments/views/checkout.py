@@ -17,7 +17,7 @@ from django_htmx.http import trigger_client_event
 
 from accounts.sessions import sent_by_itself
 
-from ..domain.status import PaymentStatus
+from ..domain.facts import Kind
 from ..emails import message
 from ..gateway import checkout, reconcile
 from ..gateway.checkout import NotPayableError, TooManyPagesError
@@ -26,7 +26,7 @@ from ..ledger import Source
 from ..models import Payment
 from .access import Request, open_payment_or_404, payment_or_404, posted_from
 
-RETURNED = "returned_from_checkout"  # session key; its value is the public id of the payment last returned from
+RETURNED = "returned_from_checkout"  # session key; its value is the id of the Checkout Session last returned from
 
 
 def page_of(request: Request, payment: Payment) -> str:
@@ -109,9 +109,10 @@ def checkout_return(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     Checkout Session of this payment.
     """
     payment = open_payment_or_404(request, public_id=public_id)
-    if not reconcile.confirm_return(payment, request.GET.get("session_id", "")):
+    session_id = request.GET.get("session_id", "")
+    if not reconcile.confirm_return(payment, session_id):
         raise Http404
-    remember_return(request, payment)
+    remember_return(request, session_id)
     return redirect(page_of(request, payment))
 
 
@@ -150,15 +151,17 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
     return redirect(page_of(request, payment))
 
 
-def remember_return(request: HttpRequest, payment: Payment) -> None:
-    """Remember in the Django session that the person has returned from Stripe Checkout for this payment."""
-    request.session[RETURNED] = str(payment.public_id)
+def remember_return(request: HttpRequest, session_id: str) -> None:
+    """Remember in the Django session that the person has returned from the Checkout Session `session_id`."""
+    request.session[RETURNED] = session_id
 
 
 def is_confirming(request: HttpRequest, payment: Payment) -> bool:
-    """Return whether the person has returned from Stripe Checkout, but the payment isn't confirmed yet.
+    """Return whether the person has returned from a Checkout Session for this payment that isn't known to be complete.
 
     A person who got instructions to pay, such as a voucher's number, has not paid yet, so nothing is to be confirmed.
     """
-    returned = request.session.get(RETURNED) == str(payment.public_id)
-    return returned and payment.status == PaymentStatus.CHECKOUT_OPEN and not payment.has_instructions
+    session_id = request.session.get(RETURNED)
+    if not session_id or not payment.amount_owed or payment.has_instructions:
+        return False
+    return payment.facts.filter(kind=Kind.SESSION, stripe_id=session_id, status="open").exists()

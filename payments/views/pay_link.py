@@ -65,7 +65,7 @@ def pay_link(request: HttpRequest, token: str, link: PayLink) -> HttpResponseBas
     if session_id := request.GET.get("session_id"):
         if not reconcile.confirm_return(payment, session_id):
             raise Http404
-        remember_return(request, payment)
+        remember_return(request, session_id)
         return redirect("clinic:pay_link", token)
     state = link.state
     if state == LinkState.PAID:

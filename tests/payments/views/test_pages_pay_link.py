@@ -246,6 +246,20 @@ def test_a_patient_who_pays_through_a_link_comes_back_to_the_receipt(
     assert "Il n’y a plus rien à payer." in text_of(client.get(link))
 
 
+def test_a_patient_who_has_paid_the_rest_is_not_asked_for_it_again(
+    client: Client, payment: Payment, stripe: StripeAtHome, clerk: User
+) -> None:
+    till.take_payment(payment, 2000, Method.CASH, clerk, key=uuid4().hex)
+    link = link_of(payment)
+    session = client.post(f"{link}pay/")["Location"].rpartition("/")[2]
+    stripe.do("pay", session=session)
+    page = text_of(client.get(f"{link}?session_id={session}", follow=True))
+    assert "confirmation en cours" in page
+    assert "Payer en ligne" not in page
+    client.post(f"{link}confirm/")
+    assert "Il n’y a plus rien à payer." in text_of(client.get(link))
+
+
 def test_a_links_token_is_told_to_no_other_host(client: Client, payment: Payment, story: Story) -> None:
     link = link_of(payment)
     deliver(story.completed())
