@@ -99,7 +99,7 @@ def test_a_receipt_shows_what_the_law_and_insurers_want(
     till.take_payment(payment, 2000, Method.CHEQUE, clerk, key="c0ffee")
     page = text_of(as_patient.get(f"/payments/{payment.public_id}/receipt/"))
     number = number_of(payment)
-    wanted = (f"nº {number}", "Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567",
+    wanted = (f"n° {number}", "Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567",
               "Paiement · Chèque", "Reste à payer 30,00 €", "SIRET 123 TVA non applicable",
               "04 78 00 00 00")  # fmt: skip
     for words in wanted:

@@ -76,7 +76,7 @@ def test_who_has_paid_gets_the_whole_receipt_in_french(
     assert "Nous avons reçu 50,00 €" in body_of(message)
     assert f"http://testserver/payments/{payment.public_id}/receipt/" in body_of(message)
     number = receipt_of(payment).number
-    wanted = ("Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567", f"nº {number}",
+    wanted = ("Camille Roux", "Consultation", "Dr Anne Mercier, Dermatology", "RPPS 10001234567", f"n° {number}",
               "Paiement", "SIRET 123", "TVA non applicable", "Clinique des Tilleuls", "04 78 00 00 00",
               "http://testserver", "Total encaissé")  # fmt: skip
     for part in (message.body, str(message.alternatives[0][0])):
