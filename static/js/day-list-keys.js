@@ -3,7 +3,7 @@
 
 import { shortcutsOn } from "./shortcuts.js";
 
-const SPLIT = matchMedia("(min-width: 74rem)"); // wide enough for the list and an appointment
+const SPLIT = matchMedia("(min-width: 68.75rem)"); // wide enough for the list and an appointment
 const SETTLED_MS = 150; // from the last move to opening the row, so that a held key opens only the last one
 let opening;
 
