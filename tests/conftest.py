@@ -27,6 +27,7 @@ FAILED = pytest.StashKey[bool]()
 SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # so that no test fails because the machine is busy
+BROWSER = "tests/browser/"
 TOGETHER = ("tests/inputs/", "tests/test_demo.py")
 # `./run test fast` skips the tests that use these fixtures.
 SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}
@@ -44,10 +45,30 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     """A pytest-xdist scheduler: any process may run any test, but one process runs all tests of a path in TOGETHER.
 
     They share a live site, or a demo's data, which another process would only wait for.
+
+    One process begins with the browser tests, which keep the processor busy while the other processes wait for servers.
+    It runs no others after them, because of the event loop that Playwright leaves.
     """
+
+    browser_node: Any = None
 
     def _split_scope(self, nodeid: str) -> str:
         return next((path for path in TOGETHER if nodeid.startswith(path)), nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        last = next(reversed(self.workqueue))
+        if self.browser_node is None and last.startswith(BROWSER) and len(self.nodes) > 1:
+            self.browser_node = node
+        if node is self.browser_node:
+            self.workqueue.move_to_end(last, last=False)
+        super()._assign_work_unit(node)
+
+    def _reschedule(self, node: Any) -> None:
+        others_left = self.workqueue and not next(reversed(self.workqueue)).startswith(BROWSER)
+        if node is self.browser_node and others_left:
+            node.shutdown()
+        else:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -66,7 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("redis")
         if not SERVERS.isdisjoint(names):
             item.add_marker("slow")
-    # Browser tests run last, because Playwright leaves an event loop in which asyncio tests and the ORM fail.
+    # A process runs browser tests last: Playwright leaves an event loop in which asyncio tests and the ORM fail.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 

@@ -129,7 +129,7 @@ def test_without_pip_the_line_that_installs_it_is_printed(programs: list[str], m
 
 
 PYTEST = ["-m", "pytest"]
-EVERYWHERE = ["-n", "logical", "--maxprocesses", "4"]
+EVERYWHERE = ["-n", str(min(4, 2 * (os.cpu_count() or 1)))]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered"]
 
 

@@ -57,6 +57,7 @@ def test_a_note_typed_after_the_session_ended_is_back_after_signing_in(
     end_session(clinic, clinic.staff[0])
     page.get_by_role("button", name="Enregistrer la note").click()
     expect(page).to_have_url(re.compile("/login/"))
+    expect(page.get_by_text("Rien n’a encore été envoyé")).to_be_visible()
     check(page)
     assert "Maman" not in page.url
     sign_in_again(page, clinic.staff[0])
