@@ -84,6 +84,8 @@ def take(browser: Browser, site: str) -> None:
     expect(pages.toasts(mine)).to_be_visible()
     shoot(mine, "toast-patient")
     expect(day.locator(".owed.is-paid")).to_be_visible()
+    expect(pages.news(day)).to_contain_text("Camille Roux")
+    expect(day.locator(".till")).to_contain_text("603,00")
     shoot(day, "toast-desk")
     take_dialogs(day)
     take_money(enter(browser, site, "compta", DESKTOP))
@@ -104,7 +106,7 @@ def take_money(books: BrowserContext) -> None:
     till = open_and_shoot(books, "/review/", "review")
     pages.go_live(till, "/desk/closing/")
     count = till.get_by_label("Compté").first
-    count.fill("70")
+    count.fill("170")
     count.scroll_into_view_if_needed()
     shoot(till, "closing")
     open_and_shoot(books, "/desk/journal/", "journal")
