@@ -66,7 +66,9 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     if "HX-Request" not in request.headers or step not in [reverse(name) for name in STEPS]:
         return response
     if not sent_by_itself(request):
-        return HttpResponseClientRedirect(response.headers["Location"])
+        answer = HttpResponseClientRedirect(response.headers["Location"])
+        answer.cookies = response.cookies  # one holds the message that the step shows
+        return answer
     if step == resolve_url(settings.LOGIN_URL):
         return HttpResponse("Signed out.", status=401, content_type="text/plain")
     return response
