@@ -64,6 +64,7 @@ def make_people(staff: int, patients: int) -> None:
 
     All staff and the first 4,000 patients get a session.
     """
+    from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
@@ -83,7 +84,7 @@ def make_people(staff: int, patients: int) -> None:
     for user in people[: staff + 4000]:
         content: dict[str, Any] = {
             SESSION_KEY: str(user.pk),
-            BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
+            BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
         }
         content[HASH_SESSION_KEY] = user.get_session_auth_hash()
         content |= {"second_factor": user.pk, "signed_in_at": now, "active_at": now}  # required by accounts/
