@@ -19,7 +19,7 @@ Enter = Callable[[Person], BrowserContext]
 HEIGHTS = {320: 640, 390: 844, 820: 1180, 1280: 900, 1920: 1080}  # of windows, by their width
 LOOKS: dict[str, tuple[tuple[Literal["light", "dark"], int], ...]] = {  # colors and width, by the page's language
     "fr": (("dark", 390), ("light", 1280)),
-    "en": (("dark", 820),),
+    "en": (("dark", 820), ("light", 390)),
 }
 SHIFTS = """() => {
   window.shifts = [];
