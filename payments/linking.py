@@ -238,7 +238,7 @@ class LockedRows:
         for payment in self.payments.values():
             found, stored = moved_by(self._facts[payment.pk]), self._lines.get(payment.pk, [])
             if found != [(line.value, line.actor_id) for line in stored]:
-                outdated.append(payment.pk)
+                outdated += [payment.pk] if stored else []
                 lines += [line_of(payment, number, *moved) for number, moved in enumerate(found)]
         return [Statement(FORGET_LINES, {"payments": outdated}, idle=not outdated), insert(lines)]
 
