@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import decorators
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -56,16 +57,8 @@ def staff_required(view: View) -> View:
 def permission_required(permission: str) -> Callable[[View], View]:
     """Return a decorator for a view for staff: it answers 403 to staff without this permission of the app."""
 
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if not request.user.has_perm(f"clinic_payments.{permission}"):
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
-
-        return staff_required(checked)
-
-    return decorate
+    check = decorators.permission_required(f"clinic_payments.{permission}", raise_exception=True)
+    return lambda view: staff_required(check(view))
 
 
 def posted_from(page: Callable[..., str]) -> Callable[[View], View]:

@@ -18,6 +18,7 @@ from ..desk.closing_report import Report
 from ..desk.closings import Sheet, TillChangedError, open_sheet
 from ..models import Closing
 from .access import Request, permission_required
+from .downloads import whole
 
 EARLIER = 8  # closings listed beside the open one
 
@@ -140,9 +141,7 @@ def month(request: Request) -> HttpResponse:
 
 @require_safe
 @permission_required("export_payments")
-def export_month(request: Request) -> HttpResponse:
+def export_month(request: Request) -> HttpResponseBase:
     """Return what the page about a month shows as a CSV file to download."""
     chosen = Month.of(request.GET.get("month", ""))
-    response = HttpResponse(chosen.csv(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="closings-{chosen}.csv"'
-    return response
+    return whole(chosen.csv(), f"closings-{chosen}")

@@ -14,6 +14,7 @@ from ..desk.transfers import AtStripe, lines_at_stripe
 from ..domain.tally import totals
 from ..models import JournalLine
 from .access import Request, permission_required
+from .downloads import refused, whole
 
 ROWS = 50
 VIEW_TRANSFERS = "clinic_payments.view_transfers"
@@ -46,19 +47,14 @@ def journal(request: Request) -> HttpResponse:
 @require_safe
 @permission_required("export_payments")
 def export_journal(request: Request) -> HttpResponseBase:
-    """Return all movements of money that match the filters in the query string as a CSV file to download.
+    """Return a CSV file with all movements of money that match the filters in the query string.
 
     Answer 400 with the reasons if a filter is invalid.
     """
     chosen = JournalFilter(request.GET)
     if chosen.errors:
-        reasons = " ".join(str(error) for errors in chosen.errors.values() for error in errors)
-        return HttpResponse(reasons, status=400, content_type="text/plain; charset=utf-8")
-    # The whole file is made before the answer begins, so that an error is answered instead of half a file.
-    text = "".join(journal_lines(chosen.rows, at_stripe=request.user.has_perm(VIEW_TRANSFERS)))
-    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{chosen.name}.csv"'
-    return response
+        return refused(chosen)
+    return whole(journal_lines(chosen.rows, at_stripe=request.user.has_perm(VIEW_TRANSFERS)), chosen.name)
 
 
 def at_stripe_for(request: Request, rows: Sequence[JournalLine]) -> Sequence[AtStripe | None]:

@@ -1,10 +1,9 @@
 """The front desk's pages: the day list with one appointment beside it, and the CSV export."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ..desk.agenda import agenda_of
-from ..desk.exports import csv_lines, to_the_end
+from ..desk.exports import csv_lines
 from ..desk.filters import CHIPS, DayFilter
 from ..desk.news import newest_news
 from ..desk.totals import totals
@@ -21,6 +20,7 @@ from ..models import Note, Payment
 from ..models.payment import PaymentQuerySet
 from ..models.search import TAB_STATUSES, Tab
 from .access import Request, desk_page, open_payment_or_404, permission_required, posted_from, staff_required
+from .downloads import streamed
 from .sheet import filter_of, lines_of, links_of, money_context, sheet_context
 
 ROWS = 50
@@ -178,11 +178,4 @@ def export(request: Request) -> HttpResponseBase:
     if chosen.amount_errors:
         return HttpResponse(" ".join(chosen.amount_errors), status=400, content_type="text/plain; charset=utf-8")
     rows = chosen.rows(chosen.narrow(Payment.objects.visible_to(request.user))).with_appointment()
-    return download(csv_lines(rows), f"payments{chosen.days_in_name}")
-
-
-def download(lines: AsyncIterator[str], name: str) -> StreamingHttpResponse:
-    """Return the lines as a CSV file to download; `name` is the file's name without its ending."""
-    response = StreamingHttpResponse(to_the_end(lines), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
+    return streamed(csv_lines(rows), f"payments{chosen.days_in_name}")

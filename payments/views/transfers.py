@@ -1,6 +1,5 @@
 """The pages about transfers: the payouts from Stripe to the bank, and the lines that each is made of."""
 
-from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -10,20 +9,17 @@ from ..desk.transfer_filter import TransferFilter
 from ..desk.transfer_lines import transfer_lines
 from ..desk.transfers import contents_words, may_still_fail, status_words, transfer_of
 from ..gateway.balance import Payout, payouts, payouts_by_id
-from .access import Request, staff_required
-from .staff import download
+from .access import Request, permission_required
+from .downloads import refused, streamed
 
 ROWS = 50  # transfers on a page
 TONES = {"paid": "paid", "failed": "failed", "canceled": "void"}  # the payment status whose colors a transfer has
 LINES = 200  # lines of a transfer on a page
 MOST = 1000  # transfers in one file: more than two years of them
 
-view_transfers = permission_required("clinic_payments.view_transfers", raise_exception=True)
-
 
 @require_safe
-@staff_required
-@view_transfers
+@permission_required("view_transfers")
 def transfers(request: Request) -> HttpResponse:
     """List the transfers that match the filters in the query string, 50 a page, the latest first."""
     chosen = TransferFilter(request.GET)
@@ -42,8 +38,7 @@ def transfers(request: Request) -> HttpResponse:
 
 
 @require_safe
-@staff_required
-@view_transfers
+@permission_required("view_transfers")
 def transfer(request: Request, payout_id: str) -> HttpResponse:
     """Show what is in one transfer, 200 lines a page; the sums are those of all lines."""
     payout = _payout_or_404(payout_id)
@@ -75,8 +70,7 @@ def _payout_or_404(payout_id: str) -> Payout:
 
 
 @require_safe
-@staff_required
-@view_transfers
+@permission_required("view_transfers")
 def export_transfers(request: Request) -> HttpResponseBase:
     """Return the lines of all transfers that match the filters in the query string as a CSV file to download.
 
@@ -84,15 +78,13 @@ def export_transfers(request: Request) -> HttpResponseBase:
     """
     chosen = TransferFilter(request.GET)
     if chosen.errors:
-        reasons = " ".join(str(error) for errors in chosen.errors.values() for error in errors)
-        return HttpResponse(reasons, status=400, content_type="text/plain; charset=utf-8")
-    return download(transfer_lines(payouts(chosen.rows[:MOST])), chosen.file_name)
+        return refused(chosen)
+    return streamed(transfer_lines(payouts(chosen.rows[:MOST])), chosen.file_name)
 
 
 @require_safe
-@staff_required
-@view_transfers
+@permission_required("view_transfers")
 def export_transfer(request: Request, payout_id: str) -> HttpResponseBase:
     """Return the lines of one transfer as a CSV file to download."""
     payout = _payout_or_404(payout_id)
-    return download(transfer_lines([payout]), f"transfer-{payout.arrival}-{payout.stripe_id}")
+    return streamed(transfer_lines([payout]), f"transfer-{payout.arrival}-{payout.stripe_id}")
