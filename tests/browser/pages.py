@@ -105,6 +105,16 @@ def prove_current(page: Page) -> None:
     assert asked.value.status == 204
 
 
+def fill_in_booking(form: Locator, first_name: str, last_name: str) -> None:
+    """Fill in all but the time of the form for a new appointment: a new patient, and the service "Bilan" for 90.00."""
+    form.get_by_role("button", name="Nouveau patient").click()
+    form.get_by_label("Prénom").fill(first_name)
+    form.get_by_label("Nom", exact=True).fill(last_name)
+    form.get_by_label("Praticien").select_option("Dr Anne Mercier")
+    form.get_by_label("Prestation").select_option("Bilan")
+    expect(form.get_by_label(re.compile("^Prix"))).to_have_value("90,00")
+
+
 def start_paying(page: Page) -> str:
     """Press the pay button, wait for Stripe's page and return the Checkout Session's id from its URL."""
     page.get_by_role("button", name=re.compile("Payer en ligne|Continuer|Réessayer")).first.click()
