@@ -1,4 +1,4 @@
-"""Search for people by name, whatever the case, accents, apostrophes and hyphens, both in the name and as typed."""
+"""People's names, and search by name, whatever the case, accents, apostrophes and hyphens in the name and as typed."""
 
 import logging
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any
 from unicodedata import category, combining, normalize
 
 from django.apps import apps as installed_apps
+from django.contrib.auth.models import AbstractUser
 from django.db import DatabaseError, connections, models, transaction
 from django.db.models.lookups import Contains
 
@@ -19,6 +20,11 @@ APOSTROPHES = "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u2018\u2019\u201b\u2032\ua78c\uf
 SEPARATORS = ",.\u2043\u2212"  # the last two, a bullet and a minus, look like hyphens
 LETTERS = {"æ": "ae", "ð": "d", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th"}
 PLAIN = str.maketrans({**dict.fromkeys(APOSTROPHES, ""), **dict.fromkeys(SEPARATORS, " "), **LETTERS})
+
+
+def name_of(person: AbstractUser) -> str:
+    """Return the person's first and last name, or the user name if they have none."""
+    return person.get_full_name() or person.get_username()
 
 
 def folded(text: str) -> str:

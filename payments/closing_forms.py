@@ -35,7 +35,7 @@ class SignedAmountField(AmountField):
 
 
 def found_field(currency: str, method: str, amount: int) -> SignedAmountField:
-    """Return the field for what was found of a method's money; `amount`, in minor units, is filled in."""
+    """Return the field for how much money of this method was found. Its initial value is `amount`, in minor units."""
     return SignedAmountField(label=method_label(method), currency=currency, zero=True, initial=amount)
 
 
@@ -94,7 +94,7 @@ class DrawerFields:
         return self.before + self.net
 
     def clean(self) -> None:
-        """Report missing and contradicting values beside their fields."""
+        """Add an error to a field whose value is missing or contradicts another value."""
         given = self._given_pieces()
         total = sum(value * count for value, count in given.items())
         counted, opening = self._value("counted"), self._value("opening") or 0
@@ -129,7 +129,7 @@ class DrawerFields:
 
 @dataclass(frozen=True)
 class FormSection:
-    """What a ClosingForm asks about one currency; `lines` are the methods but cash, each with its field."""
+    """What a ClosingForm asks about one currency. `lines` are those of all methods except cash, with their fields."""
 
     currency: str
     lines: list[tuple[Line, BoundField]]
@@ -228,7 +228,7 @@ class CorrectionForm(forms.Form):
 
     @property
     def lines(self) -> Iterator[tuple[str, str, BoundField]]:
-        """Yield currency, method and field of what may be corrected."""
+        """Yield a currency, a method and a field for each amount that may be corrected."""
         for currency, method in self.known:
             yield currency, method, self[_found(currency, method)]
 

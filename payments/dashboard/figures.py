@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Case, Count, IntegerField, Value, When
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import metrics
 from ..live import hub
 from ..models import EventReceipt, Payment
+from ..models.days import day_number, midnights
 from ..models.feed import STAFF
 from ..models.search import TAB_STATUSES, Tab
 from .latency import Leg, legs
@@ -105,25 +106,6 @@ def board(days: int) -> Board:
         last_event=EventReceipt.objects.order_by("-pk").values_list("received_at", flat=True).first(),
         process=this_process(),
     )
-
-
-def midnights(dates: Sequence[datetime.date]) -> list[datetime.datetime]:
-    """Return the midnights at which the consecutive `dates` begin, followed by the one at which the last date ends.
-
-    All are datetimes in the clinic's time zone.
-    """
-    days = [*dates, dates[-1] + datetime.timedelta(days=1)]
-    return [timezone.make_aware(datetime.datetime.combine(day, datetime.time.min)) for day in days]
-
-
-def day_number(name: str, edges: Sequence[datetime.datetime]) -> Case:
-    """Return an SQL expression for the number of the day, counted from 0, on which the datetime field `name` falls.
-
-    `edges` are the days' midnights, as `midnights` returns them. Django's TruncDate is not used because it is slow on
-    SQLite.
-    """
-    days = [When(**{f"{name}__lt": end}, then=Value(number)) for number, end in enumerate(edges[1:])]
-    return Case(*days, output_field=IntegerField())
 
 
 def payments_by_day(dates: Sequence[datetime.date]) -> tuple[Series, ...]:

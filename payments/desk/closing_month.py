@@ -52,7 +52,7 @@ class MonthTable:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Return the columns: ONLINE and the desk's methods, as far as there was any money."""
+        """Return the columns: those of ONLINE and the desk's methods that have a sum or a difference."""
         found = {method for day in self.days for method in day.tallies.keys() | day.differences.keys()}
         return [method for method in (ONLINE, *Method.values) if method in found]
 

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from django.db import connection
 
+from accounts.names import name_of
+
 from ..models import Closing, JournalLine, OnlineEntry
 from ..models.journal_line import JournalLineQuerySet
 from .closing_report import Entry
-from .exports import name_of
 
 Moved = TypeVar("Moved", JournalLine, OnlineEntry)
 
@@ -103,7 +104,7 @@ def of_payments_with(lines: JournalLineQuerySet) -> JournalLineQuerySet:
 
 
 def _not_taken(lines: Sequence[JournalLine], taken: Sequence[OnlineEntry]) -> Iterable[OpenMovement]:
-    """Yield what the journal says and closings don't, of one kind of movement of one payment in one currency.
+    """Yield the movements that the journal has and closings don't. All are of one payment, kind and currency.
 
     Lines and rows are matched by their amounts, because the object that proves a line may become another one. A row
     without a line is undone by a movement of the opposite amount.

@@ -91,7 +91,7 @@ class Drawer:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One method's sums, and how much of its money was found, in minor units; None if nobody looked."""
+    """The sums of one payment method. `found` is how much of it was found, in minor units, or None if not counted."""
 
     tally: Tally
     found: int | None
@@ -103,7 +103,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What a closing says about one currency. `online` are the sums of what moved through Stripe, if anything did."""
+    """What a closing says about one currency. `online` is the sum of what moved through Stripe, or None."""
 
     currency: str
     lines: list[Line]

@@ -13,6 +13,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.db.models import Count, Sum
 
+from accounts.names import name_of
 from appointments.models import Currency
 
 from ..domain.tally import Tally, tally, totals
@@ -21,7 +22,6 @@ from ..models import Closing, Fact, JournalLine, Payment
 from ..models.days import ONE_DAY, begin_of, day_of
 from .closing_online import OpenOnline, open_online
 from .closing_report import CASH, Drawer, Entry, Found, Line, Report, late_of, lines_of
-from .exports import name_of
 from .journal import line_from
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,8 @@ class Owed:
 class Sheet:
     """What is to be closed now. `day` is the day, or None if today is closed already; `last` is the last closed day.
 
-    `entries` are those at the desk that the closing will hold, `moved` are the movements at Stripe, and `later` is how
-    many movements of later days it won't hold. `number` is the number that the closing gets if no other one is sealed
-    before.
+    The closing will hold `entries`, which were made at the desk, and `moved`, the movements at Stripe. It won't hold
+    the movements of later days; `later` is their number. The closing gets `number`, unless another one is sealed first.
     """
 
     day: datetime.date | None
@@ -127,15 +126,12 @@ class Sheet:
 
     def content(self, found: Found, drawers: Sequence[Drawer], reason: str) -> dict[str, Any]:
         """Return the content of a closing: what the sheet says, what was found and counted, and why it differs."""
-        return {
-            "since": str(self.since),
+        return _content(self.since, found, reason) | {
             "entries": [asdict(entry) for entry in self.entries],
             "people": self.people | self.moved.people,
             "online": [asdict(entry) for entry in self.moved.entries],
-            "found": _nested(found),
             "drawers": [asdict(drawer) for drawer in drawers],
             "left_open": {"owed": [asdict(each) for each in self.owed], "reviews": self.reviews},
-            "reason": reason,
         }
 
 
@@ -259,19 +255,24 @@ def correct(closing: Closing, found: Found, reason: str, actor: AbstractUser, *,
         if closing.corrections.count() != corrections:
             raise TillChangedError
         changed = {key: amount - known.get(key, 0) for key, amount in found.items() if amount != known.get(key, 0)}
-        content = {
-            "since": str(closing.day),
-            "entries": [],
-            "people": {},
-            "online": [],
-            "found": _nested(changed),
-            "drawers": [],
-            "left_open": {"owed": [], "reviews": 0},
-            "reason": reason,
-        }
+        content = _content(closing.day, changed, reason)
         made = Closing.objects.seal(day=closing.day, content=content, sealed_by=actor, corrects=closing)
     _log(made)
     return made
+
+
+def _content(since: datetime.date | None, found: Found, reason: str) -> dict[str, Any]:
+    """Return the content of a closing that holds no movements, only what was found. `Report` reads it."""
+    return {
+        "since": str(since),
+        "entries": [],
+        "people": {},
+        "online": [],
+        "found": _nested(found),
+        "drawers": [],
+        "left_open": {"owed": [], "reviews": 0},
+        "reason": reason,
+    }
 
 
 def _nested(found: Found) -> dict[str, dict[str, int]]:

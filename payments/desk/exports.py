@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice, zip_longest
 from typing import Any
 
-from django.contrib.auth.models import AbstractUser
 from django.utils.timezone import localtime
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
+from accounts.names import name_of
 from appointments.money import number_text
 
 from ..domain.methods import method_label
@@ -123,10 +123,6 @@ def journal_cells(row: JournalLine) -> list[str]:
         line.fact.payment_intent_id,
         line.fact.charge_id,
     ]
-
-
-def name_of(user: AbstractUser) -> str:
-    return user.get_full_name() or user.get_username()
 
 
 def escaped(cells: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ class JournalFilter(forms.Form):
 
     @property
     def days(self) -> tuple[datetime.date | None, datetime.date | None]:
-        """Return the first and the last day that the journal covers; None sets no limit."""
+        """Return the first and the last day of the filter. None means that there is no limit."""
         return self.cleaned_data.get("first"), self.cleaned_data.get("last")
 
     @cached_property
@@ -66,14 +66,14 @@ class JournalFilter(forms.Form):
 
     @property
     def tallies(self) -> list[Tally]:
-        """Return the sums, by currency and method, of the movements that the journal shows."""
+        """Return the sums, by currency and method, of the movements that match the filters."""
         method, currency = self._chosen("method"), self._chosen("currency")
         found = (each for each in self.all_tallies if method in ("", each.method))
         return [each for each in found if currency in ("", each.currency)]
 
     @property
     def rows(self) -> JournalLineQuerySet:
-        """Return the lines that the journal shows, oldest first."""
+        """Return the journal's lines that match the filters, oldest first."""
         chosen = {name: text for name in ("method", "currency") if (text := self._chosen(name))}
         return JournalLine.objects.between(*self.days).filter(**chosen).in_order()
 

@@ -6,6 +6,7 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.names import name_of
 from appointments.models import Appointment
 from appointments.money import format_amount
 
@@ -56,8 +57,7 @@ def newest_news(head: int) -> list[News]:
 def _words(change: StatusChange, received_before: int) -> str:
     """Return what the change tells staff, such as "Camille Roux paid €30.00"."""
     payment, standing = change.payment, change.standing
-    patient = payment.appointment.patient
-    who = {"name": patient.get_full_name() or patient.get_username()}
+    who = {"name": name_of(payment.appointment.patient)}
 
     def with_amount(words: str, amount: int) -> str:
         return words % {**who, "amount": format_amount(amount, payment.currency)}

@@ -7,6 +7,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
+from accounts.names import name_of
+
 from ..gateway.balance import Payout
 from .exports import BYTE_ORDER_MARK, Table, signed_number
 from .transfers import Line, Transfer, contents_words, status_words, transfer_of
@@ -36,7 +38,7 @@ def _cells(transfer: Transfer, line: Line | None) -> list[str]:
         localtime(line.when).strftime("%Y-%m-%d") if line.when else "",
         line.label,
         appointment.reference if appointment else "",
-        (appointment.patient.get_full_name() or appointment.patient.get_username()) if appointment else "",
+        name_of(appointment.patient) if appointment else "",
         *(signed_number(amount, line.currency) for amount in (line.gross, line.fee, line.net)),
         line.currency.upper(),
         line.row.source_id if line.row else "",

@@ -1,4 +1,4 @@
-"""A check of the chain of sealed closings."""
+"""A check of the sealed closings, each of which holds the hash of the one before."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Sums of money by currency and payment method. Amounts of two currencies are never added."""
+"""Sums of money by currency and payment method. Amounts in different currencies are never added."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class Tally:
 
 
 def tally(movements: Iterable[Moved]) -> list[Tally]:
-    """Return the sums of these movements, one for each currency and method, sorted by both."""
+    """Return a Tally for each pair of currency and method in these movements, sorted by currency, then by method."""
     sums: dict[tuple[str, str], Tally] = {}
     for line in movements:
         key = (line.currency, line.method)

@@ -13,15 +13,16 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, Count, F, Q, Sum, Value, When
+from django.db.models import Count, F, Q, Sum
 from django.utils.translation import gettext_lazy as _
 
 from ..domain.facts import DESK_KINDS
 from ..domain.methods import Method
 from ..domain.movements import Movement, MovementKind, movements
 from ..domain.tally import Tally
-from .days import ONE_DAY, begin_of
+from .days import ONE_DAY, begin_of, day_number, midnights
 from .fact import Fact
+from .moved_money import MovedMoney
 from .payment import Payment
 
 
@@ -50,14 +51,14 @@ class JournalLineQuerySet(models.QuerySet["JournalLine"]):
         return rows.order_by("at", "payment_id", "number")
 
     def tallies(self) -> list[Tally]:
-        """Return the sums of these lines, one for each currency and method, sorted by both."""
+        """Return a Tally for each pair of currency and method in these lines, sorted by currency, then by method."""
         return [_tally(*sums) for sums in _summed(self, "currency", "method")]
 
     def tallies_by_day(self, first: datetime.date, last: datetime.date) -> dict[datetime.date, list[Tally]]:
         """Return the sums of each day from `first` to `last` on which money moved, in the order of the days."""
         days = [first + number * ONE_DAY for number in range((last - first).days + 1)]
-        ends = (When(at__lt=begin_of(day + ONE_DAY).timestamp(), then=Value(n)) for n, day in enumerate(days))
-        rows = self.between(first, last).annotate(of_day=Case(*ends, output_field=models.IntegerField()))
+        edges = [midnight.timestamp() for midnight in midnights(days)]
+        rows = self.between(first, last).annotate(of_day=day_number("at", edges))
         found: dict[datetime.date, list[Tally]] = {}
         for number, *sums in _summed(rows, "of_day", "currency", "method"):
             found.setdefault(days[number], []).append(_tally(*sums))
@@ -81,21 +82,15 @@ def _tally(currency: str, method: str, count: int, *amounts: int | Decimal) -> T
     return Tally(currency, method, count, *map(int, amounts))
 
 
-class JournalLine(models.Model):
+class JournalLine(MovedMoney):
     """One movement of a payment's money, as a row; `number` is its place among the payment's movements.
 
-    `at` is Unix seconds; `amount` is in minor units of `currency`, negative when money leaves the clinic. `fact` is the
-    Stripe object or desk entry that proves the line. `actor` is the member of staff who made the entry or requested the
-    refund, or None if nobody did.
+    `fact` is the Stripe object or desk entry that proves the line. `actor` is the member of staff who made the entry or
+    requested the refund, or None if nobody did.
     """
 
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="journal_lines", db_index=False)
     number = models.PositiveSmallIntegerField()
-    kind = models.CharField(max_length=12, choices=MovementKind)
-    amount = models.BigIntegerField()
-    currency = models.CharField(max_length=3, blank=True)
-    at = models.PositiveBigIntegerField()
-    method = models.CharField(max_length=40, blank=True)
     # A line refers to its fact by the Stripe id, because both are inserted in one message, before the fact has a key.
     # A constraint would need an index to delete facts fast. None is needed: facts with a payment are never deleted.
     fact = models.ForeignKey(
@@ -120,9 +115,6 @@ class JournalLine(models.Model):
             models.Index(fields=("payment",), condition=Q(is_open=True), name="journal_open"),
         )
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.amount} {self.currency}"
-
     @property
     def value(self) -> Movement:
         kind = MovementKind(self.kind)
@@ -130,9 +122,9 @@ class JournalLine(models.Model):
 
 
 def moved_by(rows: Mapping[str, Fact]) -> list[tuple[Movement, int | None]]:
-    """Return the movements that a payment's facts prove, each with the key of the user who made it, or None.
+    """Return a payment's movements of money, each with the key of the member of staff who made it, or None.
 
-    `rows` holds all facts of the payment by Stripe id.
+    `rows` are all facts of the payment (desk entries and states of Stripe objects) by their Stripe ids.
     """
     found = []
     for line in movements(row.value for row in rows.values()):

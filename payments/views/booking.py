@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User, new_username
+from accounts.names import name_of
 from accounts.unsent import typed
 from appointments import booking
 from appointments.booking_forms import BookingForm, ChangeForm, PatientForm, VisitForm, terms_of
@@ -98,7 +99,7 @@ def _keys(people: Sequence[User]) -> str:
 
 def _booked_words(appointment: Appointment) -> str:
     return _("Booked: %(name)s, %(when)s.") % {
-        "name": appointment.patient.get_full_name() or appointment.patient.get_username(),
+        "name": name_of(appointment.patient),
         "when": _when(appointment.start),
     }
 
