@@ -144,9 +144,9 @@ def serve(site: Site) -> None:
         logins = start(site)
         running.touch(mode=0o600)
         running.write_text(json.dumps(site.settings))
-        print(about(site, logins), end="", flush=True)
         for command in commands:
             command.spawn()
+        print(about(site, logins), end="", flush=True)  # last, because its reader may send Ctrl-C at once
         needed = [process for process in (site.server, site.sandbox) if process not in site.mortal]
         others = [*site.mortal, *commands]
         dead = first_dead(needed, others) if site.mortal else first_dead([*needed, *commands], [])
