@@ -18,6 +18,12 @@ export function formatAmount(amount, currency) {
   return formatter(currency).format(amount / 10 ** decimals(currency));
 }
 
+/** Return `amount` as people type it, without a currency's sign, such as "12,50" in French. */
+export function typedAmount(amount, currency) {
+  const text = (amount / 10 ** decimals(currency)).toFixed(decimals(currency));
+  return lang.startsWith("en") ? text : text.replace(".", ",");
+}
+
 function decimals(currency) {
   return formatter(currency).resolvedOptions().maximumFractionDigits;
 }

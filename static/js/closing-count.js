@@ -1,7 +1,7 @@
 // Computes while one types on the page that closes the till's day: what notes and coins add up to, how much each method
 // differs from what is expected, and whether a reason is needed. Without this script, the page after the form says it.
 
-import { formatAmount, parseAmount } from "./amounts.js";
+import { formatAmount, parseAmount, typedAmount } from "./amounts.js";
 
 const form = document.querySelector("form[data-closing]");
 
@@ -13,13 +13,6 @@ function signed(amount, currency) {
 function typed(input, currency) {
   const text = input.value.trim();
   return /^[-−]/.test(text) ? -parseAmount(text.slice(1), currency) : parseAmount(text, currency);
-}
-
-/** Return `amount` as people type it in the page's language, such as "12,50" in French. */
-function asTyped(amount, currency) {
-  const { maximumFractionDigits: places } = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions();
-  const text = (amount / 10 ** places).toFixed(places);
-  return document.documentElement.lang.startsWith("en") ? text : text.replace(".", ",");
 }
 
 /** Show how a method differs in its cell; return whether it does. */
@@ -56,7 +49,7 @@ function count(card) {
     input.closest("[data-piece]").querySelector("output").textContent = value ? formatAmount(value, currency) : "";
     sum += value;
   }
-  form.elements[`counted_${currency}`].value = asTyped(sum, currency);
+  form.elements[`counted_${currency}`].value = typedAmount(sum, currency);
 }
 
 function update() {
