@@ -15,8 +15,12 @@ from tests.clinic import Clinic, Person
 pytestmark = pytest.mark.faults
 ALWAYS_ASKS = "4000 0027 6000 3184"
 ASK = """
+from datetime import timedelta
+from django.utils import timezone
 from appointments.models import Appointment
 visit = Appointment.objects.get(reference={!r})
+visit.start = timezone.now() + timedelta(hours=1)  # no card is asked for after the visit
+visit.end = visit.start + timedelta(hours=1)
 visit.prepayment, visit.no_show_fee_amount = "card", 3000
 visit.save()
 """
