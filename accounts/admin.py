@@ -18,7 +18,7 @@ from . import notices, phones
 from .addresses import forget_old
 from .models import User
 
-CONTACT = ("phone", "birth_date", "preferred_language")
+CONTACT = ("phone", "birth_date", "preferred_language", "external_id")
 
 
 @admin.register(User)

@@ -13,6 +13,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from . import names, phones
+from .external_ids import ExternalIdField
 from .signals import person_renamed
 
 NAMES = ("first_name", "last_name", "username")
@@ -109,6 +110,8 @@ class User(AbstractUser):
         blank=True,
         help_text=_("E-mails are written in this language or, if it is empty, in that of the last payment."),
     )
+
+    external_id = ExternalIdField()
 
     objects: ClassVar[UserManager] = UserManager()
 

@@ -41,11 +41,11 @@ class AppointmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("status", "practitioner")
     list_select_related = ("patient", "practitioner")
     date_hierarchy = "start"
-    search_fields = ("reference", "patient__folded_name__contains", "patient__username")
+    search_fields = ("reference", "patient__folded_name__contains", "patient__username", "external_id")
     autocomplete_fields = ("patient", "practitioner")
     readonly_fields = ("reference",)
     fields = ("reference", "patient", "practitioner", "service", "start", "end", "allow_overlap", "status",
-              "prepayment", *AMOUNTS, "currency")  # fmt: skip
+              "prepayment", *AMOUNTS, "currency", "external_id")  # fmt: skip
 
     def save_model(self, request: HttpRequest, obj: Appointment, form: object, change: bool) -> None:
         obj.save(actor=request.user)  # type: ignore[arg-type]

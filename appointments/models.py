@@ -14,6 +14,8 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.external_ids import ExternalIdField
+
 from .money import check_price, format_amount
 from .signals import appointment_checked, appointment_saved, practitioner_renamed
 
@@ -85,6 +87,7 @@ class Practitioner(models.Model):
         help_text=_("As receipts show it, such as “RPPS 10000000000” or “GMC 0000000”."),
     )
     active = models.BooleanField(_("active"), default=True)
+    external_id = ExternalIdField()
 
     class Meta:
         ordering = ("name",)
@@ -191,6 +194,7 @@ class Appointment(models.Model):
     # Made when the desk's form is shown, so that a form sent twice books once.
     key = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     arrived_at = models.DateTimeField(_("arrived"), null=True, blank=True, editable=False)
+    external_id = ExternalIdField()
 
     objects = AppointmentQuerySet.as_manager()
 

@@ -44,9 +44,11 @@ INSTALLED_APPS = [
     "django_htmx",
     "djstripe",
     "csp",
+    "import_export",
     "servestatic",
     "accounts",
     "appointments",
+    "integrations",
     "payments",  # last, because its groups need the permissions that Django makes for the apps before it
 ]
 MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives the reason

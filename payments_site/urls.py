@@ -7,6 +7,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("language/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
+    path("", include("integrations.urls")),
     path("", include("payments.urls")),
 ]
 handler400 = "payments.views.errors.bad_request"

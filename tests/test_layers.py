@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-APPS = ("payments_site", "accounts", "appointments", "payments")
+APPS = ("payments_site", "accounts", "appointments", "payments", "integrations")
 
 # Lowest first: a module imports from its own line or from lines before it. Every module is on exactly one line.
 LAYERS = (
@@ -24,6 +24,7 @@ LAYERS = (
      "payments.context_processors", "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges",
      "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
     ("payments.apps", "payments.urls"),
+    ("integrations*",),
     ("payments_site*",),
 )  # fmt: skip
 WINGS = ("gateway", "live", "desk", "dashboard", "emails")

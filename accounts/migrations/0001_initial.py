@@ -1,3 +1,4 @@
+import accounts.external_ids
 import accounts.models
 import accounts.names
 import django.contrib.auth.validators
@@ -83,6 +84,12 @@ class Migration(migrations.Migration):
                         help_text="E-mails are written in this language or, if it is empty, in that of the last payment.",
                         max_length=7,
                         verbose_name="preferred language",
+                    ),
+                ),
+                (
+                    "external_id",
+                    accounts.external_ids.ExternalIdField(
+                        blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
                     ),
                 ),
                 (

@@ -1,3 +1,4 @@
+import accounts.external_ids
 import appointments.models
 import django.core.validators
 import django.db.models.deletion
@@ -30,6 +31,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("active", models.BooleanField(default=True, verbose_name="active")),
+                (
+                    "external_id",
+                    accounts.external_ids.ExternalIdField(
+                        blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "practitioner",
@@ -197,6 +204,12 @@ class Migration(migrations.Migration):
                 ),
                 ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("arrived_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="arrived")),
+                (
+                    "external_id",
+                    accounts.external_ids.ExternalIdField(
+                        blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
+                    ),
+                ),
                 (
                     "patient",
                     models.ForeignKey(

@@ -507,7 +507,6 @@ class Migration(migrations.Migration):
             name="JournalLine",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.PositiveSmallIntegerField()),
                 (
                     "kind",
                     models.CharField(
@@ -526,6 +525,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(blank=True, max_length=3)),
                 ("at", models.PositiveBigIntegerField()),
                 ("method", models.CharField(blank=True, max_length=40)),
+                ("number", models.PositiveSmallIntegerField()),
                 ("is_open", models.BooleanField(default=True)),
                 (
                     "actor",
