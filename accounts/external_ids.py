@@ -23,5 +23,11 @@ class ExternalIdField(models.CharField):  # type: ignore[type-arg]
     ]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        given: dict[str, Any] = {"max_length": LONGEST, "null": True, "blank": True, "unique": True, "verbose_name": _("external id")}
+        given: dict[str, Any] = {
+            "max_length": LONGEST,
+            "null": True,
+            "blank": True,
+            "unique": True,
+            "verbose_name": _("external id"),
+        }
         super().__init__(*args, **given | options)
