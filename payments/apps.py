@@ -24,7 +24,7 @@ class PaymentsConfig(AppConfig):
         from appointments.signals import appointment_checked, appointment_saved, practitioner_renamed
 
         from . import checks as checks
-        from . import gauges
+        from . import gauges, jobs
         from .desk import roles
         from .gateway import client, djstripe
         from .models.closing import make_head
@@ -42,6 +42,7 @@ class PaymentsConfig(AppConfig):
             sms_requested.connect(send_sms, dispatch_uid="payments.send_sms")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(make_head, sender=self, dispatch_uid="payments.closing_head")
+        post_migrate.connect(jobs.make_rows, sender=self, dispatch_uid="payments.jobs")
         post_migrate.connect(prepare_triggers, sender=self, dispatch_uid="payments.closing_triggers")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
         admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME

@@ -22,7 +22,7 @@ LAYERS = (
      "payments.wording"),
     ("payments", "payments.admin", "payments.checks", "payments.closing_forms", "payments.consumers",
      "payments.context_processors", "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges",
-     "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
+     "payments.jobs", "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
     ("payments.apps", "payments.urls"),
     ("integrations*",),
     ("payments_site*",),

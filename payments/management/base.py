@@ -41,22 +41,16 @@ class OperatorCommand(BaseCommand):
     whether Stripe or the database may be down. `untried` counts the items that were left out for that reason.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.forget_failures()
-
-    def forget_failures(self) -> None:
-        self.failed: dict[str, bool] = {}
-        self.untried = 0
-
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. While Stripe answers that it gets too many requests, wait and try again.
+        """Run the command once. While Stripe answers that it gets too many requests, wait and try again.
 
         An error of Stripe or the database, Ctrl-C or a closed pipe raises CommandError, which prints one line.
         """
+        self.failed: dict[str, bool] = {}
+        self.untried = 0
         try:
             with waiting_while_busy(BUSY_SECONDS):
                 output = super().execute(*args, **options)

@@ -19,6 +19,25 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="BackgroundJob",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=40, unique=True, verbose_name="name")),
+                ("holder", models.CharField(blank=True, max_length=80, verbose_name="process")),
+                ("held_until", models.DateTimeField(blank=True, null=True, verbose_name="reserved until")),
+                ("begun_at", models.DateTimeField(blank=True, null=True, verbose_name="last begun")),
+                ("succeeded_at", models.DateTimeField(blank=True, null=True, verbose_name="last succeeded")),
+                ("failed_at", models.DateTimeField(blank=True, null=True, verbose_name="last failed")),
+                ("error", models.CharField(blank=True, max_length=200, verbose_name="last error")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="known since")),
+            ],
+            options={
+                "verbose_name": "background job",
+                "verbose_name_plural": "background jobs",
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
             name="BalanceLink",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

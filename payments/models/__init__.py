@@ -9,6 +9,7 @@ from .event import EventReceipt
 from .fact import Fact
 from .feed import Feed, FeedEntry, patient_audience
 from .installation import Installation
+from .job import BackgroundJob
 from .journal_line import JournalLine
 from .note import Note
 from .online_entry import OnlineEntry
@@ -18,6 +19,7 @@ from .quarantine import QuarantinedObject
 from .record_view import RecordView
 
 __all__ = [
+    "BackgroundJob",
     "BalanceLink",
     "Closing",
     "ClosingHead",

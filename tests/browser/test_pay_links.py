@@ -79,7 +79,7 @@ def test_two_links_are_sent_one_is_paid_on_a_phone_and_the_other_is_ended(
     expect(phone.get_by_role("heading", name="Ce lien n’est plus valable")).to_be_visible()
     expect(phone.get_by_role("button", name="Payer")).to_have_count(0)
 
-    clinic.site.manage("mirror", "--once")
+    clinic.site.manage("mirror")
     phone.goto(paid)
     expect(phone.get_by_text("Visa se terminant par 4242")).to_be_visible()
     phone.get_by_role("button", name="English").click()

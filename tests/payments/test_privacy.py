@@ -237,7 +237,7 @@ def test_an_erased_patient_is_nowhere_and_their_money_still_is(
     Fact.objects.update(recorded_at=timezone.now() - datetime.timedelta(minutes=5))
     call_command("sweep")  # retries the refund that Stripe didn't answer
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
     payment.appointment.practitioner.name = "Dr Mercier"
     payment.appointment.practitioner.save()
 

@@ -38,7 +38,7 @@ def mirrored(payment: Payment, stripe: StripeAtHome) -> Payment:
     djstripe.bootstrap()
     stripe.do("pay", session=open_checkout(payment))
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
     payment.refresh_from_db()
     return payment
 
@@ -63,7 +63,7 @@ def test_an_account_that_was_debited_is_named_too(payment: Payment, stripe: Stri
     stripe.do("pay", session=session, outcome="processing")
     stripe.do("settle", session=session)
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
     payment.refresh_from_db()
     (label,) = labels(payment)
     assert "Prélèvement SEPA se terminant par " in label

@@ -1,12 +1,10 @@
 import time
 from typing import Any
 
-from django.core.management.base import CommandParser
-
 from payments.gateway import mirror, payouts
 from payments.gateway.background import writer
 from payments.gateway.client import StripeRefusedError, StripeUnavailableError
-from payments.management.base import OperatorCommand, at_least
+from payments.management.base import OperatorCommand
 from payments.models import EventReceipt
 
 PAUSE_AFTER_FAILURE = 600  # seconds
@@ -16,8 +14,8 @@ CATCH_UP_EVERY = 3600  # seconds between two looks at Stripe's list of payouts
 class Command(OperatorCommand):
     help = (
         "Store events in dj-stripe's tables if the web processes haven't, and update dj-stripe's copies of Checkout"
-        " Sessions, PaymentIntents, charges, refunds and disputes, and of payouts with what they contain. At its start"
-        " and each hour it also looks for payouts of which no event came. Runs until stopped; no payment waits for it."
+        " Sessions, PaymentIntents, charges, refunds and disputes, and of payouts with what they contain. Also look for"
+        " payouts of which no event came; `manage.py work` does this part once an hour. No payment waits for it."
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -25,31 +23,20 @@ class Command(OperatorCommand):
         self.again_at: dict[str, float] = {}  # when, on the monotonic clock, an object that failed is tried again
         self.catch_up_at = 0.0  # when, on the monotonic clock, Stripe is asked for its payouts
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
-        parser.add_argument("--once", action="store_true", help="store and copy what is waiting, then stop")
-        parser.add_argument(
-            "--every", type=at_least(0, float), default=2, metavar="SECONDS", help="pause between rounds (2)"
-        )
-
-    def handle(self, *args: Any, once: bool, every: float, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         if dry_run:
             events = EventReceipt.objects.unstored().count()
             self.say(f"{mirror.waiting().count()} objects wait to be copied, {events} events to be stored (dry run)")
             return
-        while True:
-            writer.store()
-            done = self.copy_waiting()
-            if not any(self.failed.values()) and time.monotonic() >= self.catch_up_at:
-                self.catch_up()
-                self.catch_up_at = time.monotonic() + CATCH_UP_EVERY
-            if once:
-                break
-            time.sleep(0 if done and not self.failed else every)
+        writer.store()
+        self.copy_waiting()
+        if not any(self.failed.values()) and time.monotonic() >= self.catch_up_at:
+            self.catch_up()
+            self.catch_up_at = time.monotonic() + CATCH_UP_EVERY
         self.finish()
 
-    def copy_waiting(self) -> int:
-        """Copy Stripe objects that had new events into dj-stripe's tables, and return how many were copied.
+    def copy_waiting(self) -> None:
+        """Copy Stripe objects that had new events into dj-stripe's tables.
 
         An object that can't be copied isn't tried again before PAUSE_AFTER_FAILURE, so that not every round requests
         the object from Stripe.
@@ -57,14 +44,12 @@ class Command(OperatorCommand):
         now = time.monotonic()
         self.again_at = {object_id: at for object_id, at in self.again_at.items() if at > now}
         items = [object_id for object_id in mirror.waiting() if object_id not in self.again_at]
-        self.forget_failures()
         self.each(items, "mirror", mirror.copy)
         lasting = [object_id for object_id, is_outage in self.failed.items() if not is_outage]
         self.again_at |= dict.fromkeys(lasting, now + PAUSE_AFTER_FAILURE)
-        done = len(items) - len(self.failed) - self.untried
         if items:
+            done = len(items) - len(self.failed) - self.untried
             self.say(f"{done} objects copied, {len(self.failed)} failed")
-        return done
 
     def catch_up(self) -> None:
         """Copy the payouts at Stripe whose copies are missing or outdated, oldest first.

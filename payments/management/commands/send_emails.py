@@ -1,10 +1,9 @@
-import time
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from payments.emails import outbox, requests
-from payments.management.base import OperatorCommand, at_least, rehearsal
+from payments.management.base import OperatorCommand, rehearsal
 from payments.models import Email
 
 
@@ -16,12 +15,9 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--every", type=at_least(0, float), metavar="SECONDS", help="run until stopped, with this pause"
-        )
         parser.add_argument("--failed", action="store_true", help="first queue the e-mails again that were given up")
 
-    def handle(self, *args: Any, every: float | None, failed: bool, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, failed: bool, dry_run: bool, **options: Any) -> None:
         if not outbox.switched_on():
             self.say("EMAIL_URL is not set: no e-mail is sent.")
         if dry_run:
@@ -29,11 +25,7 @@ class Command(OperatorCommand):
             return
         if failed:
             self.say(f"{Email.objects.revive()} e-mails queued again")
-        while True:
-            sent, missed = self.send_all_due() if outbox.switched_on() else (0, 0)
-            if every is None:
-                break
-            time.sleep(every)
+        sent, missed = self.send_all_due() if outbox.switched_on() else (0, 0)
         self.say(f"{sent} e-mails sent, {missed} failed")
         if missed:
             raise CommandError(f"{missed} e-mails could not be sent and stay waiting; payments_doctor says why.")

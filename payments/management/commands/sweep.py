@@ -1,5 +1,4 @@
 import datetime
-import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,8 +17,7 @@ class Command(OperatorCommand):
     help = (
         "Ask Stripe about payments that stand still or are incomplete, find refunds and disputes of which no event"
         " came, expire Checkout pages that must not be paid any more, find out what became of refunds and of charges"
-        " to kept cards without an answer, and find payments for waiting events. Safe on a timer and beside a running"
-        " site."
+        " to kept cards without an answer, and find payments for waiting events. Safe beside a running site."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,18 +25,9 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--quiet-for", type=at_least(0, float), default=10, metavar="MINUTES", help="leave newer ones alone (10)"
         )
-        parser.add_argument(
-            "--every", type=at_least(0, float), metavar="SECONDS", help="go on for ever, with this pause"
-        )
 
-    def handle(self, *args: Any, quiet_for: float, every: float | None, dry_run: bool, **options: Any) -> None:
-        quiet = datetime.timedelta(minutes=quiet_for)
-        while True:
-            done = self.round(quiet, dry_run)
-            if every is None:
-                break
-            time.sleep(every)
-            self.forget_failures()
+    def handle(self, *args: Any, quiet_for: float, dry_run: bool, **options: Any) -> None:
+        done = self.round(datetime.timedelta(minutes=quiet_for), dry_run)
         self.say(f"{done['found']} looked at, {done['moved']} payments moved" + " (dry run)" * dry_run)
         self.finish()
 

@@ -283,7 +283,7 @@ def test_a_closing_says_of_stripe_what_stripe_says(payment: Payment, clerk: User
     stripe.do("refund", charge=charge, amount=1000)
     stripe.do("clock", advance=700)
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
     (section,) = Report(close(clerk).content).sections
     assert section.online
     rows = BalanceTransaction.objects.all()

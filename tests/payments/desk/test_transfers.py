@@ -54,7 +54,7 @@ def pay(payment: Payment, stripe: StripeAtHome) -> str:
 def mirrored(stripe: StripeAtHome) -> None:
     """Deliver the sandbox's new events, and have dj-stripe's copies made."""
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
 
 
 def pay_out(stripe: StripeAtHome, **body: Any) -> str:
@@ -96,7 +96,7 @@ def test_a_fee_is_not_known_until_stripe_tells_it(charge: str, payment: Payment,
     assert [event["type"] for event in stripe.events()][-1] == "charge.updated"
     assert stripe.tell() == ["no_change"]
     assert at_stripe([charge]) == {}  # the webhook doesn't ask Stripe; the mirror does
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert at_stripe([charge]) == {charge: AtStripe("eur", 5_000, 100, 4_900)}
     assert payment_at_stripe(payment).not_known_yet == 0
 
@@ -276,15 +276,15 @@ def test_the_mirror_finds_payouts_of_which_no_event_came(charge: str, stripe: St
     first = pay_out(stripe)
     stripe.do("refund", charge=charge)
     second = pay_out(stripe)
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert "2 payouts copied" in capsys.readouterr().out
     assert {transfer(each).payout.contents for each in (first, second)} == {Contents.KNOWN}
     before = list(PayoutCopy.objects.order_by("id").values("id", "djstripe_updated"))
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert "payouts copied" not in capsys.readouterr().out
     assert list(PayoutCopy.objects.order_by("id").values("id", "djstripe_updated")) == before
     stripe.do("payout_status", payout=second, status="failed")
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert "1 payouts copied" in capsys.readouterr().out
     assert transfer(second).payout.status == "failed"
 
@@ -296,11 +296,11 @@ def test_an_interrupted_catch_up_goes_on_where_it_was(charge: str, stripe: Strip
     EventReceipt.objects.update(mirrored_at=timezone.now())  # so that only payouts are left to copy
     stripe.do("api", mode="error500", match=second)
     with pytest.raises(CommandError, match=f"1 failed: {second}"):
-        call_command("mirror", "--once")
+        call_command("mirror")
     assert "1 payouts copied" in capsys.readouterr().out
     assert not Cursor.objects.filter(run="payouts").exists()
     stripe.do("api", mode="ok")
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert "1 payouts copied" in capsys.readouterr().out
     assert set(PayoutCopy.objects.values_list("id", flat=True)) == {first, second}
     assert Cursor.objects.get(run="payouts").position
@@ -311,7 +311,7 @@ def test_a_key_that_may_not_list_payouts_leaves_the_rest_of_the_mirror_at_work(
 ) -> None:
     stripe.do("api", mode="403", match="payouts")
     with pytest.raises(CommandError, match="1 failed: list of payouts"):
-        call_command("mirror", "--once")
+        call_command("mirror")
     assert not EventReceipt.objects.unmirrored().exists()
 
 

@@ -255,7 +255,7 @@ def test_mirror_goes_on_after_an_object_that_it_cannot_copy(
 
     monkeypatch.setattr(Charge, "sync_from_stripe_data", fails)
     with pytest.raises(CommandError, match=f"1 failed: {charge}"):
-        call_command("mirror", "--once")
+        call_command("mirror")
     assert set(EventReceipt.objects.unmirrored().values_list("object_id", flat=True)) == {charge}
     assert Charge.objects.get().amount == 50
     EventReceipt.objects.update(received_at="2020-01-01T00:00:00Z")

@@ -375,7 +375,7 @@ def test_mirror_copies_objects_for_djstripes_admin(payment: Payment, stripe: Str
     payment.refresh_from_db()
     give_back(payment, Order(1000, ""), clerk, key=uuid4().hex)
     stripe.tell()
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert Session.objects.get().id.startswith("cs_")
     assert PaymentIntent.objects.get().id.startswith("pi_")
     assert Charge.objects.get().stripe_data["amount_refunded"] == 1000
@@ -395,11 +395,11 @@ def test_webhooks_are_applied_while_the_api_is_down_and_the_mirror_catches_up(
     payment.refresh_from_db()
     assert payment.status == S.PAID
     with pytest.raises(CommandError, match="3 failed"):
-        call_command("mirror", "--once")
+        call_command("mirror")
     call_command("mirror", "--dry-run")
     assert "3 objects wait" in capsys.readouterr().out
     stripe.do("api", mode="ok")
-    call_command("mirror", "--once")
+    call_command("mirror")
     assert PaymentIntent.objects.exists()
 
 
