@@ -134,28 +134,21 @@ def about(site: Site, logins: str) -> str:
 
 def serve(site: Site) -> None:
     """Run the site until Ctrl-C, SIGTERM or SIGHUP. Raises ProcessDied if a process ends that is not restarted."""
-    commands = [
-        site.new_worker("mirror"),
-        site.new_worker("sweep", "--every", "60"),
-        site.new_worker("send_emails", "--every", "3"),
-    ]
+    work = site.new_worker("work")
     running = site.folder / RUNNING
     try:
         logins = start(site)
         running.touch(mode=0o600)
         running.write_text(json.dumps(site.settings))
-        for command in commands:
-            command.spawn()
+        work.spawn()
         print(about(site, logins), end="", flush=True)  # last, because its reader may send Ctrl-C at once
         needed = [process for process in (site.server, site.sandbox) if process not in site.mortal]
-        others = [*site.mortal, *commands]
-        dead = first_dead(needed, others) if site.mortal else first_dead([*needed, *commands], [])
+        dead = first_dead(needed, [*site.mortal, work]) if site.mortal else first_dead([*needed, work], [])
         raise ProcessDied(f"{dead.name} ended. The end of {dead.log_path}:\n{dead.tail()}")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         running.unlink(missing_ok=True)
-        for command in commands:
-            command.stop()
+        work.stop(8)  # it waits up to 5 s for what is under way
         site.stop()
 
 
