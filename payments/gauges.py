@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from .gateway import sweep
 from .gateway.background import writer
+from .jobs import states
 from .live import hub
 from .models import EventReceipt, Payment
 
@@ -27,7 +28,7 @@ class Gauges(Collector):
         yield from sockets_here()
         yield from delays_here()
         try:
-            known = [*waiting(), *payments()]
+            known = [*waiting(), *payments(), *jobs()]
         except DatabaseError:
             known = []
         yield GaugeMetricFamily("payments_database_up", "1 while the database answers", value=bool(known))
@@ -95,3 +96,16 @@ def payments() -> Iterator[Metric]:
     yield by_status
     unanswered = len(sweep.unanswered_refunds())
     yield GaugeMetricFamily("payments_refunds_unanswered", "Refunds without Stripe's answer", value=unanswered)
+
+
+def jobs() -> Iterator[Metric]:
+    """Yield gauges of background jobs: when each last succeeded, and whether it has had no success for too long."""
+    overdue = GaugeMetricFamily("payments_job_overdue", "1 if a job has not succeeded for too long", labels=["job"])
+    said = "When the job's last successful round ended"
+    last = GaugeMetricFamily("payments_job_last_success_timestamp_seconds", said, labels=["job"])
+    for job, row, is_late in states():
+        overdue.add_metric([job.name], is_late)
+        if row.succeeded_at:
+            last.add_metric([job.name], row.succeeded_at.timestamp())
+    yield overdue
+    yield last

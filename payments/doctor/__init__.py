@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from django.utils.translation import gettext as _
 
-from . import closings, database, delivery, emails, events, journal, machine, stripe
+from . import closings, database, delivery, emails, events, jobs, journal, machine, stripe
 from .finding import Check, Finding, Level, Verdict
 
 logger = logging.getLogger(__name__)
@@ -26,12 +26,11 @@ QUICK: dict[str, Check] = {
     "events-waiting": events.waiting,
     "events-other-mode": events.other_mode,
     "refunds-unanswered": events.unanswered_refunds,
-    "sweep": events.sweep_work,
+    "work": jobs.late,
     "events-stored": events.unstored,
     "mirror": events.mirror_lag,
     "emails": emails.unsent,
     "feeds": database.feeds,
-    "prune": database.prunable,
     "disk": machine.disk,
 }
 THOROUGH: dict[str, Check] = {
@@ -54,7 +53,7 @@ THOROUGH: dict[str, Check] = {
 }
 CHECKS = QUICK | THOROUGH
 # What concerns the front desk, and can be said without the names of programs.
-PLAIN = ("live", "events-failed", "events-waiting", "refunds-unanswered", "sweep")
+PLAIN = ("live", "events-failed", "events-waiting", "refunds-unanswered", "work")
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """Checks of the database: settings, integrity, and whether payments, timelines and feeds (lists of changes) agree."""
 
-import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,18 +7,16 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, F, Max, Min
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from accounts import access, names
 
 from ..domain.status import derive
-from ..models import Feed, FeedEntry, Payment
+from ..models import Feed, Payment
 from .finding import MAX_NAMED, Verdict, error, ok, warning
 
 BATCH_SIZE = 500  # payments fetched by one query
-FEED_AGE_LIMIT = datetime.timedelta(days=14)  # twice what `prune` keeps when it runs daily
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -78,7 +75,7 @@ def migrations() -> Verdict:
     if waiting:
         return error(
             _("Migrations are not applied: %(names)s.") % {"names": ", ".join(waiting[:MAX_NAMED])},
-            _("Run `manage.py migrate`, then restart the web processes and workers."),
+            _("Run `manage.py migrate`, then restart the web processes and `work`."),
         )
     return ok(_("Every migration is applied."))
 
@@ -183,14 +180,3 @@ def _audiences_with_gaps() -> Iterator[str]:
         dense = (first, last, kept) == (pruned + 1, head, head - pruned)
         if not dense and not (kept == 0 and pruned == head):
             yield audience
-
-
-def prunable() -> Verdict:
-    oldest = FeedEntry.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    if oldest and oldest < timezone.now() - FEED_AGE_LIMIT:
-        return warning(
-            _("Feed entries from %(date)s are still stored, so `prune` is not running.")
-            % {"date": f"{oldest:%Y-%m-%d}"},
-            _("Run `manage.py prune` every day, because growing tables slow the site down."),
-        )
-    return ok(_("No data is kept longer than needed."))

@@ -1,4 +1,4 @@
-"""A check for e-mails that are late, failed or never queued."""
+"""A check for e-mails that are late or failed."""
 
 import datetime
 
@@ -15,7 +15,7 @@ RECENT = datetime.timedelta(days=7)
 
 def unsent() -> Verdict:
     if not outbox.switched_on():
-        return ok(_("E-mail is off. To send receipts, set EMAIL_URL and run `send_emails`."))
+        return ok(_("E-mail is off. To send receipts, set EMAIL_URL."))
     now = timezone.now()
     if given_up := Email.objects.given_up().filter(given_up_at__gt=now - RECENT):
         return error(
@@ -27,11 +27,6 @@ def unsent() -> Verdict:
         return warning(
             _("An e-mail has been waiting for %(age)s (%(error)s).")
             % {"age": age(late.created_at), "error": late.error or _("not tried yet")},
-            _("Check the mail server in EMAIL_URL, and keep `manage.py send_emails --every 10` running."),
-        )
-    if outbox.unread().filter(created_at__lt=now - GRACE).exists():
-        return warning(
-            _("`manage.py send_emails` is not running, so patients get no e-mails."),
-            _("Keep `manage.py send_emails --every 10` running."),
+            _("Check the mail server in EMAIL_URL."),
         )
     return ok(_("All e-mails sent."))

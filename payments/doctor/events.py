@@ -1,4 +1,4 @@
-"""Checks that find late or failed work: Stripe's events, refunds, `manage.py sweep`, and dj-stripe's copies."""
+"""Checks that find late or failed work: Stripe's events, refunds, and dj-stripe's copies."""
 
 import datetime
 
@@ -6,15 +6,13 @@ from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ..domain.status import PaymentStatus
 from ..gateway import sweep
 from ..gateway.background import writer
-from ..models import EventReceipt, Payment, QuarantinedObject
+from ..models import EventReceipt, QuarantinedObject
 from .finding import MAX_NAMED, Verdict, age, error, ok, warning
 
 Outcome = EventReceipt.Outcome
 GRACE = datetime.timedelta(minutes=15)  # a running worker is never further behind than this
-DEBIT_OVERDUE = sweep.STUCK_AFTER + datetime.timedelta(days=1)
 RECENT = datetime.timedelta(days=1)
 
 
@@ -76,7 +74,7 @@ def waiting() -> Verdict:
         return ok(_("No event is waiting for its payment."))
     return warning(
         _("Events waiting for a payment that is not known yet: %(count)s, the oldest received %(age)s ago.") % seen,
-        _("Run `manage.py sweep`: it asks Stripe which payments they belong to. Keep it running with `--every 60`."),
+        _("Run `manage.py sweep`: it asks Stripe which payments they belong to."),
     )
 
 
@@ -106,28 +104,13 @@ def unanswered_refunds() -> Verdict:
     )
 
 
-def sweep_work() -> Verdict:
-    """Report work that is overdue for `manage.py sweep`, because nothing else shows that the sweep is not running."""
-    now = timezone.now()
-    pages = sum(payment.updated_at < now - GRACE for payment in sweep.superfluous())
-    processing = Payment.objects.filter(status=PaymentStatus.PROCESSING, reviews=[])
-    debits = processing.filter(updated_at__lt=now - DEBIT_OVERDUE).count()
-    if not pages and not debits:
-        return ok(_("No automatic check is overdue."))
-    return warning(
-        _("Stripe payment pages that are open but should be closed: %(pages)s. Overdue direct debits: %(debits)s.")
-        % {"pages": pages, "debits": debits},
-        _("Run `manage.py sweep`, and keep it running with `--every 60`."),
-    )
-
-
 def unstored() -> Verdict:
     """Report handled events that dj-stripe's table of events lacks, because of a receiver or a stopped process."""
     if not (seen := _late(EventReceipt.objects.unstored(), "stripe_event_id")):
         return ok(_("dj-stripe has every event."))
     return warning(
         _("Events that dj-stripe has not stored: %(count)s, the oldest received %(age)s ago (%(named)s).") % seen,
-        _("Keep `manage.py mirror` running. The log names receivers that failed at `djstripe_event_not_stored`."),
+        _("Keep `manage.py work` running. The log names receivers that failed at `djstripe_event_not_stored`."),
     )
 
 
@@ -138,7 +121,7 @@ def writer_at_work() -> Verdict:
     return warning(
         _("This process has not stored its events in dj-stripe’s tables for %(age)s.")
         % {"age": age(timezone.now() - datetime.timedelta(seconds=writer.behind))},
-        _("Restart it, and look in the log for `djstripe_events_not_stored`. `manage.py mirror` stores them now."),
+        _("Restart it, and look in the log for `djstripe_events_not_stored`. `manage.py work` stores them now."),
     )
 
 
@@ -151,7 +134,7 @@ def mirror_lag() -> Verdict:
             " not depend on these copies."
         )
         % seen,
-        _("Keep `manage.py mirror` running; its output names what Stripe refuses."),
+        _("Run `manage.py mirror`, whose output names what Stripe refuses."),
     )
 
 

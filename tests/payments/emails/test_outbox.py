@@ -323,9 +323,3 @@ def test_without_a_mail_server_nothing_is_sent(story: Story, settings: Settings,
     assert "EMAIL_URL is not set" in capsys.readouterr().out
     assert not Email.objects.exists()
     assert email_check.unsent().level == Level.OK
-
-
-def test_the_doctor_notices_that_nobody_sends(story: Story) -> None:
-    deliver(story.completed())
-    with time_machine.travel(timezone.now() + HOUR):
-        assert email_check.unsent().level == Level.WARNING
