@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("accounts", "appointments", "integrations", "payments", "payments_site", "templates")
+SOURCES = ("accounts", "appointments", "integrations", "payments", "payments_site", "people", "templates")
 LAZY = {f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext", "pgettext", "npgettext")}
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 
+from people.models import PatientFields
+
 from .models import User
 
 
@@ -17,6 +19,6 @@ def proved(sender: object, user: User, **kwargs: Any) -> None:
         address.set_verified()
 
 
-def forget_old(user: User) -> None:
+def forget_old(user: PatientFields) -> None:
     """Delete allauth's copies of addresses that the account no longer has, so that another account can have them."""
     EmailAddress.objects.filter(user=user).exclude(email__iexact=user.email).delete()

@@ -14,7 +14,9 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from . import notices, phones
+from people import phones
+
+from . import notices
 from .addresses import forget_old
 from .models import User
 

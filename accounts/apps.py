@@ -20,13 +20,10 @@ class AccountsConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.views.generic import RedirectView
 
-        from . import access, addresses, middleware, names, second_factor, sessions, unsent
+        from . import addresses, middleware, second_factor, sessions
 
         post_migrate.connect(make_cache_table, sender=self)
-        post_migrate.connect(names.prepare_search, sender=self)
-        post_migrate.connect(access.prepare_triggers, sender=self)
         user_logged_in.connect(sessions.begin)
-        user_logged_in.connect(unsent.forget_others)
         user_logged_out.connect(middleware.signed_out)
         password_reset.connect(addresses.proved)
         authenticator_added.connect(second_factor.added)

@@ -17,6 +17,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import override
 
+from people.models import PatientFields
+from people.sign_in import NotInvitableError
+
 from .models import User
 
 VALID = datetime.timedelta(days=7)
@@ -24,17 +27,17 @@ AGAIN_AFTER = 5 * 60  # seconds between two invitations of one person
 SIGNER = TimestampSigner(salt="accounts.invitation")
 
 
-class NotInvitableError(Exception):
-    """Raised when the person has no e-mail address, is staff, has signed in before, or was invited a moment ago."""
-
-
-def may_invite(user: User) -> bool:
+def may_invite(user: PatientFields) -> bool:
     """Return whether the person can be invited: a patient with an e-mail address who has never signed in."""
     return bool(user.email and user.is_active and not user.is_staff and user.last_login is None)
 
 
-def invite(request: HttpRequest, user: User) -> None:
-    """E-mail an invitation to the person's address, in their language. Raises NotInvitableError."""
+def invite(request: HttpRequest, user: PatientFields) -> None:
+    """E-mail an invitation to the person's address, in their language.
+
+    Raises NotInvitableError when the person has no e-mail address, is staff, has signed in before, or was invited a
+    moment ago.
+    """
     if not may_invite(user) or not cache.add(f"accounts.invited.{user.pk}", 1, AGAIN_AFTER):
         raise NotInvitableError
     link = settings.SITE_URL + reverse("account_welcome", args=[token_of(user)])
@@ -59,11 +62,11 @@ def password_path(user: User) -> str:
     return reverse("account_reset_password_from_key", args=[user_pk_to_url_str(user), key])
 
 
-def token_of(user: User) -> str:
+def token_of(user: PatientFields) -> str:
     """Return the token of a link that invites the person."""
     return SIGNER.sign(f"{user.public_id}.{_state_of(user)}")
 
 
-def _state_of(user: User) -> str:
+def _state_of(user: PatientFields) -> str:
     """Return a digest of what ends a link's validity: another password, or another e-mail address."""
     return hashlib.sha256(f"{user.password} {user.email} {user.last_login}".encode()).hexdigest()[:16]

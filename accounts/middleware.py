@@ -1,16 +1,16 @@
-"""Middleware that keeps active sessions and unsent forms, asks for second factors, and clears data on sign-out."""
+"""Middleware that keeps active sessions, asks for second factors, and clears data on sign-out."""
 
 from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import second_factor, sessions, unsent
-from .view_hooks import after_view, before_view
+from people.view_hooks import after_view, before_view
+
+from . import second_factor, sessions
 
 note_activity = before_view(sessions.note_activity)
 require_second_factor = before_view(second_factor.detour)
-keep_unsent_forms = after_view(unsent.lead_back, when=unsent.was_stopped)
 
 
 @after_view

@@ -12,6 +12,8 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 
+from people.requests import sent_by_itself
+
 SIGNED_IN, ACTIVE = "signed_in_at", "active_at"  # session keys, Unix seconds
 NOTE_EVERY = 60  # seconds between extensions, because each one writes to the database
 
@@ -20,14 +22,6 @@ def begin(sender: object, request: HttpRequest, **kwargs: Any) -> None:
     """Receive Django's user_logged_in signal, note the sign-in time in the session and set its expiry date."""
     request.session[SIGNED_IN] = int(time.time())
     _extend(request.session)
-
-
-def sent_by_itself(request: HttpRequest) -> bool:
-    """Return whether an open page sent this request by itself, as when it updates, and not because of its user.
-
-    htmx sends both kinds. Links and forms that people use are "boosted" by htmx, which it says in a header.
-    """
-    return "HX-Request" in request.headers and "HX-Boosted" not in request.headers
 
 
 def note_activity(request: HttpRequest) -> None:

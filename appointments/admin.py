@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.unsent import typed
+from people.unsent import typed
 
 from . import week
 from .forms import AppointmentForm, ServiceForm, WeekForm

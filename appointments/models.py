@@ -14,7 +14,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.external_ids import ExternalIdField
+from people.external_ids import ExternalIdField
 
 from .money import check_price, format_amount
 from .signals import appointment_checked, appointment_saved, practitioner_renamed

@@ -20,8 +20,8 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib import admin
 
-        from accounts.signals import person_renamed
         from appointments.signals import appointment_checked, appointment_saved, practitioner_renamed
+        from people.signals import person_renamed
 
         from . import checks as checks
         from . import gauges, jobs

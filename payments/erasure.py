@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -12,6 +11,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from appointments.models import Appointment
+from people import sign_in
+from people.models import PatientFields
 
 from .domain.cards import CardState
 from .domain.facts import Kind
@@ -25,7 +26,7 @@ class NotErasableError(Exception):
     """Raised when a person can't be erased yet; the message says why."""
 
 
-def reason_against(user: AbstractUser) -> str:
+def reason_against(user: PatientFields) -> str:
     """Return why this user can't be erased yet, such as "has 2 appointments to come", or "" if nothing prevents it.
 
     The text continues a sentence that begins with the user's name.
@@ -42,7 +43,7 @@ def reason_against(user: AbstractUser) -> str:
     return ""
 
 
-def erase(user: AbstractUser) -> dict[str, int]:
+def erase(user: PatientFields) -> dict[str, int]:
     """Erase the user's personal data, and return how many rows were changed, by kind of row.
 
     Personal data are the name, birth date, e-mail address, phone, password, second factors, login sessions, the notes,
@@ -70,7 +71,7 @@ def erase(user: AbstractUser) -> dict[str, int]:
     return done
 
 
-def _payments(user: AbstractUser) -> Any:
+def _payments(user: PatientFields) -> Any:
     return Payment.objects.filter(appointment__patient=user.pk)
 
 
@@ -98,7 +99,7 @@ def _known_ids(payments: "QuerySet[Payment]") -> set[str]:
     return {each for row in rows for each in row if each} | set(events) | ours
 
 
-def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]") -> int:
+def _forget_log_lines(user: PatientFields, appointments: "QuerySet[Appointment]") -> int:
     """Blank the name in Django admin's log entries about the user or their appointments; return how many entries."""
     of_user, of_appointment = ContentType.objects.get_for_models(get_user_model(), Appointment).values()
     lines = LogEntry.objects.filter(content_type=of_user, object_id=str(user.pk))
@@ -107,24 +108,23 @@ def _forget_log_lines(user: AbstractUser, appointments: "QuerySet[Appointment]")
     return lines.update(object_repr="–")
 
 
-def _sign_out(user: AbstractUser) -> int:
+def _sign_out(user: PatientFields) -> int:
     """Delete the user's login sessions and return how many there were."""
     mine = [row.pk for row in Session.objects.iterator() if row.get_decoded().get("_auth_user_id") == str(user.pk)]
     Session.objects.filter(pk__in=mine).delete()
     return len(mine)
 
 
-def _forget_login(user: AbstractUser) -> None:
-    """Delete the user's e-mail addresses and second factors, and blank and deactivate the user's row.
+def _forget_login(user: PatientFields) -> None:
+    """Delete what is stored about how the user signs in, and blank and deactivate the user's row.
 
     The row itself stays, because appointments refer to it.
     """
-    for related in ("emailaddress_set", "authenticator_set"):
-        getattr(user, related).all().delete()
+    sign_in.current().forget(user)
     user.username = f"erased-{user.pk}"
     for name in PERSONAL:
         setattr(user, name, "")
-    user.birth_date = None  # type: ignore[attr-defined]
+    user.birth_date = None
     user.is_active = False
     user.set_unusable_password()
     user.save()

@@ -10,10 +10,9 @@ from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.proof import lacks_second_factor
-from accounts.sessions import sent_by_itself
-from accounts.unsent import STEPS
-from accounts.view_hooks import Handler, after_view, before_view, has_session
+from people.requests import sent_by_itself
+from people.sign_in import lacks_second_factor, step_paths
+from people.view_hooks import Handler, after_view, before_view, has_session
 
 from .live.feeds import audience_of
 from .models import Feed
@@ -63,7 +62,7 @@ def htmx_sign_in(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     was typed there, and live-source.js shows a link to sign in. If a person did, htmx opens the step as a page.
     """
     step = response.headers.get("Location", "").partition("?")[0]
-    if "HX-Request" not in request.headers or step not in [reverse(name) for name in STEPS]:
+    if "HX-Request" not in request.headers or step not in step_paths():
         return response
     if not sent_by_itself(request):
         answer = HttpResponseClientRedirect(response.headers["Location"])

@@ -46,10 +46,11 @@ INSTALLED_APPS = [
     "csp",
     "import_export",
     "servestatic",
+    "people",
     "accounts",
     "appointments",
     "integrations",
-    "payments",  # last, because its groups need the permissions that Django makes for the apps before it
+    "payments",
 ]
 MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives the reason
     "payments.logs.identify_request",  # gives every log line and response the request's id
@@ -69,7 +70,7 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "payments.middleware.live_cursor",  # needs the user; reads the feed's number before later code reads payments
     "django.contrib.messages.middleware.MessageMiddleware",
     "accounts.middleware.clear_site_data",  # outside the next three, to add its header to their responses
-    "accounts.middleware.keep_unsent_forms",  # needs messages; outside all that redirect to a step of signing in
+    "people.middleware.keep_unsent_forms",  # needs messages; outside all that redirect to a step of signing in
     "accounts.middleware.note_activity",  # needs the session
     "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
@@ -91,7 +92,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "payments.context_processors.site",
             ],
-            "builtins": ["accounts.templatetags.unsent", "payments.templatetags.clinic"],
+            "builtins": ["people.templatetags.unsent", "payments.templatetags.clinic"],
         },
     }
 ]
@@ -172,6 +173,7 @@ LOGOUT_REDIRECT_URL = "account_login"
 REQUIRE_MFA = env.switch("REQUIRE_MFA", not DEBUG)  # whether staff need a second factor or a passkey
 SESSION_COOKIE_AGE = env.number("SESSION_IDLE_MINUTES", 30) * 60  # seconds after which an idle user is signed out
 SESSION_LONGEST = env.number("SESSION_HOURS", 10) * 60 * 60
+CLINIC_SIGN_IN = "accounts.sign_in.AllauthSignIn"
 ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
 ACCOUNT_SESSION_REMEMBER = True  # keep the session for SESSION_COOKIE_AGE without a “remember me” box
 ACCOUNT_LOGIN_METHODS = {"username"}
@@ -249,7 +251,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 CSRF_TRUSTED_ORIGINS, CSRF_COOKIE_HTTPONLY = [SITE_URL], True
-CSRF_FAILURE_VIEW = "accounts.unsent.csrf_failure"
+CSRF_FAILURE_VIEW = "people.unsent.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200

@@ -14,10 +14,11 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts import access
-from accounts.models import AccessVersion, User
+from accounts.models import User
 from payments.doctor import database
 from payments.doctor.finding import Level
+from people import access
+from people.models import AccessVersion
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 

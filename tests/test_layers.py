@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-APPS = ("payments_site", "accounts", "appointments", "payments", "integrations")
+APPS = ("payments_site", "accounts", "people", "appointments", "payments", "integrations")
 
 # Lowest first: a module imports from its own line or from lines before it. Every module is on exactly one line.
 LAYERS = (
-    ("accounts*", "appointments*", "payments.domain*", "payments.signals", "payments.logs", "payments.metrics"),
-    ("payments.db*",),
+    ("people*", "payments.domain*", "payments.signals", "payments.logs", "payments.metrics"),
+    ("payments.db*", "appointments*", "accounts*"),
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.bookings"),
     ("payments.gateway*", "payments.live*"),
@@ -83,10 +83,28 @@ def test_a_module_imports_only_from_its_own_layer_or_below(name: str) -> None:
     assert not above
 
 
-def test_appointments_know_nothing_of_payments() -> None:
+# Which of the other apps the modules of an app may import.
+KNOWN: dict[str, set[str]] = {
+    "people": set(),
+    "accounts": {"people"},
+    "appointments": {"people"},
+    "payments": {"people", "appointments"},
+}
+
+
+@pytest.mark.parametrize("app", KNOWN)
+def test_an_app_knows_only_the_apps_that_it_can_be_installed_with(app: str) -> None:
+    """`payments` and `appointments` work in a project that has neither `accounts` nor `payments_site`."""
     for name in MODULES:
-        if name.startswith("appointments"):
-            assert not {other for other in imported(name) if other.startswith("payments")}, name
+        if name.split(".")[0] == app:
+            others = {other.split(".")[0] for other in imported(name)} & set(APPS)
+            assert others - {app} <= KNOWN[app], name
+
+
+@pytest.mark.parametrize("app", sorted(set(KNOWN) - {"accounts"}))
+def test_migrations_name_no_user_model_but_the_project_s(app: str) -> None:
+    for path in (ROOT / app / "migrations").glob("0*.py"):
+        assert "clinic_accounts" not in path.read_text(), path
 
 
 def wing_of(name: str) -> str:

@@ -12,12 +12,12 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts import names
 from accounts.models import User
 from appointments import week
 from payments import doctor
 from payments.doctor.finding import Level
 from payments.models import Payment
+from people import names
 from tests.payments.conftest import book, patient, practitioner
 
 __all__ = ["book", "patient", "practitioner"]

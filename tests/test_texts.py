@@ -13,7 +13,7 @@ from django.template.base import Lexer, TokenType
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*.*") if path.suffix in (".html", ".txt"))
-APPS = ("accounts", "appointments", "payments")
+APPS = ("accounts", "appointments", "payments", "people")
 MODULES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts)
 SCRIPTS = sorted((ROOT / "static/js").glob("*.js"))
 

@@ -1,9 +1,9 @@
-import accounts.external_ids
-import accounts.models
-import accounts.names
 import django.contrib.auth.validators
 import django.db.models.functions.text
 import django.utils.timezone
+import people.external_ids
+import people.models
+import people.names
 import uuid
 from django.db import migrations, models
 
@@ -16,17 +16,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="AccessVersion",
-            fields=[
-                ("id", models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ("number", models.PositiveBigIntegerField(default=0, editable=False)),
-            ],
-            options={
-                "default_permissions": (),
-                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="one_access_version")],
-            },
-        ),
         migrations.CreateModel(
             name="User",
             fields=[
@@ -73,14 +62,14 @@ class Migration(migrations.Migration):
                 ),
                 ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
                 ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("folded_name", accounts.names.FoldedNameField(editable=False, max_length=400)),
+                ("folded_name", people.names.FoldedNameField(editable=False, max_length=400)),
                 ("phone", models.CharField(blank=True, max_length=32, verbose_name="phone")),
                 ("birth_date", models.DateField(blank=True, null=True, verbose_name="birth date")),
                 (
                     "preferred_language",
                     models.CharField(
                         blank=True,
-                        choices=accounts.models.languages,
+                        choices=people.models.languages,
                         help_text="E-mails are written in this language or, if it is empty, in that of the last payment.",
                         max_length=7,
                         verbose_name="preferred language",
@@ -88,7 +77,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "external_id",
-                    accounts.external_ids.ExternalIdField(
+                    people.external_ids.ExternalIdField(
                         blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
                     ),
                 ),

@@ -1,7 +1,7 @@
-import accounts.external_ids
 import appointments.models
 import django.core.validators
 import django.db.models.deletion
+import people.external_ids
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ("active", models.BooleanField(default=True, verbose_name="active")),
                 (
                     "external_id",
-                    accounts.external_ids.ExternalIdField(
+                    people.external_ids.ExternalIdField(
                         blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
                     ),
                 ),
@@ -206,7 +206,7 @@ class Migration(migrations.Migration):
                 ("arrived_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="arrived")),
                 (
                     "external_id",
-                    accounts.external_ids.ExternalIdField(
+                    people.external_ids.ExternalIdField(
                         blank=True, max_length=64, null=True, unique=True, verbose_name="external id"
                     ),
                 ),

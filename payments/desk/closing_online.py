@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from django.db import connection
 
-from accounts.names import name_of
+from people.names import name_of
 
 from ..models import Closing, JournalLine, OnlineEntry
 from ..models.journal_line import JournalLineQuerySet

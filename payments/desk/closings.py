@@ -13,8 +13,8 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.db.models import Count, Sum
 
-from accounts.names import name_of
 from appointments.models import Currency
+from people.names import name_of
 
 from ..domain.tally import Tally, tally, totals
 from ..linking import lock_till

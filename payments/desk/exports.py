@@ -11,8 +11,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
-from accounts.names import name_of
 from appointments.money import number_text
+from people.names import name_of
 
 from ..domain.methods import method_label
 from ..models import JournalLine, Payment

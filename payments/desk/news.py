@@ -6,9 +6,9 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.names import name_of
 from appointments.models import Appointment
 from appointments.money import format_amount
+from people.names import name_of
 
 from ..domain.status import PaymentStatus, Review
 from ..models import FeedEntry, StatusChange

@@ -7,7 +7,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from accounts.names import name_of
+from people.names import name_of
 
 from ..gateway.balance import Payout
 from .exports import BYTE_ORDER_MARK, Table, signed_number

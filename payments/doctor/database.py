@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Min
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from accounts import access, names
+from people import access, names
 
 from ..domain.status import derive
 from ..models import Feed, Payment

@@ -13,8 +13,8 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.models import AccessVersion
 from appointments.models import Appointment
+from people.models import AccessVersion
 
 from ..models import Feed, FeedEntry, Installation, patient_audience
 from ..models.feed import STAFF, Position
@@ -112,7 +112,7 @@ ON CASE WHEN feed.head > 0 THEN feed.epoch || ' ' || feed.head ELSE '' END <> kn
 
 
 def load_moved(known: Mapping[str, Position]) -> tuple[int, dict[str, Position | None]]:
-    """Load the access version (see accounts/access.py) and the feeds whose position is another than the known one.
+    """Load the access version (see people/access.py) and the feeds whose position is another than the known one.
 
     Return the version and the positions by audience; None stands for a feed that isn't stored. Makes one query, whose
     cost in this process hardly depends on the number of feeds.

@@ -18,8 +18,8 @@ from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from accounts.models import AccessVersion
-from accounts.proof import lacks_second_factor
+from people.models import AccessVersion
+from people.sign_in import lacks_second_factor
 
 from .feeds import audience_of, feed_of
 
@@ -31,7 +31,7 @@ class SocketSession:
     """The user, login session and audience ("staff" or "patient.<id>") of a socket, as they were when it opened.
 
     `password` is the hash of the user's password, kept so that a change of password is noticed. The session was valid
-    at the access version `access` (see accounts/access.py); it expires at `expires`, unless its user extends it.
+    at the access version `access` (see people/access.py); it expires at `expires`, unless its user extends it.
     """
 
     user_id: int

@@ -5,8 +5,8 @@ from typing import Any
 from django.apps.registry import apps as installed_apps
 from django.db import connections
 
-from accounts import triggers
-from accounts.triggers import Trigger
+from people import triggers
+from people.triggers import Trigger
 
 PREFIX = "clinic_sealed_"
 CLOSING, HEAD, FACT, ONLINE = (f"clinic_payments.{name}" for name in ("Closing", "ClosingHead", "Fact", "OnlineEntry"))

@@ -13,8 +13,8 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.phones import as_one_word, is_phone_number
 from appointments.money import CURRENCIES
+from people.phones import as_one_word, is_phone_number
 
 from ..domain.status import PaymentStatus
 from .days import ONE_DAY, begin_of

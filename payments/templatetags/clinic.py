@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import template
+from django.conf import settings
 from django.contrib import admin
 from django.http import QueryDict
+from django.shortcuts import resolve_url
 from django.template.context import Context
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -20,6 +22,7 @@ from django.utils.translation import get_language
 
 from appointments.models import Appointment
 from appointments.money import format_amount
+from people import sign_in
 
 from ..desk import transfers
 from ..desk.news import newest_news
@@ -89,6 +92,19 @@ def back_to_desk(context: Context, appointment: Appointment) -> str:
     if page.path == desk and page.netloc == context["request"].get_host():
         return f"{desk}?{page.query}"
     return reverse("clinic:desk_appointment", args=[appointment.reference])
+
+
+@register.simple_tag
+def sign_in_path() -> str:
+    """Return the path of the page on which people sign in: `{% sign_in_path as path %}`."""
+    return resolve_url(settings.LOGIN_URL)
+
+
+@register.simple_tag
+def security_path() -> str:
+    """Return the path of the page where people change how they sign in, or "" if the project has none."""
+    name = sign_in.current().security_page
+    return reverse(name) if name else ""
 
 
 @register.simple_tag(takes_context=True)

@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.sessions import sent_by_itself
+from people.requests import sent_by_itself
 
 from .. import metrics
 from ..models import Payment, RecordView

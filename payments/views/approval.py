@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.proof import proof_required
+from people.sign_in import proof_required
 
 from ..desk import refund_approvals
 from ..desk.order_words import done_words, refusal_words, words_of

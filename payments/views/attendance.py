@@ -8,8 +8,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.unsent import typed
 from appointments.models import Appointment
+from people.unsent import typed
 
 from ..desk.refund_limits import refund_limit
 from ..domain.status import PaymentStatus

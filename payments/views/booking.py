@@ -13,12 +13,12 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.models import User, new_username
-from accounts.names import name_of
-from accounts.unsent import typed
 from appointments import booking
 from appointments.booking_forms import BookingForm, ChangeForm, PatientForm, VisitForm, terms_of
 from appointments.models import Appointment, Service
+from people.models import PatientFields, new_username
+from people.names import name_of
+from people.unsent import typed
 
 from ..desk.new_terms import consequence_of
 from .access import Request, open_payment_or_404, staff_required
@@ -68,9 +68,10 @@ def _book(request: Request) -> HttpResponseBase:
     form = BookingForm(request.POST)
     if form.is_valid() and (booked := Appointment.objects.filter(key=form.cleaned_data["key"]).first()):
         return redirect("clinic:desk_appointment", booked.reference)
-    newcomer = PatientForm(request.POST, instance=User(username=new_username())) if request.POST.get("new") else None
+    patient = get_user_model()(username=new_username())
+    newcomer = PatientForm(request.POST, instance=patient) if request.POST.get("new") else None
     valid = form.is_valid() and (newcomer is None or newcomer.is_valid())
-    alike: list[User] = []
+    alike: list[PatientFields] = []
     if newcomer:
         newcomer.is_valid()  # fills the instance, also with an e-mail address that another account has
         newcomer.instance.set_unusable_password()
@@ -93,7 +94,7 @@ def _book(request: Request) -> HttpResponseBase:
     return _booking_page(request, form, newcomer, request.POST.dict(), alike, status=422)
 
 
-def _keys(people: Sequence[User]) -> str:
+def _keys(people: Sequence[PatientFields]) -> str:
     return " ".join(str(person.public_id) for person in people)
 
 
@@ -111,7 +112,7 @@ def _when(start: datetime.datetime) -> str:
 
 def _booking_page(
     request: Request, form: BookingForm, newcomer: PatientForm | None, values: dict[str, Any],
-    alike: Sequence[User] = (), status: int = 200,
+    alike: Sequence[PatientFields] = (), status: int = 200,
 ) -> HttpResponse:  # fmt: skip
     patient = _patient_of(values)
     text = "" if patient else values.get("q", "").strip()
@@ -131,7 +132,7 @@ def _booking_page(
     return render(request, "appointments/book.html", context, status=status)
 
 
-def _patient_of(values: dict[str, Any]) -> User | None:
+def _patient_of(values: dict[str, Any]) -> PatientFields | None:
     try:
         public_id = uuid.UUID(values.get("patient") or "")
     except ValueError:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import trigger_client_event
 
-from accounts.sessions import sent_by_itself
+from people.requests import sent_by_itself
 
 from ..domain.facts import Kind
 from ..emails import message

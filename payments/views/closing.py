@@ -8,8 +8,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.unsent import typed
 from appointments.models import FIRST_DAY, LAST_DAY
+from people.unsent import typed
 
 from ..closing_forms import ClosingForm, CorrectionForm
 from ..desk import closings

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from accounts.proof import proof_required
-from accounts.unsent import typed
 from appointments.money import format_amount
+from people.sign_in import proof_required
+from people.unsent import typed
 
 from ..desk import decisions, till
 from ..desk.decisions import NothingToDecideError

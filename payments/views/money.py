@@ -11,9 +11,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.proof import proof_required
-from accounts.unsent import typed
 from appointments.money import format_amount
+from people.sign_in import proof_required
+from people.unsent import typed
 
 from ..desk import refund_orders, till
 from ..desk.giving_back import give_back

@@ -13,11 +13,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.addresses import forget_old
-from accounts.invitations import NotInvitableError, invite, may_invite
-from accounts.models import User
-from accounts.unsent import typed
 from appointments.booking_forms import PatientForm
+from people import sign_in
+from people.models import PatientFields
+from people.unsent import typed
 
 from ..models import Note, Payment
 from .access import Request, note_look, posted_from, refuse_copying, staff_required
@@ -49,7 +48,7 @@ def patient_file(request: Request, person_id: uuid.UUID) -> HttpResponse:
         "page": page,
         "balances": totals.annotate(owed=Sum("amount_owed"), overpaid=Sum("amount_overpaid")),
         "notes": notes[:ROWS],
-        "invitable": may_invite(person),
+        "invitable": sign_in.current().may_invite(person),
         "section": "patients",
     }
     return render(request, "appointments/patient_file.html", context)
@@ -63,7 +62,7 @@ def edit_patient(request: Request, person_id: uuid.UUID) -> HttpResponseBase:
     form = PatientForm(request.POST if request.method == "POST" else typed(request), instance=person)
     if request.method == "POST" and form.is_valid():
         form.save()
-        forget_old(person)
+        sign_in.current().address_changed(person)
         LogEntry.objects.log_actions(
             request.user.pk, [person], CHANGE, change_message=[{"changed": {"fields": form.changed_data}}],
             single_object=True,
@@ -85,8 +84,8 @@ def invite_patient(request: Request, person_id: uuid.UUID) -> HttpResponseBase:
     """E-mail the patient a link by which they choose a password, and write it down in the admin's history."""
     person = _person_or_404(request, person_id)
     try:
-        invite(request, person)
-    except NotInvitableError:
+        sign_in.current().invite(request, person)
+    except sign_in.NotInvitableError:
         refused = _("No invitation was sent: this person was invited a moment ago, or can sign in already.")
         messages.warning(request, refused)
     else:
@@ -97,9 +96,9 @@ def invite_patient(request: Request, person_id: uuid.UUID) -> HttpResponseBase:
     return redirect("clinic:patient", person.public_id)
 
 
-def _person_or_404(request: Request, person_id: uuid.UUID) -> User:
+def _person_or_404(request: Request, person_id: uuid.UUID) -> PatientFields:
     """Return the patient, and add an entry about their newest payment to the audit log of what staff open."""
-    person: User = get_object_or_404(get_user_model().objects.patients(), public_id=person_id)
+    person: PatientFields = get_object_or_404(get_user_model().objects.patients(), public_id=person_id)
     if newest := Payment.objects.filter(appointment__patient=person.pk).order_by("-pk").first():
         note_look(request, newest, request.user)
         refuse_copying(request.user)

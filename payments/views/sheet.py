@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.unsent import typed
+from people.unsent import typed
 
 from ..desk import till
 from ..desk.filters import DayFilter

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from accounts.models import AccessVersion, User
+from accounts.models import User
 from appointments.models import Appointment
 from payments.desk import till
 from payments.domain.methods import Method
@@ -20,6 +20,7 @@ from payments.live import feeds, rendering, timing
 from payments.models import Feed, FeedEntry, Installation, Payment
 from payments.models.feed import Position
 from payments.templatetags import clinic as tags
+from people.models import AccessVersion
 from tests.payments.clients import client_of, page_of
 
 pytestmark = pytest.mark.django_db

@@ -6,6 +6,7 @@ from typing import Any
 from unicodedata import category, combining, normalize
 
 from django.apps import apps as installed_apps
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import DatabaseError, connections, models, transaction
 from django.db.models.lookups import Contains
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 PARTS = frozenset({"first_name", "last_name"})  # the fields of which a name consists
 LONGEST = 400  # characters: PostgreSQL's index takes no value of more than 2,700 bytes
 BATCH_SIZE = 500  # rows read at once
-INDEX = "clinic_accounts_user_name_parts"
+INDEX = "clinic_people_name_parts"
 APOSTROPHES = "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u2018\u2019\u201b\u2032\ua78c\uff07"
 SEPARATORS = ",.\u2043\u2212"  # the last two, a bullet and a minus, look like hyphens
 LETTERS = {"æ": "ae", "ð": "d", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th"}
@@ -108,7 +109,7 @@ def prepare_search(using: str, apps: Any = installed_apps, **kwargs: Any) -> Non
     needs may be installed later. `apps` has no user model yet if only other apps were migrated.
     """
     try:
-        user_model = apps.get_model("clinic_accounts", "User")
+        user_model = apps.get_model(settings.AUTH_USER_MODEL)
     except LookupError:
         return
     fold_again(user_model._base_manager.using(using))

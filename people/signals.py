@@ -1,4 +1,4 @@
-"""The signal that User.save sends inside its transaction, so that the receivers' changes commit or fail with it."""
+"""The signal that PatientFields.save sends in its transaction, so that its receivers' changes are in it too."""
 
 from django.dispatch import Signal
 

@@ -16,20 +16,19 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import csrf
 from django_htmx.http import HttpResponseClientRedirect
 
-from .sessions import sent_by_itself
+from . import sign_in
+from .requests import sent_by_itself
 
 KEPT = "unsent_forms"  # session key; its value maps a form's action to what was typed, its author and the time
 AUTHOR = "typed_by"  # the form's field with the author's signed id
 KEEP_SECONDS = 30 * 60
 MOST = 5  # forms kept in a session; further ones replace the oldest
 LONGEST = 20_000  # characters of one form; a longer one isn't kept
-STEPS = ("account_login", "account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "admin:login")
 
 
 def author_mark(user: AbstractBaseUser | AnonymousUser) -> str:
@@ -60,14 +59,14 @@ def typed(request: HttpRequest, action: str = "") -> QueryDict | None:
 def was_stopped(request: HttpRequest, response: HttpResponseBase) -> bool:
     """Return whether a POST was redirected to a step of signing in, such as the second factor, and not carried out.
 
-    The answer is False for allauth's own forms, because allauth repeats them itself, and for a change of language.
+    The answer is False for the forms of signing in, which lead on by themselves, and for a change of language.
     """
     path, _, query = response.headers.get("Location", "").partition("?")
     if request.method != "POST" or sent_by_itself(request) or not query.startswith("next="):
         return False
     match = request.resolver_match
-    own = match and (match.view_name or "").startswith(("account_", "mfa_", "set_language"))
-    return not own and path in {reverse(step) for step in STEPS}
+    own = match and (match.view_name or "").startswith((*sign_in.current().views, "set_language"))
+    return not own and path in sign_in.step_paths()
 
 
 def lead_back(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -132,7 +131,7 @@ def _author_of(request: HttpRequest) -> int | None:
 
 
 def _signer() -> Signer:
-    return Signer(salt="accounts.unsent")
+    return Signer(salt="people.unsent")
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def keep_typed(context: Context) -> SafeString:
-    """Render the hidden field that lets a form keep what was typed (accounts/unsent.py).
+    """Render the hidden field that lets a form keep what was typed (people/unsent.py).
 
     Use it in every form in which people type, but never in one with a password or a code.
     """

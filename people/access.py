@@ -8,19 +8,20 @@ changes no row; those who use this module keep its expiry date.
 from typing import Any
 
 from django.apps.registry import apps as installed_apps
+from django.conf import settings
 from django.db import connections
 
 from . import triggers
 from .triggers import Trigger
 
 PREFIX = "clinic_access_"
-VERSION = "clinic_accounts.AccessVersion"
+VERSION = "clinic_people.AccessVersion"
 TRIGGERS = {
     f"{PREFIX}session_ended": Trigger("DELETE", "sessions.Session"),
-    f"{PREFIX}person_deleted": Trigger("DELETE", "clinic_accounts.User"),
+    f"{PREFIX}person_deleted": Trigger("DELETE", settings.AUTH_USER_MODEL),
     f"{PREFIX}person_changed": Trigger(
         "UPDATE OF password, is_active, is_staff",
-        "clinic_accounts.User",
+        settings.AUTH_USER_MODEL,
         "OLD.password <> NEW.password OR OLD.is_active <> NEW.is_active OR OLD.is_staff <> NEW.is_staff",
     ),
 }
