@@ -32,6 +32,7 @@ PRODUCTION = {
     "STRIPE_WEBHOOK_SECRET": "whsec_" + "0" * 32,
     "SKIP_MIGRATIONS": "0",
 }
+TEMPLATES = ("templates", "appointments/templates", "payments/templates")
 NO_NETWORK = re.compile(r"^\S*(?:ConnectionError|ProxyError|Timeout)\b")
 # Brackets in the pattern keep the check from finding these hosts in this file.
 REGISTRIES = re.compile(
@@ -88,7 +89,7 @@ def phrases() -> Problems:
 
 def is_prose(path: Path) -> bool:
     name = path.relative_to(ROOT)
-    ours = name.suffix in {".py", ".md", ".js", ".mjs"} or name.parts[0] == "templates" or name == Path("run")
+    ours = name.suffix in {".py", ".md", ".js", ".mjs"} or "templates" in name.parts or name == Path("run")
     return ours and "vendor" not in name.parts
 
 
@@ -175,7 +176,7 @@ CHECKS: dict[str, Check] = {
     "ruff": command("-m", "ruff", "check", "--quiet", "--output-format", "concise", ".", "run"),
     "format": command("-m", "ruff", "format", "--check", ".", "run"),
     "mypy": command("-m", "mypy", "--no-error-summary", ".", *map(str, ROOT.glob(".ci/*.py")), "run"),
-    "templates": command("-m", "djlint", "--lint", "--quiet", "templates"),
+    "templates": command("-m", "djlint", "--lint", "--quiet", *TEMPLATES),
     "migrations": command("manage.py", "makemigrations", "--check", "--dry-run", DEBUG="1", SKIP_MIGRATIONS="0"),
     "deployment": command("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "messages": command(".ci/messages.py", "--check"),

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = "payments/static/payments/vendor/VERSIONS"
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.M)
 VENDORED = re.compile(r"(\S+) (\d[\w.]+)\s+\S+\s+npm ([^,\s]+)")
 
@@ -66,15 +67,15 @@ def rows(locked: Pins, latest: Pins, asked: dict[str, Requirement]) -> list[tupl
 
 
 def vendored(versions: str) -> list[tuple[str, str, str, str]]:
-    """List outdated copies of npm packages' files; `versions` is the text of static/vendor/VERSIONS.
+    """List outdated copies of npm packages' files; `versions` is the text of the file VERSIONS.
 
-    Each is (title, copied version, newest version, "static/vendor/VERSIONS"); that file records the copied version.
+    Each is (title, copied version, newest version, the file's path); the file records the copied version.
     """
     found = []
     for title, version, package in VENDORED.findall(versions):
         told = subprocess.run(["npm", "view", package, "version"], stdout=subprocess.PIPE, text=True, check=True)
         if (latest := told.stdout.strip()) != version:
-            found.append((f"{title} ({package})", version, latest, "static/vendor/VERSIONS"))
+            found.append((f"{title} ({package})", version, latest, VERSIONS))
     return found
 
 
@@ -89,10 +90,10 @@ def main(uv: str) -> int:
     locked = pins((ROOT / "requirements-dev.lock").read_text())
     found = rows(locked, newest(uv, "\n".join(locked)), asked_for())
     if shutil.which("npm"):
-        found += vendored((ROOT / "static/vendor/VERSIONS").read_text())
+        found += vendored((ROOT / VERSIONS).read_text())
     table(found)
     if not shutil.which("npm"):
-        print("npm is not here: the files that static/vendor/VERSIONS lists were not compared.")
+        print(f"npm is not here: the files that {VERSIONS} lists were not compared.")
     print(flush=True)
     return subprocess.run([sys.executable, ROOT / ".ci" / "check.py", "audit"], check=False).returncode
 

@@ -17,6 +17,6 @@ def site(request: HttpRequest) -> dict[str, object]:
         "clinic_contact": settings.CLINIC_CONTACT,
         "real_money": settings.STRIPE_LIVE_MODE,
         "reference": request_id.get(),
-        "layout": "dialog.html" if request.headers.get("HX-Target") == "dialog" else "base.html",
+        "layout": "payments/dialog.html" if request.headers.get("HX-Target") == "dialog" else "payments/base.html",
         "sandbox_url": "" if settings.REAL_STRIPE else settings.STRIPE_API_HOST,
     }

@@ -92,7 +92,6 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "payments.context_processors.site",
             ],
-            "builtins": ["people.templatetags.unsent", "payments.templatetags.clinic"],
         },
     }
 ]

@@ -12,4 +12,4 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore[m
     Django's own switch for imports covers every script, and some packages' scripts import what isn't there.
     """
 
-    patterns = (*HashedFilesMixin.patterns, ("js/*.js", IMPORTS))
+    patterns = (*HashedFilesMixin.patterns, ("payments/js/*.js", IMPORTS))

@@ -285,7 +285,7 @@ def edit(path: Path, old: str, new: str, url: str, *words: str) -> int:
     raise AssertionError(f"{url} did not show {words}; it answers {status}:\n{page[:2000]}")
 
 
-MODULE = "static/js/live-source.js"
+MODULE = "static/payments/js/live-source.js"
 
 
 @pytest.mark.nightly
@@ -296,7 +296,9 @@ def test_a_watched_demo_shows_changed_files_and_what_is_broken(lived: Path, tree
         assert status == 404
         assert "Using the URLconf defined in" in page
         assert page_at(f"{site}/login/")[0] == 200
-        base, module, urls = (tree / name for name in ("templates/base.html", MODULE, "payments_site/urls.py"))
+        base, module, urls = (
+            tree / name for name in ("templates/base.html", f"payments/{MODULE}", "payments_site/urls.py")
+        )
         assert edit(base, "</main>", "a changed template</main>", f"{site}/login/", "a changed template") == 200
         assert edit(module, "class ", "// a changed module\nclass ", f"{site}/{MODULE}", "a changed module") == 200
         broken = 'urlpatterns = [\n    path("broken/", lambda _: 1 / 0),'

@@ -468,4 +468,4 @@ def test_the_image_holds_all_that_the_site_needs_and_no_sandbox(tmp_path: Path) 
             [sys.executable, "-c", manage], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "staticfiles/js").glob("live-source.*.js.gz"))
+    assert list((tmp_path / "staticfiles/payments/js").glob("live-source.*.js.gz"))

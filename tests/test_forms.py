@@ -1,11 +1,11 @@
 """Tests that each form in a template names the address it is sent to, and that forms keep what was typed."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+from tests.sources import TEMPLATES
+
 FORM = re.compile(r"<form\b(?P<attributes>(?:\"[^\"]*\"|\{[%{].*?[%}]\}|[^>\"])*)>(?P<content>.*?)</form>", re.DOTALL)
 TYPED_IN = re.compile(
     r"\{\{ ?(?:form|field)\b|<textarea|<select|<input(?![^>]*\b(?:hidden|checkbox)\b)|_amount_field\.html"
@@ -13,8 +13,8 @@ TYPED_IN = re.compile(
 SECRET = ("account/", "mfa/", "allauth/")  # what is typed here is a password or a code, and must not be kept
 
 FORMS = [
-    (str(path.relative_to(TEMPLATES)), found["attributes"], found["content"])
-    for path in sorted(TEMPLATES.rglob("*.html"))
+    (name, found["attributes"], found["content"])
+    for name, path in TEMPLATES
     for found in FORM.finditer(path.read_text())
 ]
 
@@ -24,7 +24,7 @@ def names_of(forms: list[tuple[str, str, str]]) -> list[str]:
 
 
 def test_every_form_is_found() -> None:
-    written = sum(path.read_text().count("<form") for path in TEMPLATES.rglob("*.html"))
+    written = sum(path.read_text().count("<form") for _, path in TEMPLATES)
     assert len(FORMS) == written > 15
 
 

@@ -228,7 +228,9 @@ def test_outdated_tells_what_holds_a_release_back() -> None:
 
 
 def test_outdated_compares_each_vendored_library() -> None:
-    vendored = script("outdated.py")["VENDORED"].findall((ROOT / "static/vendor/VERSIONS").read_text())
+    vendored = script("outdated.py")["VENDORED"].findall(
+        (ROOT / "payments/static/payments/vendor/VERSIONS").read_text()
+    )
     assert {package for _title, _version, package in vendored} == {"@picocss/pico", "lucide-static"}
 
 

@@ -16,6 +16,7 @@ from payments.domain.methods import Method
 from payments.models import Payment
 from payments_site.demo.site import ROOT
 from tests import people
+from tests.sources import STATIC
 
 COLLECT = """
 from django.core.management import call_command
@@ -35,10 +36,12 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_modules_import_hashed_names_that_exist(collected: Path) -> None:
-    modules = [path for path in (collected / "js").glob("*.js") if HASHED.search(path.name)]
-    assert len(modules) == len(list((ROOT / "static/js").glob("*.js")))
+    modules = [path for path in (collected / "payments/js").glob("*.js") if HASHED.search(path.name)]
+    assert len(modules) == len(list((ROOT / "payments/static/payments/js").glob("*.js")))
     imported = {
-        (collected / "js" / name) for path in modules for name in re.findall(r'from "\./(.+?)"', path.read_text())
+        (collected / "payments/js" / name)
+        for path in modules
+        for name in re.findall(r'from "\./(.+?)"', path.read_text())
     }
     assert imported
     assert all(HASHED.search(path.name) and path.exists() for path in imported)
@@ -49,9 +52,9 @@ ZIPPED = {"Accept-Encoding": "gzip, br"}
 
 
 def imports_of(module: str) -> set[str]:
-    """Return the modules that the module at this path below static/ imports, and those that they import."""
-    text = (ROOT / "static" / module).read_text() if module.startswith("js/") else ""
-    direct = {f"js/{name}" for name in re.findall(r'from "\./(.+?)"', text)}
+    """Return the modules that the module with this name imports, and those that they import."""
+    text = dict(STATIC)[module].read_text() if module.endswith(".js") and module in dict(STATIC) else ""
+    direct = {f"payments/js/{name}" for name in re.findall(r'from "\./(.+?)"', text)}
     return direct.union(*map(imports_of, direct))
 
 
@@ -75,7 +78,7 @@ def test_the_desk_s_first_page_is_small_and_names_every_module(collected: Path) 
     html = gzip.decompress(answer.content).decode()
     assert html.count("data-row") == 30
     names = set(LOADED.findall(html))
-    assert {"img/icons.svg", "css/counter.css", "django_htmx/htmx-2.min.js"} <= names
+    assert {"payments/img/icons.svg", "payments/css/counter.css", "django_htmx/htmx-2.min.js"} <= names
     sizes = [size_of(collected, name) for name in names]
     assert len(sizes) > 20
     assert sum(sizes) + len(answer.content) < 90_000

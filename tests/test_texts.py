@@ -11,11 +11,11 @@ import pytest
 from babel.messages.pofile import read_po
 from django.template.base import Lexer, TokenType
 
+from tests.sources import SCRIPTS, TEMPLATES
+
 ROOT = Path(__file__).parents[1]
-TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*.*") if path.suffix in (".html", ".txt"))
 APPS = ("accounts", "appointments", "payments", "people")
 MODULES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts)
-SCRIPTS = sorted((ROOT / "static/js").glob("*.js"))
 
 SPOKEN = {
     "aria-label",
@@ -129,7 +129,7 @@ def said_in_python(source: str) -> Iterator[str]:
         yield from (said for each in spoken for said in literals(each) if is_text(said) and " " in said.strip())
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "templates")))
+@pytest.mark.parametrize("path", [path for _, path in TEMPLATES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_template_says_nothing_in_one_language_only(path: Path) -> None:
     assert list(untranslated(path.read_text(), html=path.suffix == ".html")) == []
 

@@ -68,7 +68,7 @@ def message_of(email: Email, connection: object = None) -> EmailMultiAlternative
     """
     payment = email.payment
     patient, reports_money = payment.appointment.patient, email.kind in (Kind.RECEIPT, Kind.REFUND, Kind.TAKEN_BACK)
-    template = "emails/receipt" if reports_money else "emails/pay_link"
+    template = "payments/emails/receipt" if reports_money else "payments/emails/pay_link"
     with override(language_of(patient)):
         context = {
             "subject": SUBJECTS[Kind(email.kind)],

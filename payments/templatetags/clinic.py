@@ -1,4 +1,4 @@
-"""Template tags for the parts of a page that update by themselves; no template has to {% load %} them.
+"""Template tags for the parts of a page that update by themselves.
 
 docs/components.md describes them.
 """
@@ -44,15 +44,16 @@ def money(amount: int, currency: str) -> str:
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """Render the icon of this name from static/img/icons.svg: `{% icon "receipt" %}`. The HTML is cached."""
-    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("img/icons.svg"), name)
+    """Render the icon of this name from payments/img/icons.svg: `{% icon "receipt" %}`. The HTML is cached."""
+    file = static("payments/img/icons.svg")
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', file, name)
 
 
 @register.inclusion_tag("payments/_payment_notification_provider.html", takes_context=True)
 def payment_notification_provider(context: Context) -> dict[str, Any]:
     """Render the element and scripts that keep a page up to date; render nothing if nobody is signed in.
 
-    Only base.html uses this tag.
+    Only _live.html uses this tag.
     """
     request: Any = context.get("request")
     feed = getattr(request, "live_feed", "")
@@ -75,7 +76,7 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
 def payment_status_notifier(context: Context) -> dict[str, Any]:
     """Render the region in which toasts appear; for staff, one line with the newest news and the connection's state.
 
-    Only base.html uses this tag.
+    Only _live.html and _foot.html use this tag.
     """
     request: Any = context.get("request")
     shown: dict[str, Any] = {"audience": "patient", "request": request}
@@ -105,6 +106,20 @@ def security_path() -> str:
     """Return the path of the page where people change how they sign in, or "" if the project has none."""
     name = sign_in.current().security_page
     return reverse(name) if name else ""
+
+
+@register.simple_tag(takes_context=True)
+def page_attributes(context: Context) -> SafeString:
+    """Render the attributes by which styles know the reader: `<body {% page_attributes %}>`.
+
+    A view of a page that fills the window, such as the day list, sets `split` in its context.
+    """
+    user: Any = context.get("user")
+    names = ["payments-page"]
+    if user and user.is_staff:
+        names += ["staff", "desk-page"] if context.get("split") else ["staff"]
+    may_refund = bool(user) and user.has_perm("clinic_payments.refund_payment")
+    return format_html('class="{}"{}', " ".join(names), " data-may-refund" if may_refund else "")
 
 
 @register.simple_tag(takes_context=True)

@@ -33,7 +33,7 @@ WATCH_ROWS = """() => {
 
 # Gives the page `count` copies of the newest entry of its feed, each as another change, a second after the one before.
 REPEAT_ENTRY = """async (count) => {
-  const { applyEntries } = await import("/static/js/live-entries.js");
+  const { applyEntries } = await import("/static/payments/js/live-entries.js");
   const source = document.querySelector("live-source");
   const answer = await fetch(`/payments/live/?epoch=${source.epoch}&after=${source.cursor - 1}`);
   const newest = await answer.text();

@@ -102,7 +102,7 @@ def test_if_the_module_never_loads_htmx_polls_alone_and_repeats_nothing(
     clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext
 ) -> None:
     context = browser_of(patient, clinic, new_context)
-    context.route(re.compile("/static/js/"), lambda route: route.abort())
+    context.route(re.compile("/static/payments/js/"), lambda route: route.abort())
     page = context.new_page()
     before = counted_polls(clinic)
     stop_clock(page)

@@ -128,6 +128,6 @@ def test_a_page_says_that_the_database_is_away_and_is_back_with_it(
         answer = as_clerk.get("/desk/", headers=headers)
         assert (answer.status_code, answer["Retry-After"]) == (503, "60")
         assert RIGHT[language] in text_of(answer)
-        assert 'href="/static/css/site.css"' in answer.content.decode()
+        assert 'href="/static/payments/css/pages.css"' in answer.content.decode()
     connection.close()  # as at the end of a real request
     assert as_clerk.get("/desk/", headers=headers).status_code == 200

@@ -436,7 +436,7 @@ def test_an_error_is_a_page_of_the_clinic_s_with_what_to_look_for_in_the_log(tar
     for status, answer in error_pages(target).items():
         if status != 405:  # no browser shows the page of a 405
             assert answer.status == status
-            assert 'href="/static/css/site.css"' in answer.text
+            assert 'href="/static/payments/css/pages.css"' in answer.text
             assert f"<code>{answer.headers['X-Request-ID']}</code>" in answer.text
 
 

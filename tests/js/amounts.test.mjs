@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 globalThis.document = { documentElement: { lang: "fr" } };
-const { formatAmount, parseAmount } = await import("../../static/js/amounts.js");
+const { formatAmount, parseAmount } = await import("../../payments/static/payments/js/amounts.js");
 
 test("an amount is read as people type it in French, in minor units of its currency", () => {
   for (const [text, currency, minor] of [

@@ -67,7 +67,7 @@ globalThis.console.info = () => {};
 let defined;
 globalThis.customElements = { define: (name, constructor) => (defined = constructor) };
 
-await import("../../static/js/live-source.js");
+await import("../../payments/static/payments/js/live-source.js");
 
 /** A connected <live-source> with its cursor at `cursor`; `asked` lists why it asked over HTTP. */
 export function openPage(cursor = 0) {

@@ -3,8 +3,8 @@ import { mock, test } from "node:test";
 
 mock.timers.enable({ apis: ["setTimeout"] });
 const { announce, append, defined, Element } = await import("./elements.mjs");
-await import("../../static/js/paid-counter.js");
-await import("../../static/js/payment-toast.js");
+await import("../../payments/static/payments/js/paid-counter.js");
+await import("../../payments/static/payments/js/payment-toast.js");
 
 test("a counter that was moved within the page goes on counting, each payment once", () => {
   const counter = append(new defined["paid-counter"]());

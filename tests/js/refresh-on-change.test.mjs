@@ -3,7 +3,7 @@ import { beforeEach, mock, test } from "node:test";
 
 mock.timers.enable({ apis: ["setTimeout"] });
 const { announce, append, Element } = await import("./elements.mjs");
-await import("../../static/js/refresh-on-change.js");
+await import("../../payments/static/payments/js/refresh-on-change.js");
 
 let changes = 0;
 const change = (id = "p1") => {

@@ -26,6 +26,8 @@ def test_in_node(file: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("file", ["static/js/paid-counter.js", "templates/payments/_paid_counter.html"])
+@pytest.mark.parametrize(
+    "file", ["payments/static/payments/js/paid-counter.js", "payments/templates/payments/_paid_counter.html"]
+)
 def test_the_guide_prints_the_example_as_it_runs(file: str) -> None:
     assert (ROOT / file).read_text() in (ROOT / "docs/components.md").read_text()
