@@ -317,6 +317,31 @@ test("what comes while the page loads again is asked for", async () => {
   assert.deepEqual([source.cursor, source.asked], [2, ["gap"]]);
 });
 
+test("a page that is loaded as it was before a change hears of the change once", async () => {
+  socket().says(hello(5));
+  serve({ cursor: 5, epoch: "e1" });
+  source.reload();
+  socket().says(entry(6));
+  await settled();
+  assert.deepEqual([source.cursor, source.asked], [5, ["gap"]]);
+  answer(source, 200, entries(6), { "X-Live-Seq": "6" });
+  assert.deepEqual([source.cursor, told], [6, [6]]);
+});
+
+test("a page that is loaded as it was before its appointment was moved loads again", async () => {
+  document.getElementById = () => ({ dispatchEvent() {} });
+  const moved = entry(6).html.replace("data-seq", 'data-rebooked="" data-seq');
+  socket().says(hello(5));
+  const asked = serve({ cursor: 5, epoch: "e1" });
+  source.reload();
+  socket().says({ seq: 6, prev: 5, html: moved });
+  await settled();
+  answer(source, 200, moved, { "X-Live-Seq": "6" });
+  assert.equal(asked.length, 2);
+  await settled();
+  document.getElementById = () => null;
+});
+
 test("a fragment older than the page makes it ask from the fragment's number", () => {
   socket().says(hello(9));
   source.cursor = 9;

@@ -63,6 +63,7 @@ export function applyEntries(source, html) {
     if (Number(seq) <= source.cursor) continue;
     for (const element of [...entry.children]) place(element, forHtmx);
     source.cursor = seq;
+    if (rebooked !== undefined && document.getElementById(`payment-${payment}-facts`)) source.reload();
     if (Number(seq) <= source.announced) continue;
     source.announced = Number(seq);
     const region = document.getElementById(`payment-${payment}`) ?? source;
@@ -70,7 +71,6 @@ export function applyEntries(source, html) {
     const flags = { rebooked: rebooked !== undefined, news: news !== undefined };
     const detail = { id: payment, seq: Number(seq), ...standing, day, practitioner, ...flags };
     region.dispatchEvent(new CustomEvent("payment:updated", { detail, bubbles: true }));
-    if (rebooked !== undefined && document.getElementById(`payment-${payment}-facts`)) source.reload();
     if (confirmed !== undefined) region.dispatchEvent(new CustomEvent("payment:confirmed", { detail, bubbles: true }));
   }
 }

@@ -70,8 +70,10 @@ class LiveSource extends HTMLElement {
   async #reload() {
     const fresh = await fetchRegions();
     if (!fresh) return;
+    const announced = fresh.epoch === this.epoch ? this.announced : 0; // may be newer than what was loaded
     this.querySelector("#live-epoch").value = fresh.epoch;
-    this.cursor = this.announced = Number(fresh.cursor);
+    this.cursor = Number(fresh.cursor);
+    this.announced = Math.max(announced, this.cursor);
     this.provenAt = Date.now();
     if (this.#head > this.cursor) this.refresh("gap"); // entries that came during the reload were dropped
   }
