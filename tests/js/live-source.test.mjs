@@ -351,6 +351,17 @@ test("a fragment older than the page makes it ask from the fragment's number", (
   assert.equal(source.asked.at(-1), "fragment");
 });
 
+test("an answer that was requested before an older fragment came leaves nothing out", () => {
+  source.disconnectedCallback();
+  source = openPage(9);
+  const xhr = { getResponseHeader: () => "7" };
+  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  answer(source, 200, entries(10), { "X-Live-Seq": "10" });
+  assert.deepEqual([source.cursor, source.asked, source.provenAt], [7, ["fragment", "gap"], 0]);
+  answer(source, 200, entries(8, 9, 10), { "X-Live-Seq": "10" });
+  assert.deepEqual([source.cursor, source.provenAt], [10, Date.now()]);
+});
+
 test("what is swapped in again after such a fragment is no news", () => {
   socket().says(hello(5));
   for (const seq of [6, 7]) socket().says(entry(seq));

@@ -53,7 +53,10 @@ function place(element, forHtmx) {
   else put();
 }
 
-/** Show the entries after `source.cursor`, in order, and dispatch the events of those after `source.announced`. */
+/**
+ * Show the entries after `source.cursor`, in order, up to the first that is missing, and dispatch the events of those
+ * after `source.announced`.
+ */
 export function applyEntries(source, html) {
   const parsed = document.createElement("template");
   parsed.innerHTML = html;
@@ -61,6 +64,7 @@ export function applyEntries(source, html) {
   for (const entry of parsed.content.querySelectorAll("live-entry")) {
     const { seq, payment, status, day, practitioner, reviews, rebooked, confirmed, news } = entry.dataset;
     if (Number(seq) <= source.cursor) continue;
+    if (Number(seq) > source.cursor + 1) return; // an older fragment has come since these entries were requested
     for (const element of [...entry.children]) place(element, forHtmx);
     source.cursor = seq;
     if (rebooked !== undefined && document.getElementById(`payment-${payment}-facts`)) source.reload();

@@ -206,6 +206,7 @@ class LiveSource extends HTMLElement {
     if (xhr.getResponseHeader("X-Live-Reset")) return this.reload();
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
+    else if (Number(xhr.getResponseHeader("X-Live-Seq")) > this.cursor) this.refresh("gap"); // an older fragment came meanwhile
     else this.provenAt = Date.now();
     if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
