@@ -362,6 +362,18 @@ test("an answer that was requested before an older fragment came leaves nothing 
   assert.deepEqual([source.cursor, source.provenAt], [10, Date.now()]);
 });
 
+test("an answer proves nothing if the socket has told of a newer change meanwhile", () => {
+  socket().says(hello(5));
+  pass(1);
+  const { provenAt } = source;
+  socket().says(beat(6));
+  answer(source, 204, "", { "X-Live-Seq": "5" });
+  assert.equal(source.provenAt, provenAt);
+  socket().ends();
+  answer(source, 204, "", { "X-Live-Seq": "5" });
+  assert.equal(source.provenAt, Date.now());
+});
+
 test("what is swapped in again after such a fragment is no news", () => {
   socket().says(hello(5));
   for (const seq of [6, 7]) socket().says(entry(seq));

@@ -74,8 +74,8 @@ class LiveSource extends HTMLElement {
     this.querySelector("#live-epoch").value = fresh.epoch;
     this.cursor = Number(fresh.cursor);
     this.announced = Math.max(announced, this.cursor);
-    this.provenAt = Date.now();
     if (this.#head > this.cursor) this.refresh("gap"); // entries that came during the reload were dropped
+    else this.provenAt = Date.now();
   }
 
   connectedCallback() {
@@ -125,6 +125,7 @@ class LiveSource extends HTMLElement {
   #drop() {
     clearTimeout(this.#retrying);
     this.#probing = clearTimeout(this.#probing);
+    this.#head = 0; // the next socket tells it
     if (!this.#socket) return;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
@@ -207,7 +208,7 @@ class LiveSource extends HTMLElement {
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
     else if (Number(xhr.getResponseHeader("X-Live-Seq")) > this.cursor) this.refresh("gap"); // an older fragment came meanwhile
-    else this.provenAt = Date.now();
+    else if (this.#head <= this.cursor) this.provenAt = Date.now();
     if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
 
