@@ -281,6 +281,21 @@ test("a page that couldn't be loaded again tries at the next beat", async () => 
   assert.deepEqual([asked.length, source.epoch], [1, "e2"]);
 });
 
+test("a page whose rows couldn't be loaded again tries at the next beat, or with the next poll", async () => {
+  socket().says(hello(5));
+  for (const retry of [() => socket().says(beat(5)), () => answer(source, 204, "", { "X-Live-Seq": "5" })]) {
+    serve(null);
+    source.reload();
+    await settled();
+    const asked = serve({ cursor: 5, epoch: "e1" });
+    for (let times = 0; times < 2; times += 1) {
+      retry();
+      await settled();
+      assert.equal(asked.length, 1);
+    }
+  }
+});
+
 test("a page that is somebody else's now is opened again, which says so", async () => {
   let opened = 0;
   location.reload = () => (opened += 1);
@@ -304,6 +319,22 @@ test("the page of an appointment that was moved loads again, a page without its 
   socket().says(moved(7));
   await settled();
   assert.deepEqual([asked.length, told], [1, [6, 7]]);
+  document.getElementById = () => null;
+});
+
+test("a page whose appointment was moved isn't proven until it is loaded again", async () => {
+  document.getElementById = () => ({ dispatchEvent() {} });
+  const moved = (seq) => entry(seq).html.replace("data-seq", 'data-rebooked="" data-seq');
+  socket().says(hello(5));
+  const { provenAt } = source;
+  pass(1);
+  serve({ cursor: 7, epoch: "e1" });
+  socket().says({ seq: 6, prev: 5, html: moved(6) });
+  answer(source, 200, moved(7), { "X-Live-Seq": "7" });
+  socket().says(beat(7));
+  assert.equal(source.provenAt, provenAt);
+  await settled();
+  assert.equal(source.provenAt, Date.now());
   document.getElementById = () => null;
 });
 

@@ -27,6 +27,7 @@ class LiveSource extends HTMLElement {
   #socket = null;
   #head = 0; // the newest number that the server has told
   #reloading = null; // the promise of a reload that isn't done yet
+  #outdated = false; // whether a reload isn't done yet, or has failed
   #state = "";
   #tries = 0;
   #cause = { why: "", code: "" }; // of the last disconnect, for the server's log
@@ -68,8 +69,10 @@ class LiveSource extends HTMLElement {
   }
 
   async #reload() {
+    this.#outdated = true;
     const fresh = await fetchRegions();
     if (!fresh) return;
+    this.#outdated = false;
     const announced = fresh.epoch === this.epoch ? this.announced : 0; // may be newer than what was loaded
     this.querySelector("#live-epoch").value = fresh.epoch;
     this.cursor = Number(fresh.cursor);
@@ -194,21 +197,21 @@ class LiveSource extends HTMLElement {
       this.#beatMs = message.hb * 1000;
       this.#set("connected");
     }
-    if (message.t && message.epoch !== this.epoch) return this.reload();
+    if (message.t && (this.#outdated || message.epoch !== this.epoch)) return this.reload();
     if (message.t === "hello" && message.seq < this.cursor) this.refresh("gap");
     if ((message.t ? message.seq : message.prev) > this.cursor) return this.refresh("gap");
-    this.provenAt = this.#heardAt;
     if (message.html) applyEntries(this, message.html);
+    if (!this.#outdated) this.provenAt = this.#heardAt;
   }
 
   #answer(xhr) {
     if (xhr.status === 401 || xhr.status === 403) return this.#rest("answer", "signed-out");
     if (xhr.status >= 400) return;
-    if (xhr.getResponseHeader("X-Live-Reset")) return this.reload();
+    if (this.#outdated || xhr.getResponseHeader("X-Live-Reset")) return this.reload();
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
     else if (Number(xhr.getResponseHeader("X-Live-Seq")) > this.cursor) this.refresh("gap"); // an older fragment came meanwhile
-    else if (this.#head <= this.cursor) this.provenAt = Date.now();
+    else if (this.#head <= this.cursor && !this.#outdated) this.provenAt = Date.now();
     if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
 
