@@ -103,6 +103,7 @@ def _read_cursor(request: HttpRequest) -> None:
 def _number_fragment(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     if "HX-Request" in request.headers and hasattr(request, "live_cursor"):
         response.headers.setdefault("X-Live-Seq", str(request.live_cursor))
+        response.headers.setdefault("X-Live-Epoch", request.live_epoch)  # type: ignore[attr-defined]
     return response
 
 
@@ -112,6 +113,6 @@ def live_cursor(get_response: Handler) -> Handler:
 
     `request.live_feed` names the feed and `request.live_epoch` its epoch. The page later requests the entries after
     this number. The number is read before the view runs; if it were read later, it could include a change that the page
-    doesn't show. Responses to htmx have the number in the header X-Live-Seq.
+    doesn't show. Responses to htmx have the number in the header X-Live-Seq, and its epoch in X-Live-Epoch.
     """
     return before_view(_read_cursor, when=_may_show_payments)(after_view(_number_fragment)(get_response))

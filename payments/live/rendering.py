@@ -75,7 +75,8 @@ def encode(message: Mapping[str, object]) -> bytes:
 
 
 def _frame(entry: FeedEntry, html: str) -> tuple[int, bytes]:
-    return entry.seq, encode({"seq": entry.seq, "prev": entry.seq - 1, "html": _numbered(entry, html)})
+    message = {"seq": entry.seq, "prev": entry.seq - 1, "epoch": entry.feed.epoch, "html": _numbered(entry, html)}
+    return entry.seq, encode(message)
 
 
 def render_frames(entries: Sequence[FeedEntry], languages: frozenset[str]) -> Frames:

@@ -20,8 +20,9 @@ def payments_live(request: HttpRequest) -> HttpResponse:
 
     The query parameter `epoch` says to which epoch of the feed `after` belongs; without it, `after` says nothing, and
     the page has to reload. Answer 204 if there are no entries, 401 to signed-out users, 403 if the page was made for
-    another user. The page sends the header X-Live-Seq as `after` in its next poll. X-Live-More says that more entries
-    wait. X-Live-Reset says that the feed can't be continued from `after`, so the page has to reload.
+    another user. The page sends the header X-Live-Seq as `after` in its next poll; X-Live-Epoch is its epoch.
+    X-Live-More says that more entries wait. X-Live-Reset says that the feed can't be continued from `after`, so the
+    page has to reload.
     """
     metrics.POLLS.inc()
     audience = audience_of(request.user)
@@ -39,6 +40,7 @@ def payments_live(request: HttpRequest) -> HttpResponse:
         html += render_to_string("payments/_live_cursor.html", {"cursor": batch.last, "oob": True})
     response = HttpResponse(html, status=200 if html or batch.reset else 204)
     response["X-Live-Seq"] = batch.last
+    response["X-Live-Epoch"] = batch.epoch
     if batch.reset:
         response["X-Live-Reset"] = "1"
     if batch.last < batch.head:

@@ -88,17 +88,25 @@ export function openPage(cursor = 0) {
 
 export const socket = () => FakeSocket.all.at(-1);
 export const state = () => document.documentElement.dataset.live;
-export const entry = (seq, prev = seq - 1) => ({
+export const entry = (seq, epoch = "e1") => ({
   seq,
-  prev,
+  prev: seq - 1,
+  epoch,
   html: `<live-entry data-seq="${seq}" data-payment="p${seq}" data-status="paid"></live-entry>`,
 });
 export const entries = (...numbers) => numbers.map((seq) => entry(seq).html).join("\n");
 
 /** What htmx does with an answer of the poll. */
 export function answer(source, status, body = "", headers = {}) {
-  const xhr = { status, responseText: body, getResponseHeader: (name) => headers[name] ?? null };
+  const all = { "X-Live-Epoch": "e1", ...headers };
+  const xhr = { status, responseText: body, getResponseHeader: (name) => all[name] ?? null };
   source.dispatchEvent(new CustomEvent("htmx:beforeSwap", { detail: { xhr, shouldSwap: true } }));
+}
+
+/** What htmx does with the answer of another element, which was rendered at this place in the feed. */
+export function fragment(seq, epoch = "e1") {
+  const xhr = { getResponseHeader: (name) => ({ "X-Live-Seq": `${seq}`, "X-Live-Epoch": epoch })[name] };
+  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
 }
 
 /** Whether a poll would go out now. */

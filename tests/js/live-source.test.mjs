@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
 mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
-const { answer, entries, entry, FakeSocket, openPage, page, polls, socket, state, told } = await import("./dom.mjs");
+const { answer, entries, entry, FakeSocket, fragment, openPage, page, polls, socket, state, told } = await import("./dom.mjs");
 const hello = (seq, epoch = "e1") => ({ t: "hello", seq, epoch, hb: 10 });
 const beat = (seq, epoch = "e1") => ({ t: "hb", seq, epoch });
 const pass = (seconds) => {
@@ -112,7 +112,7 @@ test("a message that the page doesn't know proves nothing", () => {
   socket().says(hello(5));
   const provenAt = source.provenAt;
   const strange = [{ t: "news", seq: 5, epoch: "e1" }, {}, { seq: 6 }, { html: "<p>" }, null, 5, { t: "hb" }, "not JSON"];
-  for (const message of [...strange, { seq: 6, prev: 5, html: 7 }]) {
+  for (const message of [...strange, { ...entry(6), html: 7 }, { ...entry(6), epoch: undefined }]) {
     pass(1);
     if (message === "not JSON") socket().onmessage({ data: message });
     else socket().says(message);
@@ -120,7 +120,7 @@ test("a message that the page doesn't know proves nothing", () => {
   }
   assert.deepEqual(told, []);
   assert.equal(source.cursor, 5);
-  pass(3);
+  pass(2);
   assert.deepEqual(socket().sent, ["ping"]); // the socket's beat is late, whatever else came
 });
 
@@ -253,7 +253,7 @@ test("a page of another epoch loads again, whatever its number, and goes on from
   await settled();
   assert.equal(asked.length, 1);
   assert.deepEqual([source.epoch, source.cursor], ["e2", 17]);
-  socket().says(entry(18));
+  socket().says(entry(18, "e2"));
   assert.deepEqual(told, [18]);
   assert.deepEqual(source.asked, []);
 });
@@ -311,7 +311,7 @@ test("the page of an appointment that was moved loads again, a page without its 
   document.getElementById = (id) => elements[id] ?? null;
   const asked = serve({ cursor: 7, epoch: "e1" });
   socket().says(hello(5));
-  const moved = (seq) => ({ seq, prev: seq - 1, html: entry(seq).html.replace("data-seq", 'data-rebooked="" data-seq') });
+  const moved = (seq) => ({ ...entry(seq), html: entry(seq).html.replace("data-seq", 'data-rebooked="" data-seq') });
   socket().says(moved(6));
   await settled();
   assert.equal(asked.length, 0);
@@ -329,7 +329,7 @@ test("a page whose appointment was moved isn't proven until it is loaded again",
   const { provenAt } = source;
   pass(1);
   serve({ cursor: 7, epoch: "e1" });
-  socket().says({ seq: 6, prev: 5, html: moved(6) });
+  socket().says({ ...entry(6), html: moved(6) });
   answer(source, 200, moved(7), { "X-Live-Seq": "7" });
   socket().says(beat(7));
   assert.equal(source.provenAt, provenAt);
@@ -342,7 +342,7 @@ test("what comes while the page loads again is asked for", async () => {
   socket().says(hello(5));
   serve({ cursor: 2, epoch: "e2" });
   socket().says(hello(2, "e2"));
-  socket().says(entry(3));
+  socket().says(entry(3, "e2"));
   assert.deepEqual(told, []);
   await settled();
   assert.deepEqual([source.cursor, source.asked], [2, ["gap"]]);
@@ -365,7 +365,7 @@ test("a page that is loaded as it was before its appointment was moved loads aga
   socket().says(hello(5));
   const asked = serve({ cursor: 5, epoch: "e1" });
   source.reload();
-  socket().says({ seq: 6, prev: 5, html: moved });
+  socket().says({ ...entry(6), html: moved });
   await settled();
   answer(source, 200, moved, { "X-Live-Seq": "6" });
   assert.equal(asked.length, 2);
@@ -376,8 +376,7 @@ test("a page that is loaded as it was before its appointment was moved loads aga
 test("a fragment older than the page makes it ask from the fragment's number", () => {
   socket().says(hello(9));
   source.cursor = 9;
-  const xhr = { getResponseHeader: () => "7" };
-  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  fragment(7);
   assert.equal(source.cursor, 7);
   assert.equal(source.asked.at(-1), "fragment");
 });
@@ -385,8 +384,7 @@ test("a fragment older than the page makes it ask from the fragment's number", (
 test("an answer that was requested before an older fragment came leaves nothing out", () => {
   source.disconnectedCallback();
   source = openPage(9);
-  const xhr = { getResponseHeader: () => "7" };
-  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  fragment(7);
   answer(source, 200, entries(10), { "X-Live-Seq": "10" });
   assert.deepEqual([source.cursor, source.asked, source.provenAt], [7, ["fragment", "gap"], 0]);
   answer(source, 200, entries(8, 9, 10), { "X-Live-Seq": "10" });
@@ -405,11 +403,41 @@ test("an answer proves nothing if the socket has told of a newer change meanwhil
   assert.equal(source.provenAt, Date.now());
 });
 
+test("a fragment of another epoch makes the page load again, whatever its number", async () => {
+  socket().says(hello(5));
+  for (const seq of [4, 5, 6]) {
+    const asked = serve({ cursor: 5, epoch: "e1" });
+    fragment(seq, "e0");
+    await settled();
+    assert.deepEqual([asked.length, source.cursor, source.asked], [1, 5, []]);
+  }
+});
+
+test("an entry of another epoch isn't shown, although its number is the next", async () => {
+  socket().says(hello(5));
+  const asked = serve({ cursor: 5, epoch: "e1" });
+  socket().says(entry(6, "e0"));
+  await settled();
+  assert.deepEqual([asked.length, told, source.cursor], [1, [], 5]);
+});
+
+test("an answer of the epoch that the page has left isn't shown, and makes the page load again", async () => {
+  socket().says(hello(5));
+  const { provenAt } = source;
+  pass(1);
+  for (const [status, seq, body] of [[200, "6", entries(6)], [204, "5", ""]]) {
+    const asked = serve({ cursor: 5, epoch: "e1" });
+    answer(source, status, body, { "X-Live-Seq": seq, "X-Live-Epoch": "e0" });
+    assert.deepEqual([asked.length, told, source.cursor, source.provenAt], [1, [], 5, provenAt]);
+    await settled();
+    source.provenAt = provenAt;
+  }
+});
+
 test("what is swapped in again after such a fragment is no news", () => {
   socket().says(hello(5));
   for (const seq of [6, 7]) socket().says(entry(seq));
-  const xhr = { getResponseHeader: () => "6" };
-  page.dispatchEvent(new CustomEvent("htmx:afterRequest", { detail: { xhr } }));
+  fragment(6);
   answer(source, 200, entries(7, 8), { "X-Live-Seq": "8" });
   assert.equal(source.cursor, 8);
   assert.deepEqual(told, [6, 7, 8]);

@@ -13,6 +13,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from accounts.models import User
 from payments import middleware
 from payments.models import Payment
+from tests.payments.page import feed_position
 
 pytestmark = pytest.mark.django_db
 Ask = Callable[[Any, HttpRequest, HttpResponseBase], HttpResponse]  # (middleware, request, the view's response)
@@ -89,7 +90,7 @@ async def test_an_async_site_reads_the_cursor_and_numbers_fragments(payment: Pay
     await sync_to_async(client.force_login)(patient)
     path = f"/appointments/{payment.appointment.reference}/"
     page = await client.get(path, headers={"HX-Request": "true"})
-    assert page["X-Live-Seq"] == "1"
+    assert (page["X-Live-Seq"], page["X-Live-Epoch"]) == ("1", (await sync_to_async(feed_position)(patient)).epoch)
     assert 'name="after" value="1"' in page.content.decode()
     assert "X-Live-Seq" not in await client.get(path)
 

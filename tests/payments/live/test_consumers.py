@@ -66,7 +66,7 @@ async def test_a_page_is_told_what_it_missed_then_hello_then_what_comes(book: Bo
     await pay(first, clerk)
     async with Page(patient, "after=2&lang=en") as page:
         missed, greeting = await page.told_until_hello()
-        assert (missed["seq"], missed["prev"]) == (3, 2)
+        assert (missed["seq"], missed["prev"], missed["epoch"]) == (3, 2, (await position_of(patient)).epoch)
         assert f'id="payment-{first.public_id}"' in missed["html"]
         assert "Paid" in missed["html"]
         assert greeting == hello(3)

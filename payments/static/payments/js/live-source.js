@@ -13,9 +13,9 @@ function read(text) {
   try {
     const message = JSON.parse(text);
     const { t, seq, epoch, prev, html, hb } = message;
-    const beats = typeof epoch === "string" && (t === "hb" || (t === "hello" && hb > 0));
+    const beats = t === "hb" || (t === "hello" && hb > 0);
     const tells = t === undefined && Number.isInteger(prev) && typeof html === "string";
-    return Number.isInteger(seq) && (beats || tells) ? message : null;
+    return Number.isInteger(seq) && typeof epoch === "string" && (beats || tells) ? message : null;
   } catch {
     return null; // no JSON, or null
   }
@@ -197,7 +197,7 @@ class LiveSource extends HTMLElement {
       this.#beatMs = message.hb * 1000;
       this.#set("connected");
     }
-    if (message.t && (this.#outdated || message.epoch !== this.epoch)) return this.reload();
+    if ((message.t && this.#outdated) || message.epoch !== this.epoch) return this.reload();
     if (message.t === "hello" && message.seq < this.cursor) this.refresh("gap");
     if ((message.t ? message.seq : message.prev) > this.cursor) return this.refresh("gap");
     if (message.html) applyEntries(this, message.html);
@@ -207,7 +207,8 @@ class LiveSource extends HTMLElement {
   #answer(xhr) {
     if (xhr.status === 401 || xhr.status === 403) return this.#rest("answer", "signed-out");
     if (xhr.status >= 400) return;
-    if (this.#outdated || xhr.getResponseHeader("X-Live-Reset")) return this.reload();
+    const isForeign = xhr.getResponseHeader("X-Live-Epoch") !== this.epoch; // the page was reloaded meanwhile
+    if (this.#outdated || isForeign || xhr.getResponseHeader("X-Live-Reset")) return this.reload();
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
     else if (Number(xhr.getResponseHeader("X-Live-Seq")) > this.cursor) this.refresh("gap"); // an older fragment came meanwhile
@@ -215,11 +216,16 @@ class LiveSource extends HTMLElement {
     if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
 
-  /** Go back to the number of a fragment that htmx has fetched, if entries came while it was on its way. */
+  /**
+   * Go back to the number of a fragment that htmx has fetched, if entries came while it was on its way. A fragment of
+   * another epoch may show what is no longer true, whatever its number.
+   */
   #checkFragment(xhr) {
     if (xhr?.status === 401) return this.#rest("answer", "signed-out"); // the page stays, with what was typed there
     const seq = xhr?.getResponseHeader("X-Live-Seq");
-    if (!seq || Number(seq) >= this.cursor) return;
+    if (!seq) return;
+    if (xhr.getResponseHeader("X-Live-Epoch") !== this.epoch) return this.reload();
+    if (Number(seq) >= this.cursor) return;
     this.cursor = seq;
     this.refresh("fragment");
   }
