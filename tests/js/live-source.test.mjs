@@ -386,7 +386,8 @@ test("an answer that was requested before an older fragment came leaves nothing 
   source = openPage(9);
   fragment(7);
   answer(source, 200, entries(10), { "X-Live-Seq": "10" });
-  assert.deepEqual([source.cursor, source.asked, source.provenAt], [7, ["fragment", "gap"], 0]);
+  assert.deepEqual([source.cursor, source.asked, source.provenAt], [7, ["fragment"], 0]);
+  polls(source, "live:refresh");
   answer(source, 200, entries(8, 9, 10), { "X-Live-Seq": "10" });
   assert.deepEqual([source.cursor, source.provenAt], [10, Date.now()]);
 });
@@ -399,8 +400,22 @@ test("an answer proves nothing if the socket has told of a newer change meanwhil
   answer(source, 204, "", { "X-Live-Seq": "5" });
   assert.equal(source.provenAt, provenAt);
   socket().ends();
+  polls(source);
   answer(source, 204, "", { "X-Live-Seq": "5" });
   assert.equal(source.provenAt, Date.now());
+});
+
+test("an answer proves the page as it was when it was requested", async () => {
+  const asked = Date.now();
+  polls(source);
+  pass(7);
+  answer(source, 204, "", { "X-Live-Seq": "5" });
+  assert.equal(source.provenAt, asked);
+  serve({ cursor: 5, epoch: "e1" });
+  source.reload();
+  pass(0.5);
+  await settled();
+  assert.equal(source.provenAt, asked + 7000);
 });
 
 test("a fragment of another epoch makes the page load again, whatever its number", async () => {

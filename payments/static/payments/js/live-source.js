@@ -27,6 +27,7 @@ class LiveSource extends HTMLElement {
   #socket = null;
   #head = 0; // the newest number that the server has told
   #reloading = null; // the promise of a reload that isn't done yet
+  #askedAt = 0; // when entries were last requested over HTTP
   #outdated = false; // whether a reload isn't done yet, or has failed
   #state = "";
   #tries = 0;
@@ -69,6 +70,7 @@ class LiveSource extends HTMLElement {
   }
 
   async #reload() {
+    const askedAt = Date.now();
     this.#outdated = true;
     const fresh = await fetchRegions();
     if (!fresh) return;
@@ -78,7 +80,7 @@ class LiveSource extends HTMLElement {
     this.cursor = Number(fresh.cursor);
     this.announced = Math.max(announced, this.cursor);
     if (this.#head > this.cursor) this.refresh("gap"); // entries that came during the reload were dropped
-    else this.provenAt = Date.now();
+    else this.provenAt = Math.max(this.provenAt, askedAt);
   }
 
   connectedCallback() {
@@ -94,6 +96,7 @@ class LiveSource extends HTMLElement {
     on(this, "htmx:beforeRequest", (event) => {
       const requested = event.detail.requestConfig.triggeringEvent?.type === "live:refresh";
       if (this.connected && !requested) event.preventDefault(); // a healthy socket needs no poll
+      else this.#askedAt = Date.now();
     });
     on(this, "htmx:beforeSwap", (event) => {
       event.detail.shouldSwap = false;
@@ -210,9 +213,9 @@ class LiveSource extends HTMLElement {
     const isForeign = xhr.getResponseHeader("X-Live-Epoch") !== this.epoch; // the page was reloaded meanwhile
     if (this.#outdated || isForeign || xhr.getResponseHeader("X-Live-Reset")) return this.reload();
     if (xhr.status === 200) applyEntries(this, xhr.responseText);
+    const newest = Math.max(this.#head, xhr.getResponseHeader("X-Live-Seq")); // older fragments may put the cursor back
     if (xhr.getResponseHeader("X-Live-More")) this.refresh("more");
-    else if (Number(xhr.getResponseHeader("X-Live-Seq")) > this.cursor) this.refresh("gap"); // an older fragment came meanwhile
-    else if (this.#head <= this.cursor && !this.#outdated) this.provenAt = Date.now();
+    else if (newest <= this.cursor && !this.#outdated) this.provenAt = Math.max(this.provenAt, this.#askedAt);
     if (["signed-out", "offline"].includes(this.#state)) this.#lose("answered"); // an answer came, so it is neither
   }
 
