@@ -1,3 +1,5 @@
+import datetime
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -9,3 +11,14 @@ class IntegrationsConfig(AppConfig):
     label = "clinic_integrations"
     verbose_name = _("other software")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from payments import doctor
+        from payments.jobs import Job, register
+
+        from .outgoing import check, dispatch
+
+        sender, second = dispatch.Dispatcher(), datetime.timedelta(seconds=1)
+        register(Job("send_webhooks", _("Webhooks to other software"), sender.round, every=second, stop=sender.stop))
+        register(Job("tidy_webhooks", _("Deleting old webhooks"), dispatch.tidy, hour=3))
+        doctor.add_quick("webhooks", check.endpoints)

@@ -24,7 +24,7 @@ class Job:
     """A background job. `do` does one round of it, and raises an exception if the round failed.
 
     `every` is the pause between two rounds. If `hour` is given, the job is done once a day after this hour instead.
-    `title` names the job for staff.
+    `stop` is called when the process stops, to wait for what the job still does. `title` names the job for staff.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Job:
     do: Callable[[], object]
     every: datetime.timedelta = DAY
     hour: int | None = None
+    stop: Callable[[], object] | None = None
 
     def due_after(self, succeeded_at: datetime.datetime | None) -> datetime.datetime:
         """Return when the next round is due if the last one succeeded at `succeeded_at`; None: none has succeeded."""

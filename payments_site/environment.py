@@ -1,5 +1,6 @@
 """A reader of settings in environment variables, which refuses malformed values instead of guessing."""
 
+import ipaddress
 from collections.abc import Collection
 from typing import Any
 
@@ -50,6 +51,14 @@ class Environment(environ.Env):  # type: ignore[misc]
                 raise ImproperlyConfigured(f"{name} has {pair!r}. Write amounts in minor units, such as eur=10000.")
             amounts[currency.lower()] = int(amount)
         return amounts
+
+    def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Return the networks in a value such as `10.0.0.0/8,fd00::/8`; none if `name` is unset or empty."""
+        texts = filter(None, self.str(name, "").replace(" ", "").split(","))
+        try:
+            return [ipaddress.ip_network(text) for text in texts]
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}. Write networks such as 10.0.0.0/8.") from error
 
     def redis_place(self, name: str) -> dict[str, Any]:
         """Return where the Redis server in the variable is, as channels-redis wants it.

@@ -208,6 +208,9 @@ DEFAULT_FROM_EMAIL = str(Address(sender or CLINIC_NAME, addr_spec=address))
 PAYMENT_REMINDER_DAYS = env.number("PAYMENT_REMINDER_DAYS", 0)  # after the appointment; 0: no reminder
 SMS_FUNCTION = env.str("SMS_FUNCTION", "")  # dotted path of your function send(phone, text)
 
+# Networks to which webhooks may be sent although they aren't public, such as 10.0.0.0/8; also without TLS
+OUTGOING_WEBHOOK_NETWORKS = env.networks("OUTGOING_WEBHOOK_NETWORKS")
+
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -56,6 +56,13 @@ CHECKS = QUICK | THOROUGH
 PLAIN = ("live", "events-failed", "events-waiting", "refunds-unanswered", "work")
 
 
+def add_quick(name: str, check: Check) -> None:
+    """Add another app's check, which is run for the command and the page. Call this in AppConfig.ready."""
+    QUICK[name] = check
+    CHECKS.clear()
+    CHECKS.update(QUICK | THOROUGH)
+
+
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
     """Run each check and yield its finding; if a check raises an exception, its finding has the level ERROR."""
     for name, check in checks.items():

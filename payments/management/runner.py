@@ -44,6 +44,8 @@ class Runner(threading.Thread):
             if self.is_holding and timezone.now() >= self.due_at:
                 self.do_round()
                 close_old_connections()
+        if self.job.stop:
+            self.job.stop()
 
     def do_round(self) -> None:
         self.news = self.news | {"begun_at": timezone.now()}

@@ -46,6 +46,7 @@ class Site:
             "STRIPE_LIVE_MODE": "0",
             "EMAIL_URL": f"filemail:///{self.mails}",
             "DEFAULT_FROM_EMAIL": "Clinique des Tilleuls <accueil@tilleuls.example>",
+            "OUTGOING_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
             "LOG_FORMAT": "line",
             "REFUND_APPROVAL_LIMITS": "eur=10000",  # so that one of the sample refunds waits for a second person
             "REQUIRE_MFA": "0",  # so that anybody can try the demo
