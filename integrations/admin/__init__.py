@@ -1,0 +1,3 @@
+from .webhooks import WebhookEndpointAdmin, WebhookMessageAdmin
+
+__all__ = ["WebhookEndpointAdmin", "WebhookMessageAdmin"]
