@@ -11,6 +11,7 @@ from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
 from tests.test_deploy import DEPLOY
 
+APPS = ("payments", "integrations")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
@@ -39,10 +40,10 @@ def test_files_that_are_named_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", ["docs/operations.md", "CONTRIBUTING.md"])
 def test_commands_and_their_options_exist(document: str) -> None:
-    ours = {name for name, app in get_commands().items() if app == "payments"}
+    commands = get_commands()
     for name, rest in re.findall(r"`(?:manage )?(\w+)( [^`]*)?`", (ROOT / document).read_text()):
-        if name in ours:
-            parser = load_command_class("payments", name).create_parser("manage.py", name)
+        if commands.get(name) in APPS:
+            parser = load_command_class(str(commands[name]), name).create_parser("manage.py", name)
             options = set(re.findall(r"--[\w-]+", rest))
             assert options <= set(parser._option_string_actions), f"{name} {rest}"
 
@@ -50,7 +51,7 @@ def test_commands_and_their_options_exist(document: str) -> None:
 def test_every_command_of_ours_is_in_the_decision_table() -> None:
     table = OPERATIONS.split("## Which command when")[1].split("\n## ")[0]
     for name, app in get_commands().items():
-        if app == "payments":
+        if app in APPS:
             assert f"`{name}" in table, name
 
 

@@ -104,12 +104,12 @@ class WebhookMessage(models.Model):
         `pause` is what the endpoint asked for.
         """
         now = timezone.now()
+        mine = WebhookMessage.objects.filter(pk=self.pk, tries=self.tries)  # unless another process has claimed it
         if self.tries > len(PAUSES):
-            WebhookMessage.objects.filter(pk=self.pk).update(given_up_at=now)
+            mine.update(given_up_at=now)
             return
         planned = PAUSES[self.tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - guards nothing
-        try_at = now + datetime.timedelta(seconds=max(pause, planned))
-        WebhookMessage.objects.filter(pk=self.pk).update(try_at=try_at)
+        mine.update(try_at=now + datetime.timedelta(seconds=max(pause, planned)))
 
 
 class WebhookAttempt(models.Model):

@@ -1,13 +1,15 @@
 """Delivers messages to webhook endpoints, and disables an endpoint that doesn't accept them for days."""
 
 import logging
+import time
 
 from django.db import transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from ..models import WebhookAttempt, WebhookEndpoint, WebhookMessage
-from .exchange import Answer, post
+from . import exchange
+from .exchange import Answer
 from .notices import tell_managers
 from .secrets import SecretLostError
 
@@ -22,6 +24,8 @@ def deliver(message: WebhookMessage) -> bool:
 
     Messages are sent at least once: a process that dies between the answer and the commit sends the message again.
     """
+    # Counted from before the claim: a process that was frozen sends nothing after another one has claimed the message.
+    until = time.monotonic() + exchange.DEADLINE
     if not message.claim():
         return False
     endpoint = WebhookEndpoint.objects.get(pk=message.endpoint_id)
@@ -30,7 +34,7 @@ def deliver(message: WebhookMessage) -> bool:
     except SecretLostError:
         answer = Answer(0, failure=WebhookAttempt.Failure.SECRET)
     else:
-        answer = post(endpoint.url, headers, message.body.encode())
+        answer = exchange.post(endpoint.url, headers, message.body.encode(), until)
     store(message, endpoint, answer)
     return answer.is_success
 

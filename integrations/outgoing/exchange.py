@@ -45,12 +45,15 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Send `body` to the URL and return the answer. Redirects aren't followed. Raises no error of the network."""
+def post(url: str, headers: Mapping[str, str], body: bytes, until: float) -> Answer:
+    """Send `body` to the URL and return the answer. Redirects aren't followed. Raises no error of the network.
+
+    The exchange ends at the time `until` of the monotonic clock, whatever has happened by then.
+    """
     started = time.monotonic()
     status, failure, beginning, retry_after = None, "", b"", 0.0
     try:
-        status, beginning, retry_after = asyncio.run(_post_in_time(url, headers, body))
+        status, beginning, retry_after = asyncio.run(_post_in_time(url, headers, body, until))
     except RefusedAddressError:
         failure = Failure.REFUSED_ADDRESS
     except (socket.gaierror, UnicodeError, httpx.InvalidURL):
@@ -65,8 +68,8 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
     return Answer(round(1000 * (time.monotonic() - started)), status, failure, text, retry_after)
 
 
-async def _post_in_time(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes, float]:
-    async with asyncio.timeout(DEADLINE):
+async def _post_in_time(url: str, headers: Mapping[str, str], body: bytes, until: float) -> tuple[int, bytes, float]:
+    async with asyncio.timeout_at(until):  # loops use the monotonic clock
         parts = httpx.URL(url)
         addresses = await resolve(parts.raw_host.decode(), parts.port or (443 if parts.scheme == "https" else 80))
         require_allowed(addresses, encrypted=parts.scheme == "https")

@@ -4,7 +4,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,10 +59,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         received.ended = time.monotonic()
 
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -93,9 +93,8 @@ class Receiver:
         return [(each.message["type"], each.data["seq"]) for each in self.requests if "payment_id" in each.data]
 
 
-def answers(status: int, body: bytes = b"", **headers: str) -> Behaviour:
-    """Return a behaviour that answers with this status; headers are written as Retry_After="5"."""
-    return lambda handler: handler.answer(status, body, **headers)
+def answers(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Behaviour:
+    return lambda handler: handler.answer(status, body, headers)
 
 
 def hangs_up(handler: Handler) -> None:

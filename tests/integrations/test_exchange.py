@@ -25,7 +25,7 @@ NAME = "hook.example"
 
 
 def send(url: str) -> Answer:
-    return post(url, {"Content-Type": "application/json"}, b"{}")
+    return post(url, {"Content-Type": "application/json"}, b"{}", time.monotonic() + exchange.DEADLINE)
 
 
 @pytest.fixture
@@ -225,12 +225,12 @@ def test_of_an_endless_answer_the_beginning_is_read(receiver: Receiver) -> None:
 
 
 def test_a_compressed_answer_is_kept_as_it_came(receiver: Receiver) -> None:
-    receiver.behaviours = [answers(200, b"\x1f\x8b\x00bomb", Content_Encoding="gzip")]
+    receiver.behaviours = [answers(200, b"\x1f\x8b\x00bomb", {"Content-Encoding": "gzip"})]
     assert send(receiver.url).beginning == "\x1f\ufffd\ufffdbomb"
 
 
 def test_endless_headers_are_refused(receiver: Receiver, hurried: None) -> None:
-    receiver.behaviours = [answers(200, **{f"X_{number}": "z" * 5000 for number in range(100)})]
+    receiver.behaviours = [answers(200, headers={f"X-{number}": "z" * 5000 for number in range(100)})]
     assert send(receiver.url).failure == Failure.PROTOCOL
 
 
@@ -255,3 +255,9 @@ def test_failures_are_told_apart(receiver: Receiver, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert send("https://nowhere.example/").failure == Failure.NAME
+
+
+def test_nothing_is_sent_after_the_time_is_over(receiver: Receiver) -> None:
+    """A process that was frozen after it had claimed a message doesn't send it when it goes on."""
+    assert post(receiver.url, {}, b"{}", time.monotonic() - 1).failure == Failure.TIMEOUT
+    assert receiver.requests == []

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -111,11 +112,7 @@ def overlapping_requests_of_one_message(requests: list[Received]) -> list[str]:
     by_id = defaultdict(list)
     for each in requests:
         by_id[each.headers["webhook-id"]].append((each.began, each.ended or float("inf")))
-    return [
-        name
-        for name, spans in by_id.items()
-        if any(two[0] < one[1] for one, two in zip(spans, spans[1:], strict=False))
-    ]
+    return [name for name, spans in by_id.items() if any(second[0] < first[1] for first, second in pairwise(spans))]
 
 
 def answers_after(seconds: float) -> Behaviour:

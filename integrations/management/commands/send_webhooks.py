@@ -33,7 +33,7 @@ class Command(OperatorCommand):
         self.say(f"{WebhookMessage.objects.waiting().count()} messages wait")
 
     def tell_again(self, endpoint: int | None, first: int) -> None:
-        found = WebhookEndpoint.objects.filter(pk=endpoint).first()
+        found = WebhookEndpoint.objects.filter(pk=endpoint or 0).first()
         if found is None:
             known = ", ".join(f"{each.pk} ({each})" for each in WebhookEndpoint.objects.all()) or "none"
             raise CommandError(f"--from needs --endpoint; there are: {known}.", returncode=USAGE)
