@@ -192,7 +192,7 @@ FRENCH = {  # what a front desk in France says, where a word-for-word translatio
     "Attendance": "Présence",
     "E-mail": "E-mail",
     "Net amount paid": "Total encaissé",
-    "No automatic check is overdue.": "Aucun contrôle automatique en retard.",
+    "All background work is done in time.": "Toutes les tâches de fond sont faites à temps.",
     "no reason given": "sans motif",
     "Pay by QR code": "Payer avec son téléphone (QR)",
     "Wrong user name or password. Both are case-sensitive.":

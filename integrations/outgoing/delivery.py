@@ -3,7 +3,7 @@
 import logging
 import time
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
@@ -34,6 +34,8 @@ def deliver(message: WebhookMessage) -> bool:
     except SecretLostError:
         answer = Answer(0, failure=WebhookAttempt.Failure.SECRET)
     else:
+        if not connection.in_atomic_block:
+            connection.close()  # back to the pool, so that endpoints that hang don't hold all of its connections
         answer = exchange.post(endpoint.url, headers, message.body.encode(), until)
     store(message, endpoint, answer)
     return answer.is_success

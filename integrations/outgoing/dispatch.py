@@ -17,6 +17,7 @@ from .outbox import queue
 logger = logging.getLogger(__name__)
 
 THREADS = 8  # endpoints that are served at once
+BATCH = 20  # messages that are looked up at once
 TURN = 30.0  # seconds after which an endpoint that has more messages queues up behind the others
 KEPT_FOR = datetime.timedelta(days=30)  # messages that are delivered or given up, with their answers
 
@@ -42,10 +43,10 @@ class Dispatcher:
         """Send the endpoint's messages that are due, until one fails or the turn is over."""
         over_at = time.monotonic() + TURN
         try:
-            while time.monotonic() < over_at and not self.stopping.is_set():
-                message = WebhookMessage.objects.due().filter(endpoint=endpoint).first()
-                if message is None or not deliver(message):
-                    return
+            while due := list(WebhookMessage.objects.due().filter(endpoint=endpoint)[:BATCH]):
+                for message in due:
+                    if self.stopping.is_set() or time.monotonic() > over_at or not deliver(message):
+                        return
         except Exception:
             logger.exception("webhook_turn_failed", extra={"endpoint": endpoint})
         finally:

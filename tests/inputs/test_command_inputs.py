@@ -38,6 +38,8 @@ WRONG = [
     ("prune", "--deliveries", "-1", "not between 0"),
     ("prune", "--feeds", "99999999999", "not between 0"),
     ("sweep", "--quiet-for", "nan", "not between 0"),
+    ("send_webhooks", "--from", "0", "not between 1"),
+    ("send_webhooks", "--from", "5", "--from needs --endpoint; there are: none"),
 ]
 
 

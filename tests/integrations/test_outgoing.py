@@ -442,6 +442,21 @@ def test_an_endpoint_that_hangs_delays_no_other(story: Story, loopback: None) ->
     assert types(dead) == types(alive)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_command_for_hand_use_sends_what_is_due(
+    story: Story, endpoint: WebhookEndpoint, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for event in (story.failed(), story.completed()):
+        stripe_delivers(event)
+    call_command("send_webhooks", "--dry-run")
+    assert receiver.requests == []
+    call_command("send_webhooks")
+    assert types(receiver) == ["payment.failed", "payment.paid"]
+    call_command("send_webhooks", "--endpoint", str(endpoint.pk), "--from", str(receiver.told()[1][1]))
+    assert types(receiver) == ["payment.failed", "payment.paid", "payment.paid"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["0 messages wait"] * 2
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_two_senders_at_once_send_each_message_once_and_in_order(
