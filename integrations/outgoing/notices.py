@@ -4,13 +4,14 @@ import logging
 from smtplib import SMTPException
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from accounts.models import User
+from payments.emails.message import language_of
 
 from ..models import WebhookEndpoint
 
@@ -22,10 +23,11 @@ def tell_managers(endpoint: WebhookEndpoint, reason: WebhookEndpoint.Reason) -> 
 
     An e-mail that can't be sent is only logged: `payments_doctor` reports the disabled endpoint too.
     """
-    managers = User.objects.filter(Q(is_superuser=True) | Q(groups__name="manager"), is_active=True).distinct()
+    leads = Q(is_superuser=True) | Q(groups__name="manager")
+    managers = get_user_model()._base_manager.filter(leads, is_active=True).distinct()
     page = reverse("admin:clinic_integrations_webhookendpoint_change", args=[endpoint.pk])
     for manager in managers.exclude(email=""):
-        with override(manager.preferred_language or settings.LANGUAGE_CODE):
+        with override(language_of(manager)):
             subject = _("Webhook endpoint disabled")
             said = {"url": endpoint.url, "reason": reason.label, "page": f"{settings.SITE_URL}{page}"}
             text = _(
