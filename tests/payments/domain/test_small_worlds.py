@@ -86,8 +86,8 @@ def heard(known: Facts, facts: list[StripeFact]) -> Facts:
 def ends(letters: list[list[StripeFact]], most: int) -> Iterator[Facts]:
     """Yield what is known after each choice of up to `most` letters, in which a letter may come twice, in any order.
 
-    All orders are checked by induction: all orders of a shorter choice lead to one end, and whichever letter
-    comes last, the end is the same.
+    All orders are checked by induction: the orders of a shorter choice lead to one end, and whichever letter then
+    comes leads to one end as well.
     """
     known: dict[tuple[int, ...], Facts] = {(): {}}
     for length in range(1, most + 1):
