@@ -219,6 +219,7 @@ class Appointment(models.Model):
         ordering = ("start", "pk")
         verbose_name = _("appointment")
         verbose_name_plural = _("appointments")
+        permissions = (("import_appointment", "Can import appointments from a file"),)
         constraints = (
             models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="appointment_ends_after_start"),
         )
@@ -259,7 +260,8 @@ class Appointment(models.Model):
         """
         amounts = {name: getattr(self, name) for name in AMOUNTS}
         now = {**amounts, "currency": self.currency}
-        if self.price_amount is None or now == Appointment.objects.filter(pk=self.pk).values(*now).first():
+        stored = Appointment.objects.filter(pk=self.pk).values(*now).first() if self.pk else None
+        if self.price_amount is None or now == stored:
             return
         check_amounts(amounts, self.price_amount, self.currency)
 
@@ -298,7 +300,9 @@ class Saved:
     def changed_fields(self) -> set[str]:
         """Return the names of the fields whose stored values differ; none if the appointment is new."""
         fields = Appointment._meta.concrete_fields if self.before else ()
-        changed = (each for each in fields if getattr(self.before, each.attname) != getattr(self.appointment, each.attname))
+        changed = (
+            each for each in fields if getattr(self.before, each.attname) != getattr(self.appointment, each.attname)
+        )
         return {each.name for each in changed}
 
     def forget_arrival_of_another_day(self) -> None:

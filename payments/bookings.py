@@ -79,7 +79,7 @@ def _payments_of(saved: Sequence[Saved]) -> dict[int, Payment]:
 
 
 def _rivals_of(saved: Sequence[Saved], stored: Mapping[int, Payment]) -> set[uuid.UUID]:
-    """Return the public ids of the payments of canceled appointments whose slot one of the appointments takes or leaves.
+    """Return the public ids of canceled appointments' payments if one of the appointments takes or leaves their slot.
 
     `stored` holds the appointments' payments by the appointments' keys; they know which slots are left.
     """
@@ -87,8 +87,8 @@ def _rivals_of(saved: Sequence[Saved], stored: Mapping[int, Payment]) -> set[uui
     for each in saved:
         slots[each.appointment.practitioner_id].append((each.appointment.start, each.appointment.end))
         if left := stored[each.appointment.pk].booking:
-            times = (datetime.datetime.fromisoformat(left[name]) for name in ("start", "end"))
-            slots[left["practitioner"]].append((next(times), next(times)))
+            start, end = map(datetime.datetime.fromisoformat, (left["start"], left["end"]))
+            slots[left["practitioner"]].append((start, end))
     rivals: list[int] = []
     for practitioner, times in slots.items():
         first, last = min(start for start, _end in times), max(end for _start, end in times)
@@ -108,7 +108,7 @@ def check_currency(appointment: Appointment) -> None:
     They are locked in the order in which `follow_appointments` locks them, so that the two functions never deadlock.
     """
     changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
-    if not changed.exists():
+    if appointment.pk is None or not changed.exists():
         return
     with transaction.atomic():
         Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)
