@@ -285,8 +285,10 @@ class Appointment(models.Model):
 
     def slot_resold(self) -> bool:
         """Return whether this appointment is canceled and its practitioner has another one that overlaps it in time."""
+        if not self.canceled:
+            return False
         others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
-        return self.canceled and others.filter(practitioner=self.practitioner_id).exists()
+        return others.filter(practitioner=self.practitioner_id).exists()
 
 
 @dataclass(frozen=True, slots=True)

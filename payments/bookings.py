@@ -107,8 +107,10 @@ def check_currency(appointment: Appointment) -> None:
     The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
     They are locked in the order in which `follow_appointments` locks them, so that the two functions never deadlock.
     """
+    if appointment.pk is None:
+        return
     changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
-    if appointment.pk is None or not changed.exists():
+    if not changed.exists():
         return
     with transaction.atomic():
         Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)

@@ -123,7 +123,9 @@ class _Builder:
         if locked:
             stored, practitioners = stored.select_for_update(), practitioners.select_for_update(no_key=True)
         self.stored = {appointment.external_id: appointment for appointment in stored}
-        self.practitioners = list(practitioners)
+        self.practitioners, self.called = list(practitioners), defaultdict[str, list[Practitioner]](list)
+        for practitioner in self.practitioners:
+            self.called[folded(practitioner.name)].append(practitioner)
         self.services = {folded(service.name): service for service in Service.objects.all()}
         self.people = People(lines, locked=locked)
         pairs = [(line, self._currency(line)) for line in lines]
@@ -168,7 +170,7 @@ class _Builder:
     def _practitioner(self, line: Line) -> Practitioner:
         number, name = line.get("practitioner_id"), folded(line.get("practitioner") or "")
         by_id = [each for each in self.practitioners if number and each.external_id == number]
-        called = [each for each in self.practitioners if name and folded(each.name) == name]
+        called = self.called.get(name, [])
         if by_id:
             return by_id[0]
         if len(called) > 1:

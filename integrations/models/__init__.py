@@ -1,0 +1,1 @@
+from .import_file import ImportFile as ImportFile
