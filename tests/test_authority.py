@@ -23,6 +23,7 @@ from djstripe.models import Payout
 from accounts import invitations
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
+from integrations.models import CalendarLink
 from payments.desk.closings import open_sheet, seal
 from payments.models import Closing, PayLink, Payment
 from payments_site import asgi, urls
@@ -70,6 +71,11 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_session", "GET", SIGNED_IN, 0, 401),
     ("account_welcome", "GET", EVERYBODY, 0, 0),  # the token from the e-mail opens it
     ("account_welcome", "POST", EVERYBODY, 0, 0),
+    ("integrations:own_calendar", "GET", OWNER | {"other"}, FORBIDDEN, 302),
+    ("integrations:own_calendar", "POST", OWNER | {"other"}, FORBIDDEN, 302),
+    ("integrations:calendar_file", "GET", EVERYBODY, 0, 0),  # the address's token is the key
+    ("integrations:calendars", "GET", frozenset({"manager", "superuser"}), FORBIDDEN, 302),
+    ("integrations:calendars", "POST", frozenset({"manager", "superuser"}), FORBIDDEN, 302),
     ("clinic:home", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointments", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointment", "GET", OWNER | DESK, HIDDEN, 302),
@@ -327,6 +333,8 @@ class World:
         }
         if view == "account_welcome":
             values["token"] = invitations.token_of(self.person("other"))
+        if view == "integrations:calendar_file":
+            values["token"] = CalendarLink.objects.make(self.person("owner"), self.person("owner"))
         path = reverse(view, kwargs={name: values[name] for name in PATTERNS[view]})
         if view == "clinic:checkout_return":
             path += "?session_id=" + payment.facts.get().stripe_id
@@ -411,6 +419,7 @@ def as_told(view: str, method: str, role: str, answer: Any) -> bool:
     if role in allowed:
         fine = (
             {200, 204, 302, 422}
+            | ({404} if view == "integrations:calendars" and method == "POST" else set())  # names no practitioner
             | ({404, 405} if view in OWN else set())
             | ({503} if view == "clinic:readyz" else set())
             | ({409} if view == "clinic:charge_fee" else set())  # the sample payment has no fee to charge
