@@ -107,7 +107,7 @@ def check_currency(appointment: Appointment) -> None:
     The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
     They are locked in the order in which `follow_appointments` locks them, so that the two functions never deadlock.
     """
-    if appointment.pk is None:
+    if appointment._state.adding:
         return
     changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
     if not changed.exists():

@@ -12,9 +12,9 @@ from django.core.validators import validate_email
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from accounts import external_ids
 from appointments.models import FIRST_DAY, LAST_DAY, Appointment, Currency
 from appointments.week import moment
+from people import external_ids
 
 from .columns import BY_NAME, Kind, header_key
 from .formats import AMOUNTS, DATES, Written, decide, in_minor_units, read_time

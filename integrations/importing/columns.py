@@ -7,7 +7,7 @@ from enum import Enum
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.names import folded
+from people.names import folded
 
 
 class Kind(Enum):

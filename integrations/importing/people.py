@@ -14,8 +14,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
 
-from accounts.models import User, new_username
-from accounts.names import folded_name
+from people.models import PatientFields, new_username
+from people.names import folded_name
 
 from .cells import Line, WrongCellError
 
@@ -31,24 +31,24 @@ class People:
     """
 
     def __init__(self, lines: Iterable[Line], *, locked: bool) -> None:
-        self.created: list[User] = []
-        self.changed: dict[int, tuple[User, set[str]]] = {}
+        self.created: list[PatientFields] = []
+        self.changed: dict[int, tuple[PatientFields, set[str]]] = {}
         self._said: dict[tuple[str, str], tuple[int, Any]] = {}
-        self._by_name: defaultdict[str, list[User]] = defaultdict(list)
-        self._by_email: dict[str, User] = {}
-        self._by_id: dict[str, User] = {}
+        self._by_name: defaultdict[str, list[PatientFields]] = defaultdict(list)
+        self._by_email: dict[str, PatientFields] = {}
+        self._by_id: dict[str, PatientFields] = {}
         people = _query(lines).order_by("pk")
         for person in people.select_for_update(no_key=True) if locked else people:
             self._remember(person)
 
-    def _remember(self, person: User) -> None:
+    def _remember(self, person: PatientFields) -> None:
         self._by_name[folded_name(person)].append(person)
         if person.email:
             self._by_email[person.email.lower()] = person
         if person.external_id:
             self._by_id[person.external_id] = person
 
-    def of(self, line: Line) -> User:
+    def of(self, line: Line) -> PatientFields:
         """Return the line's patient, who may be new. Raises WrongCellError."""
         number = line.get("patient_id")
         if not number:
@@ -58,7 +58,7 @@ class People:
         self._update(person, line)
         return person
 
-    def _known(self, line: Line) -> User:
+    def _known(self, line: Line) -> PatientFields:
         """Return the patient whom the line names without an id. Raises WrongCellError."""
         name, email = _name(line), line.get("email")
         by_email = self._by_email.get(email) if email else None
@@ -76,12 +76,12 @@ class People:
             _("This patient isn’t known."), _("Add a patient_id, so that the patient is created, or correct the name.")
         )
 
-    def _named(self, line: Line) -> list[User]:
+    def _named(self, line: Line) -> list[PatientFields]:
         """Return the people with the line's name; first and last name may be swapped."""
         names = {folded_name(_Named(*parts)) for parts in _orders(line)} - {""}
         return list({person.pk or id(person): person for name in names for person in self._by_name[name]}.values())
 
-    def _recognised(self, line: Line) -> User | None:
+    def _recognised(self, line: Line) -> PatientFields | None:
         """Return the patient without an external id who is certainly the line's; None if it is somebody new.
 
         Raises WrongCellError if it may be a known patient, but not certainly.
@@ -105,23 +105,23 @@ class People:
             )
         return None
 
-    def _new(self, line: Line) -> User:
+    def _new(self, line: Line) -> PatientFields:
         if not line.get("last_name"):
             raise WrongCellError(_("This patient is new."), _("Fill in last_name."))
-        person = User(username=new_username(), password=make_password(None))
+        person = get_user_model()(username=new_username(), password=make_password(None))
         for name in DETAILS.keys() & line.values.keys():
             setattr(person, DETAILS[name], line.values[name])
         self.created.append(person)
         self._remember(person)
         return person
 
-    def _require_patient(self, person: User) -> None:
+    def _require_patient(self, person: PatientFields) -> None:
         if person.is_staff or not person.is_active:
             raise WrongCellError(
                 _("This account belongs to the staff or is closed."), _("Correct the patient_id or the account.")
             )
 
-    def _update(self, person: User, line: Line) -> None:
+    def _update(self, person: PatientFields, line: Line) -> None:
         """Take over the line's data about the patient. Raises WrongCellError if another line said otherwise."""
         for name in DETAILS.keys() & line.values.keys():
             value, field = line.values[name], DETAILS[name]
@@ -139,7 +139,7 @@ class People:
                 self.changed.setdefault(person.pk, (person, set()))[1].add(field)
         self._remember(person)
 
-    def _require_free(self, person: User, email: str) -> None:
+    def _require_free(self, person: PatientFields, email: str) -> None:
         """Raise WrongCellError unless an import may give this patient this e-mail address.
 
         Links to choose a password are sent to it. So the address of somebody who signs in is changed by a person.
@@ -167,11 +167,11 @@ def _name(line: Line) -> str:
     return folded_name(_Named(*_orders(line)[0]))
 
 
-def _same_name(person: User, line: Line) -> bool:
+def _same_name(person: PatientFields, line: Line) -> bool:
     return folded_name(person) in {folded_name(_Named(*parts)) for parts in _orders(line)}
 
 
-def _query(lines: Iterable[Line]) -> QuerySet[User]:
+def _query(lines: Iterable[Line]) -> QuerySet[PatientFields]:
     """Return everybody who has an id, an e-mail address or a name of the lines."""
     ids, emails, names = set[str](), set[str](), set[str]()
     for line in lines:

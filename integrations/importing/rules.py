@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import User
-from accounts.names import folded
 from appointments.models import Appointment, Currency, Practitioner, Prepayment, Service
+from people.models import PatientFields
+from people.names import folded
 
 from .cells import Line, WrongCellError, read_amounts, read_cells, start_of
 from .people import People
@@ -39,8 +39,8 @@ class Plan:
     new: list[Appointment] = field(default_factory=list)
     changed: list[Appointment] = field(default_factory=list)
     unchanged: int = 0
-    new_patients: list[User] = field(default_factory=list)
-    changed_patients: list[tuple[User, set[str]]] = field(default_factory=list)
+    new_patients: list[PatientFields] = field(default_factory=list)
+    changed_patients: list[tuple[PatientFields, set[str]]] = field(default_factory=list)
     practitioners: list[Practitioner] = field(default_factory=list)
 
     @property
@@ -162,7 +162,7 @@ class _Builder:
     def _set_people(self, appointment: Appointment, line: Line, before: Appointment | None) -> None:
         self.column = "patient_id" if line.get("patient_id") else "last_name"
         if not before or not {"patient_id", "last_name", "email"}.isdisjoint(line.values):
-            appointment.patient = self.people.of(line)
+            appointment.patient = self.people.of(line)  # type: ignore[assignment]
         self.column = "practitioner_id" if line.get("practitioner_id") else "practitioner"
         if not before or self.column in line.values:
             appointment.practitioner = self._practitioner(line)

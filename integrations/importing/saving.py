@@ -5,13 +5,14 @@ import json
 import logging
 
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
-from accounts.addresses import forget_old
-from accounts.models import User
 from appointments.models import BATCH, Appointment, Practitioner
 from payments.live.feeds import reload_pages
+from people import sign_in
+from people.models import PatientFields
 
 from .reader import read
 from .rules import Plan, Progress, make_plan, quietly
@@ -27,7 +28,7 @@ def preview(content: bytes, *, overlaps: bool = False, progress: Progress = quie
 def import_file(
     content: bytes,
     name: str,
-    actor: User,
+    actor: PatientFields,
     *,
     overlaps: bool = False,
     progress: Progress = quietly,  # type: ignore[type-arg]
@@ -47,9 +48,9 @@ def import_file(
     return plan
 
 
-def _save(plan: Plan, actor: User) -> None:
+def _save(plan: Plan, actor: PatientFields) -> None:
     """Save what is planned. Patients come first, because their appointments need their keys; feeds come last."""
-    User.objects.bulk_create(plan.new_patients, batch_size=BATCH)
+    get_user_model().objects.bulk_create(plan.new_patients, batch_size=BATCH)  # type: ignore[arg-type]
     Practitioner.objects.bulk_update(plan.practitioners, ["external_id"])
     _save_patients(plan, actor)
     appointments = [*plan.new, *plan.changed]
@@ -58,16 +59,16 @@ def _save(plan: Plan, actor: User) -> None:
     Appointment.objects.save_together(appointments, actor)
 
 
-def _save_patients(plan: Plan, actor: User) -> None:
+def _save_patients(plan: Plan, actor: PatientFields) -> None:
     """Save the changed patients. After the commit, open pages that show a changed name load again."""
     people = [person for person, _fields in plan.changed_patients]
     if not people:
         return
     fields = sorted(set().union(*(changed for _person, changed in plan.changed_patients)))
-    User.objects.bulk_update(people, fields, batch_size=BATCH)
+    get_user_model().objects.bulk_update(people, fields, batch_size=BATCH)  # type: ignore[arg-type]
     for person, changed in plan.changed_patients:
         if "email" in changed:
-            forget_old(person)
+            sign_in.current().address_changed(person)
         message = json.dumps([{"changed": {"fields": sorted(changed)}}])
         LogEntry.objects.log_actions(actor.pk, [person], CHANGE, change_message=message, single_object=True)
     renamed = [person.pk for person, changed in plan.changed_patients if changed & {"first_name", "last_name"}]
@@ -76,7 +77,7 @@ def _save_patients(plan: Plan, actor: User) -> None:
         transaction.on_commit(lambda: reload_pages(shown), robust=True)
 
 
-def _log(plan: Plan, name: str, content: bytes, actor: User) -> None:
+def _log(plan: Plan, name: str, content: bytes, actor: PatientFields) -> None:
     """Write down who imported what: the numbers of changes, and hashes of the file's name and content."""
     about = {
         **plan.counts,
@@ -85,7 +86,7 @@ def _log(plan: Plan, name: str, content: bytes, actor: User) -> None:
     }
     said = "import: " + ", ".join(f"{key} {value}" for key, value in about.items())
     LogEntry.objects.create(
-        user=actor,
+        user=actor,  # type: ignore[misc]
         content_type=ContentType.objects.get_for_model(Appointment),
         object_repr="import",
         action_flag=CHANGE,

@@ -10,8 +10,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import User
 from appointments.models import Practitioner
+from people.models import PatientFields
 
 PREFIX = "cal-"  # begins every token; payments/logs.py finds the tokens by it
 
@@ -30,19 +30,19 @@ class CalendarLinkQuerySet(models.QuerySet["CalendarLink"]):
         """Return the valid address with this token. Raises CalendarLink.DoesNotExist."""
         return self.valid().select_related("patient", "practitioner").get(digest=digest_of(token))
 
-    def make(self, owner: User | Practitioner, actor: User, *, names: bool = False) -> str:
+    def make(self, owner: PatientFields | Practitioner, actor: PatientFields, *, names: bool = False) -> str:
         """End the owner's address, if there is one, and return the token of a new one, which is stored nowhere."""
         token = PREFIX + secrets.token_urlsafe(16)
         with transaction.atomic():
             owner.__class__.objects.select_for_update(no_key=True).get(pk=owner.pk)
             self.end(owner, actor)
-            whose = {"patient" if isinstance(owner, User) else "practitioner": owner}
-            self.create(digest=digest_of(token), made_by=actor, names=names, **whose)
+            whose = {"patient" if isinstance(owner, PatientFields) else "practitioner": owner}
+            self.create(digest=digest_of(token), made_by=actor, names=names, **whose)  # type: ignore[misc]
         return token
 
-    def end(self, owner: User | Practitioner, actor: User) -> None:
+    def end(self, owner: PatientFields | Practitioner, actor: PatientFields) -> None:
         """End the owner's address, if there is one: calendar programs find nothing there any more."""
-        whose = {"patient" if isinstance(owner, User) else "practitioner": owner}
+        whose = {"patient" if isinstance(owner, PatientFields) else "practitioner": owner}
         self.filter(ended_at=None, **whose).update(ended_at=timezone.now(), ended_by=actor)
 
 

@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.models import User
-from accounts.names import name_of
 from appointments.calendar import Entry, to_ics
 from appointments.models import Practitioner
 from payments.models import Payment
 from payments.views.access import staff_required
+from people.models import PatientFields
+from people.names import name_of
 
 from ..models import CalendarLink
 from ..models.calendar_link import window
@@ -28,7 +28,7 @@ from ..models.calendar_link import window
 class SignedIn(HttpRequest):
     """An HttpRequest whose `user` is signed in; only type annotations use this class."""
 
-    user: User
+    user: PatientFields  # type: ignore[assignment]
 
 
 @require_safe
@@ -70,7 +70,7 @@ def own_calendar(request: SignedIn) -> HttpResponse:
     if request.user.is_staff:
         raise PermissionDenied
     address = _act(request, request.user)
-    link = CalendarLink.objects.valid().filter(patient=request.user).first()
+    link = CalendarLink.objects.valid().filter(patient=request.user).first()  # type: ignore[misc]
     return render(request, "integrations/own_calendar.html", {"link": link, "address": address})
 
 
@@ -92,7 +92,7 @@ def calendars(request: SignedIn) -> HttpResponse:
     return render(request, "integrations/calendars.html", {"rows": rows, "chosen": chosen, "address": address})
 
 
-def _act(request: SignedIn, owner: User | Practitioner) -> str:
+def _act(request: SignedIn, owner: PatientFields | Practitioner) -> str:
     """Do what the posted button says, and return the new address if one was made."""
     if request.POST.get("act") == "end":
         CalendarLink.objects.end(owner, request.user)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from accounts.models import User
 from integrations.importing.rules import Plan
 from integrations.importing.saving import import_file, preview
 from integrations.importing.table import LARGEST
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--allow-overlaps", action="store_true", help="book also at times that are taken")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path, actor = options["file"], User.objects.filter(username=options["user"], is_active=True).first()
+        path, actor = options["file"], get_user_model().objects.filter(username=options["user"], is_active=True).first()
         if actor is None or not actor.is_staff or not actor.has_perm(MAY):
             raise CommandError("This user doesn't exist or may not import appointments.")
         try:
