@@ -18,7 +18,7 @@ def new_token() -> str:
 class ImportFile(models.Model):
     """An uploaded file, which any web process can read again when `owner` confirms the import.
 
-    It holds patients' data, so it is deleted with the import, or by the next upload after KEPT.
+    It holds patients' data, so it is deleted with the import, or if nobody has confirmed it after KEPT.
     """
 
     token = models.CharField(max_length=32, unique=True, default=new_token)
@@ -34,6 +34,11 @@ class ImportFile(models.Model):
 
     @classmethod
     def keep(cls, content: bytes, owner: Any) -> str:
-        """Store the content, delete the files that nobody has confirmed in time, and return the new file's token."""
-        cls.objects.filter(made_at__lt=timezone.now() - KEPT).delete()
+        """Store the content, and return the new file's token."""
+        cls.forget_old()
         return cls.objects.create(content=content, owner=owner).token
+
+    @classmethod
+    def forget_old(cls) -> None:
+        """Delete the files that nobody has confirmed in time."""
+        cls.objects.filter(made_at__lt=timezone.now() - KEPT).delete()

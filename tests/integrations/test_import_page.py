@@ -84,7 +84,7 @@ def test_a_preview_is_its_owner_s_and_is_over_after_an_hour(page: Client) -> Non
     other.force_login(User.objects.create_superuser("other"))
     assert other.post(CONFIRM, confirmation(answer))["Location"] == PAGE
     ImportFile.objects.update(made_at=timezone.now() - datetime.timedelta(hours=2))
-    upload(page, csv_of(row(2)))
+    ImportFile.forget_old()
     assert page.post(CONFIRM, confirmation(answer))["Location"] == PAGE
     assert not Appointment.objects.exists()
 
