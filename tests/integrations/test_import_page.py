@@ -63,6 +63,13 @@ def test_a_file_is_shown_first_and_imported_when_it_is_confirmed(page: Client, m
     assert again.context["confirm"] is None
 
 
+def test_the_list_leads_to_the_import_the_week_and_the_calendars(page: Client) -> None:
+    content = page.get("/admin/clinic_appointments/appointment/").content.decode()
+    assert f"href='{PAGE}'" in content  # django-import-export's own template
+    assert 'href="/admin/clinic_appointments/appointment/week/"' in content
+    assert 'href="/desk/calendars/"' in page.get("/admin/clinic_appointments/practitioner/").content.decode()
+
+
 def test_each_problem_is_a_line_of_the_page(page: Client) -> None:
     text = text_of(upload(page, csv_of(row(1, time="x"), row(2, practitioner="Dr Who"))))
     assert "2 time This is no time of day. Write it like 09:30." in text
