@@ -32,7 +32,7 @@ PRODUCTION = {
     "STRIPE_WEBHOOK_SECRET": "whsec_" + "0" * 32,
     "SKIP_MIGRATIONS": "0",
 }
-TEMPLATES = ("templates", "appointments/templates", "payments/templates", "integrations/templates")
+TEMPLATES = ("templates", "appointments/templates", "integrations/templates", "payments/templates")
 NO_NETWORK = re.compile(r"^\S*(?:ConnectionError|ProxyError|Timeout)\b")
 # Brackets in the pattern keep the check from finding these hosts in this file.
 REGISTRIES = re.compile(

@@ -3,7 +3,8 @@
 import datetime
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from django.conf import settings
@@ -17,11 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from people.external_ids import ExternalIdField
 
 from .money import check_price, format_amount
-from .signals import appointment_checked, appointment_saved, practitioner_renamed
+from .signals import appointment_checked, appointments_saved, practitioner_renamed
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
 MINUTES = [MinValueValidator(5), MaxValueValidator(480)]
+BATCH = 500  # rows that are written by one statement
 AMOUNTS = ("price_amount", "deposit_amount", "fee_amount", "no_show_fee_amount")
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse
 
@@ -155,6 +157,21 @@ class AppointmentQuerySet(models.QuerySet["Appointment"]):
         """Return the appointments that have ended, the latest first."""
         return self.filter(end__lt=timezone.now()).order_by("-start")
 
+    def save_together(self, appointments: "Sequence[Appointment]", actor: AbstractBaseUser | None = None) -> None:
+        """Save all fields of these appointments, new and changed ones, as many calls of `Appointment.save` would.
+
+        The signal `appointments_saved` is sent once for all of them, in the transaction that saves them.
+        """
+        with transaction.atomic():
+            stored = self.select_for_update().order_by("pk").in_bulk([each.pk for each in appointments if each.pk])
+            saved = [Saved(each, stored.get(each.pk)) for each in appointments]
+            for each in saved:
+                each.forget_arrival_of_another_day()
+            self.bulk_create([each.appointment for each in saved if not each.before], batch_size=BATCH)
+            if names := set().union(*(each.changed_fields for each in saved)):
+                self.bulk_update([each.appointment for each in saved if each.before], sorted(names), batch_size=BATCH)
+            appointments_saved.send(Appointment, saved=saved, actor=actor)
+
 
 class Appointment(models.Model):
     class Status(models.TextChoices):
@@ -202,6 +219,7 @@ class Appointment(models.Model):
         ordering = ("start", "pk")
         verbose_name = _("appointment")
         verbose_name_plural = _("appointments")
+        permissions = (("import_appointment", "Can import appointments from a file"),)
         constraints = (
             models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="appointment_ends_after_start"),
         )
@@ -210,20 +228,21 @@ class Appointment(models.Model):
         return self.reference
 
     def save(self, *args: Any, actor: AbstractBaseUser | None = None, **kwargs: Any) -> None:
-        """Save and send the signal `appointment_saved` in one transaction. `actor` is the user who makes the change.
+        """Save and send the signal `appointments_saved` in one transaction. `actor` is the user who makes the change.
 
         With `update_fields`, the other fields are loaded from the database, so that receivers see what others saved.
         """
         with transaction.atomic():
             before = Appointment.objects.select_for_update().filter(pk=self.pk).first()
+            saved = Saved(self, before)
             if before and (names := kwargs.get("update_fields")):
                 for field in self._meta.concrete_fields:
                     if field.name not in names:
                         setattr(self, field.attname, getattr(before, field.attname))
-            elif before and timezone.localdate(before.start) != timezone.localdate(self.start):
-                self.arrived_at = None  # a patient who came has not come for another day
+            else:
+                saved.forget_arrival_of_another_day()
             super().save(*args, **kwargs)
-            appointment_saved.send(Appointment, appointment=self, before=before, actor=actor)
+            appointments_saved.send(Appointment, saved=[saved], actor=actor)
 
     def clean(self) -> None:
         if self.start and not FIRST_DAY <= self.start.date() <= LAST_DAY:
@@ -241,7 +260,8 @@ class Appointment(models.Model):
         """
         amounts = {name: getattr(self, name) for name in AMOUNTS}
         now = {**amounts, "currency": self.currency}
-        if self.price_amount is None or now == Appointment.objects.filter(pk=self.pk).values(*now).first():
+        stored = Appointment.objects.filter(pk=self.pk).values(*now).first() if self.pk else None
+        if self.price_amount is None or now == stored:
             return
         check_amounts(amounts, self.price_amount, self.currency)
 
@@ -265,5 +285,29 @@ class Appointment(models.Model):
 
     def slot_resold(self) -> bool:
         """Return whether this appointment is canceled and its practitioner has another one that overlaps it in time."""
+        if not self.canceled:
+            return False
         others = Appointment.objects.overlapping(self.start, self.end).exclude(pk=self.pk)
-        return self.canceled and others.filter(practitioner=self.practitioner_id).exists()
+        return others.filter(practitioner=self.practitioner_id).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An appointment that is being saved. `before` is the appointment as it is stored, or None if it is new."""
+
+    appointment: Appointment
+    before: Appointment | None
+
+    @property
+    def changed_fields(self) -> set[str]:
+        """Return the names of the fields whose stored values differ; none if the appointment is new."""
+        fields = Appointment._meta.concrete_fields if self.before else ()
+        changed = (
+            each for each in fields if getattr(self.before, each.attname) != getattr(self.appointment, each.attname)
+        )
+        return {each.name for each in changed}
+
+    def forget_arrival_of_another_day(self) -> None:
+        """Remove the arrival if the appointment was moved to another day: the patient has not come for that day."""
+        if self.before and timezone.localdate(self.before.start) != timezone.localdate(self.appointment.start):
+            self.appointment.arrived_at = None

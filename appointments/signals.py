@@ -1,11 +1,11 @@
 """The signals of appointments, so that the payments app can follow them.
 
-`appointment_saved` and `practitioner_renamed` are sent inside the transaction that saves, so that the receivers'
+`appointments_saved` and `practitioner_renamed` are sent inside the transaction that saves, so that the receivers'
 changes commit or fail with it. Receivers of `appointment_checked` refuse the appointment by raising ValidationError.
 """
 
 from django.dispatch import Signal
 
-appointment_saved = Signal()  # receivers get `appointment`, `before` (the appointment as it was, or None) and `actor`
+appointments_saved = Signal()  # receivers get `saved`, a list of appointments.models.Saved, and `actor`
 appointment_checked = Signal()  # receivers get `appointment`; Appointment.clean sends it
 practitioner_renamed = Signal()  # receivers get `practitioner`, whose name or specialty has changed

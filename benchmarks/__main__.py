@@ -15,6 +15,7 @@ from benchmarks import blocks, report
 from benchmarks.blocks import FLOOR, FULL, NODE, POSTGRES, QUICK, SITE, USUAL, Block, Size
 from benchmarks.browser import browser
 from benchmarks.costs import costs
+from benchmarks.importing import ROUNDS, ROWS, imports
 from benchmarks.load import CACHE
 from benchmarks.pages import pages
 from benchmarks.report import LEAST_ROUNDS
@@ -115,7 +116,9 @@ def compare(size: Size, only: list[str], folder: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("compare", "scale", "workers", "costs"), default="compare")
+    parser.add_argument(
+        "part", nargs="?", choices=("compare", "scale", "workers", "costs", "import"), default="compare"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="small numbers, under 2 minutes, to see that everything works"
     )
@@ -135,6 +138,7 @@ def main() -> int:
         print("bench: the numbers are small, whatever the rows say: they show that it works, not how fast it is")
     parts = {
         "costs": costs,
+        "import": functools.partial(imports, 500 if given.quick else ROWS, given.rounds or ROUNDS),
         "scale": functools.partial(scale, given.payments, size),
         "workers": functools.partial(workers, size),
         "compare": functools.partial(compare, size, given.only),

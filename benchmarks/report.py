@@ -68,6 +68,7 @@ SECTIONS = {
     "workers": "Several processes behind one Redis",
     "scale": "Scale",
     "costs": "Where an event's time goes",
+    "imports": "Importing appointments",
     "client": "Load client",
 }
 STOLEN = "The host gave other machines {} of the processors' time, which adds noise.\n"

@@ -20,7 +20,7 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib import admin
 
-        from appointments.signals import appointment_checked, appointment_saved, practitioner_renamed
+        from appointments.signals import appointment_checked, appointments_saved, practitioner_renamed
         from people.signals import person_renamed
 
         from . import checks as checks
@@ -33,7 +33,7 @@ class PaymentsConfig(AppConfig):
         from .signals import changes_sent, entries_committed, sms_requested
 
         appointment_checked.connect(check_currency, dispatch_uid="payments.check_currency")
-        appointment_saved.connect(bill, dispatch_uid="payments.bill")
+        appointments_saved.connect(bill, dispatch_uid="payments.bill")
         practitioner_renamed.connect(show_practitioner, dispatch_uid="payments.show_practitioner")
         person_renamed.connect(show_person, dispatch_uid="payments.show_person")
         changes_sent.connect(prepare, dispatch_uid="payments.prepare")
@@ -63,16 +63,16 @@ def check_currency(sender: type, *, appointment: Any, **kwargs: Any) -> None:
     bookings.check_currency(appointment)
 
 
-def bill(sender: type, *, appointment: Any, before: Any, actor: Any, **kwargs: Any) -> None:
-    """Receive the signal `appointment_saved`: create or update the appointment's payment in the sender's transaction.
+def bill(sender: type, *, saved: Any, actor: Any, **kwargs: Any) -> None:
+    """Receive the signal `appointments_saved`: create or update the appointments' payments in its transaction.
 
-    After the commit, expire at Stripe the payment's Checkout Sessions that are no longer needed.
+    After the commit, expire at Stripe the payments' Checkout Sessions that are no longer needed.
     """
     from . import bookings
     from .gateway import checkout
 
-    payment = bookings.follow_appointment(appointment, actor, before)
-    transaction.on_commit(partial(checkout.expire_superfluous, payment), robust=True)
+    payments = bookings.follow_appointments(saved, actor)
+    transaction.on_commit(partial(checkout.expire_superfluous, payments), robust=True)
 
 
 def show_practitioner(sender: type, *, practitioner: Any, **kwargs: Any) -> None:

@@ -2,15 +2,15 @@
 
 import datetime
 import uuid
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from appointments.models import Appointment, Practitioner
+from appointments.models import BATCH, Appointment, Practitioner, Saved
 
 from .domain.attempts import AttemptState, attempts_of
 from .domain.facts import Kind, StripeFact
@@ -22,52 +22,99 @@ from .models.feed import STAFF
 
 UNDER_WAY = (*STILL_OPEN, AttemptState.PROCESSING)
 BOOKED = ("currency", "earlier_prices", "booking", "slot_lost")  # columns that follow the appointment
+MANY = 200  # changes of one transaction that open pages of staff are sent one by one
 
 
-def follow_appointment(
-    appointment: Appointment, actor: AbstractUser | None = None, before: Appointment | None = None
-) -> Payment:
-    """Create or update the appointment's payment and return it.
+def follow_appointments(saved: Sequence[Saved], actor: AbstractUser | None = None) -> list[Payment]:
+    """Create or update the payments of appointments that are being saved, and return them in the same order.
 
     A changed price, time, practitioner or attendance is recorded as a change of the payment, made by `actor`. So is a
-    corrected patient or service, if `before`, the appointment as it was, is given; open pages then load again. Canceled
-    appointments whose slot this appointment takes or leaves are updated as well: their reviews say if the slot is free.
+    corrected patient or service; open pages then load again. They also do after more than MANY changes at once, because
+    the whole list is then faster than its changes. Canceled appointments whose slot one of the appointments takes or
+    leaves are updated as well: their reviews say if the slot is free.
     """
     with transaction.atomic():
-        start = {"amount_due": appointment.price_amount, "currency": appointment.currency}
-        found = Payment.objects.get_or_create(appointment=appointment, defaults=start)[0]
-        _lock_calendar(appointment)
-        slots = Q(start__lt=appointment.end, end__gt=appointment.start, practitioner=appointment.practitioner_id)
-        if found.booking:
-            left = found.booking
-            slots |= Q(start__lt=left["end"], end__gt=left["start"], practitioner=left["practitioner"])
-        rivals = Appointment.objects.filter(slots, status=Appointment.Status.CANCELED)
-        affected = Payment.objects.filter(Q(pk=found.pk) | Q(appointment__in=rivals.values("pk")))
-        ledger = Ledger(LockedRows((), payments=affected.values_list("public_id", flat=True)))
-        cause, corrected = Cause(Source.APPOINTMENT, actor=actor), _corrected(before, appointment) if before else []
+        stored = _payments_of(saved)
+        _lock_calendars(each.appointment for each in saved)
+        affected = {payment.public_id for payment in stored.values()} | _rivals_of(saved, stored)
+        ledger = Ledger(LockedRows((), payments=affected))
+        following = {each.appointment.pk: each for each in saved}
+        cause, reload, found = Cause(Source.APPOINTMENT, actor=actor), set[str](), dict[int, Payment]()
         for payment in ledger.rows.payments.values():
-            if payment.pk == found.pk:
-                found, payment.appointment = payment, appointment
-            _follow(ledger, payment, cause, corrected if payment is found else ())
-        reload = [STAFF, *(patient_audience(person.patient_id) for person in (before, appointment) if person)]
-        ledger.write(columns=BOOKED, reload=reload if corrected else ())
-        if before and before.patient_id != appointment.patient_id:  # entries show the payment as it is now
-            Feed.objects.forget(patient_audience(before.patient_id))
-        return found
+            each = following.get(payment.appointment_id)
+            corrected = _corrected(each) if each else []
+            if each:
+                found[payment.appointment_id], payment.appointment = payment, each.appointment
+            if each and corrected:
+                people = (each.appointment, each.before or each.appointment)
+                reload |= {STAFF, *(patient_audience(person.patient_id) for person in people)}
+            _follow(ledger, payment, cause, corrected)
+        if len(saved) > MANY:
+            reload.add(STAFF)
+        ledger.write(columns=BOOKED, reload=reload)
+        for each in saved:
+            if each.before and each.before.patient_id != each.appointment.patient_id:
+                Feed.objects.forget(patient_audience(each.before.patient_id))  # entries show the payment as it is now
+        return [found[each.appointment.pk] for each in saved]
+
+
+def _payments_of(saved: Sequence[Saved]) -> dict[int, Payment]:
+    """Return the payments of the appointments by the appointments' keys. Create those that don't exist yet.
+
+    No other transaction creates one: the appointments' rows are new or locked.
+    """
+    keys = [each.appointment.pk for each in saved]
+    stored = {payment.appointment_id: payment for payment in Payment.objects.filter(appointment__pk__among=keys)}
+    missing = [
+        Payment(
+            appointment_id=each.appointment.pk,
+            amount_due=each.appointment.price_amount,
+            currency=each.appointment.currency,
+        )
+        for each in saved
+        if each.appointment.pk not in stored
+    ]
+    created = Payment.objects.bulk_create(missing, batch_size=BATCH)
+    return stored | {payment.appointment_id: payment for payment in created}
+
+
+def _rivals_of(saved: Sequence[Saved], stored: Mapping[int, Payment]) -> set[uuid.UUID]:
+    """Return the public ids of canceled appointments' payments if one of the appointments takes or leaves their slot.
+
+    `stored` holds the appointments' payments by the appointments' keys; they know which slots are left.
+    """
+    slots: defaultdict[int, list[tuple[datetime.datetime, datetime.datetime]]] = defaultdict(list)
+    for each in saved:
+        slots[each.appointment.practitioner_id].append((each.appointment.start, each.appointment.end))
+        if left := stored[each.appointment.pk].booking:
+            start, end = map(datetime.datetime.fromisoformat, (left["start"], left["end"]))
+            slots[left["practitioner"]].append((start, end))
+    rivals: list[int] = []
+    for practitioner, times in slots.items():
+        first, last = min(start for start, _end in times), max(end for _start, end in times)
+        canceled = Appointment.objects.filter(
+            start__lt=last, end__gt=first, practitioner=practitioner, status=Appointment.Status.CANCELED
+        )
+        for key, start, end in canceled.values_list("pk", "start", "end"):
+            if any(start < until and end > since for since, until in times):
+                rivals.append(key)
+    return set(Payment.objects.filter(appointment__pk__among=rivals).values_list("public_id", flat=True))
 
 
 def check_currency(appointment: Appointment) -> None:
     """Raise ValidationError if the appointment's currency was changed but money was paid, or is perhaps being paid.
 
     The rows stay locked until the caller's transaction ends, so that no money moves before the appointment is saved.
-    They are locked in the order in which `follow_appointment` locks them, so that the two functions never deadlock.
+    They are locked in the order in which `follow_appointments` locks them, so that the two functions never deadlock.
     """
+    if appointment._state.adding:
+        return
     changed = Payment.objects.filter(appointment=appointment.pk).exclude(currency=appointment.currency)
     if not changed.exists():
         return
     with transaction.atomic():
         Appointment.objects.select_for_update(no_key=True).get(pk=appointment.pk)
-        _lock_calendar(appointment)
+        _lock_calendars([appointment])
         payment = Payment.objects.locked().get(appointment=appointment.pk)
         _require_currency(payment, appointment, payment.facts.all())
 
@@ -88,10 +135,11 @@ def _require_currency(payment: Payment, appointment: Appointment, facts: Iterabl
         raise ValidationError({"currency": text})
 
 
-def _lock_calendar(appointment: Appointment) -> None:
-    """Lock the practitioner's row, so that cancelling an appointment and booking its slot run one after another."""
-    practitioners = Practitioner.objects.select_for_update(no_key=True)
-    practitioners.filter(pk=appointment.practitioner_id).values_list("pk", flat=True).first()
+def _lock_calendars(appointments: Iterable[Appointment]) -> None:
+    """Lock the practitioners' rows, so that cancelling an appointment and booking its slot run one after another."""
+    keys = {appointment.practitioner_id for appointment in appointments}
+    practitioners = Practitioner.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
+    list(practitioners.values_list("pk", flat=True))
 
 
 def _follow(ledger: Ledger, payment: Payment, cause: Cause, corrected: Sequence[str] = ()) -> None:
@@ -119,13 +167,12 @@ def _asked_again(payment: Payment) -> StripeFact:
     return payment.own_fact(Kind.OBSERVATION, f"asked_{uuid.uuid4().hex}", "asked_again")
 
 
-def _corrected(before: Appointment, appointment: Appointment) -> list[str]:
-    """Return which of the fields "patient" and "service" differ between the two states of the appointment.
+def _corrected(saved: Saved) -> list[str]:
+    """Return which of the fields "patient" and "service" of the appointment differ from what is stored.
 
     Only the fields' names are recorded: their values are personal, and recorded changes are never erased.
     """
-    differ = {"patient": "patient_id", "service": "service"}
-    return [name for name, field in differ.items() if getattr(before, field) != getattr(appointment, field)]
+    return sorted({"patient", "service"} & saved.changed_fields)
 
 
 def _booking(appointment: Appointment) -> dict[str, object]:

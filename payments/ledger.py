@@ -6,6 +6,7 @@ entries in the feeds, the lists of changes that pages follow.
 
 import datetime
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -172,9 +173,11 @@ class Ledger:
             transaction.on_commit(partial(entries_committed.send_robust, Feed, entries=entries), robust=True)
         if on_commit:
             transaction.on_commit(on_commit, robust=True)
+        own: defaultdict[int, list[FeedEntry]] = defaultdict(list)
+        for entry in entries:
+            own[id(entry.change)].append(entry)
         for change, cause in self._changes:
-            own = [entry for entry in entries if entry.change is change]
-            transaction.on_commit(partial(_announce, change, own, cause), robust=True)
+            transaction.on_commit(partial(_announce, change, own[id(change)], cause), robust=True)
 
 
 def _requester(facts: Sequence[StripeFact], rows: Sequence[Fact]) -> AbstractUser | None:

@@ -128,6 +128,8 @@ if REDIS_URL:
         }
     }
 
+IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"  # who may import has the right "import_appointment"
+
 # The clinic: its languages, its time, its name
 LANGUAGES = [("fr", _("French")), ("en", _("English"))]
 LANGUAGE_CODE = env.choice("LANGUAGE_CODE", dict(LANGUAGES), "fr")

@@ -23,6 +23,7 @@ from djstripe.models import Payout
 from accounts import invitations
 from accounts.models import User
 from appointments.models import Appointment, Practitioner
+from integrations.models import CalendarLink
 from payments.desk.closings import open_sheet, seal
 from payments.models import Closing, PayLink, Payment
 from payments_site import asgi, urls
@@ -70,6 +71,11 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("account_session", "GET", SIGNED_IN, 0, 401),
     ("account_welcome", "GET", EVERYBODY, 0, 0),  # the token from the e-mail opens it
     ("account_welcome", "POST", EVERYBODY, 0, 0),
+    ("integrations:own_calendar", "GET", OWNER | {"other"}, FORBIDDEN, 302),
+    ("integrations:own_calendar", "POST", OWNER | {"other"}, FORBIDDEN, 302),
+    ("integrations:calendar_file", "GET", EVERYBODY, 0, 0),  # the address's token is the key
+    ("integrations:calendars", "GET", frozenset({"manager", "superuser"}), FORBIDDEN, 302),
+    ("integrations:calendars", "POST", frozenset({"manager", "superuser"}), FORBIDDEN, 302),
     ("clinic:home", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointments", "GET", SIGNED_IN, 0, 302),
     ("clinic:appointment", "GET", OWNER | DESK, HIDDEN, 302),
@@ -191,7 +197,7 @@ MANAGED = {
     "clinic_payments_email": {"view"},
     "clinic_payments_note": {"view"},
     "clinic_payments_recordview": {"view"},
-    "clinic_appointments_appointment": {"view", "add", "change"},
+    "clinic_appointments_appointment": {"view", "add", "change", "import"},
     "clinic_appointments_practitioner": {"view", "add", "change"},
     "clinic_appointments_service": {"view", "add", "change"},
     "clinic_accounts_user": {"view", "add", "change"},
@@ -203,6 +209,7 @@ PAGE_NEEDS = {
     "add": "add",
     "delete": "delete",
     "week": "add",
+    "import": "import",
 }
 # Pages of the admin without a model: statuses for staff without permissions, for a manager and for a superuser.
 ITSELF: dict[tuple[str, str], tuple[int, int, int]] = {
@@ -214,6 +221,10 @@ ITSELF: dict[tuple[str, str], tuple[int, int, int]] = {
     ("autocomplete", "GET"): (403, 403, 403), ("autocomplete", "POST"): (405, 405, 405),  # the field isn't named
     ("jsi18n", "GET"): (200, 200, 200), ("jsi18n", "POST"): (405, 405, 405),
     ("view_on_site", "GET"): (404, 404, 404), ("view_on_site", "POST"): (404, 404, 404),
+    ("clinic_appointments_appointment_process_import", "GET"): (403, 405, 405),
+    ("clinic_appointments_appointment_process_import", "POST"): (403, 302, 302),  # without a file: to the form
+    ("clinic_appointments_appointment_template", "GET"): (403, 200, 200),
+    ("clinic_appointments_appointment_template", "POST"): (403, 405, 405),
     ("app_list", "GET"): (404, 200, 200), ("app_list", "POST"): (404, 200, 200),
     ("auth_user_password_change", "GET"): (403, 200, 200), ("auth_user_password_change", "POST"): (403, 200, 200),
 }  # fmt: skip
@@ -318,9 +329,12 @@ class World:
             "action_name": "_sync_all_instances",
             "model_name": "event",
             "content_type_id": 1,
+            "kind": "csv",
         }
         if view == "account_welcome":
             values["token"] = invitations.token_of(self.person("other"))
+        if view == "integrations:calendar_file":
+            values["token"] = CalendarLink.objects.make(self.person("owner"), self.person("owner"))
         path = reverse(view, kwargs={name: values[name] for name in PATTERNS[view]})
         if view == "clinic:checkout_return":
             path += "?session_id=" + payment.facts.get().stripe_id
@@ -405,6 +419,7 @@ def as_told(view: str, method: str, role: str, answer: Any) -> bool:
     if role in allowed:
         fine = (
             {200, 204, 302, 422}
+            | ({404} if view == "integrations:calendars" and method == "POST" else set())  # names no practitioner
             | ({404, 405} if view in OWN else set())
             | ({503} if view == "clinic:readyz" else set())
             | ({409} if view == "clinic:charge_fee" else set())  # the sample payment has no fee to charge
@@ -427,7 +442,11 @@ def test_the_admin_gives_those_rights_which_the_table_names(role: str, world: Wo
     request = RequestFactory().get("/admin/")
     request.user = world.person(role)
     for model, of_model in admin.site._registry.items():
-        verbs = ("view", "add", "change", "delete")
+        verbs = [
+            verb
+            for verb in ("view", "add", "change", "delete", "import")
+            if hasattr(of_model, f"has_{verb}_permission")
+        ]
         rights = {verb for verb in verbs if getattr(of_model, f"has_{verb}_permission")(request)}
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         assert rights == (MANAGED.get(name, set()) if role == "manager" else set()), name

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import load, report
+from benchmarks.importing import WHAT, imports
 from benchmarks.rows import ROWS, Result, Row, result, results
 from benchmarks.scale import largest_to_smallest
 from benchmarks.targets import Numbers, Target
@@ -108,3 +109,12 @@ def test_a_second_process_and_a_large_database_are_compared_within_one_round() -
     sizes = {1000: {0: [10.0, 20, 100, 3, 5, 1]}, 1_000_000: {0: [12.0, 30, 100, 3, 5, 1]}}
     event, page, poll = results(largest_to_smallest(sizes), "today")
     assert (event.ratio, event.met, page.met, poll.ratio) == (1.2, False, True, 1.0)
+
+
+@pytest.mark.slow
+def test_the_import_s_benchmark_imports_what_it_measures(tmp_path: Path) -> None:
+    """The benchmark raises an error unless each step imports all rows."""
+    assert imports(20, 1, tmp_path) == 0
+    rows = report.read_results(tmp_path)["imports"]["rows"]
+    assert [row[0] for row in rows] == list(WHAT.values())
+    assert all(float(row[1]) >= 0 for row in rows)

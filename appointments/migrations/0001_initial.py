@@ -233,6 +233,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "appointment",
                 "verbose_name_plural": "appointments",
                 "ordering": ("start", "pk"),
+                "permissions": (("import_appointment", "Can import appointments from a file"),),
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("end__gt", models.F("start"))), name="appointment_ends_after_start"

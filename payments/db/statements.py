@@ -236,10 +236,15 @@ def _insertion(model: type[models.Model], _vendor: str) -> str:
 
 
 @functools.cache
-def _change(model: type[models.Model], names: tuple[str, ...], _vendor: str) -> str:
+def _change(model: type[models.Model], names: tuple[str, ...], vendor: str) -> str:
+    """Return the SQL that writes the fields `names`. PostgreSQL finds the rows by an array, never by a join.
+
+    SQLite would look through all of the JSON again for each key of the array.
+    """
     fields = _updatable(model, names)
     columns = [str(each.column) for each in fields]
     key, *others = map(_quoted, columns)
     table, places = _quoted(model._meta.db_table), ", ".join(f"{column} = r.{column}" for column in others)
     rows = f"json_to_recordset(%(rows)s) AS r({_typed(columns, *fields)})"
-    return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key} AND {table}.{key} = ANY(%(keys)s)"
+    by_array = f" AND {table}.{key} = ANY(%(keys)s)" if vendor == "postgresql" else ""
+    return f"UPDATE {table} SET {places} FROM {rows} WHERE {table}.{key} = r.{key}{by_array}"

@@ -50,7 +50,7 @@ def write_off(payment: Payment, reason: str, actor: AbstractUser, *, key: str) -
         details = {"disputes": _undecided(row), "reason": reason}
         given_up = row.own_fact(Kind.OBSERVATION, f"written_off_{key}", "written_off", row.amount_owed, **details)
         ledger.record([given_up], Cause(Source.DESK, actor=actor))
-    expire_superfluous(payment)
+    expire_superfluous([payment])
 
 
 def keep_as_fee(payment: Payment, actor: AbstractUser) -> None:

@@ -18,7 +18,7 @@ GROUPS = {
     "accountant": MONEY,
     "manager": [
         *MONEY,
-        *("add_appointment", "change_appointment", "view_appointment"),
+        *("add_appointment", "change_appointment", "view_appointment", "import_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
         *("add_service", "change_service", "view_service"),
         *("view_payment", "view_fact", "view_statuschange", "view_eventreceipt", "view_feed"),

@@ -38,7 +38,7 @@ def take_payment(
         details = {name: text for name, text in (("note", note), ("deposited", deposited)) if text}
         taken = row.own_fact(Kind.OFFLINE, f"offline_{key}", method, amount, **details)
         ledger.record([taken], Cause(Source.DESK, actor=actor))
-    expire_superfluous(payment)
+    expire_superfluous([payment])
 
 
 def was_taken(payment: Payment, key: str) -> bool:
@@ -84,4 +84,4 @@ def reverse(payment: Payment, entry_id: str, reason: str, actor: AbstractUser) -
             Kind.REVERSAL, f"reversal_{entry_id}", "reversed", entry.amount, entry=entry_id, reason=reason
         )
         ledger.record([undone], Cause(Source.DESK, actor=actor))
-    expire_superfluous(payment)
+    expire_superfluous([payment])

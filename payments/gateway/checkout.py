@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -327,13 +327,15 @@ def _expired(session_id: str) -> list[StripeFact]:
     return understood(session, as_of)
 
 
-def expire_superfluous(payment: Payment) -> None:
-    """Expire the payment's open Checkout Sessions if nothing is due any more, or if the amount due has changed.
+def expire_superfluous(payments: Sequence[Payment]) -> None:
+    """Expire these payments' open Checkout Sessions if nothing is due any more, or if the amount due has changed.
 
     Errors are only logged, because `manage.py sweep` tries again.
     """
-    payment.refresh_from_db()
-    try:
-        expire_wrong(payment)
-    except (StripeUnavailableError, StripeRefusedError) as error:
-        logger.warning("checkout_expire_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})
+    pages = Fact.objects.filter(kind__in=(Kind.SESSION, Kind.SETUP_PAGE), status="open")
+    open_for = pages.filter(payment__pk__among=[payment.pk for payment in payments])
+    for payment in Payment.objects.filter(pk__in=open_for.values("payment")):
+        try:
+            expire_wrong(payment)
+        except (StripeUnavailableError, StripeRefusedError) as error:
+            logger.warning("checkout_expire_failed", extra={"payment_id": str(payment.public_id), "error": str(error)})

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
 DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
+SEVERAL = 200  # entries
 GROUP = "payments.feeds"  # the channel-layer group that gets the hints about all feeds
 
 local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, position and maybe the entry
@@ -43,13 +44,19 @@ def publish(entries: Iterable[FeedEntry]) -> None:
     """Tell all processes that feeds (lists of changes) have new `entries`, which must be committed.
 
     This process's hub is called directly; a background thread sends messages (hints) to the other processes. This
-    function never waits for the channel layer, and never raises.
+    function never waits for the channel layer, and never raises. Entries that a transaction appended with more than
+    SEVERAL others aren't rendered here: the hub loads those that its pages still need.
     """
     newest: dict[str, Position] = {}
+    entries = list(entries)
     for entry in entries:
         newest[entry.feed.audience] = at = Position(entry.feed.epoch, entry.seq)
-        for on_hint in list(local_hubs):
+        for on_hint in list(local_hubs) if len(entries) <= SEVERAL else ():
             on_hint(entry.feed.audience, at, entry)
+    if len(entries) > SEVERAL:
+        for audience, at in newest.items():
+            for on_hint in list(local_hubs):
+                on_hint(audience, at)
     if shared_layer() is not None:
         publisher.put(newest)
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from appointments.calendar import to_ics
+from appointments.calendar import Entry, to_ics
 
 from ..models import Payment
 from .access import Request, open_payment_or_404
@@ -51,8 +51,8 @@ def appointment_calendar(request: Request, reference: str) -> HttpResponse:
     appointment = payment.appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
     where = f"{settings.CLINIC_NAME}, {settings.CLINIC_ADDRESS}" if settings.CLINIC_ADDRESS else settings.CLINIC_NAME
-    host, version, since = urlsplit(settings.SITE_URL).netloc, payment.version, payment.updated_at
-    calendar = to_ics(appointment, title=title, where=where, host=host, version=version, since=since)
+    entry = Entry(appointment, title, payment.version, payment.updated_at)
+    calendar = to_ics([entry], where=where, host=urlsplit(settings.SITE_URL).netloc, remind=True)
     response = HttpResponse(calendar, content_type="text/calendar; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{appointment.reference}.ics"'
     return response

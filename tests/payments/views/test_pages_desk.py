@@ -18,7 +18,7 @@ from django.utils import timezone
 from icalendar import Calendar
 
 from accounts.models import User
-from appointments.models import Appointment, Practitioner
+from appointments.models import Appointment, Practitioner, Saved
 from payments import bookings
 from payments.desk.exports import escape_formula
 from payments.domain.status import PaymentStatus, Review
@@ -268,8 +268,7 @@ def book_many(count: int, patient: User, practitioner: Practitioner) -> None:
         )
         for _ in range(count)
     )
-    for appointment in appointments:
-        bookings.follow_appointment(appointment)
+    bookings.follow_appointments([Saved(appointment, None) for appointment in appointments])
 
 
 @pytest.mark.usefixtures("steady_session")

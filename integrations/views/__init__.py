@@ -1,0 +1,1 @@
+"""Pages about the clinic's other software, and what that software fetches."""
