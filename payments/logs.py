@@ -2,7 +2,7 @@
 
 A record is written as JSON for machines or as a line for people. Both contain the request's id, which is also in the
 response's X-Request-ID header. No field holds a payload, a secret key or a person's name. The token of a pay link is
-masked wherever it stands in a record, because anybody who reads it can open the payment.
+masked wherever it stands in a record, because anybody who reads it can open the payment; so is an API key.
 """
 
 import json
@@ -24,16 +24,17 @@ from django.utils.decorators import sync_and_async_middleware
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# The path of a pay link or an invitation, also percent-encoded, and a pay link's token wherever it stands.
+# The path of a pay link or an invitation, also percent-encoded; a pay link's token or an API key, wherever they stand.
 TOKEN = re.compile(
-    r"""(?P<path>/(?:p|welcome)/|%2F(?:p|welcome)%2F)[^/\s"'\\?&<>]{16,}|pl-[\w-]{22}""", re.ASCII | re.IGNORECASE
+    r"""(?P<path>/(?:p|welcome)/|%2F(?:p|welcome)%2F)[^/\s"'\\?&<>]{16,}|pl-[\w-]{22}|clinic_[a-z0-9]{8}_[\w-]{43}""",
+    re.ASCII | re.IGNORECASE,
 )
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def mask(text: str) -> str:
-    """Return `text` with "***" in place of each token of a pay link or an invitation."""
+    """Return `text` with "***" in place of each token of a pay link or an invitation, and of each API key."""
     return TOKEN.sub(lambda found: (found["path"] or "") + "***", text)
 
 

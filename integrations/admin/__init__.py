@@ -1,0 +1,3 @@
+from .api_keys import ApiKeyAdmin, ApiUseAdmin
+
+__all__ = ["ApiKeyAdmin", "ApiUseAdmin"]
