@@ -53,5 +53,4 @@ def _as_problem(response: HttpResponseBase) -> HttpResponseBase:
     for name in ("Allow", "Retry-After"):
         if name in response.headers:
             problem.headers[name] = response.headers[name]
-    response.close()
     return problem

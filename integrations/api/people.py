@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Model
 from ninja import Body, Path, Router, Schema, Status
 from pydantic import ConfigDict, Field
@@ -22,6 +22,7 @@ from .guard import guarded
 from .keys import KeyRequest
 from .problems import Problem, pointer_to
 from .strict import PLAIN, Day, ExternalId, StrictSchema
+from .upsert import upsert
 
 router = Router(tags=["Patients"])
 Name = Annotated[str, Field(max_length=150), PLAIN]
@@ -92,10 +93,7 @@ def put_patient(request: KeyRequest, external_id: Path[ExternalId], body: Body[P
     An e-mail address that another account has is refused with 409.
     """
     values = body.model_dump(exclude_unset=True)
-    try:
-        patient, made = _save(external_id, values, request.api_key)
-    except IntegrityError:  # somebody has just stored a patient with this id or address, which is found now
-        patient, made = _save(external_id, values, request.api_key)
+    patient, made = upsert(User.objects.all(), external_id, lambda: _save(external_id, values, request.api_key))
     return Status(201 if made else 200, patient)
 
 

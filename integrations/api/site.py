@@ -37,11 +37,10 @@ class Api(NinjaAPI):
 
 def _entry(source: str, error: Any) -> dict[str, str]:
     """Return the entry of a problem for an error of Pydantic in the body, the query or the path."""
-    name, *inner = error["loc"]
-    given = error["input"]
+    place, given = error["loc"], error["input"]  # the place begins with the name of the operation's argument
     detail = given.reason if isinstance(given, Refused) else error["msg"]
-    place = {"pointer": pointer_to(*inner)} if source == "body" else {"parameter": str(name)}
-    return place | {"detail": detail}
+    named = {"pointer": pointer_to(*place[1:])} if source == "body" else {"parameter": str(place[-1])}
+    return named | {"detail": detail}
 
 
 api = Api(

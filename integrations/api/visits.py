@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 from ninja import Body, Path, Router, Schema, Status
 from pydantic import ConfigDict, Field
@@ -23,6 +23,7 @@ from .keys import KeyRequest
 from .people import errors_of, log
 from .problems import Problem, wrong_field
 from .strict import PLAIN, Amount, ExternalId, Id, Moment, StrictSchema
+from .upsert import upsert
 
 router = Router(tags=["Appointments"])
 Row = TypeVar("Row", Practitioner, Service)
@@ -136,9 +137,7 @@ def put_appointment(
     of all that overlap are sent in `confirmed_overlaps`. A canceled appointment can't be changed: book another one.
     """
     try:
-        made = _save(external_id, body, request.api_key)
-    except IntegrityError:  # somebody has just booked an appointment with this id, which is found now
-        made = _save(external_id, body, request.api_key)
+        made = upsert(Appointment.objects.all(), external_id, lambda: _save(external_id, body, request.api_key))
     except booking.OverlapError as error:
         raise Problem(
             409,
