@@ -70,11 +70,11 @@ def change(
 def cancel(appointment: Appointment, actor: AbstractBaseUser, fee: int) -> bool:
     """Cancel an appointment, of which the clinic keeps `fee` minor units; return False if it was canceled before."""
     with transaction.atomic():
-        row = Appointment.objects.select_for_update().get(pk=appointment.pk)
-        if row.canceled:
+        locked = Appointment.objects.select_for_update().get(pk=appointment.pk)
+        if locked.canceled:
             return False
-        row.status, row.fee_amount = Appointment.Status.CANCELED, fee
-        row.save(actor=actor, update_fields=["status", "fee_amount"])
+        locked.status, locked.fee_amount = Appointment.Status.CANCELED, fee
+        locked.save(actor=actor, update_fields=["status", "fee_amount"])
         return True
 
 

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.models import ApiKey, StoredAnswer
+from integrations.models import ApiKey, ApiUse, StoredAnswer
 from integrations.models.stored_answer import KEPT, LONGEST_RUN
 from payments.desk import till
 from payments.models import PayLink, Payment
@@ -144,6 +145,17 @@ def test_a_kept_answer_shows_nobody_what_it_holds(api: ApiClient, payment: Payme
     assert token.encode() not in kept
     assert b"Quetzal" not in kept
     assert api.post(path, **KEY).json() == link.json()
+
+
+def test_prune_deletes_old_answers_and_uses(api: ApiClient, entries: str, capsys: pytest.CaptureFixture[str]) -> None:
+    api.post(entries, CASH, **KEY)
+    call_command("prune")
+    assert (StoredAnswer.objects.count(), ApiUse.objects.count()) == (1, 1)
+    age(KEPT * 2)
+    ApiUse.objects.update(at=timezone.now() - datetime.timedelta(days=366))
+    call_command("prune")
+    assert "1 answers and 1 uses of the API" in capsys.readouterr().out
+    assert (StoredAnswer.objects.count(), ApiUse.objects.count()) == (0, 0)
 
 
 def at_once(requests: list[Callable[[], Any]]) -> list[Any]:
