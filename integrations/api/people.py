@@ -8,7 +8,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Model
 from ninja import Body, Path, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
 from accounts.addresses import forget_old
@@ -25,8 +25,9 @@ from .strict import PLAIN, Day, ExternalId, StrictSchema
 from .upsert import upsert
 
 router = Router(tags=["Patients"])
-Name = Annotated[str, Field(max_length=150), PLAIN]
-Language = Annotated[str, PLAIN, Field(json_schema_extra={"enum": ["", *dict(settings.LANGUAGES)]})]
+# A default in the document would make generated clients send it, and so empty the fields that they leave out.
+EMPTY = Field(default_factory=str)
+LANGUAGES: list[JsonValue] = ["", *dict(settings.LANGUAGES)]
 PATIENT: JsonDict = {
     "last_name": "Roux",
     "first_name": "Camille",
@@ -43,11 +44,11 @@ class PatientIn(StrictSchema):
     model_config = StrictSchema.model_config | ConfigDict(json_schema_extra={"examples": [PATIENT]})
 
     last_name: Annotated[str, Field(min_length=1, max_length=150), PLAIN]
-    first_name: Name = ""
+    first_name: Annotated[str, EMPTY, Field(max_length=150), PLAIN]
     birth_date: Day | None = None
-    phone: Annotated[str, Field(max_length=32), PLAIN] = ""
-    email: Annotated[str, Field(max_length=254, description="Each address belongs to one account."), PLAIN] = ""
-    preferred_language: Annotated[Language, Field(description="Language of e-mails.")] = ""
+    phone: Annotated[str, EMPTY, Field(max_length=32), PLAIN]
+    email: Annotated[str, EMPTY, Field(max_length=254, description="Each address belongs to one account."), PLAIN]
+    preferred_language: Annotated[str, EMPTY, Field(json_schema_extra={"enum": LANGUAGES}), PLAIN]
 
 
 class PatientOut(Schema):

@@ -65,7 +65,7 @@ def test_every_operation_has_a_row_that_names_its_scope() -> None:
 
 @pytest.mark.parametrize("scope", [READ, BOOK, MONEY])
 def test_a_scope_opens_its_own_operations_and_no_others(scope: str, software: User, paths: dict[str, str]) -> None:
-    rights = {field: name == scope for name, field in FIELDS.items()}
+    rights: dict[str, Any] = {field: name == scope for name, field in FIELDS.items()}
     client = ApiClient(make_key(software, **rights)[1])
     for method, path, needed, body, status in TABLE:
         answer = client.ask(method, paths[path], body)

@@ -37,7 +37,7 @@ class Poll:
             "query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 1), "root_path": "",
             "scheme": "http", "server": ("testserver", 80),
         }  # fmt: skip
-        self.connection = ApplicationCommunicator(application, scope)
+        self.connection: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
 
     async def begin(self) -> None:
         await self.connection.send_input({"type": "http.request", "body": b"", "more_body": False})
@@ -161,9 +161,12 @@ async def test_waiting_costs_neither_threads_nor_queries(
     assert threading.active_count() - before <= 4  # live delivery's own threads
     queries: list[str] = []
     execute = CursorWrapper.execute
-    monkeypatch.setattr(
-        CursorWrapper, "execute", lambda self, sql, params=None: queries.append(sql) or execute(self, sql, params)
-    )
+
+    def counted(self: CursorWrapper, sql: str, params: Any = None) -> Any:
+        queries.append(sql)
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", counted)
     await asyncio.sleep(1)
     assert queries == []
     monkeypatch.setattr(CursorWrapper, "execute", execute)

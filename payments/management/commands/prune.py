@@ -36,7 +36,7 @@ class Command(OperatorCommand):
             foreign, _ = Fact.objects.foreign().delete()
             logs_before = now - datetime.timedelta(days=views)
             viewed, _ = RecordView.objects.filter(at__lt=logs_before).delete()
-            others = [text for _receiver, text in pruning.send(Command, logs_before=logs_before)]
+            others = [str(text) for _receiver, text in pruning.send(Command, logs_before=logs_before)]
         own = [f"{bodies} deliveries", f"{entries} feed entries", f"{foreign} foreign facts"]
         deleted = ", ".join([*own, *others])
         self.say(f"{deleted} and {viewed} views of records deleted" + (" (dry run)" if dry_run else ""))
