@@ -47,7 +47,8 @@ def test_a_program_that_knows_only_the_document_books_and_follows(
     (tmp_path / "config.yml").write_text("post_hooks: []\n")
     generate = [
         str(Path(sys.executable).with_name("openapi-python-client")), "generate",
-        "--url", f"{site.url}/api/openapi.json", "--output-path", str(tmp_path / "client"), "--meta", "none", "--config", str(tmp_path / "config.yml"),
+        "--url", f"{site.url}/api/openapi.json", "--output-path", str(tmp_path / "client"),
+        "--meta", "none", "--config", str(tmp_path / "config.yml"),
     ]  # fmt: skip
     generated = subprocess.run(generate, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert generated.returncode == 0, generated.stdout + generated.stderr
