@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from django.http import HttpRequest, HttpResponse
 
 from ..models import ApiKey, StoredAnswer
+from .keys import bearer_of
 from .problems import Problem
 
 HEADER = "Idempotency-Key"
@@ -81,5 +82,5 @@ def _cipher(request: HttpRequest, given: str) -> Fernet:
 
     `given` is the value of the header Idempotency-Key.
     """
-    secret = hmac.digest(request.headers["Authorization"].encode(), given.encode(), hashlib.sha256)
+    secret = hmac.digest(bearer_of(request.headers["Authorization"]).encode(), given.encode(), hashlib.sha256)
     return Fernet(base64.urlsafe_b64encode(secret))

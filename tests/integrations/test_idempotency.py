@@ -41,6 +41,8 @@ def test_a_repeated_request_takes_the_money_once(api: ApiClient, payment: Paymen
     assert "Idempotent-Replayed" not in first
     assert second["Idempotent-Replayed"] == "true"
     assert payment.facts.count() == 1
+    third = api.post(entries, CASH, **KEY, Authorization=f"bearer  {api.key}")
+    assert third.content == first.content
 
 
 def test_without_a_key_each_request_counts(api: ApiClient, payment: Payment, entries: str) -> None:
