@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from accounts.view_hooks import Handler
+from people.view_hooks import Handler
 
 from .api.problems import MEDIA_TYPE, Problem
 

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 
 def named(kind: str) -> list[tuple[str, Path]]:
     """Return the files in the folders called `kind` ("templates" or "static"), each with its path below that folder."""
-    folders = [ROOT / kind, *(ROOT / app / kind for app in ("appointments", "payments"))]
+    folders = [ROOT / kind, *(ROOT / app / kind for app in ("appointments", "integrations", "payments"))]
     found = [(str(path.relative_to(folder)), path) for folder in folders for path in folder.rglob("*.*")]
     return sorted((name, path) for name, path in found if path.is_file())
 

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Model
 from ninja import Body, Path, Router, Schema, Status
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
-from accounts.addresses import forget_old
-from accounts.models import User, new_username
 from appointments.booking_forms import PatientForm
 from payments.models import Payment, RecordView
+from people import sign_in
+from people.models import PatientFields, new_username
 
 from ..models import ApiKey
 from ..models.api_key import Scope
@@ -67,12 +68,12 @@ class PatientOut(Schema):
 
 @router.get("/{external_id}", response=PatientOut, url_name="patient", summary="Get a patient")
 @guarded(Scope.READ)
-def get_patient(request: KeyRequest, external_id: Path[ExternalId]) -> User:
+def get_patient(request: KeyRequest, external_id: Path[ExternalId]) -> PatientFields:
     """Return the patient with this external id.
 
     The site notes in its log of viewed records that the key's account has looked.
     """
-    patient = User.objects.patients().filter(external_id=external_id).first()
+    patient = get_user_model().objects.patients().filter(external_id=external_id).first()
     if patient is None:
         raise Problem(404, "No patient has this external id.")
     if newest := Payment.objects.filter(appointment__patient=patient.pk).order_by("-pk").first():
@@ -87,26 +88,28 @@ def get_patient(request: KeyRequest, external_id: Path[ExternalId]) -> User:
     summary="Make or change a patient",
 )
 @guarded(Scope.APPOINTMENTS, body=True)
-def put_patient(request: KeyRequest, external_id: Path[ExternalId], body: Body[PatientIn]) -> Status[User]:
+def put_patient(request: KeyRequest, external_id: Path[ExternalId], body: Body[PatientIn]) -> Status[PatientFields]:
     """Make the patient with this external id, or change their name and contact data.
 
     A patient whom the front desk has entered has no external id yet: give it in the administration, under “People”.
     An e-mail address that another account has is refused with 409.
     """
     values = body.model_dump(exclude_unset=True)
-    patient, made = upsert(User.objects.all(), external_id, lambda: _save(external_id, values, request.api_key))
+    patient, made = upsert(
+        get_user_model().objects.all(), external_id, lambda: _save(external_id, values, request.api_key)
+    )
     return Status(201 if made else 200, patient)
 
 
-def _save(external_id: str, values: dict[str, Any], key: ApiKey) -> tuple[User, bool]:
+def _save(external_id: str, values: dict[str, Any], key: ApiKey) -> tuple[PatientFields, bool]:
     """Save a patient with these values, by the form of the front desk; return the patient, and whether it is new."""
     with transaction.atomic():
-        patient = User.objects.select_for_update().filter(external_id=external_id).first()
+        patient = get_user_model().objects.select_for_update().filter(external_id=external_id).first()
         if patient and (patient.is_staff or not patient.is_active):
             raise Problem(409, "This external id belongs to an account that isn’t an active patient’s.")
         made = patient is None
         if patient is None:
-            patient = User(username=new_username(), external_id=external_id)
+            patient = get_user_model()(username=new_username(), external_id=external_id)
             patient.set_unusable_password()
         _require_own_address(patient, values.get("email", ""))
         present = {name: getattr(patient, name) for name in PatientForm.base_fields}
@@ -116,14 +119,14 @@ def _save(external_id: str, values: dict[str, Any], key: ApiKey) -> tuple[User, 
         changed = [name for name in form.fields if form.cleaned_data[name] != present[name]]
         if made or changed:
             form.save()
-            forget_old(patient)
+            sign_in.current().address_changed(patient)
             log(key, patient, ADDITION if made else CHANGE, changed)
         return patient, made
 
 
-def _require_own_address(patient: User, email: str) -> None:
+def _require_own_address(patient: PatientFields, email: str) -> None:
     """Raise Problem if another account has the e-mail address."""
-    if email.strip() and User.objects.filter(email__iexact=email.strip()).exclude(pk=patient.pk).exists():
+    if email.strip() and get_user_model().objects.filter(email__iexact=email.strip()).exclude(pk=patient.pk).exists():
         raise Problem(
             409,
             "Another account has this e-mail address. If it is this patient’s, give that account the external id in the"

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from accounts import external_ids
 from appointments.models import FIRST_DAY, LAST_DAY
+from people import external_ids
 
 from .problems import Problem
 

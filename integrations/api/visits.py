@@ -4,6 +4,7 @@ import datetime
 from typing import Annotated, Any, TypeVar
 
 from django.contrib.admin.models import ADDITION, CHANGE
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -11,7 +12,6 @@ from ninja import Body, Path, Router, Schema, Status
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from accounts.models import User
 from appointments import booking
 from appointments.models import Appointment, Practitioner, Service, check_amounts
 from payments.models import Payment, RecordView
@@ -219,7 +219,7 @@ def _fill(appointment: Appointment, body: AppointmentIn) -> None:
     """Put the values of the body into the appointment. Raises Problem if they name something that doesn't exist."""
     service = _active(Service, "service_id", body.service_id, appointment.service)
     practitioner = _active(Practitioner, "practitioner_id", body.practitioner_id, appointment.practitioner_id)
-    patient = User.objects.patients().filter(external_id=body.patient_external_id).first()
+    patient = get_user_model().objects.patients().filter(external_id=body.patient_external_id).first()
     if patient is None:
         raise wrong_field("patient_external_id", "No patient has this external id.")
     booked = bool(appointment.pk) and appointment.service == service.name
