@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from . import week
-from .models import Appointment, Practitioner
+from .models import Appointment, Practitioner, Service
 
 OPENS, CLOSES = datetime.time(8), datetime.time(19)  # between which free times are proposed
 
@@ -65,6 +65,23 @@ def change(
         if not {"start", "end", "practitioner"}.isdisjoint(changed) and not appointment.canceled:
             _require_free(appointment, confirmed)
         appointment.save(actor=actor, update_fields=list(changed))
+
+
+def cancel(appointment: Appointment, actor: AbstractBaseUser, fee: int) -> bool:
+    """Cancel an appointment, of which the clinic keeps `fee` minor units; return False if it was canceled before."""
+    with transaction.atomic():
+        locked = Appointment.objects.select_for_update().get(pk=appointment.pk)
+        if locked.canceled:
+            return False
+        locked.status, locked.fee_amount = Appointment.Status.CANCELED, fee
+        locked.save(actor=actor, update_fields=["status", "fee_amount"])
+        return True
+
+
+def set_service(appointment: Appointment, service: Service) -> None:
+    """Copy into the appointment, whose price is set, the service's name and what it asks for in advance."""
+    appointment.service, appointment.prepayment = service.name, service.prepayment
+    appointment.no_show_fee_amount = min(service.no_show_fee_amount, appointment.price_amount)
 
 
 def free_times(practitioner: Practitioner, day: datetime.date, minutes: int) -> list[datetime.datetime]:

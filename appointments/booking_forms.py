@@ -12,6 +12,7 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .booking import set_service
 from .fields import AmountField
 from .forms import VALID_DAYS
 from .models import FIRST_DAY, MINUTES, Appointment, Currency, Practitioner, Service
@@ -70,8 +71,7 @@ class VisitForm(forms.Form):
         appointment.start, appointment.end = cleaned["start"], cleaned["end"]
         appointment.price_amount, appointment.deposit_amount = cleaned["price"], cleaned["deposit"] or 0
         if service := cleaned["service"]:
-            appointment.service, appointment.prepayment = service.name, service.prepayment
-            appointment.no_show_fee_amount = min(service.no_show_fee_amount, cleaned["price"])
+            set_service(appointment, service)
         try:
             appointment.clean()
         except ValidationError as error:

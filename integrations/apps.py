@@ -1,4 +1,5 @@
 import datetime
+from typing import Any
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +16,7 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         from payments import doctor
         from payments.jobs import Job, register
+        from payments.signals import pruning
 
         from .models import ImportFile
         from .outgoing import check, dispatch
@@ -25,3 +27,13 @@ class IntegrationsConfig(AppConfig):
         title, quarter = _("Forget files that were not imported"), datetime.timedelta(minutes=15)
         register(Job("forget_imports", title, ImportFile.forget_old, every=quarter))
         doctor.add_quick("webhooks", check.endpoints)
+        pruning.connect(prune_api, dispatch_uid="integrations.prune_api")
+
+
+def prune_api(sender: type, *, logs_before: datetime.datetime, **kwargs: Any) -> str:
+    """Receive `pruning`: delete the API's kept answers after a day, and its log of requests before `logs_before`."""
+    from .models import ApiUse, StoredAnswer
+
+    answers, _by_model = StoredAnswer.objects.expired().delete()
+    uses, _by_model = ApiUse.objects.filter(at__lt=logs_before).delete()
+    return f"{answers} answers and {uses} uses of the API"

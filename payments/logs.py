@@ -1,8 +1,8 @@
 """Formats log records as named events with fields: `logger.info("payment_status_changed", extra={"payment_id": ...})`.
 
 A record is written as JSON for machines or as a line for people. Both contain the request's id, which is also in the
-response's X-Request-ID header. No field holds a payload, a secret key or a person's name. The tokens of pay
-links and calendars are masked wherever they stand in a record, because anybody who reads one can open what it opens.
+response's X-Request-ID header. No field holds a payload, a secret key or a person's name. The tokens of pay links and
+calendars and API keys are masked wherever they stand in a record, because anybody who reads one can open what it opens.
 """
 
 import json
@@ -24,10 +24,11 @@ from django.utils.decorators import sync_and_async_middleware
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# The path of a pay link, an invitation or a calendar, also percent-encoded, and the tokens of the first and the last
-# wherever they stand.
+# The path of a pay link, an invitation or a calendar, also percent-encoded; and the token of a pay link or a calendar,
+# or an API key, wherever they stand.
 TOKEN = re.compile(
-    r"""(?P<path>/(?:p|welcome|calendar)/|%2F(?:p|welcome|calendar)%2F)[^/\s"'\\?&<>]{16,}|(?:pl|cal)-[\w-]{22}""",
+    r"""(?P<path>/(?:p|welcome|calendar)/|%2F(?:p|welcome|calendar)%2F)[^/\s"'\\?&<>]{16,}|(?:pl|cal)-[\w-]{22}"""
+    r"|clinic_[a-z0-9]{8}_[\w-]{43}",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -35,7 +36,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def mask(text: str) -> str:
-    """Return `text` with "***" in place of each token of a pay link, an invitation or a calendar."""
+    """Return `text` with "***" for each token of a pay link, an invitation or a calendar, and each API key."""
     return TOKEN.sub(lambda found: (found["path"] or "") + "***", text)
 
 

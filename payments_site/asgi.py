@@ -18,6 +18,7 @@ from django.conf import settings  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from integrations.api.waiting import waiting_app  # noqa: E402
 from payments.checks import debug_in_public  # noqa: E402
 from payments.consumers import payment_socket  # noqa: E402
 from payments.gateway.asgi import webhook_app  # noqa: E402
@@ -46,7 +47,7 @@ async def same_origin(scope: Any, receive: Any, send: Any) -> None:
     await (sockets if ours else WebsocketDenier())(scope, receive, send)
 
 
-router = ProtocolTypeRouter({"http": bounded(webhook_app(django_application)), "websocket": same_origin})
+router = ProtocolTypeRouter({"http": bounded(webhook_app(waiting_app(django_application))), "websocket": same_origin})
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import RequestAborted
 
+from integrations.api.problems import Problem
+from integrations.middleware import PREFIX
 from payments import logs
 from payments.gateway.asgi import App, Receive, Scope, Send, respond
 from payments.views.errors import page_of
@@ -60,7 +62,7 @@ def bounded(app: App) -> App:
 
     async def bounded_app(scope: Scope, receive: Receive, send: Send) -> None:
         if head_size(scope) > LARGEST_HEAD:
-            await refuse(431, send)
+            await refuse(431, scope, send)
             return
         body = Body(receive)
         try:
@@ -69,7 +71,7 @@ def bounded(app: App) -> App:
             if not body.refused:
                 raise
         if body.refused:
-            await refuse(body.refused, send)
+            await refuse(body.refused, scope, send)
 
     return bounded_app
 
@@ -80,12 +82,16 @@ def head_size(scope: Scope) -> int:
     return path + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
-async def refuse(status: int, send: Send) -> None:
-    """Respond with the error page of this HTTP status, log it, and have the server close the connection."""
+async def refuse(status: int, scope: Scope, send: Send) -> None:
+    """Respond with this HTTP status, log it, and have the server close the connection.
+
+    The response is the status's error page or, to a request to the API, a problem document.
+    """
     own_id = logs.new_id("")
     with logs.request(own_id):
         logger.warning("request_refused", extra={"status": status})
-        response = page_of(PAGES[status])
+        is_api = scope["path"].startswith(PREFIX)
+        response = Problem(status).response() if is_api else page_of(PAGES[status])
     response.status_code = status
     response.headers["Connection"] = "close"
     response.headers["Cache-Control"] = "no-store"

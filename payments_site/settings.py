@@ -55,6 +55,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives the reason
     "payments.logs.identify_request",  # gives every log line and response the request's id
     "payments.middleware.no_store",  # outside all that may respond, also with a redirect to HTTPS
+    "integrations.middleware.api_answers",  # outside all that may respond with a page, and before cookies are read
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",  # early, because static files need nothing of the rest
     "payments.middleware.CompressPages",  # outside all that render; it varies lengths, so that they tell no secret
@@ -146,6 +147,9 @@ CLINIC_LEGAL_LINES = env.lines("CLINIC_LEGAL_LINES")  # what the law wants at th
 # in it, and no refund in it needs approval.
 FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")
 REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # a second person approves larger refunds
+
+# The HTTP API. Each web process counts by itself.
+API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 600)  # that one key may make
 
 # Accounts and sign-in
 # Sign-in attempts are counted in the database's cache table, see accounts.apps. A full cache deletes counters, also

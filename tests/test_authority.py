@@ -171,6 +171,21 @@ TABLE: tuple[tuple[str, str, Roles, int, int], ...] = (
     ("clinic:stripe_webhook", "POST", NOBODY, 400, 400),  # by signature, see tests/payments/gateway/test_webhooks.py
     ("clinic:stripe_webhook_endpoint", "POST", NOBODY, 404, 404),  # the endpoint doesn't exist
     ("clinic:operations", "GET", EXPORTERS, FORBIDDEN, 302),
+    ("integrations:openapi", "GET", EVERYBODY, 0, 0),  # says how to ask, and nothing of patients
+    ("integrations:api_docs", "GET", EVERYBODY, 0, 0),
+    # A key opens the API, not a person; see tests/integrations/test_authority.py.
+    ("integrations:patient", "GET", NOBODY, 401, 401),
+    ("integrations:patient", "PUT", NOBODY, 401, 401),
+    ("integrations:visit", "GET", NOBODY, 401, 401),
+    ("integrations:visit", "PUT", NOBODY, 401, 401),
+    ("integrations:cancel_visit", "POST", NOBODY, 401, 401),
+    ("integrations:payment", "GET", NOBODY, 401, 401),
+    ("integrations:entries", "POST", NOBODY, 401, 401),
+    ("integrations:make_link", "POST", NOBODY, 401, 401),
+    ("integrations:end_link", "POST", NOBODY, 401, 401),
+    ("integrations:changes", "GET", NOBODY, 401, 401),
+    ("integrations:practitioners", "GET", NOBODY, 401, 401),
+    ("integrations:services", "GET", NOBODY, 401, 401),
     ("mfa_authenticate", "GET", EVERYBODY, 0, 0),  # asks for the code after the password; else redirects to sign-in
     ("mfa_authenticate", "POST", EVERYBODY, 0, 0),
     ("mfa_login_webauthn", "GET", EVERYBODY, 0, 0),
@@ -231,7 +246,11 @@ ITSELF: dict[tuple[str, str], tuple[int, int, int]] = {
 ACTION = "djstripe_custom_action"  # of each of dj-stripe's tables; only superusers may run one
 # What a superuser may not do, in Django's words. dj-stripe's own tables refuse more.
 UNCHANGING = {model: {"add", "change", "delete"} for model in MANAGED if model.startswith("clinic_payments_")}
-SUPERUSER_LACKS = UNCHANGING | {"mfa_authenticator": {"add", "change"}}
+SUPERUSER_LACKS = UNCHANGING | {
+    "mfa_authenticator": {"add", "change"},
+    "clinic_integrations_apikey": {"delete"},  # keys are revoked, because the log of their uses refers to them
+    "clinic_integrations_apiuse": {"add", "change", "delete"},
+}
 # These would call Stripe.
 CALLS_STRIPE = {("djstripe_webhookendpoint_add", "POST"), ("djstripe_webhookendpoint_change", "POST")}
 
@@ -312,6 +331,9 @@ class World:
             "closing_number": self.closing.number if "closing_number" in PATTERNS[view] else 0,
             "reference": payment.appointment.reference,
             "public_id": payment.public_id,
+            "payment_id": payment.public_id,
+            "external_id": "unknown",
+            "link_id": self.ended_link.pk,
             "person_id": self.person("owner").public_id,
             "token": self.link.token,
             "number": self.ended_link.pk,
@@ -543,7 +565,7 @@ def test_every_page_of_the_admin_is_one_that_the_table_knows() -> None:
 
 def test_a_change_without_the_forms_token_is_refused(world: World) -> None:
     for view, method in RULES:
-        if method == "POST" and not view.startswith("clinic:stripe_webhook"):
+        if method == "POST" and not view.startswith(("clinic:stripe_webhook", "integrations:")):
             client = Client(enforce_csrf_checks=True)
             client.force_login(world.person("superuser"))
             assert client.post(world.path(view)).status_code == 403, view

@@ -32,6 +32,7 @@ WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 # The modules, as patterns, that may import a library.
 LIBRARIES = {
     "allauth": ("accounts*",),
+    "ninja": ("integrations.api*",),
     "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.means",
                  "payments.gateway.mirror", "payments.gateway.payers", "payments.gateway.balance",
                  "payments.gateway.payouts", "payments.admin", "payments.doctor*"),

@@ -1,6 +1,7 @@
 """Requests that are too large or never end, on the ASGI application and on a site without nginx."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -51,6 +52,22 @@ async def test_large_headers_are_refused_before_anything_reads_them(path: str) -
     for headers in ([(b"cookie", b"x" * 2_000_000)], [(b"x-%d" % number, b"y" * 1000) for number in range(100)]):
         status, content, read = await respond(path, [b""], headers)
         assert (status, read, b"<html" in content) == (431, 0, True)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_api_refuses_by_problem_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    path, kind = "/api/patients/p-1", [(b"content-type", b"application/json")]
+    answers = [
+        await respond(path, [b""], [(b"x", b"y" * 100_000)]),
+        await respond(path, [b"{"], kind, ends=False),
+        await respond(path, [b"x" * 65536] * 960, kind),
+    ]
+    assert [(status, json.loads(content)["status"]) for status, content, _ in answers] == [
+        (431, 431),
+        (408, 408),
+        (413, 413),
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,7 +1,11 @@
 import django.db.models.deletion
 import django.utils.timezone
+import integrations.models.api_key
+import integrations.models.import_file
 import integrations.outgoing.addresses
 import integrations.outgoing.event_types
+import uuid
+from django.conf import settings
 from django.db import migrations, models
 
 
@@ -9,7 +13,9 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("clinic_appointments", "0001_initial"),
         ("clinic_payments", "0001_initial"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -65,6 +71,104 @@ class Migration(migrations.Migration):
                 "verbose_name": "webhook endpoint",
                 "verbose_name_plural": "webhook endpoints",
                 "ordering": ("pk",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ApiKey",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Which software uses the key.", max_length=80, unique=True, verbose_name="name"
+                    ),
+                ),
+                (
+                    "prefix",
+                    models.CharField(
+                        default=integrations.models.api_key.new_prefix,
+                        editable=False,
+                        max_length=8,
+                        unique=True,
+                        verbose_name="public part",
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("may_read", models.BooleanField(default=True, verbose_name="may read")),
+                ("may_book", models.BooleanField(default=False, verbose_name="may enter patients and appointments")),
+                (
+                    "may_take_money",
+                    models.BooleanField(default=False, verbose_name="may take money and make pay links"),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires")),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="revoked")),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True, verbose_name="last used")),
+                (
+                    "made_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="made"),
+                ),
+                (
+                    "acts_as",
+                    models.ForeignKey(
+                        help_text="History and journal name this member of staff for all that the software does. Make an account for the software, without a password, so that they name the software.",
+                        limit_choices_to={"is_active": True, "is_staff": True},
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="acts as",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ApiUse",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("method", models.CharField(max_length=8, verbose_name="method")),
+                ("route", models.CharField(max_length=120, verbose_name="route")),
+                ("status", models.PositiveSmallIntegerField(verbose_name="status")),
+                ("request_id", models.CharField(max_length=64, verbose_name="request id")),
+                ("at", models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="when")),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="uses",
+                        to="clinic_integrations.apikey",
+                        verbose_name="API key",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "use of an API key",
+                "verbose_name_plural": "uses of API keys",
+                "ordering": ("-pk",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ImportFile",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "token",
+                    models.CharField(default=integrations.models.import_file.new_token, max_length=32, unique=True),
+                ),
+                ("content", models.BinaryField()),
+                ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -154,6 +258,89 @@ class Migration(migrations.Migration):
                 "verbose_name": "webhook attempt",
                 "verbose_name_plural": "webhook attempts",
                 "ordering": ("-pk",),
+            },
+        ),
+        migrations.CreateModel(
+            name="CalendarLink",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("names", models.BooleanField(default=False)),
+                ("made_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "ended_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "patient",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "practitioner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="clinic_appointments.practitioner",
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("patient", None), ("practitioner", None), _connector="XOR"),
+                        name="calendar_of_one_person",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)), fields=("patient",), name="one_calendar_per_patient"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)),
+                        fields=("practitioner",),
+                        name="one_calendar_per_practitioner",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StoredAnswer",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64)),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("effect", models.UUIDField(default=uuid.uuid4)),
+                ("started_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ("answer", models.BinaryField(null=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="clinic_integrations.apikey"
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("api_key", "name"), name="one_answer_per_idempotency_key")
+                ],
             },
         ),
         migrations.AddIndex(

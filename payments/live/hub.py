@@ -1,5 +1,7 @@
 """Writes each feed's new entries to the WebSockets of this process, and closes sockets whose login session has ended.
 
+Requests of other software may wait for a feed's next entry here, too.
+
 A feed is the numbered list of changes that pages follow. A hint (a message, see hints.py) says that a feed has a new
 entry, which the hub then writes at once. Hints can get lost, so the hub also queries the newest numbers of all its
 feeds every TAIL seconds. This query is called the tail. It also tells whether somebody's access may have ended.
@@ -9,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +30,7 @@ from .socket_sessions import SocketSession, ended_sessions, load_sessions
 from .sockets import Socket
 from .threads import in_thread
 from .timing import BEAT
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +52,12 @@ def hub() -> "Hub":
 
 
 def running() -> "list[Hub]":
-    """Return this process's hubs that have open sockets. Any thread may call this function."""
+    """Return this process's hubs that have open sockets or waiting requests. Any thread may call this function."""
     return [each for each in list(_hubs.values()) if each.in_use]
 
 
 class Hub:
-    """The open sockets of one event loop, and the tasks that serve them while there is at least one socket.
+    """The open sockets and waiting requests of one event loop, and the tasks that serve them while there are any.
 
     `tailed_at` is when the tail, the regular query for new feed entries (changes), last succeeded (`time.monotonic()`).
     `lag` is how many seconds too late the event loop last woke the task of this query.
@@ -63,6 +66,7 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._feeds: dict[str, Fanout] = {}
+        self._watches: dict[str, Watch] = {}  # by audience, while requests wait
         self._of_user: defaultdict[int, dict[Socket, None]] = defaultdict(dict)  # each user's sockets, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriber: hints.Subscriber | None = None
@@ -106,13 +110,33 @@ class Hub:
         self._of_user[user_id].pop(socket, None)
         if not self._of_user[user_id]:
             del self._of_user[user_id]
-        if not self._of_user:
+        if not self.in_use:
             self._stop()
+
+    async def wait(self, audience: str, known: Position) -> None:
+        """Return once the feed of `audience` has another position than `known`. Waiting costs neither thread nor query.
+
+        Queries the feed's position once, together with other feeds that sockets and requests wait for.
+        """
+        watch = self._watches.setdefault(audience, Watch())
+        moved = watch.add(known)  # before the query, so that an entry committed in between isn't missed
+        self._start()
+        try:
+            at = await self._positions.load(audience)
+            if at:
+                watch.note(at)
+            await moved
+        finally:
+            watch.discard(moved)
+            if not watch:
+                self._watches.pop(audience, None)
+            if not self.in_use:
+                self._stop()
 
     @property
     def in_use(self) -> bool:
-        """Return whether the hub has a socket. Unlike `sockets`, this takes no longer if there are many."""
-        return bool(self._of_user)
+        """Return whether the hub has a socket or a waiting request. This takes no longer if there are many."""
+        return bool(self._of_user or self._watches)
 
     def sockets(self) -> list[Socket]:
         """Return all sockets of this hub."""
@@ -159,7 +183,7 @@ class Hub:
         calling thread renders the entry.
         """
         feed = self._feeds.get(audience)
-        if feed is None and audience != probe.AUDIENCE:
+        if feed is None and audience != probe.AUDIENCE and audience not in self._watches:
             return
         if entry and feed:
             self._render(entry.payment, entry.change, feed)
@@ -168,6 +192,8 @@ class Hub:
     def _advance(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
         if self.probe and audience == probe.AUDIENCE:
             self.probe.heard(at.seq, metrics.PUSH)
+        if watch := self._watches.get(audience):
+            watch.note(at)
         feed = self._feeds.get(audience)
         if feed and feed.advance(at, metrics.PUSH, entry):
             self._spawn(feed.pump())
@@ -200,7 +226,8 @@ class Hub:
 
         Return the access version, which the same query reads.
         """
-        known = {audience: Position(feed.epoch or "", feed.head) for audience, feed in self._feeds.items()}
+        heads = {audience: Position(feed.epoch or "", feed.head) for audience, feed in self._feeds.items()}
+        known = self._known(heads)
         if self.probe:
             known[probe.AUDIENCE] = Position("", 0)
         access, moved = await in_thread(load_moved, known)
@@ -208,17 +235,31 @@ class Hub:
         if self.probe and at and self.probe.heard(at.seq, metrics.TAIL):
             metrics.FEEDS_FOUND_LATE.inc()
         for audience, at in moved.items():
+            if (watch := self._watches.get(audience)) and at:
+                watch.note(at)
             feed = self._feeds.get(audience)
             if feed is None or feed.sent is None:
                 continue
             at = at or Position(feed.epoch or "", 0)
-            feed.doubtful |= at.seq < known[audience].seq  # as after a restore
+            feed.doubtful |= at.seq < heads[audience].seq  # as after a restore
             if feed.advance(at, metrics.TAIL):
                 metrics.FEEDS_FOUND_LATE.inc()
         for feed in self._feeds.values():
             if feed.behind:
                 self._spawn(feed.pump())
         return access
+
+    def _known(self, heads: Mapping[str, Position]) -> dict[str, Position]:
+        """Return the positions that this process knows of its feeds; `heads` are those that the sockets' feeds know.
+
+        Where a feed's sockets and its waiting requests know different positions, because a hint was lost, return the
+        position of an empty feed, so that the query tells the present one.
+        """
+        known = dict(heads)
+        for audience, watch in self._watches.items():
+            at = watch.at or Position("", 0)
+            known[audience] = at if heads.get(audience, at) == at else Position("", 0)
+        return known
 
     def _note_validity(self, session: SocketSession) -> None:
         """Note until when the login session of a new socket is valid, and at which access version it was loaded."""

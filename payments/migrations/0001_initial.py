@@ -388,7 +388,13 @@ class Migration(migrations.Migration):
                 (
                     "channel",
                     models.CharField(
-                        choices=[("desk", "QR code"), ("email", "E-mail"), ("sms", "Text message")], max_length=5
+                        choices=[
+                            ("desk", "QR code"),
+                            ("email", "E-mail"),
+                            ("sms", "Text message"),
+                            ("api", "Other software"),
+                        ],
+                        max_length=5,
                     ),
                 ),
                 ("nonce", models.CharField(default=payments.models.pay_link.new_nonce, editable=False, max_length=32)),

@@ -121,6 +121,7 @@ class PayLink(models.Model):
         DESK = "desk", _("QR code")
         EMAIL = "email", _("E-mail")
         SMS = "sms", _("Text message")
+        API = "api", _("Other software")
 
     class Ending(models.TextChoices):
         """Why a link was ended. OVER: it was paid or expired when another link was made."""

@@ -8,6 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from appointments import booking
 from appointments.models import Appointment
 from people.unsent import typed
 
@@ -68,8 +69,8 @@ def cancel_appointment(request: Request, reference: str) -> HttpResponseBase:
         context = {"consequence": consequence_of(payment), "form": form}
         context |= {"payment": payment, "appointment": payment.appointment}
         return render(request, "appointments/cancel.html", context, status=422 if request.method == "POST" else 200)
-    payment.appointment.fee_amount = form.cleaned_data["fee"] or 0
-    _set_status(request, payment.appointment, Attendance.CANCELED, "fee_amount")
+    if booking.cancel(payment.appointment, request.user, form.cleaned_data["fee"] or 0):
+        _note_status(request, payment.appointment, Attendance.CANCELED)
     payment.refresh_from_db()
     return redirect(_after_cancelling(request, payment), payment.appointment.reference)
 
@@ -83,15 +84,17 @@ def _after_cancelling(request: Request, payment: Payment) -> str:
     return "clinic:refund_payment" if too_much else "clinic:desk_appointment"
 
 
-def _set_status(request: Request, appointment: Appointment, status: Appointment.Status, *changed: str) -> None:
-    """Save the appointment's new status, log the change for the admin, and add a message for the next page.
-
-    `changed` names other fields that are saved too.
-    """
+def _set_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
+    """Save the appointment's new status, log the change for the admin, and add a message for the next page."""
     if appointment.status == status:
         return
     appointment.status = status
-    appointment.save(actor=request.user, update_fields=["status", *changed])
+    appointment.save(actor=request.user, update_fields=["status"])
+    _note_status(request, appointment, status)
+
+
+def _note_status(request: Request, appointment: Appointment, status: Appointment.Status) -> None:
+    """Log the appointment's new status for the admin, and add a message for the next page."""
     LogEntry.objects.log_actions(
         request.user.pk, [appointment], CHANGE, change_message=f"status: {status.value}", single_object=True
     )

@@ -23,11 +23,13 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from appointments.models import Appointment
+from integrations.models import ApiUse, StoredAnswer
 from payments.gateway import djstripe
 from payments.logs import JsonFormatter
 from payments.models import EventReceipt, Fact, Note, Payment, RecordView
 from payments.views.access import READS_A_MINUTE
 from tests import services
+from tests.integrations.client import ApiClient, make_key
 from tests.payments.clients import desk_page_of, page_of, signed_in, text_of
 from tests.payments.faults import broken_ledger
 from tests.payments.page import Page
@@ -137,6 +139,48 @@ def test_no_name_reaches_logs_metrics_subjects_or_stripe(
         [stripe.events(), [stripe.session(row.stripe_id) for row in payment.facts.filter(kind="session")]]
     )
     assert set(found_in(told)) <= {*PAYER, "e-mail"}  # shown on Stripe's page for the patient
+
+
+def test_no_name_reaches_logs_through_the_api(book: Callable[..., Payment], logged: list[str]) -> None:
+    """Neither what other software sends, right or wrong, nor its key is logged; the log of uses names nobody."""
+    payment = planted(book)
+    software = User.objects.create_user("agenda", is_staff=True)
+    text = make_key(software)[1]
+    api = ApiClient(text)
+    patient = {
+        "first_name": CANARIES["first name"],
+        "last_name": CANARIES["last name"],
+        "email": f"x{CANARIES['e-mail']}",
+        "phone": CANARIES["phone"],
+    }
+    assert api.put("/api/patients/p-1", patient, **{"Idempotency-Key": CANARIES["note"]}).status_code == 201
+    assert api.put("/api/patients/p-2", patient).status_code == 409
+    assert api.put("/api/patients/p-2", patient | {CANARIES["note"]: CANARIES["phone"]}).status_code == 422
+    assert api.put("/api/patients/p-2", json.dumps(patient).encode()[:-1]).status_code == 400
+    assert api.get(f"/api/services?key={text}").status_code == 400
+    path = f"/api/payments/{payment.public_id}"
+    entry = {"amount": 1000, "currency": "eur", "method": "cash", "note": CANARIES["note"]}
+    assert api.post(f"{path}/entries", entry).status_code == 201
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr("payments.desk.till.take_payment", _fail)
+        fault.setattr("integrations.api.people._save", _fail)
+        assert api.post(f"{path}/entries", entry).status_code == 500
+        assert api.put("/api/patients/p-1", patient).status_code == 500
+    assert api.get(path).status_code == 200
+    assert api.get("/api/patients/p-1").status_code == 200
+    assert api.get("/api/changes").status_code == 200
+    link = api.post(f"{path}/pay-links").json()["url"]
+    ours = [line for line in logged if '"django.db.backends"' not in line]
+    assert len(ours) > 10
+    assert [line for line in ours if found_in(line) or text in line or link in line] == []
+    uses = json.dumps(list(ApiUse.objects.values_list("route", "method", "request_id")))
+    assert found_in(uses) == []
+    assert "p-1" not in uses
+    assert found_in(json.dumps(list(StoredAnswer.objects.values_list("name", "fingerprint")))) == []
+
+
+def _fail(*args: Any, **kwargs: Any) -> None:
+    raise RuntimeError
 
 
 @pytest.mark.redis

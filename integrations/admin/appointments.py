@@ -18,13 +18,13 @@ from import_export.admin import ImportMixin
 from appointments.admin import AppointmentAdmin
 from appointments.models import Appointment
 
-from .importing.columns import COLUMNS
-from .importing.rules import Plan
-from .importing.saving import import_file, preview
-from .importing.table import MOST_ROWS
-from .importing.templates import NAMES, template_file
-from .importing.words import summary
-from .models import ImportFile
+from ..importing.columns import COLUMNS
+from ..importing.rules import Plan
+from ..importing.saving import import_file, preview
+from ..importing.table import MOST_ROWS
+from ..importing.templates import NAMES, template_file
+from ..importing.words import summary
+from ..models import ImportFile
 
 LARGEST_UPLOAD = 900 * 1024  # bytes; payments_site/limits.py takes no larger requests
 MOST_SHOWN = 200  # problems on a page

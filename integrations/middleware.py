@@ -1,0 +1,56 @@
+"""Middleware of the HTTP API: no cookie counts there, texts are English, and every error is a problem document."""
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+from people.view_hooks import Handler
+
+from .api.problems import MEDIA_TYPE, Problem
+
+PREFIX = "/api/"
+
+
+@sync_and_async_middleware
+def api_answers(get_response: Handler) -> Handler:
+    """Remove cookies and languages from requests to the API, and answer each error with problem details."""
+    if not iscoroutinefunction(get_response):
+
+        def middleware(request: HttpRequest) -> HttpResponseBase:
+            is_ours = request.path_info.startswith(PREFIX)
+            response: HttpResponseBase = (is_ours and _prepare(request)) or get_response(request)
+            return _as_problem(response) if is_ours else response
+
+        return middleware
+
+    async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+        is_ours = request.path_info.startswith(PREFIX)
+        response: HttpResponseBase = (is_ours and _prepare(request)) or await get_response(request)
+        return _as_problem(response) if is_ours else response
+
+    return async_middleware
+
+
+def _prepare(request: HttpRequest) -> HttpResponseBase | None:
+    """Make the request one without a session, in English; return an answer if it came over plain HTTP.
+
+    A redirect to HTTPS, as pages get, would let a client go on sending its key over plain HTTP.
+    """
+    request.COOKIES = {}
+    request.META["HTTP_ACCEPT_LANGUAGE"] = "en"
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        return Problem(403, "Use https. Revoke an API key that was sent over plain HTTP.").response()
+    return None
+
+
+def _as_problem(response: HttpResponseBase) -> HttpResponseBase:
+    """Return an error page as problem details, with the page's headers; other responses are returned as they are."""
+    if response.status_code < 400 or response.headers.get("Content-Type") == MEDIA_TYPE:
+        return response
+    problem = Problem(response.status_code).response()
+    for name in ("Allow", "Retry-After"):
+        if name in response.headers:
+            problem.headers[name] = response.headers[name]
+    return problem
