@@ -39,7 +39,7 @@ LIBRARIES = {
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "standardwebhooks": ("integrations.outgoing.delivery",),
-    "cryptography": ("integrations.outgoing.secrets",),
+    "cryptography": ("integrations.api.idempotency", "integrations.outgoing.secrets"),
     "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
 }  # fmt: skip
 PURE = ("payments.domain*", "payments.gateway.objects", "payments.gateway.event_types")

@@ -29,7 +29,7 @@ SPOKEN = {
     "data-empty",
 }
 QUIET = {"script", "style", "code", "kbd"}  # elements whose text is the same in every language
-NAMES = {"Stripe"}  # words that are the same in every language
+NAMES = {"Excel", "Stripe"}  # words that are the same in every language
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 SAID_BY_FILTERS = re.compile(r"\|(?:default|default_if_none|yesno|pluralize):\"([^\"]*)\"")
 SAYING_CALLS = {"ValidationError", "add_error", "Finding", "Verdict", "ok", "warning", "error"}

@@ -55,7 +55,7 @@ COLUMNS = (
     Column("cancellation_fee", Kind.AMOUNT, _("what the clinic keeps after a cancellation"), "0",
            ("frais d’annulation",)),
     Column("currency", Kind.TEXT, _("the currency of the amounts, such as EUR"), "EUR", ("devise",)),
-    Column("status", Kind.TEXT, _("booked, completed, canceled or no_show"), "booked", ("statut", "état")),
+    Column("status", Kind.TEXT, _("booked, completed, cancelled or no_show"), "booked", ("statut", "état")),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 
