@@ -68,7 +68,7 @@ def file_of(rows: int, price: str) -> bytes:
     lines = ["appointment_id;patient_id;last_name;first_name;practitioner;service;date;time;minutes;price"]
     for number in range(rows):
         start = datetime.datetime(2027, 1, 4, 7) + datetime.timedelta(minutes=30 * (number // 10))  # noqa: DTZ001
-        who, when = number % max(1, rows // PATIENTS), f"{start:%Y-%m-%d;%H:%M}"
+        who, when = number % max(10, rows // PATIENTS), f"{start:%Y-%m-%d;%H:%M}"
         lines.append(f"A{number};P{who};Roux {who};Camille;Dr {number % 10};Consultation;{when};30;{price}")
     return "\n".join(lines).encode()
 

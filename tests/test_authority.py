@@ -240,6 +240,11 @@ ITSELF: dict[tuple[str, str], tuple[int, int, int]] = {
     ("clinic_appointments_appointment_process_import", "POST"): (403, 302, 302),  # without a file: to the form
     ("clinic_appointments_appointment_template", "GET"): (403, 200, 200),
     ("clinic_appointments_appointment_template", "POST"): (403, 405, 405),
+    **{
+        (f"clinic_integrations_webhookendpoint_{act}", method): (status, status, status)
+        for act in ("rotate", "test", "again")
+        for method, status in (("GET", 405), ("POST", 404))  # no endpoint has this id; test_webhook_admin.py has one
+    },
     ("app_list", "GET"): (404, 200, 200), ("app_list", "POST"): (404, 200, 200),
     ("auth_user_password_change", "GET"): (403, 200, 200), ("auth_user_password_change", "POST"): (403, 200, 200),
 }  # fmt: skip
@@ -250,6 +255,7 @@ SUPERUSER_LACKS = UNCHANGING | {
     "mfa_authenticator": {"add", "change"},
     "clinic_integrations_apikey": {"delete"},  # keys are revoked, because the log of their uses refers to them
     "clinic_integrations_apiuse": {"add", "change", "delete"},
+    "clinic_integrations_webhookmessage": {"add", "change", "delete"},
 }
 # These would call Stripe.
 CALLS_STRIPE = {("djstripe_webhookendpoint_add", "POST"), ("djstripe_webhookendpoint_change", "POST")}

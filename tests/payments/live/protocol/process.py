@@ -209,15 +209,17 @@ class Process:
         """Do a step, wait until nothing more happens, and return the messages that were written meanwhile."""
         self.told.clear()
         signal.setitimer(signal.ITIMER_VIRTUAL, ENDLESS)
-        done = getattr(self, step[0])(*step[1:])
-        if done is not None:
-            await done
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-            for query in self.queries:
-                if query.owner == "tail" and query.result is None:
-                    query.read()  # the model reads at once, too
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        try:
+            done = getattr(self, step[0])(*step[1:])
+            if done is not None:
+                await done
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+                for query in self.queries:
+                    if query.owner == "tail" and query.result is None:
+                        query.read()  # the model reads at once, too
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         return sorted((self.described(name, json.loads(text)) for name, text in self.told), key=itemgetter(0))
 
     def described(self, name: str, message: dict[str, Any]) -> Told:
