@@ -44,7 +44,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "djstripe",
     "csp",
-    "import_export",
     "servestatic",
     "people",
     "accounts",
@@ -129,7 +128,6 @@ if REDIS_URL:
         }
     }
 
-IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"  # who may import has the right "import_appointment"
 
 # The clinic: its languages, its time, its name
 LANGUAGES = [("fr", _("French")), ("en", _("English"))]

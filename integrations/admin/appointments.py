@@ -1,6 +1,7 @@
-"""The admin's page that imports appointments: django-import-export's button, addresses and right, with our own rules.
+"""The admin's pages that import appointments: the form for a file, the preview, and files to fill in.
 
-Its resources save row by row and read cells as Python objects; here a whole file is checked and saved together.
+django-import-export isn't used: it saves row by row, where a whole file has to be checked and saved together, and loads
+openpyxl into every process.
 """
 
 from typing import Any
@@ -13,14 +14,13 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
-from import_export.admin import ImportMixin
 
 from appointments.admin import AppointmentAdmin
 from appointments.models import Appointment
 
 from ..importing.columns import COLUMNS
 from ..importing.rules import Plan
-from ..importing.saving import import_file, preview
+from ..importing.saving import MAY_IMPORT, import_file, preview
 from ..importing.table import MOST_ROWS
 from ..importing.templates import NAMES, template_file
 from ..importing.words import summary
@@ -51,16 +51,22 @@ admin.site.unregister(Appointment)
 
 
 @admin.register(Appointment)
-class ImportingAppointmentAdmin(ImportMixin, AppointmentAdmin):  # type: ignore[misc]
-    # The list's own template, which has the link to the week; the mixin's one extends it.
-    change_list_template = "admin/clinic_appointments/appointment/change_list.html"
-    import_template_name = "admin/clinic_appointments/appointment/import.html"
+class ImportingAppointmentAdmin(AppointmentAdmin):
+    change_list_template = "admin/clinic_appointments/appointment/importing_change_list.html"
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.import_template)
-        return [path("import/<str:kind>/", view, name="clinic_appointments_appointment_template"), *super().get_urls()]
+        pages = (
+            ("import/", "import", self.import_action),
+            ("process_import/", "process_import", self.process_import),
+            ("import/<str:kind>/", "template", self.import_template),
+        )
+        ours = [
+            path(place, self.admin_site.admin_view(view), name=f"clinic_appointments_appointment_{name}")
+            for place, name, view in pages
+        ]
+        return [*ours, *super().get_urls()]
 
-    def import_action(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    def import_action(self, request: HttpRequest) -> HttpResponseBase:
         """Show the form for a file; on POST show what importing the file would do, or what is wrong with it."""
         self._require_right(request)
         form = FileForm(request.POST or None, request.FILES or None)
@@ -74,7 +80,7 @@ class ImportingAppointmentAdmin(ImportMixin, AppointmentAdmin):  # type: ignore[
                 confirm = ConfirmForm(initial={"token": token, "name": file.name[:200], "overlaps": overlaps})
         return self._page(request, form, plan, confirm)
 
-    def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    def process_import(self, request: HttpRequest) -> HttpResponseBase:
         """Import the file that was shown. If it can't be imported any more, show why."""
         self._require_right(request)
         if request.method != "POST":
@@ -95,7 +101,7 @@ class ImportingAppointmentAdmin(ImportMixin, AppointmentAdmin):  # type: ignore[
         return redirect("admin:clinic_appointments_appointment_changelist")
 
     def import_template(self, request: HttpRequest, kind: str) -> HttpResponse:
-        """Return a file to fill in."""
+        """Return a file with the columns' names and an example row, for people to fill in."""
         self._require_right(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405)
@@ -106,7 +112,7 @@ class ImportingAppointmentAdmin(ImportMixin, AppointmentAdmin):  # type: ignore[
         return response
 
     def _require_right(self, request: HttpRequest) -> None:
-        if not self.has_import_permission(request):
+        if not request.user.has_perm(MAY_IMPORT):
             raise PermissionDenied
 
     def _page(
@@ -126,4 +132,4 @@ class ImportingAppointmentAdmin(ImportMixin, AppointmentAdmin):  # type: ignore[
             "columns": COLUMNS,
             "most": MOST_ROWS,
         }
-        return TemplateResponse(request, self.import_template_name, context)
+        return TemplateResponse(request, "admin/clinic_appointments/appointment/import.html", context)

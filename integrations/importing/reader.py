@@ -3,7 +3,6 @@
 from django.utils.translation import gettext as _
 
 from .csv_file import read_csv
-from .excel_file import read_excel
 from .table import LARGEST, Table, UnreadableError
 
 ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of such files
@@ -19,6 +18,10 @@ def read(content: bytes) -> Table:
             raise UnreadableError(
                 _("This Excel file is of an old format, or has a password."), _("Save it as “Excel workbook (.xlsx)”.")
             )
-        return read_excel(content) if content.startswith(ZIP) else read_csv(content)
+        if not content.startswith(ZIP):
+            return read_csv(content)
+        from .excel_file import read_excel  # only now, so that other processes don't load openpyxl
+
+        return read_excel(content)
     except UnreadableError as error:
         return Table(problems=[error.problem])

@@ -3,8 +3,6 @@
 import csv
 import io
 
-from openpyxl import Workbook
-
 from .columns import COLUMNS
 
 NAMES = {"csv": "text/csv; charset=utf-8", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
@@ -23,6 +21,8 @@ def _csv(rows: list[list[str]]) -> bytes:
 
 
 def _excel(rows: list[list[str]]) -> bytes:
+    from openpyxl import Workbook  # only now, so that other processes don't load it
+
     book, buffer = Workbook(), io.BytesIO()
     for row in rows:
         book.active.append(row)

@@ -65,7 +65,7 @@ def test_a_file_is_shown_first_and_imported_when_it_is_confirmed(page: Client, m
 
 def test_the_list_leads_to_the_import_the_week_and_the_calendars(page: Client) -> None:
     content = page.get("/admin/clinic_appointments/appointment/").content.decode()
-    assert f"href='{PAGE}'" in content  # django-import-export's own template
+    assert f'href="{PAGE}"' in content
     assert 'href="/admin/clinic_appointments/appointment/week/"' in content
     assert 'href="/desk/calendars/"' in page.get("/admin/clinic_appointments/practitioner/").content.decode()
 
