@@ -11,11 +11,12 @@ from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from payments.domain.status import Amounts, PaymentStatus
+from payments.domain.status import PaymentStatus
 from payments.live.feeds import entries_after
 from payments.models import FeedEntry, StatusChange
 from payments.models.feed import STAFF
 
+from ..change_data import change_data
 from ..models.api_key import Scope
 from .guard import guarded
 from .keys import KeyRequest
@@ -39,7 +40,7 @@ class Asked(Schema):
 
 
 class ChangeOut(Schema):
-    """One change of a payment, its amounts, or its appointment's time, price or attendance."""
+    """One change of a payment: of its status, its amounts, or its appointment's time, price or attendance."""
 
     number: Annotated[int, Field(description="Its place in the list; no number is left out.", examples=[131])]
     at: Annotated[datetime.datetime, Field(examples=["2026-03-09T14:30:00+01:00"])]
@@ -95,23 +96,11 @@ def get_changes(request: KeyRequest, asked: Query[Asked]) -> dict[str, Any]:
 
 
 def _shown(entry: FeedEntry) -> dict[str, Any]:
-    change, payment = entry.change, entry.payment
-    amounts = Amounts(**change.standing["amounts"])
-    return {
+    """Return the entry for ChangeOut, which leaves out the sums that it doesn't name."""
+    change = entry.change
+    return change_data(entry.payment, change) | {
         "number": entry.seq,
         "at": timezone.localtime(change.created_at),
-        "payment_id": str(payment.public_id),
-        "appointment_reference": payment.appointment.reference,
-        "appointment_external_id": payment.appointment.external_id,
-        "version": change.version,
         "source": change.source,
-        "status_before": change.from_status,
-        "status": change.to_status,
         "appointment_changes": sorted(change.booking),
-        "currency": payment.currency,
-        "amount_due": amounts.due,
-        "amount_received": amounts.received,
-        "amount_refunded": amounts.refunded,
-        "amount_owed": amounts.owed,
-        "amount_overpaid": amounts.overpaid,
     }

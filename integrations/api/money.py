@@ -16,6 +16,7 @@ from payments.gateway.checkout import NotPayableError
 from payments.models import PayLink, Payment, RecordView
 from payments.models.pay_link import LinkState
 
+from ..change_data import SUMS
 from ..models.api_key import Scope
 from .guard import guarded
 from .keys import KeyRequest
@@ -28,7 +29,6 @@ LinkId = Annotated[int, Field(ge=1, le=2**53 - 1), WHOLE]
 Sum = Annotated[int, Field(description="In minor units of the currency.", examples=[5500])]
 Currency = Annotated[str, Field(examples=["eur"])]
 At = Annotated[datetime.datetime, Field(examples=["2026-03-09T14:30:00+01:00"])]
-SUMS = ("due", "received", "refunded", "refund_pending", "lost", "waived", "on_its_way", "owed", "overpaid")
 
 
 class MovementOut(Schema):

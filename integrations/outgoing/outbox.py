@@ -12,17 +12,16 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from payments.domain.status import Amounts
 from payments.models import Feed, FeedEntry, Installation
 from payments.models.feed import STAFF
 
+from ..change_data import change_data
 from ..models import WebhookEndpoint, WebhookMessage
 from . import event_types
 
 logger = logging.getLogger(__name__)
 
 BATCH = 100  # entries of the feed that are read in one transaction
-SUMS = ("due", "received", "refunded", "refund_pending", "lost", "waived", "on_its_way", "owed", "overpaid")
 
 
 class TooOldError(Exception):
@@ -76,26 +75,14 @@ def _note_restore(endpoint: WebhookEndpoint) -> None:
 
 
 def _message_about(entry: FeedEntry, endpoint: WebhookEndpoint, epoch: str) -> WebhookMessage:
-    change, payment = entry.change, entry.change.payment
+    change = entry.change
     event_type = event_types.type_of(change)
-    amounts = Amounts(**change.standing["amounts"])
-    data = {
-        "payment_id": str(payment.public_id),
-        "appointment_reference": payment.appointment.reference,
-        "appointment_external_id": payment.appointment.external_id,
-        "version": change.version,
-        "status_before": change.from_status,
-        "status": change.to_status,
-        "currency": payment.currency,
-        **{f"amount_{name}": getattr(amounts, name) for name in SUMS},
-        "seq": entry.seq,
-        "epoch": epoch,
-    }
+    data = change_data(change.payment, change) | {"seq": entry.seq, "epoch": epoch}
     return WebhookMessage(
         endpoint=endpoint,
         webhook_id=f"msg_{epoch}_{entry.seq}",
         type=event_type,
-        payment=payment,
+        payment=change.payment,
         change=change,
         body=_body(event_type, change.created_at.isoformat(timespec="milliseconds"), data),
     )
