@@ -11,6 +11,8 @@ from collections.abc import Callable
 from cryptography.fernet import Fernet
 from django.http import HttpRequest, HttpResponse
 
+from people.digests import digest_of
+
 from ..models import ApiKey, StoredAnswer
 from .keys import bearer_of
 from .problems import Problem
@@ -35,7 +37,7 @@ def run_once(request: HttpRequest, api_key: ApiKey, run: Callable[[], HttpRespon
         detail = "This must be 1 to 255 visible ASCII characters, such as a random UUID."
         raise Problem(422, errors=[{"header": HEADER, "detail": detail}])
     fingerprint = fingerprint_of(request)
-    row, is_first = StoredAnswer.objects.begin(api_key, hashlib.sha256(given.encode()).hexdigest(), fingerprint)
+    row, is_first = StoredAnswer.objects.begin(api_key, digest_of(given), fingerprint)
     if row.fingerprint != fingerprint:
         detail = "This key was sent before with another method, address or body. Send a new key with a new request."
         raise Problem(422, errors=[{"header": HEADER, "detail": detail}])

@@ -1,7 +1,6 @@
 """Keys with which the clinic's other software signs in to the HTTP API."""
 
 import datetime
-import hashlib
 import re
 import secrets
 from enum import StrEnum
@@ -12,6 +11,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, get_random_string
 from django.utils.translation import gettext_lazy as _
+
+from people.digests import digest_of
 
 TEXT = re.compile(r"clinic_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")  # payments/logs.py masks keys, and knows this form too
 NOTE_EVERY = datetime.timedelta(minutes=1)  # between two writes of `last_used_at`
@@ -31,11 +32,6 @@ class WrongKeyError(Exception):
 
 def new_prefix() -> str:
     return get_random_string(8, "abcdefghijklmnopqrstuvwxyz0123456789")
-
-
-def digest_of(secret: str) -> str:
-    """Return the hash by which a key's secret part is stored. It needs no salt, because the secret is 256 bits long."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):

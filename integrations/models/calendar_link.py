@@ -1,7 +1,6 @@
 """Addresses under which a calendar program fetches the appointments of a patient or of a practitioner."""
 
 import datetime
-import hashlib
 import secrets
 from typing import Self
 
@@ -11,14 +10,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from appointments.models import Practitioner
+from people.digests import digest_of
 from people.models import PatientFields
 
 PREFIX = "cal-"  # begins every token; payments/logs.py finds the tokens by it
-
-
-def digest_of(token: str) -> str:
-    """Return the hash by which an address's token is stored and looked up."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class CalendarLinkQuerySet(models.QuerySet["CalendarLink"]):

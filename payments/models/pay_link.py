@@ -2,7 +2,6 @@
 
 import base64
 import datetime
-import hashlib
 import secrets
 from enum import StrEnum
 from functools import cached_property
@@ -15,6 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
+
+from people.digests import digest_of
 
 from ..domain.status import Amounts
 from .payment import Payment
@@ -32,11 +33,6 @@ def new_nonce() -> str:
 def in_two_weeks() -> datetime.datetime:
     """Return when a link that is made now expires."""
     return timezone.now() + VALID
-
-
-def digest_of(token: str) -> str:
-    """Return the hash by which a link's token is stored and looked up."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class LinkState(StrEnum):
