@@ -1,4 +1,4 @@
-"""How people sign in on this site: by django-allauth, with a second factor for staff."""
+"""Tells pages how people sign in on this site: by django-allauth, and staff with a second factor."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -79,7 +79,7 @@ def cancel(appointment: Appointment, actor: AbstractBaseUser, fee: int) -> bool:
 
 
 def set_service(appointment: Appointment, service: Service) -> None:
-    """Copy into the appointment, whose price is set, the service's name and what it asks for in advance."""
+    """Copy the service's name and what it asks for in advance into the appointment. Its price must be set already."""
     appointment.service, appointment.prepayment = service.name, service.prepayment
     appointment.no_show_fee_amount = min(service.no_show_fee_amount, appointment.price_amount)
 

@@ -22,7 +22,8 @@ from .signals import appointment_checked, appointments_saved, practitioner_renam
 
 # Days beyond these have been mistyped; a little further Python's and the databases' dates overflow.
 FIRST_DAY, LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 12, 31)
-MINUTES = [MinValueValidator(5), MaxValueValidator(480)]
+SHORTEST, LONGEST = 5, 480  # minutes of an appointment
+MINUTES = [MinValueValidator(SHORTEST), MaxValueValidator(LONGEST)]
 BATCH = 500  # rows that are written by one statement
 AMOUNTS = ("price_amount", "deposit_amount", "fee_amount", "no_show_fee_amount")
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # without 0, O, 1, I and L, which people confuse

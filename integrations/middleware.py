@@ -1,36 +1,19 @@
 """Middleware of the HTTP API: no cookie counts there, texts are English, and every error is a problem document."""
 
-from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from people.view_hooks import Handler
+from people.view_hooks import Handler, after_view, before_view
 
 from .api.problems import MEDIA_TYPE, Problem
 
 PREFIX = "/api/"
 
 
-@sync_and_async_middleware
-def api_answers(get_response: Handler) -> Handler:
-    """Remove cookies and languages from requests to the API, and answer each error with problem details."""
-    if not iscoroutinefunction(get_response):
-
-        def middleware(request: HttpRequest) -> HttpResponseBase:
-            is_ours = request.path_info.startswith(PREFIX)
-            response: HttpResponseBase = (is_ours and _prepare(request)) or get_response(request)
-            return _as_problem(response) if is_ours else response
-
-        return middleware
-
-    async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-        is_ours = request.path_info.startswith(PREFIX)
-        response: HttpResponseBase = (is_ours and _prepare(request)) or await get_response(request)
-        return _as_problem(response) if is_ours else response
-
-    return async_middleware
+def _is_ours(request: HttpRequest) -> bool:
+    return request.path_info.startswith(PREFIX)
 
 
 def _prepare(request: HttpRequest) -> HttpResponseBase | None:
@@ -45,12 +28,18 @@ def _prepare(request: HttpRequest) -> HttpResponseBase | None:
     return None
 
 
-def _as_problem(response: HttpResponseBase) -> HttpResponseBase:
-    """Return an error page as problem details, with the page's headers; other responses are returned as they are."""
-    if response.status_code < 400 or response.headers.get("Content-Type") == MEDIA_TYPE:
+def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Return an API's error page as problem details, with the page's headers; return other responses as they are."""
+    if not _is_ours(request) or response.status_code < 400 or response.headers.get("Content-Type") == MEDIA_TYPE:
         return response
     problem = Problem(response.status_code).response()
     for name in ("Allow", "Retry-After"):
         if name in response.headers:
             problem.headers[name] = response.headers[name]
     return problem
+
+
+@sync_and_async_middleware
+def api_answers(get_response: Handler) -> Handler:
+    """Remove cookies and languages from requests to the API, and answer each error with problem details."""
+    return before_view(_prepare, when=_is_ours)(after_view(_as_problem)(get_response))

@@ -36,7 +36,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def mask(text: str) -> str:
-    """Return `text` with "***" for each token of a pay link, an invitation or a calendar, and each API key."""
+    """Return `text` with "***" in place of each API key and each token of a pay link, an invitation or a calendar."""
     return TOKEN.sub(lambda found: (found["path"] or "") + "***", text)
 
 

@@ -10,17 +10,13 @@ from django.utils.translation import gettext_lazy as _
 LONGEST = 64
 # Characters that a URL's path holds as they are.
 VALID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~:-]{{0,{LONGEST - 1}}}")
+RULE = _("An external id has up to 64 letters without accents, digits, and any of “. _ ~ : -”.")
 
 
 class ExternalIdField(models.CharField):  # type: ignore[type-arg]
     """The id of a row in the clinic's other software; None if that software doesn't know the row."""
 
-    default_validators = [
-        RegexValidator(
-            rf"\A{VALID.pattern}\Z",
-            _("An external id has up to 64 letters without accents, digits, and any of “. _ ~ : -”."),
-        )
-    ]
+    default_validators = [RegexValidator(rf"\A{VALID.pattern}\Z", RULE)]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         given: dict[str, Any] = {

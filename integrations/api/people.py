@@ -4,10 +4,9 @@ import datetime
 from typing import Annotated, Any
 
 from django.conf import settings
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Model
 from ninja import Body, Path, Router, Schema, Status
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
@@ -17,6 +16,7 @@ from payments.models import Payment, RecordView
 from people import sign_in
 from people.models import PatientFields, new_username
 
+from ..history import log
 from ..models import ApiKey
 from ..models.api_key import Scope
 from .guard import guarded
@@ -120,7 +120,7 @@ def _save(external_id: str, values: dict[str, Any], key: ApiKey) -> tuple[Patien
         if made or changed:
             form.save()
             sign_in.current().address_changed(patient)
-            log(key, patient, ADDITION if made else CHANGE, changed)
+            log(key.acts_as, patient, ADDITION if made else CHANGE, changed)
         return patient, made
 
 
@@ -142,9 +142,3 @@ def errors_of(errors: Any) -> list[dict[str, str]]:
         for name, details in errors.items()
         for detail in details
     ]
-
-
-def log(key: ApiKey, row: Model, flag: int, fields: list[str]) -> None:
-    """Write into the admin's history what a request with the key did to the row; `fields` are the changed ones."""
-    about = {"changed": {"fields": fields}} if flag == CHANGE else {"added": {}}
-    LogEntry.objects.log_actions(key.acts_as.pk, [row], flag, change_message=[about], single_object=True)

@@ -1,4 +1,4 @@
-"""Limits how many requests somebody may make, counted in this process's memory."""
+"""Limits how many requests an API key or an address may make. Each process counts for itself."""
 
 import threading
 import time

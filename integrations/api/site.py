@@ -1,4 +1,4 @@
-"""The HTTP API: its operations, and how what they refuse is answered."""
+"""Puts the operations of the HTTP API together, and answers what they refuse with problem details."""
 
 from typing import Any
 

@@ -13,14 +13,15 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from appointments import booking
-from appointments.models import Appointment, Practitioner, Service, check_amounts
+from appointments.models import LONGEST, SHORTEST, Appointment, Practitioner, Service, check_amounts
 from payments.models import Payment, RecordView
 
+from ..history import log
 from ..models import ApiKey
 from ..models.api_key import Scope
 from .guard import guarded
 from .keys import KeyRequest
-from .people import errors_of, log
+from .people import errors_of
 from .problems import Problem, wrong_field
 from .strict import PLAIN, Amount, ExternalId, Id, Moment, StrictSchema
 from .upsert import upsert
@@ -71,7 +72,7 @@ class AppointmentIn(StrictSchema):
     practitioner_id: Id
     service_id: Id
     start: Moment
-    minutes: Annotated[int, Field(ge=5, le=480)] | None = None
+    minutes: Annotated[int, Field(ge=SHORTEST, le=LONGEST)] | None = None
     price_amount: Amount | None = None
     deposit_amount: Amount | None = None
     confirmed_overlaps: Annotated[
@@ -162,7 +163,7 @@ def cancel_appointment(request: KeyRequest, external_id: Path[ExternalId], body:
     except ValidationError as error:
         raise Problem(422, errors=errors_of(error.message_dict)) from error
     if booking.cancel(appointment, request.api_key.acts_as, body.fee_amount):
-        log(request.api_key, appointment, CHANGE, ["status", "fee_amount"])
+        log(request.api_key.acts_as, appointment, CHANGE, ["status", "fee_amount"])
     return _shown(_appointment_or_404(external_id))
 
 
@@ -211,7 +212,7 @@ def _save(external_id: str, body: AppointmentIn, key: ApiKey) -> bool:
         else:
             columns = {name.removesuffix("_id") for name in changed}
             booking.change(appointment, actor, columns, body.confirmed_overlaps)
-        log(key, appointment, ADDITION if made else CHANGE, changed)
+        log(actor, appointment, ADDITION if made else CHANGE, changed)
         return made
 
 

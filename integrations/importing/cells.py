@@ -12,7 +12,7 @@ from django.core.validators import validate_email
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from appointments.models import FIRST_DAY, LAST_DAY, Appointment, Currency
+from appointments.models import FIRST_DAY, LAST_DAY, LONGEST, SHORTEST, Appointment, Currency
 from appointments.week import moment
 from people import external_ids
 
@@ -20,8 +20,7 @@ from .columns import BY_NAME, Kind, header_key
 from .formats import AMOUNTS, DATES, Written, decide, in_minor_units, read_time
 from .table import Row, Table
 
-LONGEST = {"last_name": 150, "first_name": 150, "practitioner": 120, "service": 120, "phone": 32, "email": 254}
-SHORTEST_VISIT, LONGEST_VISIT = 5, 480  # minutes
+MOST_CHARACTERS = {"last_name": 150, "first_name": 150, "practitioner": 120, "service": 120, "phone": 32, "email": 254}
 
 
 class WrongCellError(ValueError):
@@ -81,12 +80,10 @@ def _read(name: str, cell: Any, day: Callable[[str], datetime.date | None]) -> A
     if name in ("currency", "status"):
         return _choice(name, cell)
     if kind == Kind.ID and not external_ids.VALID.fullmatch(cell):
+        raise WrongCellError(str(external_ids.RULE), _("Correct it."))
+    if len(cell) > MOST_CHARACTERS.get(name, len(cell)):
         raise WrongCellError(
-            _("An external id has up to 64 letters without accents, digits, and any of “. _ ~ : -”."), _("Correct it.")
-        )
-    if len(cell) > LONGEST.get(name, len(cell)):
-        raise WrongCellError(
-            _("This text has more than %(most)s characters.") % {"most": LONGEST[name]}, _("Shorten it.")
+            _("This text has more than %(most)s characters.") % {"most": MOST_CHARACTERS[name]}, _("Shorten it.")
         )
     return _email(cell) if kind == Kind.EMAIL else cell
 
@@ -108,7 +105,7 @@ def _time(read: datetime.time | None) -> datetime.time:
 
 def _minutes(cell: Any) -> int:
     text = str(cell)
-    if not (text.isascii() and text.isdecimal() and SHORTEST_VISIT <= int(text[:9]) <= LONGEST_VISIT):
+    if not (text.isascii() and text.isdecimal() and SHORTEST <= int(text[:9]) <= LONGEST):
         raise WrongCellError(_("This is no length from 5 to 480 minutes."), _("Write a whole number of minutes."))
     return int(text)
 

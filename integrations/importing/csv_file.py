@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 
 from .columns import known_in
-from .table import MOST_ROWS, Row, Table, UnreadableError, Value, is_clean, read_header
+from .table import Row, Table, UnreadableError, Value, read_header
 
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 NAMES = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-8": "UTF-8",
@@ -32,10 +32,7 @@ def read_csv(content: bytes) -> Table:
     for number, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        if len(table.rows) == MOST_ROWS:
-            raise UnreadableError(
-                _("The file has more than %(most)s rows.") % {"most": MOST_ROWS}, _("Split it."), row=number
-            )
+        table.require_room(number)
         if len(cells) > header_length and any(cell.strip() for cell in cells[header_length:]):
             table.complain(number, "", _("This row has more cells than the header."), _("Check its separators."))
             continue
@@ -46,10 +43,7 @@ def read_csv(content: bytes) -> Table:
 def _cells(table: Table, number: int, names: dict[int, str], cells: list[str]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for position, name in names.items():
-        text = cells[position].strip() if position < len(cells) else ""
-        if not is_clean(text):
-            table.complain(number, name, _("This cell holds a line break or is too long."), _("Shorten it."))
-        elif text:
+        if position < len(cells) and (text := table.read_text(number, name, cells[position])):
             found[name] = text
     return found
 

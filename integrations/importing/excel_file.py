@@ -13,7 +13,7 @@ from openpyxl import load_workbook
 from openpyxl.utils import get_column_letter
 
 from .columns import BY_NAME, COLUMNS, Kind
-from .table import LARGEST, MOST_ROWS, Problem, Row, Table, UnreadableError, Value, is_clean, read_header
+from .table import LARGEST, MOST_ROWS, Problem, Row, Table, UnreadableError, Value, read_header
 
 MOST_UNPACKED = 5 * LARGEST  # bytes: a larger one may be a zip bomb
 MOST_CELLS = 2 * MOST_ROWS * len(COLUMNS)  # with the empty ones that have a format
@@ -79,10 +79,7 @@ class _Reader:
             found = {name: value for at, name in names.items() if (value := self._value(cells[at], name)) is not None}
             if not found and not any(problem.row == number for problem in self.table.problems[-len(names) :]):
                 continue
-            if len(self.table.rows) == MOST_ROWS:
-                raise UnreadableError(
-                    _("The file has more than %(most)s rows.") % {"most": MOST_ROWS}, _("Split it."), row=number
-                )
+            self.table.require_room(number)
             if number not in merged:
                 self.table.rows.append(Row(number, found))
         return self.table
@@ -112,16 +109,10 @@ class _Reader:
         ):
             complain(cell.row, name, _("This cell holds neither text nor a number."), _("Write it as text."))
         elif isinstance(value, str):
-            return self._text(cell, name, value.strip())
+            return self.table.read_text(cell.row, name, value)
         else:
             return self._typed(cell, name, value)
         return None
-
-    def _text(self, cell: Any, name: str, text: str) -> str | None:
-        if not is_clean(text):
-            self.table.complain(cell.row, name, _("This cell holds a line break or is too long."), _("Shorten it."))
-            return None
-        return text or None
 
     def _typed(self, cell: Any, name: str, value: Any) -> Value | None:
         """Return a cell's number, date or time if the column's cells may be one."""

@@ -3,6 +3,7 @@
 import datetime
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from appointments.models import Appointment, Currency, Practitioner, Prepayment, Service
+from appointments.models import Appointment, Currency, Practitioner, Prepayment, Saved, Service
 from people.models import PatientFields
 from people.names import folded
 
@@ -143,12 +144,7 @@ class _Builder:
     def add(self, line: Line) -> None:
         """Add the line's appointment to the plan. Raises WrongCellError."""
         before = self.stored.get(line.values["appointment_id"])
-        appointment = Appointment(external_id=line.values["appointment_id"])
-        if before:
-            appointment = Appointment(
-                **{each.attname: getattr(before, each.attname) for each in before._meta.concrete_fields}
-            )
-            appointment._state.adding = False
+        appointment = copy(before) if before else Appointment(external_id=line.values["appointment_id"])
         self._set_people(appointment, line, before)
         self.column = "service"
         self._set_service(appointment, line, before)
@@ -220,10 +216,8 @@ class _Builder:
 
     def _file(self, appointment: Appointment, before: Appointment | None, line: Line) -> None:
         """Put the appointment into the plan's list, if it is new or changed and valid."""
-        differs = not before or any(
-            getattr(before, each.attname) != getattr(appointment, each.attname) for each in before._meta.concrete_fields
-        )
-        if not differs:
+        changed = Saved(appointment, before).changed_fields
+        if before and not changed:
             self.plan.unchanged += 1
             return
         try:
@@ -233,11 +227,7 @@ class _Builder:
                 for message in messages:
                     self.table.complain(line.number, COLUMN_OF.get(name, name), message)
             return
-        moved = not before or any(
-            getattr(before, name) != getattr(appointment, name)
-            for name in ("start", "end", "practitioner_id", "patient_id")
-        )
-        if moved or (before and before.canceled):
+        if not before or before.canceled or {"start", "end", "practitioner", "patient"} & changed:
             self.rows[appointment.external_id or ""] = line.number
         (self.plan.changed if before else self.plan.new).append(appointment)
 

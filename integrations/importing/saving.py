@@ -1,7 +1,6 @@
 """Imports a file: reads it, checks it and, if nothing is wrong, saves all of it in one transaction."""
 
 import hashlib
-import json
 import logging
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -14,10 +13,13 @@ from payments.live.feeds import reload_pages
 from people import sign_in
 from people.models import PatientFields
 
+from ..history import log
 from .reader import read
 from .rules import Plan, Progress, make_plan, quietly
 
 logger = logging.getLogger(__name__)
+
+MAY_IMPORT = "clinic_appointments.import_appointment"  # the permission to import
 
 
 def preview(content: bytes, *, overlaps: bool = False, progress: Progress = quietly) -> Plan:  # type: ignore[type-arg]
@@ -69,8 +71,7 @@ def _save_patients(plan: Plan, actor: PatientFields) -> None:
     for person, changed in plan.changed_patients:
         if "email" in changed:
             sign_in.current().address_changed(person)
-        message = json.dumps([{"changed": {"fields": sorted(changed)}}])
-        LogEntry.objects.log_actions(actor.pk, [person], CHANGE, change_message=message, single_object=True)
+        log(actor, person, CHANGE, sorted(changed))
     renamed = [person.pk for person, changed in plan.changed_patients if changed & {"first_name", "last_name"}]
     if renamed:
         shown = Appointment.objects.filter(patient__in=renamed)

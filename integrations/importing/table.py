@@ -18,7 +18,7 @@ LONGEST_CELL = 1000  # characters
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: in which row (0: in the whole file), in which column or cell, and how to mend it."""
+    """A problem of a file: its row (0: the whole file), its column or cell, what is wrong, and how to correct it."""
 
     row: int
     column: str
@@ -69,10 +69,19 @@ class Table:
         """Add a problem with the cell of column `name` in this row."""
         self.problems.append(Problem(row, self.place(name, row), what, fix))
 
+    def read_text(self, row: int, name: str, text: str) -> str | None:
+        """Return a cell's text without outer spaces, or None if it is empty or, which is noted, no ordinary line."""
+        text = text.strip()
+        if len(text) > LONGEST_CELL or any(category(letter) in ("Cc", "Cs") for letter in text):
+            self.complain(row, name, _("This cell holds a line break or is too long."), _("Shorten it."))
+            return None
+        return text or None
 
-def is_clean(text: str) -> bool:
-    """Return whether the text of a cell has one line of an ordinary length."""
-    return len(text) <= LONGEST_CELL and not any(category(letter) in ("Cc", "Cs") for letter in text)
+    def require_room(self, row: int) -> None:
+        """Raise UnreadableError if the table has as many rows as it may have."""
+        if len(self.rows) == MOST_ROWS:
+            what = _("The file has more than %(most)s rows.") % {"most": MOST_ROWS}
+            raise UnreadableError(what, _("Split it."), row=row)
 
 
 def read_header(texts: Sequence[str]) -> dict[int, str]:

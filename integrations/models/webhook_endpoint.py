@@ -34,7 +34,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
 
 
 class WebhookEndpoint(models.Model):
-    """One address, and how far it has been told of changes.
+    """A URL to which messages about changes are sent, and up to which change messages were made for it.
 
     `seq` is the number of the last entry of the staff's feed (list of changes) of which messages were made, in the
     installation's `epoch`, which changes when a backup was restored. The secrets are encrypted. `failures` counts the

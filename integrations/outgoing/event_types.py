@@ -11,13 +11,12 @@ from payments.models import StatusChange
 
 CREATED, UPDATED = "payment.created", "payment.updated"
 TEST, RESTORED = "endpoint.test", "site.restored"
-STATUSES = {f"payment.{status}": status.label for status in PaymentStatus}
 
 # By type: what has happened. An endpoint can choose among these types; TEST and RESTORED go to every endpoint.
 CHOICES: dict[str, str | Promise] = {
     CREATED: _("An appointment was booked, and with it its payment"),
     UPDATED: _("Sums, price, time or attendance changed, but not the status"),
-    **STATUSES,
+    **{f"payment.{status}": status.label for status in PaymentStatus},
 }
 
 

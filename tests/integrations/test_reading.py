@@ -234,8 +234,7 @@ def test_too_large_files_are_refused_before_they_are_unpacked(monkeypatch: pytes
 
 @pytest.mark.parametrize("excel", [False, True])
 def test_too_many_rows_are_refused(excel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.importing.csv_file.MOST_ROWS", 2)
-    monkeypatch.setattr("integrations.importing.excel_file.MOST_ROWS", 2)
+    monkeypatch.setattr("integrations.importing.table.MOST_ROWS", 2)
     rows = [row(number) for number in range(1, 4)]
     found = read(stored(excel_of(*rows)) if excel else csv_of(*rows))
     assert [str(problem) for problem in found.problems] == ["row 4: The file has more than 2 rows. Split it."]
