@@ -10,6 +10,7 @@ from people.view_hooks import Handler, after_view, before_view
 from .api.problems import MEDIA_TYPE, Problem
 
 PREFIX = "/api/"
+PAGE = "/api/docs/"  # people read it, signed in or not
 
 
 def _is_ours(request: HttpRequest) -> bool:
@@ -19,9 +20,11 @@ def _is_ours(request: HttpRequest) -> bool:
 def _prepare(request: HttpRequest) -> HttpResponseBase | None:
     """Make the request one without a session, in English; return an answer if it came over plain HTTP.
 
-    A redirect to HTTPS, as pages get, would let a client go on sending its key over plain HTTP.
+    A redirect to HTTPS, as pages get, would let a client go on sending its key over plain HTTP. The page about the API
+    keeps its cookies: it would else give its reader another CSRF token, with which forms in other tabs are refused.
     """
-    request.COOKIES = {}
+    if request.path_info != PAGE:
+        request.COOKIES = {}
     request.META["HTTP_ACCEPT_LANGUAGE"] = "en"
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         return Problem(403, "Use https. Revoke an API key that was sent over plain HTTP.").response()

@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import translation
 from django.views.decorators.http import require_safe
 
 from .document import described
@@ -17,5 +18,8 @@ def document(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Show the operations of the API, and what its errors mean."""
-    return render(request, "integrations/api_docs.html", {"operations": described(), "problems": MEANINGS})
+    """Show the operations of the API, and what its errors mean, in English as the API itself."""
+    with translation.override("en"):
+        response = render(request, "integrations/api_docs.html", {"operations": described(), "problems": MEANINGS})
+    response.headers["Content-Language"] = "en"
+    return response

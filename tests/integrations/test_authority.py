@@ -149,3 +149,14 @@ def test_the_document_names_no_secret_and_the_page_needs_no_script(db: None) -> 
     for _method, path, *_ in TABLE:
         assert path in text
         assert path in page.content.decode()
+
+
+def test_the_page_about_the_api_keeps_its_reader_signed_in_and_their_forms_valid(clerk: User) -> None:
+    client = Client(headers={"Accept-Language": "fr"})
+    client.force_login(clerk)
+    client.get("/desk/")
+    token = client.cookies["csrftoken"].value
+    page = client.get("/api/docs/").content.decode()
+    assert client.cookies["csrftoken"].value == token
+    assert "Sign out" in page
+    assert '<html lang="en">' in page
