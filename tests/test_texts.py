@@ -14,7 +14,7 @@ from django.template.base import Lexer, TokenType
 from tests.sources import SCRIPTS, TEMPLATES
 
 ROOT = Path(__file__).parents[1]
-APPS = ("accounts", "appointments", "payments", "people")
+APPS = ("accounts", "appointments", "integrations", "payments", "people")
 MODULES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts)
 
 SPOKEN = {
@@ -140,8 +140,31 @@ def test_a_template_says_nothing_in_one_language_only(path: Path) -> None:
 
 
 def test_python_says_nothing_in_one_language_only() -> None:
-    found = {str(path.relative_to(ROOT)): list(said_in_python(path.read_text())) for path in MODULES}
+    ours = [path for path in MODULES if "api" not in path.parts]  # the API's texts are English, too
+    found = {str(path.relative_to(ROOT)): list(said_in_python(path.read_text())) for path in ours}
     assert {path: said for path, said in found.items() if said} == {}
+
+
+def translated_on_import(node: ast.AST, translators: set[str]) -> Iterator[int]:
+    """Yield the lines of calls of these functions that run when the module is imported, and not in a function."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id in translators:
+            yield child.lineno
+        yield from translated_on_import(child, translators)
+
+
+def test_no_text_is_translated_before_the_reader_s_language_is_known() -> None:
+    """Texts of modules and classes are translated by gettext_lazy; gettext would use the language of the import."""
+    found = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        imports = [each for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
+        names = [name for each in imports if each.module == "django.utils.translation" for name in each.names]
+        at_once = {name.asname or name.name for name in names if name.name in ("gettext", "ngettext", "pgettext")}
+        found += [f"{path.relative_to(ROOT)}:{line}" for line in translated_on_import(tree, at_once)]
+    assert found == []
 
 
 def test_scripts_bring_no_texts_of_their_own() -> None:

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -26,7 +27,7 @@ from ..outgoing.event_types import CHOICES
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     event_types = forms.MultipleChoiceField(
         label=_("Event types"),
-        choices=[(name, f"{name}: {label}") for name, label in CHOICES.items()],
+        choices=[(name, format_lazy("{}: {}", name, label)) for name, label in CHOICES.items()],
         widget=forms.CheckboxSelectMultiple,
         required=False,
         help_text=_("None chosen: all."),

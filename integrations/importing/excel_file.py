@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from openpyxl import load_workbook
 from openpyxl.utils import get_column_letter
 
@@ -19,7 +20,7 @@ MOST_UNPACKED = 5 * LARGEST  # bytes: a larger one may be a zip bomb
 MOST_CELLS = 2 * MOST_ROWS * len(COLUMNS)  # with the empty ones that have a format
 ALLOWED = (str, int, float, datetime.date, datetime.time)
 CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
-SUSPECT = _("Save the file again in your spreadsheet program, as “Excel workbook (.xlsx)”.")
+SUSPECT = gettext_lazy("Save the file again in your spreadsheet program, as “Excel workbook (.xlsx)”.")
 
 
 def read_excel(content: bytes) -> Table:
@@ -31,7 +32,7 @@ def read_excel(content: bytes) -> Table:
     except UnreadableError:
         raise
     except Exception as error:  # a damaged file makes openpyxl raise anything
-        raise UnreadableError(_("This is no Excel file that can be read."), SUSPECT) from error
+        raise UnreadableError(_("This is no Excel file that can be read."), str(SUSPECT)) from error
     sheets = [sheet for sheet in shown.worksheets if _is_filled(sheet)]
     if len(sheets) != 1:
         raise UnreadableError(
@@ -45,7 +46,7 @@ def _check_size(content: bytes) -> bool:
     formulas, cells = False, 0
     with zipfile.ZipFile(io.BytesIO(content)) as parts:
         if sum(part.file_size for part in parts.infolist()) > MOST_UNPACKED:
-            raise UnreadableError(_("The file is too large when it is unpacked."), SUSPECT)
+            raise UnreadableError(_("The file is too large when it is unpacked."), str(SUSPECT))
         for name in parts.namelist():
             if name.startswith("xl/worksheets/"):
                 sheet = parts.read(name)

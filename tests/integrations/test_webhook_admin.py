@@ -155,3 +155,9 @@ def test_managers_do_not_see_endpoints(
     client: Client, endpoint: WebhookEndpoint, book: Callable[..., Payment], as_clerk: Client
 ) -> None:
     assert as_clerk.get(f"{PAGES}/").status_code in (302, 403)
+
+
+def test_the_form_explains_the_event_types_in_the_reader_s_language(root: Client) -> None:
+    assert "payment.paid: Paid" in html_of(root.get(f"{PAGES}/add/"))
+    root.cookies["django_language"] = "fr"
+    assert "payment.paid: Payé" in html_of(root.get(f"{PAGES}/add/"))
