@@ -111,8 +111,11 @@ class ImportingAppointmentAdmin(AppointmentAdmin):
         response["Content-Disposition"] = f'attachment; filename="appointments.{kind}"'
         return response
 
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MAY_IMPORT)
+
     def _require_right(self, request: HttpRequest) -> None:
-        if not request.user.has_perm(MAY_IMPORT):
+        if not self.has_import_permission(request):
             raise PermissionDenied
 
     def _page(
