@@ -35,7 +35,7 @@ def form(**fields: Any) -> bytes:
 
 
 def without_what_varies(answer: Answer) -> str:
-    text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"', "", answer.text)
+    text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"|seconds="\d+"', "", answer.text)
     return re.sub(r"[0-9a-f]{32}|[0-9a-f-]{36}|(?:/|%2F)appointments(?:/|%2F)\w{8}(?:/|%2F)", "", text)
 
 
