@@ -70,12 +70,12 @@ numbers = range(feed.head + 1, feed.head + {count} + 1)
 changes = StatusChange.objects.bulk_create(
     StatusChange(payment=payment, version=n, from_status="unpaid", to_status="paid", source="desk",
                  standing=asdict(payment.standing)) for n in numbers)
-for n, change in zip(numbers, changes):
-    FeedEntry.objects.create(feed=feed, seq=n, payment=payment, change=change)
-    if n % 50 == 0 or n == numbers[-1]:
-        Feed.objects.filter(pk=feed.pk).update(head=n)
+entries = [FeedEntry(feed=feed, seq=n, payment=payment, change=change) for n, change in zip(numbers, changes)]
+for first in range(0, {count}, 50):
+    FeedEntry.objects.bulk_create(entries[first:first + 50])
+    Feed.objects.filter(pk=feed.pk).update(head=entries[first:first + 50][-1].seq)
 """
-COUNT = 2000  # frames of some kilobytes, more than the kernel's buffers hold
+COUNT = 20_000  # frames of 740 bytes: three times what the kernel buffers for a connection
 
 
 SLOW = 20  # sockets, the most that one person may open
@@ -105,7 +105,8 @@ def test_readers_who_do_not_read_are_cut_and_disturb_nobody(served: tuple[LiveSi
     with ExitStack() as stack:
         for _ in range(SLOW):
             sock = small_socket(url)
-            stalled = stack.enter_context(open_socket(site, slow, head, url=url, sock=sock, max_queue=1))
+            options = {"sock": sock, "max_queue": 1, "ping_interval": None}  # a ping without an answer would close it
+            stalled = stack.enter_context(open_socket(site, slow, head, url=url, **options))
         page = stack.enter_context(open_socket(site, quick, head, url=url, max_queue=None))
         assert told(page)["t"] == "hello"
         before = resident(process)
