@@ -213,7 +213,8 @@ def make_site(
     """Return a function that makes a site and starts it unless start=False; the site is stopped after the test.
 
     The function uses SQLite and no Redis unless postgres=True or redis=True. `sandbox_options` are options of the
-    Stripe sandbox, for example ["--retry-base", "0.2"]; other keywords are environment variables of the site.
+    Stripe sandbox, for example ["--retry-base", "0.2"], `code` is the folder with the code if it isn't this one; other
+    keywords are environment variables of the site.
     """
     sites: list[LiveSite] = []
     databases: list[str] = []

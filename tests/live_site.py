@@ -25,7 +25,10 @@ class LiveSite(Site):
     A test can kill, freeze and restart its processes: `site.server.kill()`, `site.sandbox.start()`.
     """
 
-    def __init__(self, folder: Path, sandbox_options: Sequence[str] = (), **settings: str) -> None:
+    def __init__(
+        self, folder: Path, sandbox_options: Sequence[str] = (), code: str | Path = Site.code, **settings: str
+    ) -> None:
+        self.code = Path(code)
         super().__init__(folder, free_port(), free_port(), sandbox_options, **settings)
         self.others: list[Process] = []
 

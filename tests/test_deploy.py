@@ -25,6 +25,7 @@ from websockets.typing import Origin
 
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
+from tests.docs.page import marked
 from tests.live_site import LiveSite
 from tests.machine import needs
 from tests.services import running
@@ -61,7 +62,7 @@ def test_every_variable_of_env_example_is_explained() -> None:
 
 def test_the_readme_tells_the_same_variables() -> None:
     readme = (ROOT / "README.md").read_text()
-    table = readme.split("<!-- configuration -->")[1].split("<!-- /configuration -->")[0]
+    table = marked(readme, "configuration")
     assert set(re.findall(r"^\| *`([A-Z_]+)`", table, re.M)) == settings_variables()
 
 

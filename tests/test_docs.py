@@ -9,6 +9,7 @@ from django.core.management import get_commands, load_command_class
 
 from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
+from tests.docs.page import marked
 from tests.test_deploy import DEPLOY
 
 APPS = ("payments", "integrations")
@@ -17,8 +18,7 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 
 def test_the_events_to_subscribe_to_are_those_that_are_read() -> None:
-    listed = OPERATIONS.split("<!-- events -->")[1].split("<!-- /events -->")[0].split()
-    assert listed == list(EVENT_READERS)
+    assert marked(OPERATIONS, "events").split() == list(EVENT_READERS)
 
 
 def test_the_api_version_is_the_sdks() -> None:

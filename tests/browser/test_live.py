@@ -233,12 +233,3 @@ def test_the_front_desk_learns_that_the_patient_saw_it(
     wait_until(lambda: looked.search(clinic.get(page, clerk).read().decode()), "the patient's look is noted")
     desk = open_live(browser_of(clerk, clinic, new_context), page)
     expect(desk.locator(".trace strong time").last).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
-
-
-def test_a_component_of_a_page_authors_own_counts_what_is_paid(clinic: Clinic, new_context: NewContext) -> None:
-    page = open_live(browser_of(clinic.staff[0], clinic, new_context), "/components/")
-    for number in (0, 1):
-        story = clinic.story(payment=number)
-        for event in (story.completed(), story.succeeded()):
-            assert clinic.tell(event) == 200
-    expect(page.locator("paid-counter output")).to_have_text("2")

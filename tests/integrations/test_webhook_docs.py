@@ -11,21 +11,23 @@ from integrations.models import WebhookEndpoint
 from integrations.models.webhook_message import PAUSES
 from integrations.outgoing.event_types import CHOICES, RESTORED, TEST
 from payments_site.demo.site import ROOT
+from tests.docs.page import marked, read_blocks
 from tests.integrations.receiver import Receiver
 from tests.integrations.test_outgoing import send
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
-GUIDE = (ROOT / "docs/outgoing-webhooks.md").read_text()
+PAGE = ROOT / "docs/outgoing-webhooks.md"
+GUIDE = PAGE.read_text()
 
 
 def code(language: str) -> str:
-    [block] = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
-    return str(block)
+    [text] = [block.text for block in read_blocks(PAGE) if block.language == language]
+    return text
 
 
 def test_the_guide_lists_the_types_of_the_code() -> None:
-    table = GUIDE.split("<!-- types -->")[1].split("<!-- /types -->")[0]
+    table = marked(GUIDE, "types")
     with translation.override("en"):
         rows = {name: str(label) for name, label in CHOICES.items()}
     listed = dict(re.findall(r"^\| `(.+)` \| (?:the status became: )?(.+) \|$", table, re.MULTILINE))
