@@ -52,7 +52,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             return
         user = User.objects.filter(username=credentials.get("username"), is_active=True).exclude(email="").first()
         if user and cache.add(f"accounts.locked.{user.pk}", 1, WARN_AGAIN_AFTER):
-            link = settings.SITE_URL + reverse("account_reset_password")
+            link = settings.CLINIC_SITE_URL + reverse("account_reset_password")
             context = {"address": self.get_client_ip(request), "clinic": settings.CLINIC_NAME, "link": link}
             with override(user.preferred_language or settings.LANGUAGE_CODE):  # the request may be an attacker's
                 self.send_mail("account/email/locked", user.email, context)
@@ -85,7 +85,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         """Return the link's address at SITE_URL: the request's Host header, with any port, is the sender's choice."""
-        return f"{settings.SITE_URL}{urlsplit(super().get_reset_password_from_key_url(key)).path}"
+        return f"{settings.CLINIC_SITE_URL}{urlsplit(super().get_reset_password_from_key_url(key)).path}"
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send the e-mail in the background, with `send_soon`.
@@ -93,10 +93,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         It speaks with the clinic's name and SITE_URL: the host that the request names is its sender's choice.
         """
         about = {
-            "current_site": SimpleNamespace(name=settings.CLINIC_NAME, domain=urlsplit(settings.SITE_URL).netloc),
+            "current_site": SimpleNamespace(
+                name=settings.CLINIC_NAME, domain=urlsplit(settings.CLINIC_SITE_URL).netloc
+            ),
             "clinic_address": settings.CLINIC_ADDRESS,
             "clinic_contact": settings.CLINIC_CONTACT,
-            "site_url": settings.SITE_URL,
+            "site_url": settings.CLINIC_SITE_URL,
         }
         send_soon(functools.partial(super().send_mail, template_prefix, email, context | about))
 
@@ -107,4 +109,4 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Return the relying party that passkeys belong to: SITE_URL's host, whatever the request's Host header is."""
-        return {"id": urlsplit(settings.SITE_URL).hostname or "", "name": self._get_site_name()}
+        return {"id": urlsplit(settings.CLINIC_SITE_URL).hostname or "", "name": self._get_site_name()}

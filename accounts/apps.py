@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +22,7 @@ class AccountsConfig(AppConfig):
         from django.views.generic import RedirectView
 
         from . import addresses, middleware, second_factor, sessions
+        from . import checks as checks
 
         post_migrate.connect(make_cache_table, sender=self)
         user_logged_in.connect(sessions.begin)
@@ -28,6 +30,7 @@ class AccountsConfig(AppConfig):
         password_reset.connect(addresses.proved)
         authenticator_added.connect(second_factor.added)
         authenticator_used.connect(second_factor.used)
+        admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
         admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
         # The site's own page limits attempts and tells the person by e-mail; Django's page does neither.
         own_page = RedirectView.as_view(pattern_name="account_change_password")

@@ -40,7 +40,7 @@ def invite(request: HttpRequest, user: PatientFields) -> None:
     """
     if not may_invite(user) or not cache.add(f"accounts.invited.{user.pk}", 1, AGAIN_AFTER):
         raise NotInvitableError
-    link = settings.SITE_URL + reverse("account_welcome", args=[token_of(user)])
+    link = settings.CLINIC_SITE_URL + reverse("account_welcome", args=[token_of(user)])
     context = {"clinic": settings.CLINIC_NAME, "link": link, "days": VALID.days}
     with override(user.preferred_language or settings.LANGUAGE_CODE):
         get_adapter(request).send_mail("account/email/invitation", user.email, context)

@@ -6,6 +6,7 @@ from typing import Any
 from allauth.account.adapter import get_adapter
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import PermissionDenied
@@ -21,6 +22,10 @@ class AllauthSignIn(SignIn):
     steps = ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "admin:login")
     views = ("account_", "mfa_")
     security_page = "mfa_index"
+
+    @property
+    def longest_session(self) -> int:
+        return int(settings.SESSION_LONGEST)
 
     def lacks_second_factor(
         self, user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]

@@ -18,6 +18,7 @@ class IntegrationsConfig(AppConfig):
         from payments.jobs import Job, register
         from payments.signals import pruning
 
+        from . import checks as checks
         from .models import ImportFile
         from .outgoing import check, dispatch
 

@@ -2,13 +2,14 @@ from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from prometheus_client import REGISTRY
+
+from .conf import app_settings
 
 
 class PaymentsConfig(AppConfig):
@@ -18,8 +19,6 @@ class PaymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django.contrib import admin
-
         from appointments.signals import appointment_checked, appointments_saved, practitioner_renamed
         from people.signals import person_renamed
 
@@ -38,14 +37,13 @@ class PaymentsConfig(AppConfig):
         person_renamed.connect(show_person, dispatch_uid="payments.show_person")
         changes_sent.connect(prepare, dispatch_uid="payments.prepare")
         entries_committed.connect(push, dispatch_uid="payments.push")
-        if settings.SMS_FUNCTION:
+        if app_settings.CLINIC_SMS_FUNCTION:
             sms_requested.connect(send_sms, dispatch_uid="payments.send_sms")
         post_migrate.connect(make_installation, sender=self, dispatch_uid="payments.installation")
         post_migrate.connect(make_head, sender=self, dispatch_uid="payments.closing_head")
         post_migrate.connect(jobs.make_rows, sender=self, dispatch_uid="payments.jobs")
         post_migrate.connect(prepare_triggers, sender=self, dispatch_uid="payments.closing_triggers")
         post_migrate.connect(roles.make_groups, sender=self, dispatch_uid="payments.roles")
-        admin.site.site_header = admin.site.site_title = settings.CLINIC_NAME
         REGISTRY.register(gauges.Gauges())
         client.limit_module_calls()
         djstripe.restrict_actions()
@@ -108,5 +106,5 @@ def push(sender: type, *, entries: Any, **kwargs: Any) -> None:
 
 
 def send_sms(sender: type, *, phone: str, text: str, **kwargs: Any) -> None:
-    """Receive `sms_requested`, and call the function that the setting SMS_FUNCTION names."""
-    import_string(settings.SMS_FUNCTION)(phone, text)
+    """Receive `sms_requested`, and call the function that the setting CLINIC_SMS_FUNCTION names."""
+    import_string(app_settings.CLINIC_SMS_FUNCTION)(phone, text)

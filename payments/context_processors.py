@@ -1,6 +1,6 @@
-from django.conf import settings
 from django.http import HttpRequest
 
+from .conf import app_settings
 from .logs import request_id
 
 
@@ -12,11 +12,11 @@ def site(request: HttpRequest) -> dict[str, object]:
     their content alone.
     """
     return {
-        "clinic_name": settings.CLINIC_NAME,
-        "clinic_address": settings.CLINIC_ADDRESS,
-        "clinic_contact": settings.CLINIC_CONTACT,
-        "real_money": settings.STRIPE_LIVE_MODE,
+        "clinic_name": app_settings.CLINIC_NAME,
+        "clinic_address": app_settings.CLINIC_ADDRESS,
+        "clinic_contact": app_settings.CLINIC_CONTACT,
+        "real_money": app_settings.STRIPE_LIVE_MODE,
         "reference": request_id.get(),
         "layout": "payments/dialog.html" if request.headers.get("HX-Target") == "dialog" else "payments/base.html",
-        "sandbox_url": "" if settings.REAL_STRIPE else settings.STRIPE_API_HOST,
+        "sandbox_url": "" if app_settings.real_stripe else app_settings.STRIPE_API_HOST,
     }

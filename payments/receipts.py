@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
+from .conf import app_settings
 from .desk.journal import Line, all_lines_of
 from .domain.facts import Kind
 from .gateway.means import means_of
@@ -57,7 +57,7 @@ def receipt_of(payment: Payment) -> Receipt:
         lines=[_line(line, means.get(_charge_of(line.fact, charges), "")) for line in lines],
         total=sum(line.amount for line in lines if line.movement.currency == payment.currency),
         fee=payment.terms.fee if payment.terms.canceled else 0,
-        legal=settings.CLINIC_LEGAL_LINES,
+        legal=app_settings.CLINIC_LEGAL_LINES,
         printed=timezone.now(),
     )
 

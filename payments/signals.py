@@ -12,7 +12,8 @@ payment_status_changed = Signal()  # sent for each change of a payment
 payment_confirmed = Signal()  # sent when the status becomes PAID
 
 # Sent when staff send a pay link by text message, with `phone` and `text`. Receivers send the text, and raise if they
-# can't. The function named by the setting SMS_FUNCTION is a receiver. Without receivers pages show no button for it.
+# can't. The function named by the setting CLINIC_SMS_FUNCTION is a receiver. Without receivers pages show no button
+# for it.
 sms_requested = Signal()
 
 # Sent by `manage.py prune`, with `logs_before`, the time before which logs of what was read are deleted. Receivers

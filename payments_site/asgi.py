@@ -24,7 +24,7 @@ from payments.consumers import payment_socket  # noqa: E402
 from payments.gateway.asgi import webhook_app  # noqa: E402
 from payments_site.limits import bounded  # noqa: E402
 
-for problem in debug_in_public(None):  # because a server starts without running `manage.py check`
+for problem in debug_in_public():  # because a server starts without running `manage.py check`
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
 
 sockets = CookieMiddleware(
@@ -43,7 +43,7 @@ async def same_origin(scope: Any, receive: Any, send: Any) -> None:
     Channels' OriginValidator would read only the last of several Origin headers, and raise on a malformed header.
     """
     origins = [value for name, value in scope["headers"] if name == b"origin"]
-    ours = origins == [settings.SITE_URL.encode()]
+    ours = origins == [settings.CLINIC_SITE_URL.encode()]
     await (sockets if ours else WebsocketDenier())(scope, receive, send)
 
 

@@ -52,13 +52,15 @@ class Environment(environ.Env):  # type: ignore[misc]
             amounts[currency.lower()] = int(amount)
         return amounts
 
-    def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    def networks(self, name: str) -> list[str]:
         """Return the networks in a value such as `10.0.0.0/8,fd00::/8`; none if `name` is unset or empty."""
-        texts = filter(None, self.str(name, "").replace(" ", "").split(","))
+        texts = list(filter(None, self.str(name, "").replace(" ", "").split(",")))
         try:
-            return [ipaddress.ip_network(text) for text in texts]
+            for text in texts:
+                ipaddress.ip_network(text)
         except ValueError as error:
             raise ImproperlyConfigured(f"{name}: {error}. Write networks such as 10.0.0.0/8.") from error
+        return texts
 
     def redis_place(self, name: str) -> dict[str, Any]:
         """Return where the Redis server in the variable is, as channels-redis wants it.

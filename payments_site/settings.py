@@ -24,9 +24,9 @@ SECRET_KEY = env.str("SECRET_KEY", "laptop-only-not-secret" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty. Set it to 50 random characters, or DEBUG=1 on a laptop.")
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
-SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")  # public origin: scheme, host, port
+CLINIC_SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")  # public origin: scheme, host, port
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
-HTTPS = SITE_URL.startswith("https://")
+HTTPS = CLINIC_SITE_URL.startswith("https://")
 
 INSTALLED_APPS = [
     "daphne",
@@ -113,8 +113,8 @@ if env.switch("SKIP_MIGRATIONS", False):  # demo and tests: tables straight from
     names = [app.rpartition(".")[2] for app in INSTALLED_APPS]
     MIGRATION_MODULES = dict.fromkeys([*names, *(f"clinic_{name}" for name in names)])  # our labels begin with clinic_
 
-WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many you start, for `manage.py check` alone
-PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live delivery in a process; 0: none
+CLINIC_WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many you start, for `manage.py check` alone
+CLINIC_PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live delivery in a process; 0: none
 
 # Channel layer: in memory within one process, Redis pub/sub between several. It only announces new feed entries.
 REDIS_URL = env.str("REDIS_URL", "")
@@ -143,11 +143,11 @@ CLINIC_LEGAL_LINES = env.lines("CLINIC_LEGAL_LINES")  # what the law wants at th
 
 # Refunds of one payment, in minor units by currency. Without a limit for a currency, the front desk can refund nothing
 # in it, and no refund in it needs approval.
-FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")
-REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # a second person approves larger refunds
+CLINIC_FRONT_DESK_REFUND_LIMITS = env.amounts("FRONT_DESK_REFUND_LIMITS", "eur=10000,chf=10000")
+CLINIC_REFUND_APPROVAL_LIMITS = env.amounts("REFUND_APPROVAL_LIMITS", "")  # a second person approves larger refunds
 
 # The HTTP API. Each web process counts by itself.
-API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 600)  # that one key may make
+CLINIC_API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 600)  # that one key may make
 
 # Accounts and sign-in
 # Sign-in attempts are counted in the database's cache table, see accounts.apps. A full cache deletes counters, also
@@ -207,13 +207,15 @@ EMAIL_USE_TLS = MAIL_SERVER.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = MAIL_SERVER.get("EMAIL_USE_SSL", False)
 EMAIL_FILE_PATH = MAIL_SERVER["EMAIL_FILE_PATH"]
 EMAIL_TIMEOUT = 10  # seconds that a mail server may take for one step
-sender, address = parseaddr(env.str("DEFAULT_FROM_EMAIL", "") or f"noreply@{SITE_URL.split('//')[-1].split(':')[0]}")
+sender, address = parseaddr(
+    env.str("DEFAULT_FROM_EMAIL", "") or f"noreply@{CLINIC_SITE_URL.split('//')[-1].split(':')[0]}"
+)
 DEFAULT_FROM_EMAIL = str(Address(sender or CLINIC_NAME, addr_spec=address))
-PAYMENT_REMINDER_DAYS = env.number("PAYMENT_REMINDER_DAYS", 0)  # after the appointment; 0: no reminder
-SMS_FUNCTION = env.str("SMS_FUNCTION", "")  # dotted path of your function send(phone, text)
+CLINIC_PAYMENT_REMINDER_DAYS = env.number("PAYMENT_REMINDER_DAYS", 0)  # after the appointment; 0: no reminder
+CLINIC_SMS_FUNCTION = env.str("SMS_FUNCTION", "")  # dotted path of your function send(phone, text)
 
 # Networks to which webhooks may be sent although they aren't public, such as 10.0.0.0/8; also without TLS
-OUTGOING_WEBHOOK_NETWORKS = env.networks("OUTGOING_WEBHOOK_NETWORKS")
+CLINIC_OUTGOING_WEBHOOK_NETWORKS = env.networks("OUTGOING_WEBHOOK_NETWORKS")
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -233,7 +235,6 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 STRIPE_LIVE_MODE = env.switch("STRIPE_LIVE_MODE", False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_API_HOST = env.str("STRIPE_API_HOST", "") or "https://api.stripe.com"
-REAL_STRIPE = STRIPE_API_HOST == "https://api.stripe.com"
 SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]  # W002 warns of any STRIPE_API_HOST, even Stripe's own
 STRIPE_ACCOUNT_ID = env.str("STRIPE_ACCOUNT_ID", "")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=[])  # more than one while a secret is being replaced
@@ -246,7 +247,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_SSL_REDIRECT = HTTPS
 # Stripe counts a redirect of a webhook as a failure. Monitoring comes from inside, without HTTPS.
 SECURE_REDIRECT_EXEMPT = [r"^stripe/webhook/", r"^(livez|readyz|metrics)$"]
-METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # if empty, /metrics answers only requests from this machine
+CLINIC_METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # if empty, /metrics answers only requests from this machine
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 # Keeps the token in a pay link's URL from other hosts. "no-referrer" would do so too, but browsers would then send
@@ -256,12 +257,12 @@ SESSION_ENGINE = "payments_site.session_store"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
-CSRF_TRUSTED_ORIGINS, CSRF_COOKIE_HTTPONLY = [SITE_URL], True
+CSRF_TRUSTED_ORIGINS, CSRF_COOKIE_HTTPONLY = [CLINIC_SITE_URL], True
 CSRF_FAILURE_VIEW = "people.unsent.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
-CHECKOUT_ORIGIN = "https://checkout.stripe.com" if REAL_STRIPE else STRIPE_API_HOST
+CHECKOUT_ORIGIN = "https://checkout.stripe.com" if STRIPE_API_HOST == "https://api.stripe.com" else STRIPE_API_HOST
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -269,7 +270,7 @@ CONTENT_SECURITY_POLICY = {
         "style-src": [SELF],
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
-        "connect-src": [SELF, SITE_URL.replace("http", "ws", 1)],
+        "connect-src": [SELF, CLINIC_SITE_URL.replace("http", "ws", 1)],
         "form-action": [SELF, CHECKOUT_ORIGIN],  # browsers apply form-action to the redirect after a POST as well
         "frame-ancestors": [NONE],
         "base-uri": [NONE],

@@ -7,8 +7,14 @@ from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
+from .conf import PeopleSettings, app_settings, problems
 from .models import PatientFields, PersonQuerySet
-from .sign_in import SETTING, SignIn
+from .sign_in import SignIn
+
+
+@register()
+def declared_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return problems(PeopleSettings, "clinic_people")
 
 
 @register()
@@ -38,9 +44,7 @@ def user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 @register()
 def sign_in_policy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check that the setting CLINIC_SIGN_IN, if there is one, is the dotted path of a subclass of SignIn."""
-    path = getattr(settings, SETTING, None)
-    if path is None:
-        return []
+    path = app_settings.CLINIC_SIGN_IN
     try:
         found = import_string(path)
     except ImportError:
@@ -49,9 +53,9 @@ def sign_in_policy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"The setting {SETTING} is {path!r}, which is no subclass of people.sign_in.SignIn.",
-            hint=f"Set {SETTING} to the dotted path of your subclass, or remove it: then nobody has to prove again who"
-            " they are before money moves, and patients are not invited by e-mail.",
+            f"The setting CLINIC_SIGN_IN is {path!r}, which is no subclass of people.sign_in.SignIn.",
+            hint="Set CLINIC_SIGN_IN to the dotted path of your subclass, or remove it: then nobody has to prove again"
+            " who they are before money moves, and patients are not invited by e-mail.",
             id="clinic_people.E003",
         )
     ]

@@ -17,9 +17,8 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
+from .conf import app_settings
 from .models import PatientFields
-
-SETTING = "CLINIC_SIGN_IN"
 
 View = Callable[..., HttpResponseBase]
 
@@ -34,6 +33,11 @@ class SignIn:
     steps: tuple[str, ...] = ()  # names of the URLs of steps of signing in, besides settings.LOGIN_URL
     views: tuple[str, ...] = ()  # how the names of the URLs begin whose views handle their own forms
     security_page = ""  # name of the URL where people change how they sign in; "": there is none
+
+    @property
+    def longest_session(self) -> int:
+        """For how many seconds at most a page can stay open in one session."""
+        return settings.SESSION_COOKIE_AGE
 
     def lacks_second_factor(
         self, user: AbstractBaseUser | AnonymousUser, session: SessionBase | Mapping[str, Any]
@@ -66,7 +70,7 @@ class SignIn:
 
 def current() -> SignIn:
     """Return an instance of the class that the setting CLINIC_SIGN_IN names, or of SignIn."""
-    found: SignIn = import_string(getattr(settings, SETTING, "people.sign_in.SignIn"))()
+    found: SignIn = import_string(app_settings.CLINIC_SIGN_IN)()
     return found
 
 

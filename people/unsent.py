@@ -22,6 +22,7 @@ from django.views import csrf
 from django_htmx.http import HttpResponseClientRedirect
 
 from . import sign_in
+from .conf import app_settings
 from .requests import sent_by_itself
 
 KEPT = "unsent_forms"  # session key; its value maps a form's action to what was typed, its author and the time
@@ -145,7 +146,7 @@ def _page_of(request: HttpRequest) -> str:
 
 def _is_from_this_site(request: HttpRequest) -> bool:
     """Return whether the browser says that a page of this site sent the form. Other sites can't forge this header."""
-    ours = (f"{request.scheme}://{request.get_host()}", settings.SITE_URL)
+    ours = (f"{request.scheme}://{request.get_host()}", app_settings.CLINIC_SITE_URL)
     return request.headers.get("Origin") in ours
 
 

@@ -462,7 +462,7 @@ def test_a_correction_goes_on_after_the_proof(browser: PlainBrowser, payment: Pa
 
 
 def test_an_approval_is_asked_for_again_after_the_proof(paid: Payment, settings: Settings) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 1000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 1000}
     refund_approvals.request(paid, Order(2000, "duplicate"), User.objects.get(username="ines"), "a" * 32)
     browser = at_the_desk("bea")
     approve = f"{desk_page_of(paid)}refund/approve/"

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
+from ..conf import app_settings
 from . import idempotency
 from .problems import MEANINGS, MEDIA_TYPE
 from .site import api
@@ -57,7 +56,7 @@ def document() -> dict[str, Any]:
     """Return the API's OpenAPI document."""
     found: dict[str, Any] = dict(api.get_openapi_schema(path_prefix="api/"))
     found["info"] |= {"description": INTRODUCTION}
-    found["servers"] = [{"url": settings.SITE_URL}]
+    found["servers"] = [{"url": app_settings.CLINIC_SITE_URL}]
     found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     found["components"]["schemas"]["Problem"] = PROBLEM
     for path, operations in found["paths"].items():

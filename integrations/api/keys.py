@@ -4,9 +4,9 @@ import logging
 import math
 import uuid
 
-from django.conf import settings
 from django.http import HttpRequest
 
+from ..conf import app_settings
 from ..models import ApiKey
 from ..models.api_key import Scope, WrongKeyError
 from .problems import Problem
@@ -38,8 +38,8 @@ def authorize(request: HttpRequest, scope: Scope) -> ApiKey:
     """
     refuse_keys_in_address(request)
     key = _valid_key(request)
-    if wait := used.wait(str(key.pk), settings.API_REQUESTS_PER_MINUTE):
-        raise _too_many(wait, f"This key may make {settings.API_REQUESTS_PER_MINUTE} requests a minute.")
+    if wait := used.wait(str(key.pk), app_settings.CLINIC_API_REQUESTS_PER_MINUTE):
+        raise _too_many(wait, f"This key may make {app_settings.CLINIC_API_REQUESTS_PER_MINUTE} requests a minute.")
     request.api_key = key  # type: ignore[attr-defined]
     key.note_use()
     if scope not in key.scopes:

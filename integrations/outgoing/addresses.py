@@ -8,9 +8,10 @@ import ipaddress
 from urllib.parse import urlsplit
 
 import httpx
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+
+from ..conf import app_settings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -67,12 +68,12 @@ def is_public(address: Address) -> bool:
 def require_allowed(texts: list[str], *, encrypted: bool) -> None:
     """Raise RefusedAddressError unless webhooks may be sent to all of these addresses, and there is at least one.
 
-    Addresses in the setting OUTGOING_WEBHOOK_NETWORKS are allowed, others only if they are public and the connection is
-    `encrypted`.
+    Addresses in the setting CLINIC_OUTGOING_WEBHOOK_NETWORKS are allowed, others only if they are public and the
+    connection is `encrypted`.
     """
     for text in texts:
         address = unwrap(ipaddress.ip_address(text))
-        if any(address in network for network in settings.OUTGOING_WEBHOOK_NETWORKS):
+        if any(address in ipaddress.ip_network(network) for network in app_settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS):
             continue
         if not encrypted or not is_public(address):
             raise RefusedAddressError
@@ -83,8 +84,8 @@ def require_allowed(texts: list[str], *, encrypted: bool) -> None:
 def check_url(value: str) -> None:
     """Raise ValidationError if `value` is no URL to which webhooks can be sent.
 
-    Plain HTTP is accepted only where the setting OUTGOING_WEBHOOK_NETWORKS allows networks. Addresses are judged when a
-    message is sent, because a host name may lead elsewhere then.
+    Plain HTTP is accepted only where the setting CLINIC_OUTGOING_WEBHOOK_NETWORKS allows networks. Addresses are judged
+    when a message is sent, because a host name may lead elsewhere then.
     """
     try:
         parts = urlsplit(value)
@@ -95,5 +96,5 @@ def check_url(value: str) -> None:
         raise ValidationError(_("Enter a URL such as https://example.com/webhooks, without a user name."))
     if parts.fragment:
         raise ValidationError(_("Remove the part after #, which is not sent."))
-    if parts.scheme != "https" and not (parts.scheme == "http" and settings.OUTGOING_WEBHOOK_NETWORKS):
+    if parts.scheme != "https" and not (parts.scheme == "http" and app_settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS):
         raise ValidationError(_("The URL has to begin with https://."))

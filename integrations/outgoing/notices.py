@@ -3,7 +3,6 @@
 import logging
 from smtplib import SMTPException
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db.models import Q
@@ -13,6 +12,7 @@ from django.utils.translation import override
 
 from payments.emails.message import language_of
 
+from ..conf import app_settings
 from ..models import WebhookEndpoint
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def tell_managers(endpoint: WebhookEndpoint, reason: WebhookEndpoint.Reason) -> 
     for manager in managers.exclude(email=""):
         with override(language_of(manager)):
             subject = _("Webhook endpoint disabled")
-            said = {"url": endpoint.url, "reason": reason.label, "page": f"{settings.SITE_URL}{page}"}
+            said = {"url": endpoint.url, "reason": reason.label, "page": f"{app_settings.CLINIC_SITE_URL}{page}"}
             text = _(
                 "%(url)s gets no more messages.\n\nReason: %(reason)s.\n\nOnce the receiver works again, make the"
                 " endpoint active on this page; the messages that wait are then sent:\n%(page)s\n"

@@ -21,6 +21,7 @@ from payments.views.access import staff_required
 from people.models import PatientFields
 from people.names import name_of
 
+from ..conf import app_settings
 from ..models import CalendarLink
 from ..models.calendar_link import window
 
@@ -43,8 +44,8 @@ def calendar_file(request: HttpRequest, token: str) -> HttpResponseBase:
     language = link.patient.preferred_language if link.patient else ""
     with override(language or settings.LANGUAGE_CODE):
         entries = [_entry(each, link) for each in payments.with_appointment().order_by("appointment__start", "pk")]
-    where = ", ".join(filter(None, (settings.CLINIC_NAME, settings.CLINIC_ADDRESS)))
-    content = to_ics(entries, where=where, host=urlsplit(settings.SITE_URL).netloc)
+    where = ", ".join(filter(None, (app_settings.CLINIC_NAME, app_settings.CLINIC_ADDRESS)))
+    content = to_ics(entries, where=where, host=urlsplit(app_settings.CLINIC_SITE_URL).netloc)
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     response = HttpResponse(content, content_type="text/calendar; charset=utf-8", headers={"ETag": etag})
     return get_conditional_response(request, etag=etag, response=response) or response
@@ -60,7 +61,7 @@ def _entry(payment: Payment, link: CalendarLink) -> Entry:
 
 
 def _address(token: str) -> str:
-    return f"{settings.SITE_URL}{reverse('integrations:calendar_file', args=[token])}"
+    return f"{app_settings.CLINIC_SITE_URL}{reverse('integrations:calendar_file', args=[token])}"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db.models import Q
 from django.utils import timezone
@@ -16,6 +15,7 @@ from django.utils.translation import override, pgettext_lazy
 
 from appointments.money import format_amount
 
+from ..conf import app_settings
 from ..models import Email, PayLink, Payment
 from ..models.pay_link import LinkState
 from ..models.payment import PaymentQuerySet
@@ -147,7 +147,7 @@ def text_for(payment: Payment, link: PayLink, language: str) -> str:
     """Return the text message in `language`: the clinic's name, the amount and the link, and nothing of the person."""
     with override(language):
         amount = format_amount(payment.to_ask, payment.currency)
-        return str(SMS) % {"clinic": settings.CLINIC_NAME, "amount": amount, "link": link.url}
+        return str(SMS) % {"clinic": app_settings.CLINIC_NAME, "amount": amount, "link": link.url}
 
 
 class NotTextedError(Exception):

@@ -3,9 +3,9 @@
 If money is to move afterwards, lock the payment before calling these functions, so that their result stays right.
 """
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 
+from ..conf import app_settings
 from ..models import Payment
 
 User = AbstractBaseUser | AnonymousUser | PermissionsMixin
@@ -25,7 +25,7 @@ def refund_limit(user: User, payment: Payment) -> int:
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):
         return payment.amount_received
-    return min(settings.FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0), payment.amount_received)
+    return min(app_settings.CLINIC_FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0), payment.amount_received)
 
 
 def allowed_refund(user: User, payment: Payment) -> int:
@@ -42,7 +42,7 @@ def allowed_waiver(user: User, payment: Payment) -> int:
         return 0
     if user.has_perm("clinic_payments.refund_any_amount"):
         return payment.amount_owed
-    return max(0, settings.FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0) - payment.amount_waived)
+    return max(0, app_settings.CLINIC_FRONT_DESK_REFUND_LIMITS.get(payment.currency, 0) - payment.amount_waived)
 
 
 def require_within_limit(user: User, payment: Payment, amount: int) -> None:
@@ -57,5 +57,5 @@ def needs_approval(payment: Payment, amount: int) -> bool:
 
     Approval is needed if all refunds of the payment together would exceed the currency's REFUND_APPROVAL_LIMITS.
     """
-    alone = settings.REFUND_APPROVAL_LIMITS.get(payment.currency)
+    alone = app_settings.CLINIC_REFUND_APPROVAL_LIMITS.get(payment.currency)
     return alone is not None and payment.amount_refunded + payment.amount_refund_pending + amount > alone

@@ -4,13 +4,13 @@ import datetime
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from appointments.money import format_amount
 
+from ..conf import app_settings
 from ..domain.attempts import INQUIRY
 from ..domain.facts import Kind
 from ..domain.status import Review
@@ -123,9 +123,9 @@ def stripe_url_of(payment: Payment, review: Review | None = None) -> str:
 
     Return "" when Stripe took no part in the payment.
     """
-    if not settings.REAL_STRIPE:
-        return str(settings.STRIPE_API_HOST)  # the sandbox shows everything on one page
-    root = "https://dashboard.stripe.com" + ("" if settings.STRIPE_LIVE_MODE else "/test")
+    if not app_settings.real_stripe:
+        return str(app_settings.STRIPE_API_HOST)  # the sandbox shows everything on one page
+    root = "https://dashboard.stripe.com" + ("" if app_settings.STRIPE_LIVE_MODE else "/test")
     facts = list(payment.facts.all())
     waiting = ANSWERED_BY.get(review) if review else None
     disputes = [row.stripe_id for row in facts if row.kind == Kind.DISPUTE and row.status == waiting]

@@ -11,12 +11,12 @@ import uuid
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
-from django.conf import settings
 from django.utils.translation import gettext as _
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from ..conf import app_settings
 from ..live import hub
 from ..models import EventReceipt
 from .finding import Verdict, error, ok, warning
@@ -48,7 +48,7 @@ def live() -> Verdict:
             _("Start Redis, or set REDIS_URL to its address. No change is lost in the meantime."),
         )
     silence = max((time.monotonic() - each.probe.returned_at for each in hubs if each.probe), default=0)
-    if silence > MAX_LOST_PROBES * settings.PROBE_SECONDS:
+    if silence > MAX_LOST_PROBES * app_settings.CLINIC_PROBE_SECONDS:
         return warning(
             _("This process has not received its own test messages for %(seconds)s s.") % {"seconds": round(silence)},
             _("Look for live_probe_failed and live_task_failed in the log. If neither is there, restart this process."),
@@ -91,8 +91,8 @@ def webhook() -> Verdict:
     event_id = f"evt_doctor{uuid.uuid4().hex}"
     unsigned = json.dumps({"id": event_id, "object": "event", "type": "ping", "created": 0, "livemode": False})
     ping = json.dumps({"id": event_id, "object": "v2.core.event"})  # the site never stores events of this kind
-    secret = next(iter(settings.STRIPE_WEBHOOK_SECRETS), "")
-    url = f"{settings.SITE_URL}/stripe/webhook/"
+    secret = next(iter(app_settings.STRIPE_WEBHOOK_SECRETS), "")
+    url = f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/"
     try:
         unsigned_status, _seconds = _post(url, unsigned, "")
         signed_status, seconds = _post(url, ping, secret)
@@ -140,12 +140,12 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
 
 def socket() -> Verdict:
     """Check that a WebSocket opens at SITE_URL as from a browser. If a proxy blocks it, pages have to poll."""
-    url = f"{settings.SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
+    url = f"{app_settings.CLINIC_SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
     fix = _(
         "Make the proxy pass WebSocket upgrades for /ws/ with their Origin header unchanged; deploy/ has an example."
     )
     try:
-        with connect(url, origin=Origin(settings.SITE_URL), open_timeout=TIMEOUT, close_timeout=1) as page:
+        with connect(url, origin=Origin(app_settings.CLINIC_SITE_URL), open_timeout=TIMEOUT, close_timeout=1) as page:
             page.recv(TIMEOUT)
     except WebSocketException as failure:
         if getattr(getattr(failure, "rcvd", None), "code", 0) == SIGNED_OUT:

@@ -4,10 +4,11 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
-from ..checks import is_loopback
+from people.loopback import is_loopback
+
+from ..conf import app_settings
 from ..gateway.client import StripeKeyError, StripeRefusedError, StripeUnavailableError, call
 from ..gateway.event_types import EVENT_READERS
 from ..gateway.retrieve import PAGE, events_since, listed
@@ -35,7 +36,7 @@ def reports_stripe_errors(check: Check) -> Check:
         except StripeUnavailableError as failure:
             return error(
                 _("Stripe does not answer at %(host)s (%(error)s).")
-                % {"host": settings.STRIPE_API_HOST, "error": failure},
+                % {"host": app_settings.STRIPE_API_HOST, "error": failure},
                 _(
                     "Check this machine’s internet connection and https://status.stripe.com. Webhooks still work,"
                     " but no payment can start."
@@ -53,10 +54,10 @@ def reports_stripe_errors(check: Check) -> Check:
 @reports_stripe_errors
 def account() -> Verdict:
     found, _as_of = call(lambda stripe: stripe.v1.accounts.retrieve_current())
-    if found["id"] != settings.STRIPE_ACCOUNT_ID:
+    if found["id"] != app_settings.STRIPE_ACCOUNT_ID:
         return error(
             _("The key belongs to %(found)s, but STRIPE_ACCOUNT_ID is %(expected)s.")
-            % {"found": found["id"], "expected": settings.STRIPE_ACCOUNT_ID or "-"},
+            % {"found": found["id"], "expected": app_settings.STRIPE_ACCOUNT_ID or "-"},
             _("Set STRIPE_ACCOUNT_ID to the key’s account, or use that account’s key."),
         )
     return ok(_("The key works and belongs to %(account)s.") % {"account": found["id"]})
@@ -66,15 +67,16 @@ def account() -> Verdict:
 def endpoint() -> Verdict:
     """Check that Stripe has an enabled webhook endpoint for this site that sends every event type the site reads."""
     every = [found for found, _as_of in listed("webhook_endpoints")]
-    ours = [found for found in every if found["url"].rstrip("/") == f"{settings.SITE_URL}/stripe/webhook"]
-    if not ours and is_loopback(settings.SITE_URL) and settings.REAL_STRIPE:
+    ours = [found for found in every if found["url"].rstrip("/") == f"{app_settings.CLINIC_SITE_URL}/stripe/webhook"]
+    if not ours and is_loopback(app_settings.CLINIC_SITE_URL) and app_settings.real_stripe:
         return ok(_("Stripe can’t reach this machine; `stripe listen` forwards the events."))
     if not ours:
         known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in every})) or "-"
         return error(
-            _("Stripe sends no events to %(site)s, only to: %(known)s.") % {"site": settings.SITE_URL, "known": known},
+            _("Stripe sends no events to %(site)s, only to: %(known)s.")
+            % {"site": app_settings.CLINIC_SITE_URL, "known": known},
             _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.")
-            % {"url": f"{settings.SITE_URL}/stripe/webhook/"},
+            % {"url": f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/"},
         )
     enabled = [found for found in ours if found["status"] == "enabled"]
     if not enabled:
@@ -132,7 +134,7 @@ def missed_events() -> Verdict:
     """Report events of the last 48 hours that Stripe lists but that never arrived here."""
     now = int(time.time())
     theirs = [event for event in events_since(now - COMPARED_SECONDS) if event["created"] < now - DELIVERY_SECONDS]
-    ids = [event["id"] for event in theirs if event["livemode"] == settings.STRIPE_LIVE_MODE]
+    ids = [event["id"] for event in theirs if event["livemode"] == app_settings.STRIPE_LIVE_MODE]
     known: set[str] = set()
     for start in range(0, len(ids), PAGE):
         batch = EventReceipt.objects.filter(stripe_event_id__in=ids[start : start + PAGE])

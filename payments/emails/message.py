@@ -14,6 +14,7 @@ from django.utils.translation import override
 
 from appointments.money import format_amount
 
+from ..conf import app_settings
 from ..models import Correspondent, Email, PayLink, Payment
 from ..receipts import receipt_of
 from .report import name_of
@@ -75,11 +76,11 @@ def message_of(email: Email, connection: object = None) -> EmailMultiAlternative
             "words": _words(email),
             "payment": payment,
             "appointment": payment.appointment,
-            "clinic_name": settings.CLINIC_NAME,
-            "clinic_address": settings.CLINIC_ADDRESS,
-            "clinic_contact": settings.CLINIC_CONTACT,
-            "site_url": settings.SITE_URL,
-            "real_money": settings.STRIPE_LIVE_MODE,
+            "clinic_name": app_settings.CLINIC_NAME,
+            "clinic_address": app_settings.CLINIC_ADDRESS,
+            "clinic_contact": app_settings.CLINIC_CONTACT,
+            "site_url": app_settings.CLINIC_SITE_URL,
+            "real_money": app_settings.STRIPE_LIVE_MODE,
             **(_about_money(payment) if reports_money else _about_paying(email)),
         }
         message = EmailMultiAlternatives(
@@ -112,7 +113,7 @@ def _words(email: Email) -> str:
 
 def _about_money(payment: Payment) -> dict[str, Any]:
     """Return the context of an e-mail that carries the receipt. Its link asks to sign in, for who wants to print it."""
-    link = settings.SITE_URL + reverse("clinic:receipt", args=[payment.public_id])
+    link = app_settings.CLINIC_SITE_URL + reverse("clinic:receipt", args=[payment.public_id])
     return {"receipt": receipt_of(payment), "link": link}
 
 
@@ -129,7 +130,7 @@ def _message_id(email: Email) -> str:
 
     Mail programs then show a repeated e-mail once.
     """
-    host = settings.SITE_URL.split("//")[-1].split(":")[0]
+    host = app_settings.CLINIC_SITE_URL.split("//")[-1].split(":")[0]
     if email.change:
         return f"<{name_of(email.change)}@{host}>"
     start = int(email.start.timestamp()) if email.start else 0

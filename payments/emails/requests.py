@@ -5,7 +5,6 @@
 
 import datetime
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from appointments.models import Appointment
 
+from ..conf import app_settings
 from ..models import Email, Installation, PayLink, Payment
 
 STALE = datetime.timedelta(days=3)  # what is later than this, as after a long outage of the worker, gets no e-mail
@@ -41,9 +41,9 @@ def queue_reminders() -> list[Email]:
     There is one for each payment and start. A reminder that is late by more than STALE, as when the setting has just
     been switched on, is left out; so is one that was due before a backup was restored, because it may have been sent.
     """
-    if not settings.PAYMENT_REMINDER_DAYS:
+    if not app_settings.CLINIC_PAYMENT_REMINDER_DAYS:
         return []
-    pause = datetime.timedelta(days=settings.PAYMENT_REMINDER_DAYS)
+    pause = datetime.timedelta(days=app_settings.CLINIC_PAYMENT_REMINDER_DAYS)
     latest = timezone.now() - pause
     earliest = latest - STALE
     if sent_until := Installation.objects.get().emails_sent_until:

@@ -20,7 +20,8 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import stripe
-from django.conf import settings
+
+from ..conf import app_settings
 
 T = TypeVar("T")
 HTTP = stripe.RequestsClient(timeout=(2, 5))  # seconds to connect, and to wait for an answer; the SDK waits 80
@@ -109,7 +110,7 @@ def call(request: Callable[[stripe.StripeClient], stripe.StripeObject]) -> tuple
 
     Raises StripeRefusedError and StripeUnavailableError.
     """
-    answer = ask(lambda: request(_client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_HOST)))
+    answer = ask(lambda: request(_client(app_settings.STRIPE_SECRET_KEY, app_settings.STRIPE_API_HOST)))
     if not isinstance(answer, stripe.StripeObject):  # a proxy has answered instead of Stripe
         raise StripeUnavailableError("not an object")
     return answer.to_dict(), _answered_at(answer)

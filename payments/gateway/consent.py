@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from django.conf import settings
 from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from appointments.money import format_amount
 
+from ..conf import app_settings
 from ..domain.facts import Kind, StripeFact
 from ..models import Payment
 
@@ -23,7 +23,7 @@ def words_of(payment: Payment, language: str) -> str:
             " don’t come to my appointment on %(day)s or cancel it too late. I can have the card removed at any time."
         )
         return text % {
-            "clinic": settings.CLINIC_NAME,
+            "clinic": app_settings.CLINIC_NAME,
             "amount": format_amount(payment.booking["no_show_fee"], payment.currency),
             "day": date_format(timezone.localtime(payment.appointment.start), "DATE_FORMAT"),
         }

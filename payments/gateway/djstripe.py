@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import QuerySet
@@ -16,6 +15,7 @@ from djstripe import event_handlers, signals
 from djstripe.admin.views import ConfirmCustomAction
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
+from ..conf import app_settings
 from ..models import EventReceipt
 from .event_types import EVENT_READERS
 
@@ -62,20 +62,20 @@ def disconnect_receivers() -> list[str]:
 
 def bootstrap() -> WebhookEndpoint:
     """Create or update dj-stripe's account, API key and webhook endpoint from settings; return the endpoint."""
-    account, _ = Account.objects.get_or_create(id=settings.STRIPE_ACCOUNT_ID)
+    account, _ = Account.objects.get_or_create(id=app_settings.STRIPE_ACCOUNT_ID)
     APIKey.objects.update_or_create(
-        secret=settings.STRIPE_SECRET_KEY,
-        defaults={"type": "secret", "livemode": settings.STRIPE_LIVE_MODE, "djstripe_owner_account": account},
+        secret=app_settings.STRIPE_SECRET_KEY,
+        defaults={"type": "secret", "livemode": app_settings.STRIPE_LIVE_MODE, "djstripe_owner_account": account},
     )
     endpoint, _ = WebhookEndpoint.objects.update_or_create(
         djstripe_uuid=DEFAULT_ENDPOINT,
         defaults={
             "id": f"we_{DEFAULT_ENDPOINT.hex}",
-            "url": f"{settings.SITE_URL}/stripe/webhook/",
-            "secret": settings.STRIPE_WEBHOOK_SECRETS[0] if settings.STRIPE_WEBHOOK_SECRETS else "",
+            "url": f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/",
+            "secret": app_settings.STRIPE_WEBHOOK_SECRETS[0] if app_settings.STRIPE_WEBHOOK_SECRETS else "",
             "enabled_events": list(EVENT_READERS),
             "status": "enabled",
-            "livemode": settings.STRIPE_LIVE_MODE,
+            "livemode": app_settings.STRIPE_LIVE_MODE,
             "djstripe_owner_account": account,
         },
     )
@@ -134,7 +134,7 @@ def _endpoint_row(djstripe_uuid: uuid.UUID) -> WebhookEndpoint | None:
 
 def _is_of_this_site(endpoint: WebhookEndpoint) -> bool:
     owner = endpoint.djstripe_owner_account_id
-    return endpoint.livemode == settings.STRIPE_LIVE_MODE and owner in (None, settings.STRIPE_ACCOUNT_ID)
+    return endpoint.livemode == app_settings.STRIPE_LIVE_MODE and owner in (None, app_settings.STRIPE_ACCOUNT_ID)
 
 
 def delivery_record(endpoint: Endpoint | None, body: str, remote_ip: str, error: str = "") -> WebhookEventTrigger:

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from djstripe.models import Charge, Dispute, PaymentIntent, Refund, Session
 
+from ..conf import app_settings
 from ..models import EventReceipt
 from .client import ask
 from .payouts import copy_payout, link_sources
@@ -48,7 +48,7 @@ def _copy(object_id: str) -> None:
         if prefix == "po":
             copy_payout(object_id)
         elif model is not None:
-            key = settings.STRIPE_SECRET_KEY
+            key = app_settings.STRIPE_SECRET_KEY
             row = model.sync_from_stripe_data(model(id=object_id).api_retrieve(api_key=key), api_key=key)
             link_sources(row.stripe_data)
         EventReceipt.objects.filter(pk__in=receipts).update(mirrored_at=timezone.now())

@@ -7,11 +7,11 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 from djstripe.models import BalanceTransaction, Payout
 
+from ..conf import app_settings
 from ..domain.facts import Kind
 from ..models import BalanceLink, Cursor, Fact
 from .client import call
@@ -28,7 +28,7 @@ def copy_payout(payout_id: str) -> None:
     Before its reconciliation is completed, the list of an automatic payout is incomplete, so it isn't fetched. Raises
     StripeUnavailableError and StripeRefusedError.
     """
-    key = settings.STRIPE_SECRET_KEY
+    key = app_settings.STRIPE_SECRET_KEY
     data, _ = call(lambda stripe: stripe.v1.payouts.retrieve(payout_id, {"expand": ["destination"]}))
     rows = [row for row, _ in listed("balance_transactions", payout=payout_id)] if _has_list(data) else []
     _copy_rows(rows, key)

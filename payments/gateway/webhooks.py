@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from .. import metrics
+from ..conf import app_settings
 from ..db.statements import insert
 from ..domain.facts import StripeFact
 from ..ledger import Cause, Ledger, Source
@@ -104,7 +104,7 @@ def open_delivery(delivery: Delivery) -> Incoming | HttpResponse:
         endpoint = djstripe.find_endpoint(delivery.endpoint)
         if endpoint is None:
             return refusal(404)
-        body = verified_body(delivery, [endpoint.secret] if delivery.endpoint else settings.STRIPE_WEBHOOK_SECRETS)
+        body = verified_body(delivery, [endpoint.secret] if delivery.endpoint else app_settings.STRIPE_WEBHOOK_SECRETS)
         if not endpoint.active:
             raise UnsignedError(INACTIVE)
         event = parse_event(body)
@@ -154,11 +154,11 @@ def classify(incoming: Incoming) -> None:
     An event about a payout has none. It only makes `manage.py mirror` copy the payout.
     """
     event, obj = incoming.event, object_of(incoming.event)
-    if event["livemode"] != settings.STRIPE_LIVE_MODE:
+    if event["livemode"] != app_settings.STRIPE_LIVE_MODE:
         incoming.outcome = Outcome.REJECTED_LIVEMODE
     elif event["type"] not in EVENT_READERS:
         incoming.outcome = Outcome.IGNORED_TYPE
-    elif event.get("account") not in (None, "", settings.STRIPE_ACCOUNT_ID) or names_another_site(obj):
+    elif event.get("account") not in (None, "", app_settings.STRIPE_ACCOUNT_ID) or names_another_site(obj):
         incoming.outcome = Outcome.IGNORED_FOREIGN
     else:
         try:

@@ -15,10 +15,10 @@ from collections.abc import Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from .. import metrics
+from ..conf import app_settings
 from ..models import FeedEntry, Payment, StatusChange, patient_audience
 from ..models.feed import STAFF, Position
 from . import hints, probe
@@ -307,7 +307,7 @@ class Hub:
             self.lag, self.tailed_at = 0.0, time.monotonic()
             hints.local_hubs.add(self.on_hint)
             self._spawn(self._run())
-            if settings.PROBE_SECONDS:
+            if app_settings.CLINIC_PROBE_SECONDS:
                 self.probe = probe.Probe()
                 self._spawn(self.probe.run())
             if (layer := hints.shared_layer()) is not None:

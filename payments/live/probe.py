@@ -8,10 +8,10 @@ import asyncio
 import logging
 import time
 
-from django.conf import settings
 from django.db import transaction
 
 from .. import metrics
+from ..conf import app_settings
 from ..models import Feed
 from ..models.feed import Position
 from . import hints
@@ -35,7 +35,7 @@ class Probe:
     async def run(self) -> None:
         """Send a probe every PROBE_SECONDS until the task is cancelled."""
         while True:
-            await asyncio.sleep(settings.PROBE_SECONDS)
+            await asyncio.sleep(app_settings.CLINIC_PROBE_SECONDS)
             try:
                 await self.send()
             except Exception:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from people.digests import digest_of
 
+from ..conf import app_settings
 from ..domain.status import Amounts
 from .payment import Payment
 
@@ -167,7 +168,7 @@ class PayLink(models.Model):
 
     @property
     def url(self) -> str:
-        return f"{settings.SITE_URL}{self.path}"
+        return f"{app_settings.CLINIC_SITE_URL}{self.path}"
 
     @property
     def settled_at(self) -> datetime.datetime | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import decorators
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractUser
@@ -18,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from people.requests import sent_by_itself
+from people.sign_in import current
 
 from .. import metrics
 from ..models import Payment, RecordView
@@ -113,7 +113,7 @@ def note_look(request: HttpRequest, payment: Payment, user: AbstractUser) -> Non
     page sends by itself, add none if the last entry is younger than the longest login session.
     """
     by_itself = request.method == "GET" and sent_by_itself(request)
-    within = datetime.timedelta(seconds=settings.SESSION_LONGEST) if by_itself else AGAIN_AFTER
+    within = datetime.timedelta(seconds=current().longest_session) if by_itself else AGAIN_AFTER
     try:
         RecordView.objects.note(payment, user, within)
     except DatabaseError:  # staff can still read payments while the database is full or read-only

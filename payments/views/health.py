@@ -9,14 +9,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from ..checks import is_loopback_address
+from people.loopback import is_loopback_address
+
+from ..conf import app_settings
 from ..doctor.delivery import TAIL_LIMIT
 from ..live import hub
 from ..models import Feed
@@ -102,7 +103,7 @@ def _may_read(request: HttpRequest) -> bool:
     A request with a forwarding header counts as remote, because its address is only that of a proxy on this machine.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if settings.METRICS_TOKEN and scheme == "Bearer":
-        return secrets.compare_digest(token.encode(), settings.METRICS_TOKEN.encode())
+    if app_settings.CLINIC_METRICS_TOKEN and scheme == "Bearer":
+        return secrets.compare_digest(token.encode(), app_settings.CLINIC_METRICS_TOKEN.encode())
     forwarded = {"X-Forwarded-For", "Forwarded"} & set(request.headers)
     return not forwarded and is_loopback_address(request.META.get("REMOTE_ADDR", ""))

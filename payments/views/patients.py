@@ -2,7 +2,6 @@
 
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -11,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from appointments.calendar import Entry, to_ics
 
+from ..conf import app_settings
 from ..models import Payment
 from .access import Request, open_payment_or_404
 from .checkout import is_confirming
@@ -50,9 +50,13 @@ def appointment_calendar(request: Request, reference: str) -> HttpResponse:
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
     appointment = payment.appointment
     title = _("Appointment %(reference)s") % {"reference": appointment.reference}
-    where = f"{settings.CLINIC_NAME}, {settings.CLINIC_ADDRESS}" if settings.CLINIC_ADDRESS else settings.CLINIC_NAME
+    where = (
+        f"{app_settings.CLINIC_NAME}, {app_settings.CLINIC_ADDRESS}"
+        if app_settings.CLINIC_ADDRESS
+        else app_settings.CLINIC_NAME
+    )
     entry = Entry(appointment, title, payment.version, payment.updated_at)
-    calendar = to_ics([entry], where=where, host=urlsplit(settings.SITE_URL).netloc, remind=True)
+    calendar = to_ics([entry], where=where, host=urlsplit(app_settings.CLINIC_SITE_URL).netloc, remind=True)
     response = HttpResponse(calendar, content_type="text/calendar; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{appointment.reference}.ics"'
     return response

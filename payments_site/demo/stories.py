@@ -73,8 +73,8 @@ def _request(path: str, body: bytes | None = None) -> dict[str, Any]:
 
 def open_session(payment: Payment) -> str:
     """Open a Checkout Session for the payment and return the session's id."""
-    back = f"{settings.SITE_URL}/payments/{payment.public_id}/return/?session_id={{CHECKOUT_SESSION_ID}}"
-    url = checkout.open_checkout(payment, return_url=back, cancel_url=settings.SITE_URL, language="fr")
+    back = f"{settings.CLINIC_SITE_URL}/payments/{payment.public_id}/return/?session_id={{CHECKOUT_SESSION_ID}}"
+    url = checkout.open_checkout(payment, return_url=back, cancel_url=settings.CLINIC_SITE_URL, language="fr")
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
@@ -285,7 +285,7 @@ def card_asked(payment: Payment, clerk: User) -> None:
 
 
 def card_kept(payment: Payment, clerk: User) -> None:
-    page = f"{settings.SITE_URL}/payments/{payment.public_id}/card/"
+    page = f"{settings.CLINIC_SITE_URL}/payments/{payment.public_id}/card/"
     back = f"{page}?session_id={{CHECKOUT_SESSION_ID}}"
     url = kept_cards.open_setup(payment, return_url=back, cancel_url=page, language="fr")
     session = url.rsplit("/", 1)[-1]

@@ -153,7 +153,7 @@ def refund_of(amount: str) -> dict[str, str]:
 def test_six_refunds_at_once_stay_within_a_clerks_limit(
     book: Callable[..., Payment], bank: Bank, clerk: User, settings: Settings
 ) -> None:
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 10000}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": 10000}
     payment = book(30000)
     deliver(Story(payment).succeeded())
     forms = [refund_of("49") for _ in range(6)]
@@ -168,7 +168,7 @@ def test_six_refunds_at_once_stay_within_a_clerks_limit(
 def test_two_approvals_at_once_stay_within_each_persons_limit(
     book: Callable[..., Payment], bank: Bank, settings: Settings
 ) -> None:
-    settings.FRONT_DESK_REFUND_LIMITS, settings.REFUND_APPROVAL_LIMITS = {"eur": 10000}, {"eur": 3000}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS, settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 10000}, {"eur": 3000}
     payment = book(30000)
     deliver(Story(payment).succeeded())
     forms = [refund_of("60"), refund_of("60")]

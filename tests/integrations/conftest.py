@@ -1,6 +1,5 @@
 """Fixtures for tests of what the clinic's other software sends and is told."""
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +30,7 @@ __all__ = ["as_clerk", "book", "clerk", "patient", "payment", "practitioner", "s
 @pytest.fixture
 def loopback(settings: Settings) -> None:
     """Allow webhooks to this machine."""
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("127.0.0.0/8")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["127.0.0.0/8"]
 
 
 @pytest.fixture

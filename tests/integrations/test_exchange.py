@@ -50,7 +50,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(text: str, settings: Settings) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = []
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = []
     assert not is_public(unwrap(ipaddress.ip_address(text)))
     with pytest.raises(RefusedAddressError):
         require_allowed([text], encrypted=True)
@@ -62,7 +62,7 @@ def test_addresses_that_are_not_public_are_refused(text: str, settings: Settings
      "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"],
 )  # fmt: skip
 def test_public_addresses_are_allowed_over_tls_alone(text: str, settings: Settings) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("10.0.0.0/8")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["10.0.0.0/8"]
     require_allowed([text], encrypted=True)
     with pytest.raises(RefusedAddressError):
         require_allowed([text], encrypted=False)
@@ -70,7 +70,7 @@ def test_public_addresses_are_allowed_over_tls_alone(text: str, settings: Settin
 
 @pytest.mark.parametrize("text", ["10.9.9.9", "::ffff:10.9.9.9", "fd00::7"])
 def test_networks_in_the_setting_are_allowed(text: str, settings: Settings) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["10.0.0.0/8", "fd00::/8"]
     require_allowed([text], encrypted=False)
     with pytest.raises(RefusedAddressError):
         require_allowed([text, "192.168.1.1"], encrypted=True)
@@ -83,7 +83,7 @@ def test_a_name_without_addresses_is_refused() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0x7f000001", "2130706433", "127.1", "localhost", "[::1]"])
 def test_every_spelling_of_this_machine_is_refused(host: str, settings: Settings) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = []
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = []
     with receiving() as receiver:
         port = receiver.url.split(":")[2].split("/")[0]
         answer = send(f"https://{host}:{port}/hook")
@@ -117,7 +117,7 @@ def at_name(receiver: Receiver) -> str:
 def test_one_bad_address_among_good_ones_is_enough_to_refuse(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("127.0.0.1/32")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["127.0.0.1/32"]
     Names(monkeypatch, ["127.0.0.1", "169.254.169.254"])
     with receiving() as receiver:
         assert send(at_name(receiver)).failure == Failure.REFUSED_ADDRESS
@@ -128,7 +128,7 @@ def test_the_connection_goes_to_the_address_that_was_judged(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     """A name server that changes its answer after the check leads nowhere, because it isn't asked again."""
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("127.0.0.2/32")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["127.0.0.2/32"]
     names = Names(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
     with receiving() as receiver:
         assert send(at_name(receiver)).failure == Failure.CONNECTION
@@ -139,7 +139,7 @@ def test_the_connection_goes_to_the_address_that_was_judged(
 def test_the_next_address_is_tried_when_one_is_out_of_reach(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    settings.OUTGOING_WEBHOOK_NETWORKS = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
+    settings.CLINIC_OUTGOING_WEBHOOK_NETWORKS = ["127.0.0.0/8", "::1/128"]
     Names(monkeypatch, ["127.0.0.3", "127.0.0.1"])
     with receiving() as receiver:
         assert send(at_name(receiver)).status == 204

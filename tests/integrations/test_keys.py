@@ -126,7 +126,7 @@ def test_a_missing_scope_is_named(software: User, payment: Payment) -> None:
 
 
 def test_too_many_requests_of_a_key_wait(software: User, settings: Settings) -> None:
-    settings.API_REQUESTS_PER_MINUTE = 3
+    settings.CLINIC_API_REQUESTS_PER_MINUTE = 3
     client, other = ApiClient(make_key(software)[1]), ApiClient(make_key(software, "Till")[1])
     assert [client.get(SERVICES).status_code for _ in range(4)] == [200, 200, 200, 429]
     refused = client.get(SERVICES)

@@ -35,7 +35,7 @@ class Page:
     ) -> None:
         self.user, self.url = user, f"{path}?{query}"
         self.knows_epoch = "epoch=" in query
-        self.origin = settings.SITE_URL if origin is None else origin
+        self.origin = settings.CLINIC_SITE_URL if origin is None else origin
         self.client = Client()
 
     async def open(self) -> bool:

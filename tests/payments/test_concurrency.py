@@ -158,7 +158,7 @@ def test_two_gifts_of_one_note_give_it_once(story: Story, clerk: User) -> None:
 
 
 def test_a_limit_counts_the_refund_that_was_waited_for(book: Book, clerk: User, settings: Settings) -> None:
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 6000}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": 6000}
     payment = book(10000)
     till.take_payment(payment, 10000, Method.CASH, clerk, key=uuid.uuid4().hex)
     order = Order(4000, "duplicate", Method.CASH)
@@ -172,8 +172,8 @@ def test_a_limit_counts_the_refund_that_was_waited_for(book: Book, clerk: User, 
 def test_two_approvals_at_once_stay_within_the_limit(
     book: Book, clerk: User, settings: Settings, django_user_model: type[User]
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 100}
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 6000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 100}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": 6000}
     payment = book(10000)
     till.take_payment(payment, 10000, Method.CASH, clerk, key=uuid.uuid4().hex)
     keys = [uuid.uuid4().hex, uuid.uuid4().hex]
@@ -396,7 +396,7 @@ def test_one_note_is_neither_given_back_nor_corrected_twice(story: Story, clerk:
 
 def test_a_clerk_gives_up_no_more_than_the_limit_by_two_clicks(book: Book, clerk: User, settings: Settings) -> None:
     """Two clicks on "Stop asking" in two tabs, for a payment that is owed again, count once."""
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": DUE}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": DUE}
     payment, client = book(), client_of(clerk)
     stop = posted_to(client, payment, "decide/stop-asking/", reason="x")
     with waiting(posted_to(client, payment, "decide/stop-asking/", reason="x")) as answer:
@@ -410,7 +410,7 @@ def test_a_clerk_gives_up_no_more_than_the_limit_by_two_clicks(book: Book, clerk
 def test_a_refund_that_is_declined_is_not_approved_by_a_second_person(
     story: Story, clerk: User, settings: Settings
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 100}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 100}
     till.take_payment(story.payment, DUE, Method.CASH, clerk, key="c0ffee")
     key = uuid.uuid4().hex
     assert not give_back(story.payment, Order(DUE, "duplicate", Method.CASH), clerk, key=key)

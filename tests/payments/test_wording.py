@@ -67,7 +67,7 @@ def test_the_whole_price_is_asked_for_in_advance_until_a_part_is_paid(
 def test_a_change_that_only_asks_for_a_review_says_just_that(
     payment: Payment, story: Story, clerk: User, settings: Settings
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 3000}
     deliver(story.completed())
     give_back(payment, Order(5000, "goodwill"), clerk, key="a" * 32)
     asked = payment.changes.latest("version")

@@ -26,7 +26,7 @@ REFUND = {"through": "stripe", "amount": "40", "reason": "duplicate", "confirmed
 
 @pytest.fixture(autouse=True)
 def alone(settings: Settings) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 3000}
 
 
 def asked_by(client: Client, payment: Payment) -> refund_approvals.RefundRequest:
@@ -102,7 +102,7 @@ def test_declined_it_is_over(paid: Payment) -> None:
 
 
 def test_the_front_desk_approves_no_more_than_it_may_refund(paid: Payment, settings: Settings) -> None:
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 3500}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": 3500}
     asked = asked_by(signed_in("books", "accountant"), paid)
     signed_in("desk2", "front desk").post(f"{desk_page_of(paid)}refund/approve/", {"key": asked.key, "approve": "1"})
     assert requests() == 0

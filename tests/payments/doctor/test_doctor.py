@@ -85,7 +85,11 @@ def receipts(outcome: str, *, age: datetime.timedelta = HOUR, **fields: object) 
 
 
 def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> None:
-    settings.SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS, settings.SITE_URL = "aB3-x" * 12, [], "http://127.0.0.1"
+    settings.SECRET_KEY, settings.STRIPE_WEBHOOK_SECRETS, settings.CLINIC_SITE_URL = (
+        "aB3-x" * 12,
+        [],
+        "http://127.0.0.1",
+    )
     assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRET is empty", "stripe listen")
     settings.STRIPE_WEBHOOK_SECRETS = ["nonsense"]
     assert says(machine.configuration(), Level.ERROR, "whsec_")
@@ -339,7 +343,7 @@ def test_the_channel_layer_is_spoken_through(redis_server: Service, settings: Se
 
 
 def test_a_site_that_is_not_there(settings: Settings) -> None:
-    settings.SITE_URL = "http://127.0.0.1:1"
+    settings.CLINIC_SITE_URL = "http://127.0.0.1:1"
     assert says(delivery.webhook(), Level.ERROR, "does not answer", "SITE_URL")
     assert says(delivery.socket(), Level.ERROR, "does not answer", "proxy")
 

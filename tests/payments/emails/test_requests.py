@@ -122,12 +122,12 @@ def test_what_changes_between_queueing_and_sending_is_respected(
     settings: Settings, book: Book, clerk: User, change: Change, kind: str
 ) -> None:
     """Nobody is asked to pay after paying, and nobody about an appointment that was moved or canceled meanwhile."""
-    settings.PAYMENT_REMINDER_DAYS = 1 if kind == "reminder" else 0
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 1 if kind == "reminder" else 0
     start = timezone.now() - DAY if kind == "reminder" else timezone.now() + DAY
     payment = book(start=start, end=start + datetime.timedelta(minutes=30))
     assert requests.queue_reminders() if kind == "reminder" else ask(payment, clerk)
     change(payment, clerk)
-    settings.PAYMENT_REMINDER_DAYS = 0  # a moved appointment gets its own reminder later
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 0  # a moved appointment gets its own reminder later
     kinds = [message.subject for message in send()]
     assert [subject for subject in kinds if "Paiement" in subject or "Rappel" in subject] == []
     assert not Email.objects.filter(kind=kind).exists()
@@ -180,7 +180,7 @@ def test_there_are_no_reminders_unless_the_clinic_wants_them(visited: Payment) -
 def test_an_unpaid_appointment_is_reminded_of_once(
     visited: Payment, settings: Settings, client: Client, payment: Payment
 ) -> None:
-    settings.PAYMENT_REMINDER_DAYS, settings.CLINIC_CONTACT = 2, "04 78 00 00 00"
+    settings.CLINIC_PAYMENT_REMINDER_DAYS, settings.CLINIC_CONTACT = 2, "04 78 00 00 00"
     (message,) = send()
     assert message.subject == f"Rappel : paiement de votre rendez-vous · {visited.appointment.reference}"
     assert "Il reste 50,00 € à régler" in body_of(message)
@@ -196,7 +196,7 @@ def test_a_reminder_is_sent_on_its_day_or_soon_after_and_never_much_later(
     visited: Payment, settings: Settings, days: int
 ) -> None:
     """Switching reminders on writes to nobody about long ago, and a worker that was away for days does not either."""
-    settings.PAYMENT_REMINDER_DAYS = 2
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 2
     with time_machine.travel(timezone.now() + datetime.timedelta(days=days)):
         assert len(send()) == (1 if days < 3 else 0)
 
@@ -205,14 +205,14 @@ def test_a_reminder_is_sent_on_its_day_or_soon_after_and_never_much_later(
 def test_who_did_not_come_is_not_reminded_by_itself(
     visited: Payment, settings: Settings, clerk: User, status: str
 ) -> None:
-    settings.PAYMENT_REMINDER_DAYS = 2
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 2
     visited.appointment.status, visited.appointment.fee_amount = status, 2000
     visited.appointment.save(actor=clerk)
     assert send() == []
 
 
 def test_a_restored_backup_repeats_no_reminder(visited: Payment, settings: Settings) -> None:
-    settings.PAYMENT_REMINDER_DAYS = 2
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 2
     Installation.objects.update(emails_sent_until=timezone.now())
     assert send() == []
 
@@ -220,7 +220,7 @@ def test_a_restored_backup_repeats_no_reminder(visited: Payment, settings: Setti
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_remind_once(database: str, book: Book, settings: Settings) -> None:
-    settings.PAYMENT_REMINDER_DAYS = 2
+    settings.CLINIC_PAYMENT_REMINDER_DAYS = 2
     start = timezone.now() - 2 * DAY
     for _ in range(5):
         book(start=start, end=start + datetime.timedelta(minutes=30))

@@ -158,7 +158,7 @@ def test_a_refund_whose_answer_and_webhook_were_lost_is_made_once(
 def test_a_lost_refund_that_somebody_had_to_approve_is_made_once(
     paid: Payment, stripe: StripeAtHome, clerk: User, settings: Settings
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 0}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 0}
     approver = User.objects.create_superuser("approver")
     assert not give_back(paid, Order(2000, ""), clerk, key="c0ffee")
     with unanswered_refunds(stripe):

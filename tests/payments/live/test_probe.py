@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def often(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PROBE_SECONDS = 0.1
+    settings.CLINIC_PROBE_SECONDS = 0.1
     monkeypatch.setattr(hub, "TAIL", 0.3)
 
 
@@ -97,7 +97,7 @@ async def test_a_probe_that_cannot_be_written_is_missed_and_told(
 
 
 async def test_it_can_be_switched_off(patient: User, settings: Settings) -> None:
-    settings.PROBE_SECONDS = 0
+    settings.CLINIC_PROBE_SECONDS = 0
     async with Page(patient) as page:
         await page.told_until_hello()
         (running,) = hub.running()

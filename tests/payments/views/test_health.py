@@ -200,7 +200,7 @@ def test_metrics_name_nobody(story: Story) -> None:
 def test_metrics_are_for_this_machine_or_the_tokens_bearer(
     client: Client, settings: Settings, asked: dict[str, Any], status: int
 ) -> None:
-    settings.METRICS_TOKEN = "t0ken"
+    settings.CLINIC_METRICS_TOKEN = "t0ken"
     assert client.get("/metrics", **asked).status_code == status
 
 

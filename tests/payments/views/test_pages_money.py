@@ -433,7 +433,7 @@ def test_the_desk_stops_asking_with_a_reason(as_clerk: Client, payment: Payment,
 
 
 def test_a_clerk_stops_asking_for_no_more_than_the_limit(book: Book, as_clerk: Client, settings: Settings) -> None:
-    settings.FRONT_DESK_REFUND_LIMITS = {"eur": 3000}
+    settings.CLINIC_FRONT_DESK_REFUND_LIMITS = {"eur": 3000}
     story = Story(book())
     deliver(story.succeeded())
     payment = take_back(story)
@@ -552,7 +552,7 @@ def test_the_timeline_says_what_moved_when_the_status_stayed(as_clerk: Client, p
 def test_an_approval_says_how_why_and_what_stays_owed_and_cash_needs_one_too(
     as_clerk: Client, payment: Payment, settings: Settings
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 3000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 3000}
     take(as_clerk, payment, "50,00")
     give_back(as_clerk, payment, "40", through="cash", still_owed="1")
     assert (payment.amount_refunded, payment.reviews) == (0, [Review.REFUND_APPROVAL])

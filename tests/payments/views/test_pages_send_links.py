@@ -192,6 +192,6 @@ def take(phone: str, text: str) -> None:
 
 
 def test_the_function_that_the_setting_names_is_called(settings: Settings) -> None:
-    settings.SMS_FUNCTION = f"{__name__}.take"
+    settings.CLINIC_SMS_FUNCTION = f"{__name__}.take"
     apps.send_sms(PayLink, phone="06", text="Hello")
     assert sent_texts == [("06", "Hello")]

@@ -124,7 +124,7 @@ def test_each_page_says_that_stripe_refuses_the_key(
 def test_an_approved_refund_is_withdrawn_if_stripe_refuses_the_key(
     as_clerk: Client, paid: Payment, stripe: StripeAtHome, settings: Settings, mode: str
 ) -> None:
-    settings.REFUND_APPROVAL_LIMITS = {"eur": 1000}
+    settings.CLINIC_REFUND_APPROVAL_LIMITS = {"eur": 1000}
     give_back(as_clerk, paid, "20")
     boss, path = signed_in("boss", "manager"), f"{desk_page_of(paid)}refund/approve/"
     key = paid.facts.get(status="awaiting_approval").stripe_id.removeprefix("approval_")
