@@ -12,6 +12,8 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from people.models import PatientFields
+
 from .booking import set_service
 from .fields import AmountField
 from .forms import VALID_DAYS
@@ -139,12 +141,12 @@ class PatientForm(forms.ModelForm):  # type: ignore[type-arg]
     """A patient as the front desk knows them. Only a name is required; an e-mail address belongs to one account."""
 
     class Meta:
-        model = get_user_model()
+        model = PatientFields  # not the user model: where that lacks these fields, a check must be able to say so
         fields = ("first_name", "last_name", "birth_date", "phone", "email", "preferred_language")
         widgets = {"birth_date": DATE, "phone": forms.TextInput({"type": "tel"})}
 
-    def __init__(self, data: Any = None, **options: Any) -> None:
-        super().__init__(data, **options)
+    def __init__(self, data: Any = None, *, instance: Any = None, **options: Any) -> None:
+        super().__init__(data, instance=instance or get_user_model()(), **options)
         for field in self.fields.values():
             field.widget.attrs["autocomplete"] = "off"
             field.help_text = ""

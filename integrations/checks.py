@@ -9,6 +9,6 @@ from people.conf import problems
 from .conf import IntegrationsSettings
 
 
-@register()
+@register("integrations")
 def declared_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return problems(IntegrationsSettings, "clinic_integrations")

@@ -1,7 +1,7 @@
 from functools import partial
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models.signals import post_migrate
@@ -18,12 +18,20 @@ class PaymentsConfig(AppConfig):
     verbose_name = _("payments")
     default_auto_field = "django.db.models.BigAutoField"
 
+    def import_models(self) -> None:
+        """Import the models as Django does, but first name the apps that they need and that aren't installed."""
+        for name in ("people", "appointments", "djstripe"):
+            if not apps.is_installed(name):
+                raise ImproperlyConfigured(f'The app {name} is not installed. Add "{name}" to INSTALLED_APPS.')
+        super().import_models()
+
     def ready(self) -> None:
         from appointments.signals import appointment_checked, appointments_saved, practitioner_renamed
         from people.signals import person_renamed
 
         from . import checks as checks
         from . import gauges, jobs
+        from . import project_checks as project_checks
         from .desk import roles
         from .gateway import client, djstripe
         from .models.closing import make_head

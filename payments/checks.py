@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 Django's name
 from django.utils.module_loading import import_string
 
+from people.checks import TAG as PEOPLE
 from people.conf import PeopleSettings
 from people.conf import problems as problems_of
 from people.loopback import is_loopback
@@ -52,7 +53,7 @@ def wrong_settings() -> list[CheckMessage]:
 
 @register()
 def one_memory_for_several_processes() -> list[CheckMessage]:
-    in_memory = "InMemory" in settings.CHANNEL_LAYERS["default"]["BACKEND"]
+    in_memory = "InMemory" in channel_layer()["BACKEND"]
     processes = app_settings.CLINIC_WEB_PROCESSES
     if in_memory and processes > 1:
         said = f"CLINIC_WEB_PROCESSES is {processes}, but the channel layer is in one process's memory."
@@ -129,7 +130,7 @@ def stripe_account() -> list[CheckMessage]:
 
 @register()
 def redis_timeouts() -> list[CheckMessage]:
-    layer = settings.CHANNEL_LAYERS["default"]
+    layer = channel_layer()
     if not layer["BACKEND"].startswith("channels_redis."):
         return []
     found: list[CheckMessage] = []
@@ -156,6 +157,12 @@ def timeout_of(host: object) -> float | None:
     """
     default = REDIS_BLOCKS if int(redis.__version__.split(".")[0]) >= 8 else None
     return host.get("socket_timeout", default) if isinstance(host, dict) else default
+
+
+def channel_layer() -> dict[str, Any]:
+    """Return the setting of the default channel layer, or one without a backend, of which project_checks.py tells."""
+    layer: dict[str, Any] = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {"BACKEND": ""})
+    return layer
 
 
 def on_sqlite() -> bool:
@@ -223,5 +230,5 @@ def problems() -> Sequence[CheckMessage]:
     if wrong := wrong_settings():
         return wrong
     public = not is_loopback(app_settings.CLINIC_SITE_URL)
-    found = checks.run_checks(tags=[TAG, Tags.security], include_deployment_checks=public)
+    found = checks.run_checks(tags=[TAG, PEOPLE, Tags.security], include_deployment_checks=public)
     return [message for message in found if not message.is_silenced()]

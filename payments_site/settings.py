@@ -36,7 +36,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -75,7 +74,6 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "payments_site.urls"
 ASGI_APPLICATION = "payments_site.asgi.application"

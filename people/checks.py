@@ -5,19 +5,22 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, register
+from django.db import models
 from django.utils.module_loading import import_string
 
 from .conf import PeopleSettings, app_settings, problems
 from .models import PatientFields, PersonQuerySet
 from .sign_in import SignIn
 
+TAG = "people"
 
-@register()
+
+@register(TAG)
 def declared_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return problems(PeopleSettings, "clinic_people")
 
 
-@register()
+@register(TAG)
 def user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check that the user model has the fields of a patient, and the manager that finds patients."""
     model: Any = get_user_model()
@@ -28,6 +31,16 @@ def user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 hint="Write `class User(PatientFields)` with `from people.models import PatientFields`, which inherits"
                 " Django's AbstractUser. Then run makemigrations and migrate.",
                 id="clinic_people.E001",
+            )
+        ]
+    if not isinstance(model._meta.pk, models.IntegerField):
+        return [
+            Error(
+                f"The key of the user model {settings.AUTH_USER_MODEL} is no whole number, but sockets and feeds name"
+                " people by it.",
+                hint="Leave out the field with primary_key=True: Django then adds a number. PatientFields has"
+                " public_id, a UUID for URLs.",
+                id="clinic_people.E004",
             )
         ]
     if not isinstance(model._default_manager.all(), PersonQuerySet):
@@ -41,7 +54,7 @@ def user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(TAG)
 def sign_in_policy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check that the setting CLINIC_SIGN_IN, if there is one, is the dotted path of a subclass of SignIn."""
     path = app_settings.CLINIC_SIGN_IN

@@ -20,7 +20,7 @@ LAYERS = (
     ("payments.gateway*", "payments.live*"),
     ("payments.desk*", "payments.dashboard*", "payments.emails*", "payments.receipts",
      "payments.wording"),
-    ("payments", "payments.admin", "payments.checks", "payments.closing_forms", "payments.consumers",
+    ("payments", "payments.admin", "payments.*checks", "payments.closing_forms", "payments.consumers",
      "payments.context_processors", "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges",
      "payments.jobs", "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
     ("payments.apps", "payments.urls"),

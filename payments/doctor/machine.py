@@ -56,7 +56,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 def disk() -> Verdict:
     """Check the free space and inodes of the disk that holds the SQLite file or, with PostgreSQL, the site's folder."""
     database = Path(settings.DATABASES["default"]["NAME"] or ".")
-    folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else settings.BASE_DIR
+    folder = database.parent if checks.on_sqlite() and database.parent.is_dir() else Path.cwd()
     free = shutil.disk_usage(folder).free
     inodes = os.statvfs(folder)
     what = _("Free disk space: %(free)s.") % {"free": filesizeformat(free)}

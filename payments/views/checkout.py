@@ -145,7 +145,7 @@ def confirm(request: Request, public_id: uuid.UUID) -> HttpResponseBase:
         note %= {"code": error.code}
     else:
         note = _("Checked with Stripe: the status below is up to date.")
-    if getattr(request, "htmx", False) and sent_by_itself(request):
+    if sent_by_itself(request):
         return trigger_client_event(HttpResponse(status=204), "live:refresh", {"target": "live-source"})
     messages.info(request, note)
     return redirect(page_of(request, payment))

@@ -106,7 +106,7 @@ def confirm_by_link(request: HttpRequest, token: str, link: PayLink) -> HttpResp
         with contextlib.suppress(StripeUnavailableError, StripeRefusedError):  # the page repeats this request by itself
             reconcile.ask_stripe(payment, Source.RETURN_PAGE)
         payment.refresh_from_db()
-    if not getattr(request, "htmx", False):
+    if "HX-Request" not in request.headers:
         return redirect("clinic:pay_link", token)
     if link.state != LinkState.OPEN:
         return HttpResponseClientRefresh()
