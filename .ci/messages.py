@@ -1,7 +1,8 @@
-"""`./run messages [--check]` collects translatable texts into locale/*/LC_MESSAGES/django.po and compiles django.mo.
+"""`./run messages [--check]` collects translatable texts into catalogues (django.po), and compiles them to django.mo.
 
-To add a language, make its folder in locale/. Babel does the work, because Django's makemessages needs GNU gettext,
-which few machines have.
+What an app says is in its own locale/, which a project that installs the app gets with it. What only this site says is
+in the locale/ at the top. To add a language, make its folder in each of them. Babel does the work, because Django's
+makemessages needs GNU gettext, which few machines have.
 """
 
 import io
@@ -18,7 +19,9 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("accounts", "appointments", "integrations", "payments", "payments_site", "people", "templates")
+APPS = ("appointments", "integrations", "payments", "people")
+SITE = ("accounts", "payments_site", "templates")
+FOLDERS = (ROOT / "locale", *(ROOT / app / "locale" for app in APPS))
 LAZY = {f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext", "pgettext", "npgettext")}
 
 
@@ -33,11 +36,11 @@ def extract_template(
     return extract_python(io.BytesIO(python.encode()), keywords, comment_tags, options)
 
 
-def texts() -> Catalog:
-    """Return a catalogue of all translatable texts in SOURCES, each with the files that use it."""
+def texts(sources: Collection[str]) -> Catalog:
+    """Return a catalogue of all translatable texts in these folders, each with the files that use it."""
     catalog = Catalog()
     extractors: Any = [("**.py", "python"), ("**.html", extract_template), ("**.txt", extract_template)]
-    for source in SOURCES:
+    for source in sources:
         found = extract_from_dir(str(ROOT / source), extractors, keywords={**DEFAULT_KEYWORDS, **LAZY})
         for path, line, message, _comments, context in found:
             catalog.add(message, None, [(f"{source}/{path}", line)], context=context)
@@ -62,13 +65,13 @@ def new_catalog(language: str) -> Catalog:
 
 
 def catalog_of(po: Path) -> Catalog:
-    """Return the catalogue of the .po file `po`, or a new one, updated to the texts that SOURCES contain now.
+    """Return the catalogue of the .po file `po`, or a new one, updated to the texts that its app or the site has now.
 
     Translations of unchanged texts are kept; translations of deleted texts are dropped.
     """
-    language = po.parts[-3]
+    language, owner = po.parts[-3], po.parts[-5]
     catalog = read_po(po.open("rb"), locale=language) if po.exists() else new_catalog(language)
-    catalog.update(texts(), no_fuzzy_matching=True, update_creation_date=False)
+    catalog.update(texts((owner,) if owner in APPS else SITE), no_fuzzy_matching=True, update_creation_date=False)
     catalog.obsolete.clear()
     return catalog
 
@@ -101,7 +104,7 @@ def problems(po: Path) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     failed = False
-    for folder in sorted((ROOT / "locale").iterdir()):
+    for folder in sorted(language for catalogs in FOLDERS for language in catalogs.iterdir()):
         po = folder / "LC_MESSAGES" / "django.po"
         if arguments != ["--check"]:
             po.parent.mkdir(exist_ok=True)
@@ -109,7 +112,7 @@ def main(arguments: list[str]) -> int:
                 path.write_bytes(content)
         for problem in problems(po):
             failed = True
-            print(f"{folder.name}: {problem}")
+            print(f"{folder.relative_to(ROOT)}: {problem}")
     return int(failed)
 
 

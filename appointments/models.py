@@ -14,6 +14,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from people.external_ids import ExternalIdField
 
@@ -89,7 +90,7 @@ class Practitioner(models.Model):
         blank=True,
         help_text=_("As receipts show it, such as “RPPS 10000000000” or “GMC 0000000”."),
     )
-    active = models.BooleanField(_("active"), default=True)
+    active = models.BooleanField(pgettext_lazy("in use", "active"), default=True)
     external_id = ExternalIdField()
 
     class Meta:
@@ -128,7 +129,9 @@ class Service(models.Model):
         _("no-show fee"), default=0, help_text=_("The most that may be charged to a kept card; 0 to keep no card.")
     )
     currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
-    active = models.BooleanField(_("active"), default=True, help_text=_("Only active services can be booked."))
+    active = models.BooleanField(
+        pgettext_lazy("in use", "active"), default=True, help_text=_("Only active services can be booked.")
+    )
 
     class Meta:
         ordering = ("name",)

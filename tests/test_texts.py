@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 from django.template.base import Lexer, TokenType
+from django.utils.translation import gettext, override, pgettext
 
 from tests.sources import SCRIPTS, TEMPLATES
 
@@ -205,7 +206,15 @@ def test_bare_texts_in_python_are_found() -> None:
     assert list(said_in_python("raise ValidationError(_('No no'))\nok(_('All %(x)s') % {'x': 1})")) == []
 
 
-@pytest.mark.parametrize("po", sorted((ROOT / "locale").rglob("*.po")), ids=lambda po: po.parts[-3])
+CATALOGUES = sorted(ROOT.glob("locale/*/*/django.po")) + sorted(ROOT.glob("*/locale/*/*/django.po"))
+
+
+def test_each_app_brings_its_own_french_texts() -> None:
+    owners = {po.parts[-5] for po in CATALOGUES if po.parts[-3] == "fr"}
+    assert owners == {ROOT.name, "people", "appointments", "payments", "integrations"}
+
+
+@pytest.mark.parametrize("po", CATALOGUES, ids=lambda po: "/".join(po.parts[-5:-2]))
 def test_a_language_says_everything_that_sources_ask_for(po: Path) -> None:
     spec = importlib.util.spec_from_file_location("messages", ROOT / ".ci" / "messages.py")
     assert spec is not None
@@ -213,6 +222,16 @@ def test_a_language_says_everything_that_sources_ask_for(po: Path) -> None:
     messages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(messages)
     assert list(messages.problems(po)) == []
+
+
+@pytest.mark.parametrize("po", CATALOGUES, ids=lambda po: "/".join(po.parts[-5:-2]))
+def test_no_other_app_says_something_else_in_the_same_words(po: Path) -> None:
+    """Django takes a text from the first installed app that has it, and a project may install ours after others."""
+    with override(po.parts[-3]):
+        for message in read_po(po.open("rb")):
+            if message.id and not message.pluralizable:
+                said = pgettext(message.context, message.id) if message.context else gettext(message.id)
+                assert said == message.string
 
 
 FRENCH = {  # what a front desk in France says, where a word-for-word translation would be odd
@@ -230,13 +249,10 @@ FRENCH = {  # what a front desk in France says, where a word-for-word translatio
 
 
 def test_the_catalogue_says_what_people_of_the_trade_say() -> None:
-    with (ROOT / "locale/fr/LC_MESSAGES/django.po").open("rb") as file:
-        catalog = read_po(file)
-    said = {message.id: message.string for message in catalog if message.id}
+    catalogs = [read_po(po.open("rb")) for po in CATALOGUES if po.parts[-3] == "fr"]
+    said = {message.id: message.string for catalog in catalogs for message in catalog if message.id}
     assert {text: said.get(text) for text in FRENCH} == FRENCH
-    key = catalog.get("Enter", context="key")
-    assert key
-    assert key.string == "Entrée"
+    assert [key.string for catalog in catalogs if (key := catalog.get("Enter", context="key"))] == ["Entrée"]
     french, english = " ".join(map(str, said.values())).lower(), " ".join(map(str, said)).lower()
     assert [word for word in ("courriel", "spam", "honoré", "canceled") if word in french] == []
     assert "canceled" not in english, "dates are British, and so is the spelling"

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from payments.models import Feed, Installation
 from payments.models.feed import STAFF
@@ -50,7 +51,7 @@ class WebhookEndpoint(models.Model):
     event_types = models.JSONField(
         _("event types"), default=list, blank=True, validators=[check_event_types], help_text=_("None chosen: all.")
     )
-    is_active = models.BooleanField(_("active"), default=True)
+    is_active = models.BooleanField(pgettext_lazy("in use", "active"), default=True)
     secret = models.TextField(editable=False)
     old_secret = models.TextField(editable=False, blank=True)
     old_secret_until = models.DateTimeField(_("old secret valid until"), null=True, editable=False)

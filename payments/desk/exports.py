@@ -8,7 +8,7 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from django.utils.timezone import localtime
-from django.utils.translation import get_language, override
+from django.utils.translation import get_language, override, pgettext
 from django.utils.translation import gettext as _
 
 from appointments.money import number_text
@@ -86,7 +86,8 @@ def journal_headings(*, at_stripe: bool) -> list[str]:
     when, what = [_("Day"), _("Time"), _("Reference"), _("Patient")], [_("Movement"), _("Method"), _("Amount")]
     ids = [_("Stripe object"), _("Stripe payment"), _("Stripe charge")]
     part = [_("Fee"), _("Net at Stripe"), _("Currency at Stripe"), _("Transfer")] if at_stripe else []
-    return [*when, *what, _("Currency"), _("By"), _("Deposited at the bank on"), _("Note"), *ids, *part]
+    who = [_("Currency"), _("By"), _("Deposited at the bank on"), pgettext("of staff", "Note")]
+    return [*when, *what, *who, *ids, *part]
 
 
 def stripe_cells(found: AtStripe | None) -> list[str]:

@@ -12,6 +12,7 @@ from django.db.models import Count, F, Q, Sum, Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from appointments.money import CURRENCIES
 from people.phones import as_one_word, is_phone_number
@@ -34,7 +35,7 @@ STRIPE_ID_PREFIXES = ("pi_", "ch_", "py_", "cs_", "re_", "pyr_", "dp_", "du_")
 class Tab(models.TextChoices):
     """The tabs of the front desk's day list. Most show payments whose status calls for one particular action."""
 
-    ALL = "all", _("All")
+    ALL = "all", pgettext_lazy("tab", "All")
     TO_PAY = "to_pay", _("To pay")
     PROCESSING = "processing", _("Processing")
     PAID = "paid", _("Paid")
