@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from people.public import decide_themselves
+
 from .api import pages, site
 from .views import calendars
 
@@ -14,3 +16,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("calendar/<str:token>.ics", calendars.calendar_file, name="calendar_file"),
     path("desk/calendars/", calendars.calendars, name="calendars"),
 ]
+decide_themselves(urlpatterns)

@@ -6,7 +6,8 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 Django's name
+from django.core.management import find_commands, get_commands
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
@@ -148,3 +149,16 @@ def time_zones(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     said = "USE_TZ is off: times of payments can't be compared with Stripe's."
     return [Error(said, hint="Set USE_TZ = True.", id=f"{LABEL}.E032")]
+
+
+@checks.register(TAG)
+def commands(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of each management command that another app has too: the app that is installed first has the name."""
+    own = apps.get_app_config(LABEL)
+    found: list[CheckMessage] = []
+    for name in find_commands(f"{own.path}/management"):
+        if (owner := get_commands()[name]) != own.name:
+            hint = f'Put "{own.name}" before "{owner}" in INSTALLED_APPS, or give the other command another name.'
+            said = f"`manage.py {name}` runs the command of {owner}, not that of {own.name}."
+            found.append(Warning(said, hint=hint, id=f"{LABEL}.W033"))
+    return found

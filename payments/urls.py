@@ -1,5 +1,7 @@
 from django.urls import path, re_path
 
+from people.public import decide_themselves
+
 from .gateway import webhooks
 from .views import (
     approval,
@@ -96,3 +98,4 @@ urlpatterns = [
     path("stripe/webhook/<uuid:djstripe_uuid>", webhooks.stripe_webhook),
     path("stripe/webhook/<uuid:djstripe_uuid>/", webhooks.stripe_webhook, name="stripe_webhook_endpoint"),
 ]
+decide_themselves(urlpatterns)

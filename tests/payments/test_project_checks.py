@@ -8,7 +8,9 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.checks import Error, run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.db import models
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from integrations.conf import IntegrationsSettings, app_settings
@@ -180,3 +182,33 @@ def test_a_login_page_of_another_site_is_right(settings: Settings) -> None:
 def test_a_user_model_whose_key_is_no_number_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_user_model()._meta, "pk", models.UUIDField(primary_key=True))
     assert [each.id for each in user_model(None)] == ["clinic_people.E004"]
+
+
+def test_a_command_that_another_app_has_too_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project_checks.commands(None) == []
+    monkeypatch.setattr(project_checks, "get_commands", lambda: {**get_commands(), "work": "farm"})
+    (found,) = project_checks.commands(None)
+    assert found.id == "clinic_payments.W033"
+    assert 'Put "payments" before "farm" in INSTALLED_APPS' in str(found.hint)
+
+
+PUBLIC = {
+    "/livez": 200,
+    "/p/unknown/": 404,
+    "/stripe/webhook/": 405,
+    "/api/changes": 401,
+    "/calendar/unknown.ics": 404,
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", PUBLIC)
+def test_what_needs_no_session_stays_open_where_all_else_needs_one(path: str, settings: Settings) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert Client().get(path).status_code == PUBLIC[path]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/", "/desk/", "/appointments/"])
+def test_pages_about_patients_need_a_session(path: str) -> None:
+    assert Client().get(path).status_code == 302
