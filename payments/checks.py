@@ -1,4 +1,7 @@
-"""Django system checks for settings that are easy to get wrong; each message names the consequence and the fix."""
+"""Django system checks for settings that are easy to get wrong; each message names the consequence and the fix.
+
+In brackets stand the environment variables from which this repository's own site makes its settings.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -61,7 +64,10 @@ def one_memory_for_several_processes() -> list[CheckMessage]:
         said = "The database is PostgreSQL, made for several processes, but the channel layer is in one's memory."
     else:
         return []
-    hint = "Set REDIS_URL. Without it pages learn of other processes' changes from the database, up to 2 s later."
+    hint = (
+        "Use channels_redis in CHANNEL_LAYERS (REDIS_URL). Without it pages learn of other processes' changes from the"
+        " database, up to 2 s later."
+    )
     return [Warning(said, hint=hint, id="clinic_payments.W001")]
 
 
@@ -71,7 +77,7 @@ def one_file_for_several_processes() -> list[CheckMessage]:
     if processes == 1 or not on_sqlite():
         return []
     said = f"CLINIC_WEB_PROCESSES is {processes}, but the database is SQLite, where each write holds up all."
-    return [Warning(said, hint="Set DATABASE_URL to a PostgreSQL database, postgres://...", id="clinic_payments.W009")]
+    return [Warning(said, hint="Use PostgreSQL in DATABASES (DATABASE_URL).", id="clinic_payments.W009")]
 
 
 @register()
@@ -95,7 +101,7 @@ def stripe_mode() -> list[CheckMessage]:
     said = (
         f"STRIPE_SECRET_KEY is a {mode} key, but STRIPE_LIVE_MODE is {app_settings.STRIPE_LIVE_MODE}: every event of it"
     )
-    hint = f"Set STRIPE_LIVE_MODE={int(mode == 'live')}, or use the key of the other mode."
+    hint = f"Set STRIPE_LIVE_MODE to {mode == 'live'}, or use the key of the other mode."
     return [Error(f"{said} would be refused as one of the wrong mode.", hint=hint, id="clinic_payments.E002")]
 
 
@@ -111,10 +117,10 @@ def live_key_at_a_stand_in() -> list[CheckMessage]:
 def webhook_secret() -> list[CheckMessage]:
     hint = "Copy it from Stripe's Dashboard, Developers, Webhooks, or from the first line of `stripe listen`."
     if not app_settings.STRIPE_WEBHOOK_SECRETS:
-        said = "STRIPE_WEBHOOK_SECRET is empty: every event is refused, and no payment is confirmed by itself."
+        said = "STRIPE_WEBHOOK_SECRETS is empty: every event is refused, and no payment is confirmed by itself."
         return [Warning(said, hint=hint, id="clinic_payments.W003")]
     if not all(secret.startswith("whsec_") for secret in app_settings.STRIPE_WEBHOOK_SECRETS):
-        said = "STRIPE_WEBHOOK_SECRET holds something that doesn't start with whsec_, so it signs nothing."
+        said = "STRIPE_WEBHOOK_SECRETS holds something that doesn't start with whsec_, so it signs nothing."
         return [Error(said, hint=hint, id="clinic_payments.E004")]
     return []
 
@@ -183,7 +189,7 @@ def persistent_connections() -> list[CheckMessage]:
     if settings.DATABASES["default"].get("CONN_MAX_AGE", 0) == 0:
         return []
     said = "CONN_MAX_AGE is not 0: under ASGI each request's thread keeps a connection, until there are none left."
-    hint = "Set CONN_MAX_AGE to 0; on PostgreSQL the pool (DATABASE_POOL) keeps connections open."
+    hint = 'Set CONN_MAX_AGE to 0; on PostgreSQL the option "pool" (DATABASE_POOL) keeps connections open.'
     return [Warning(said, hint=hint, id="clinic_payments.W006")]
 
 
@@ -194,7 +200,13 @@ def debug_in_public() -> list[CheckMessage]:
     said = (
         f"DEBUG is on at {app_settings.CLINIC_SITE_URL}: error pages show patients' data and the settings to anybody."
     )
-    return [Error(said, hint="Set DEBUG=0, or SITE_URL to a loopback address.", id="clinic_payments.E007")]
+    return [
+        Error(
+            said,
+            hint="Set DEBUG to False, or CLINIC_SITE_URL (SITE_URL) to a loopback address.",
+            id="clinic_payments.E007",
+        )
+    ]
 
 
 @register(Tags.security)
@@ -215,9 +227,8 @@ def sms_function() -> list[CheckMessage]:
     try:
         import_string(app_settings.CLINIC_SMS_FUNCTION)
     except ImportError:
-        said = (
-            f"SMS_FUNCTION names {app_settings.CLINIC_SMS_FUNCTION}, which can't be imported: no text message is sent."
-        )
+        path = app_settings.CLINIC_SMS_FUNCTION
+        said = f"CLINIC_SMS_FUNCTION names {path}, which can't be imported: no text message is sent."
         return [Error(said, hint="Set it to the path of a function send(phone, text).", id="clinic_payments.E009")]
     return []
 
@@ -225,7 +236,7 @@ def sms_function() -> list[CheckMessage]:
 def problems() -> Sequence[CheckMessage]:
     """Run this site's checks and Django's security checks, and return their messages, without silenced ones.
 
-    Deployment checks run too unless SITE_URL is on this machine.
+    Deployment checks run too unless CLINIC_SITE_URL is on this machine.
     """
     if wrong := wrong_settings():
         return wrong

@@ -65,9 +65,9 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a short Stripe key": ({"STRIPE_SECRET_KEY": "sk_test_123"}, "payments.E001", "at least 24"),
     "a publishable key": ({"STRIPE_SECRET_KEY": "pk_test_" + "0" * 24}, "payments.E001", "rk_test_"),
     "a live key in test mode": (
-        {"STRIPE_SECRET_KEY": "sk_live_" + "0" * 24, "STRIPE_API_HOST": STRIPE}, "payments.E002", "STRIPE_LIVE_MODE"
+        {"STRIPE_SECRET_KEY": "sk_live_" + "0" * 24, "STRIPE_API_HOST": STRIPE}, "payments.E002", "to True"
     ),
-    "a test key in live mode": ({"STRIPE_LIVE_MODE": True}, "payments.E002", "STRIPE_LIVE_MODE=0"),
+    "a test key in live mode": ({"STRIPE_LIVE_MODE": True}, "payments.E002", "STRIPE_LIVE_MODE to False"),
     "a live key at the sandbox": (
         {"STRIPE_SECRET_KEY": "rk_live_" + "0" * 24, "STRIPE_LIVE_MODE": True}, "payments.E003", "STRIPE_API_HOST"
     ),
@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "SQLite with deferred transactions": ({"DATABASE": sqlite(OPTIONS={})}, "payments.E006", "IMMEDIATE"),
     "persistent connections": ({"DATABASE": sqlite(CONN_MAX_AGE=60)}, "payments.W006", "DATABASE_POOL"),
     "DEBUG in public": (
-        {"DEBUG": True, "REQUIRE_MFA": True, "CLINIC_SITE_URL": "https://clinic.example"}, "payments.E007", "DEBUG=0"
+        {"DEBUG": True, "REQUIRE_MFA": True, "CLINIC_SITE_URL": "https://clinic.example"}, "payments.E007", "to False"
     ),
     "no second factor in public": ({"CLINIC_SITE_URL": "https://clinic.example"}, "accounts.W001", "REQUIRE_MFA=1"),
     "guesses that each process counts for itself": (

@@ -90,7 +90,7 @@ def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> Non
         [],
         "http://127.0.0.1",
     )
-    assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRET is empty", "stripe listen")
+    assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRETS is empty", "stripe listen")
     settings.STRIPE_WEBHOOK_SECRETS = ["nonsense"]
     assert says(machine.configuration(), Level.ERROR, "whsec_")
     settings.STRIPE_WEBHOOK_SECRETS = ["whsec_1"]
