@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import template
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.http import QueryDict
@@ -125,7 +126,9 @@ def page_attributes(context: Context) -> SafeString:
 @register.simple_tag(takes_context=True)
 def may_administer(context: Context) -> bool:
     """Return whether the administration has anything for the page's user: `{% may_administer as administers %}`."""
-    return bool(admin.site.get_app_list(context["request"]))
+    request: Any = context["request"]
+    administered = map(admin.site.get_model_admin, filter(admin.site.is_registered, apps.get_models()))
+    return any(any(each.get_model_perms(request).values()) for each in administered)
 
 
 @register.simple_tag(takes_context=True)
