@@ -5,9 +5,9 @@ In brackets stand the environment variables from which this repository's own sit
 
 import re
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
-import redis
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 Django's name
@@ -161,7 +161,7 @@ def timeout_of(host: object) -> float | None:
 
     `host` is one item of the channel layer's setting "hosts": a URL, or a dict that may have a "socket_timeout".
     """
-    default = REDIS_BLOCKS if int(redis.__version__.split(".")[0]) >= 8 else None
+    default = REDIS_BLOCKS if int(version("redis").split(".")[0]) >= 8 else None
     return host.get("socket_timeout", default) if isinstance(host, dict) else default
 
 
