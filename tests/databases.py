@@ -21,6 +21,15 @@ def site_database(url: str) -> dict[str, Any]:
     return configured
 
 
+def deletions(style: object, tables: list[str], **options: bool) -> list[str]:
+    """Return the SQL that empties these tables of PostgreSQL, to replace Django's TRUNCATE after a test.
+
+    Deleting a test's few rows is many times faster, because TRUNCATE makes new files for each table and index. As
+    TRUNCATE does, the SQL ignores foreign keys and triggers.
+    """
+    return ["SET LOCAL session_replication_role = replica", *(f'DELETE FROM "{table}"' for table in tables)]  # noqa: S608
+
+
 @contextmanager
 def default_database(url: str) -> Iterator[None]:
     """Make the database at `url` the default inside the block, even in threads that are connected to another one."""
@@ -31,10 +40,12 @@ def default_database(url: str) -> Iterator[None]:
     settings, opened = handler.settings["default"], handler._connections
     handler.settings["default"] = site_database(url)
     handler._connections = Local(handler.thread_critical)
+    connection: Any = connections["default"]
+    if connection.vendor == "postgresql":
+        connection.ops.sql_flush = deletions
     try:
         yield
     finally:
-        connection: Any = connections["default"]
         connection.close()
         if connection.vendor == "postgresql":
             connection.close_pool()
