@@ -99,10 +99,13 @@ def payments() -> Iterator[Metric]:
 
 
 def jobs() -> Iterator[Metric]:
-    """Yield gauges of background jobs: when each last succeeded, and whether it has had no success for too long."""
-    overdue = GaugeMetricFamily("payments_job_overdue", "1 if a job has not succeeded for too long", labels=["job"])
+    """Yield gauges of background jobs: when each last succeeded, and whether it has had no success for too long.
+
+    Their label is `name`, because Prometheus gives the label `job` to every metric that it collects.
+    """
+    overdue = GaugeMetricFamily("payments_job_overdue", "1 if a job has not succeeded for too long", labels=["name"])
     said = "When the job's last successful round ended"
-    last = GaugeMetricFamily("payments_job_last_success_timestamp_seconds", said, labels=["job"])
+    last = GaugeMetricFamily("payments_job_last_success_timestamp_seconds", said, labels=["name"])
     for job, row, is_late in states():
         overdue.add_metric([job.name], is_late)
         if row.succeeded_at:

@@ -1,6 +1,8 @@
 """Tests of the health checks /livez and /readyz and of /metrics, requested as a monitoring system does."""
 
+import json
 import re
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -10,14 +12,15 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 from django.test import Client
-from prometheus_client import REGISTRY
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from payments import gauges
+from payments import gauges, metrics
 from payments.live import hub
-from payments.models import Feed
+from payments.models import BackgroundJob, Feed
+from tests.machine import needs
 from tests.payments.faults import broken_ledger
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
@@ -209,11 +212,68 @@ def test_without_a_token_none_is_right(client: Client) -> None:
     assert client.get("/metrics", **asked).status_code == 403
 
 
-def test_every_alert_asks_for_a_metric_that_there_is(story: Story) -> None:
+# deploy/prometheus-alerts.yml and deploy/grafana-dashboard.json
+
+DEPLOY = ROOT / "deploy"
+RULES = re.findall(r"expr: (.+)", (DEPLOY / "prometheus-alerts.yml").read_text())
+PANELS = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
+DASHBOARD = [target["expr"] for panel in PANELS for target in panel.get("targets", [])]
+
+
+@pytest.fixture
+def labels(story: Story) -> dict[str, set[str]]:
+    """Return this site's metrics by the names that Prometheus gives them, each with the labels of its samples."""
     deliver(story.completed())
-    rules = re.findall(r"expr: (.+)", (ROOT / "deploy" / "prometheus-alerts.yml").read_text())
-    asked = {name for rule in rules for name in re.findall(r"\bpayments_[a-z_]+", rule)}
-    known = {name for name, _labels in scrape()}
-    known |= {f"{family.name}_total" for family in REGISTRY.collect() if family.type == "counter"}
-    assert len(asked) > 8
-    assert asked - known == set()
+    BackgroundJob.objects.update(succeeded_at=timezone.now())
+    for counter in (metrics.RECONNECTS, metrics.SOCKETS_CLOSED):
+        counter.labels("test").inc(0)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(Client().get("/metrics").content.decode()):
+        for sample in family.samples:
+            if sample.name.startswith("payments_") and not sample.name.endswith("_created"):
+                found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are(labels: dict[str, set[str]]) -> None:
+    for expression in (*RULES, *DASHBOARD):
+        named = re.findall(r"\bpayments_\w+", expression)
+        assert set(named) <= labels.keys(), expression
+        by = re.findall(r"by \(([^)]*)\)", expression)
+        wanted = {label.strip() for group in by for label in group.split(",")} | set(
+            re.findall(r"(\w+)=~?\"", expression)
+        )
+        known = {"job", "instance"}.union(*(labels[name] for name in named))
+        assert wanted <= known, expression
+
+
+def test_the_dashboard_shows_every_metric(labels: dict[str, set[str]]) -> None:
+    shown = {name for expression in DASHBOARD for name in re.findall(r"\bpayments_\w+", expression)}
+    assert {name for name in labels if not name.endswith(("_sum", "_count"))} == shown
+
+
+def test_no_metric_has_a_label_that_prometheus_itself_gives(labels: dict[str, set[str]]) -> None:
+    assert not {"job", "instance"} & set().union(*labels.values())
+
+
+def test_the_dashboards_panels_have_places_and_descriptions_of_their_own() -> None:
+    assert len({panel["id"] for panel in PANELS}) == len({panel["title"] for panel in PANELS}) == len(PANELS)
+    taken: set[tuple[int, int]] = set()
+    for panel in PANELS:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+        assert panel["type"] == "row" or panel["description"]
+
+
+@needs("promtool", "prometheus")
+def test_prometheus_understands_the_alerts_and_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"panel_{number}", "expr": text.replace("$__rate_interval", "5m").replace("$job", ".*")}
+             for number, text in enumerate(DASHBOARD)]  # fmt: skip
+    panels = tmp_path / "dashboard.json"  # JSON is YAML too
+    panels.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    command = ["promtool", "check", "rules", DEPLOY / "prometheus-alerts.yml", panels]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
