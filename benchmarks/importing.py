@@ -55,7 +55,7 @@ def imports(rows: int, rounds: int, folder: Path) -> int:
 def _round(rows: int) -> dict[str, list[float]]:
     """Run the measurement in a process of its own, with an empty database."""
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
-        own = {"DJANGO_SETTINGS_MODULE": "payments_site.settings", "DEBUG": "1", "SKIP_MIGRATIONS": "1",
+        own = {"DJANGO_SETTINGS_MODULE": "payments_site.settings", "DEBUG": "1",
                "LOG_LEVEL": "WARNING", "DATABASE_URL": f"sqlite:///{place}/site.sqlite3"}  # fmt: skip
         command = [sys.executable, "-m", "benchmarks.importing", "--rows", str(rows)]
         done = subprocess.run(command, env=os.environ | own, stdout=subprocess.PIPE, text=True, check=True)
@@ -82,7 +82,7 @@ def measure(rows: int) -> dict[str, list[float]]:
     from appointments.models import Appointment, Practitioner
     from integrations.importing.saving import import_file
 
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    call_command("migrate", verbosity=0)
     settings.DEBUG = False  # Django would keep all queries
     boss = get_user_model().objects.create_superuser("boss")
     for number in range(10):

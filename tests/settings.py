@@ -5,7 +5,6 @@ import os
 os.environ.update(
     DEBUG="0",
     SECRET_KEY="tests-only-not-secret",
-    SKIP_MIGRATIONS="1",
     STATIC_FROM_SOURCE="1",
     SITE_URL="http://testserver",
     ALLOWED_HOSTS="testserver",

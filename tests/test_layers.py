@@ -33,7 +33,7 @@ WINGS = ("gateway", "live", "desk", "dashboard", "emails")
 LIBRARIES = {
     "allauth": ("accounts*",),
     "ninja": ("integrations.api*",),
-    "djstripe": ("payments.gateway.djstripe", "payments.gateway.background", "payments.gateway.means",
+    "djstripe": ("payments.gateway.djstripe*", "payments.gateway.background", "payments.gateway.means",
                  "payments.gateway.mirror", "payments.gateway.payers", "payments.gateway.balance",
                  "payments.gateway.payouts", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),

@@ -36,7 +36,6 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "payments_site.settings",
             "DEBUG": "0",
             "STATIC_FROM_SOURCE": "1",
-            "SKIP_MIGRATIONS": "1",
             "SITE_URL": self.url,
             "CLINIC_NAME": "Clinique des Tilleuls",
             "ALLOWED_HOSTS": HOST,
@@ -109,8 +108,7 @@ class Site:
         return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=self.code)
 
     def make_database(self) -> None:
-        """Create the tables directly from the models, which takes seconds where migrations would take a minute."""
-        self.manage("migrate", "--run-syncdb", "--verbosity", "0")
+        self.manage("migrate", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:
         """Run manage.py with this site's settings and return what it prints. Raises CalledProcessError if it fails."""
