@@ -29,7 +29,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
 HTTPS = CLINIC_SITE_URL.startswith("https://")
 
 INSTALLED_APPS = [
-    *(["daphne"] if DEBUG else []),  # replaces `runserver`; daphne itself needs no app, and other processes load faster without
+    # It replaces `runserver`. The server itself needs no app, and all processes start faster without.
+    *(["daphne"] if DEBUG else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
