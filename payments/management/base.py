@@ -33,6 +33,10 @@ OUTAGE = 5  # after so many failures in a row, Stripe or the database is out of 
 NAMED = 5  # failed items that the last line names
 RERUN = "What was done stays; run it again."
 
+# The checks of settings (TAG in payments/checks.py). `manage.py check` runs all; those of URLs and models take longer
+# than most commands, and don't depend on the machine.
+SETTINGS_CHECKS = ["payments"]
+
 
 class OperatorCommand(BaseCommand):
     """Base of commands that are safe to run twice. With `--dry-run` they print what would change and change nothing.
@@ -40,6 +44,8 @@ class OperatorCommand(BaseCommand):
     `failed` has the name of each item (such as a payment or an event) for which a job raised an error; its value says
     whether Stripe or the database may be down. `untried` counts the items that were left out for that reason.
     """
+
+    requires_system_checks = SETTINGS_CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")

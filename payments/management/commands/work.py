@@ -13,6 +13,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from payments.jobs import JOBS, Job, states
+from payments.management.base import SETTINGS_CHECKS
 from payments.management.runner import Runner
 from payments.models import BackgroundJob
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         "Do all background work until stopped, each job at its own pace and in its own thread. Several machines may run"
         " this command: each job is done by one process at a time, and by another one within a minute if it dies."
     )
+    requires_system_checks = SETTINGS_CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
