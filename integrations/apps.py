@@ -14,7 +14,7 @@ class IntegrationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from payments import doctor
+        from payments import asgi, doctor
         from payments.jobs import Job, register
         from payments.signals import pruning
 
@@ -22,6 +22,7 @@ class IntegrationsConfig(AppConfig):
         from .models import ImportFile
         from .outgoing import check, dispatch
 
+        asgi.WRAPPERS.append("integrations.api.waiting.waiting_app")
         sender, second = dispatch.Dispatcher(), datetime.timedelta(seconds=1)
         register(Job("send_webhooks", _("Webhooks to other software"), sender.round, every=second, stop=sender.stop))
         register(Job("tidy_webhooks", _("Deleting old webhooks"), dispatch.tidy, hour=3))

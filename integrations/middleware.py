@@ -5,16 +5,19 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
+from payments.addresses import mounted_path
 from people.view_hooks import Handler, after_view, before_view
 
 from .api.problems import MEDIA_TYPE, Problem
 
-PREFIX = "/api/"
-PAGE = "/api/docs/"  # people read it, signed in or not
+
+def api_prefix() -> str:
+    """Return how the paths of the API begin, as `path_info`."""
+    return mounted_path("integrations:openapi").removesuffix("openapi.json")
 
 
 def _is_ours(request: HttpRequest) -> bool:
-    return request.path_info.startswith(PREFIX)
+    return request.path_info.startswith(api_prefix())
 
 
 def _prepare(request: HttpRequest) -> HttpResponseBase | None:
@@ -23,7 +26,7 @@ def _prepare(request: HttpRequest) -> HttpResponseBase | None:
     A redirect to HTTPS, as pages get, would let a client go on sending its key over plain HTTP. The page about the API
     keeps its cookies: it would else give its reader another CSRF token, with which forms in other tabs are refused.
     """
-    if request.path_info != PAGE:
+    if request.path_info != mounted_path("integrations:api_docs"):
         request.COOKIES = {}
     request.META["HTTP_ACCEPT_LANGUAGE"] = "en"
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():

@@ -10,10 +10,15 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl
 
+from channels.security.websocket import WebsocketDenier
+from channels.sessions import CookieMiddleware
 from django.conf import settings
 from django.db import DatabaseError
 
 from . import metrics
+from .addresses import mounted_path, path_info
+from .conf import app_settings
+from .gateway.asgi import App
 from .live.feeds import supported_language
 from .live.hub import hub
 from .live.socket_sessions import NOT_ENTITLED, SIGNED_OUT, SocketSession
@@ -32,8 +37,29 @@ MOST_REPORTS = 2000  # reports of this process that may wait to be stored; more 
 REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow", "offline", "pagehide", "answered")
 
 
+def socket_app(others: App | None) -> App:
+    """Return an ASGI application that serves the WebSockets of open pages, and passes others on to `others`.
+
+    It refuses a handshake with 403 unless the handshake has exactly one Origin header, equal to CLINIC_SITE_URL, and any other
+    WebSocket if `others` is None. Channels' OriginValidator would read only the last of several Origin headers, and
+    raise on a malformed header.
+    """
+    path = mounted_path("clinic:payments_socket")
+    ours, denied = CookieMiddleware(payment_socket), WebsocketDenier.as_asgi()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if path_info(scope) != path:
+            served = others or denied
+        else:
+            origins = [value for name, value in scope["headers"] if name == b"origin"]
+            served = ours if origins == [app_settings.CLINIC_SITE_URL.encode()] else denied
+        await served(scope, receive, send)
+
+    return app
+
+
 async def payment_socket(scope: Any, receive: Receive, send: Send) -> None:
-    """Serve one connection to /ws/payments/?feed=...&epoch=E&after=N&lang=fr until the page disconnects.
+    """Serve one connection to ws/payments/?feed=...&epoch=E&after=N&lang=fr until the page disconnects.
 
     Under uvicorn this function returns earlier, because a wire that was taken over from the server needs no task.
     "Live delivery" in ARCHITECTURE.md describes the messages in both directions.

@@ -1,4 +1,4 @@
-from django.urls import path, re_path
+from django.urls import path
 
 from people.public import decide_themselves
 
@@ -89,12 +89,14 @@ urlpatterns = [
     path("payments/<uuid:public_id>/confirm/", checkout.confirm, name="confirm_payment"),
     path("payments/<uuid:public_id>/receipt/", money.receipt, name="receipt"),
     path("payments/live/", live.payments_live, name="payments_live"),
+    path("ws/payments/", live.payments_socket, name="payments_socket"),
     path("components/", live.components, name="components"),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     # With and without the last slash: Stripe counts a redirect as a failed delivery.
-    re_path(r"^stripe/webhook/?$", webhooks.stripe_webhook, name="stripe_webhook"),
+    path("stripe/webhook", webhooks.stripe_webhook),
+    path("stripe/webhook/", webhooks.stripe_webhook, name="stripe_webhook"),
     path("stripe/webhook/<uuid:djstripe_uuid>", webhooks.stripe_webhook),
     path("stripe/webhook/<uuid:djstripe_uuid>/", webhooks.stripe_webhook, name="stripe_webhook_endpoint"),
 ]

@@ -7,47 +7,20 @@ import sys
 from typing import Any
 
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
+
+from payments.asgi import routes
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payments_site.settings")
 django_application = get_asgi_application()  # must run before models are imported
 
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import WebsocketDenier  # noqa: E402
-from channels.sessions import CookieMiddleware  # noqa: E402
-from django.conf import settings  # noqa: E402
-from django.core.exceptions import ImproperlyConfigured  # noqa: E402
-from django.urls import path, re_path  # noqa: E402
-
-from integrations.api.waiting import waiting_app  # noqa: E402
 from payments.checks import debug_in_public  # noqa: E402
-from payments.consumers import payment_socket  # noqa: E402
-from payments.gateway.asgi import webhook_app  # noqa: E402
 from payments_site.limits import bounded  # noqa: E402
 
 for problem in debug_in_public():  # because a server starts without running `manage.py check`
     raise ImproperlyConfigured(f"{problem.msg} {problem.hint}")
 
-sockets = CookieMiddleware(
-    URLRouter(
-        [
-            path("ws/payments/", payment_socket),  # type: ignore[arg-type]  # Django's stubs allow only views here
-            re_path(r"", WebsocketDenier.as_asgi()),
-        ]
-    )
-)
-
-
-async def same_origin(scope: Any, receive: Any, send: Any) -> None:
-    """Pass a WebSocket handshake on if it has exactly one Origin header, equal to SITE_URL; else answer 403.
-
-    Channels' OriginValidator would read only the last of several Origin headers, and raise on a malformed header.
-    """
-    origins = [value for name, value in scope["headers"] if name == b"origin"]
-    ours = origins == [settings.CLINIC_SITE_URL.encode()]
-    await (sockets if ours else WebsocketDenier())(scope, receive, send)
-
-
-router = ProtocolTypeRouter({"http": bounded(webhook_app(waiting_app(django_application))), "websocket": same_origin})
+router = bounded(routes(django_application))
 
 
 @functools.cache

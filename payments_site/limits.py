@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 from django.core.exceptions import RequestAborted
 
 from integrations.api.problems import Problem
-from integrations.middleware import PREFIX
+from integrations.middleware import api_prefix
 from payments import logs
+from payments.addresses import path_info
 from payments.gateway.asgi import App, Receive, Scope, Send, respond
 from payments.views.errors import page_of
 
@@ -61,6 +62,9 @@ def bounded(app: App) -> App:
     """
 
     async def bounded_app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
         if head_size(scope) > LARGEST_HEAD:
             await refuse(431, scope, send)
             return
@@ -90,7 +94,7 @@ async def refuse(status: int, scope: Scope, send: Send) -> None:
     own_id = logs.new_id("")
     with logs.request(own_id):
         logger.warning("request_refused", extra={"status": status})
-        is_api = scope["path"].startswith(PREFIX)
+        is_api = path_info(scope).startswith(api_prefix())
         response = Problem(status).response() if is_api else page_of(PAGES[status])
     response.status_code = status
     response.headers["Connection"] = "close"

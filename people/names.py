@@ -74,9 +74,10 @@ def wrongly_folded(people: models.QuerySet[Any]) -> Iterator[Any]:
 def fold_again(people: models.QuerySet[Any]) -> None:
     """Correct the wrong folded names among these people. A person who is renamed at the same moment is left alone."""
     rows = [(folded_name(person), person.pk, person.first_name, person.last_name) for person in wrongly_folded(people)]
-    change = "SET folded_name = %s WHERE id = %s AND first_name = %s AND last_name = %s"
+    table, key = map(connections[people.db].ops.quote_name, (people.model._meta.db_table, people.model._meta.pk.column))
+    change = f"SET folded_name = %s WHERE {key} = %s AND first_name = %s AND last_name = %s"
     with transaction.atomic(people.db), connections[people.db].cursor() as cursor:
-        cursor.executemany(f"UPDATE {people.model._meta.db_table} {change}", rows)
+        cursor.executemany(f"UPDATE {table} {change}", rows)
 
 
 def has_index(connection: Any) -> bool:
@@ -97,7 +98,9 @@ def make_index(connection: Any, table: str) -> None:
     try:
         with transaction.atomic(connection.alias), connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-            cursor.execute(f"CREATE INDEX {INDEX} ON {table} USING gin (folded_name gin_trgm_ops)")
+            cursor.execute(
+                f"CREATE INDEX {INDEX} ON {connection.ops.quote_name(table)} USING gin (folded_name gin_trgm_ops)"
+            )
     except DatabaseError as error:
         logger.warning("name_index_missing", extra={"error": type(error.__cause__).__name__})
 

@@ -51,4 +51,5 @@ def create(
             when = f"WHEN ({condition})" if condition else ""
             if connection.vendor == "sqlite":  # old versions don't know the standard's operator
                 when = when.replace("IS DISTINCT FROM", "IS NOT")
-            cursor.execute(text.format(name=name, event=event, table=tables[model], when=when, **values))
+            table = connection.ops.quote_name(tables[model])
+            cursor.execute(text.format(name=name, event=event, table=table, when=when, **values))

@@ -26,7 +26,7 @@ from appointments.models import Appointment, Practitioner
 from integrations.models import CalendarLink
 from payments.desk.closings import open_sheet, seal
 from payments.models import Closing, PayLink, Payment
-from payments_site import asgi, urls
+from payments_site import urls
 from tests.payments.clients import text_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
@@ -616,10 +616,9 @@ async def test_a_page_may_say_what_the_table_names_and_nothing_else() -> None:
                     assert json.dumps(await page.told()), (role, message)
 
 
-def test_there_is_one_socket_and_everything_else_is_refused() -> None:
-    routes = asgi.sockets.inner.routes
-    assert [str(route.pattern) for route in routes] == ["ws/payments/", ""]
-    assert "WebsocketDenier" in str(routes[-1].callback)
+@pytest.mark.parametrize("path", ["/", "/ws/", "/ws/other/", "/desk/", "/payments/live/"])
+async def test_there_is_one_socket_and_everything_else_is_refused(path: str) -> None:
+    assert not await Page(None, path=path).open()
 
 
 def test_a_manager_makes_nobody_more_than_a_manager(world: World) -> None:

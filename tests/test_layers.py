@@ -13,7 +13,7 @@ APPS = ("payments_site", "accounts", "people", "appointments", "payments", "inte
 
 # Lowest first: a module imports from its own line or from lines before it. Every module is on exactly one line.
 LAYERS = (
-    ("people*", "payments.domain*", "payments.conf", "payments.signals", "payments.logs", "payments.metrics"),
+    ("people*", "payments.domain*", "payments.signals", "payments.logs", "payments.metrics", "payments.addresses", "payments.conf"),
     ("payments.db*", "appointments*", "accounts*"),
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.bookings"),
@@ -23,7 +23,7 @@ LAYERS = (
     ("payments", "payments.admin", "payments.*checks", "payments.closing_forms", "payments.consumers",
      "payments.context_processors", "payments.doctor*", "payments.erasure", "payments.forms", "payments.gauges",
      "payments.jobs", "payments.management*", "payments.middleware", "payments.templatetags*", "payments.views*"),
-    ("payments.apps", "payments.urls"),
+    ("payments.apps", "payments.urls", "payments.asgi"),
     ("integrations*",),
     ("payments_site*",),
 )  # fmt: skip
@@ -40,7 +40,7 @@ LIBRARIES = {
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "standardwebhooks": ("integrations.outgoing.delivery",),
     "cryptography": ("integrations.api.idempotency", "integrations.outgoing.secrets"),
-    "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments_site.asgi"),
+    "channels": ("payments.live*", "payments.doctor*", "payments.checks", "payments.consumers"),
 }  # fmt: skip
 PURE = ("payments.domain*", "payments.gateway.objects", "payments.gateway.event_types")
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+from django.urls import reverse
+
 from ..conf import app_settings
 from . import idempotency
 from .problems import MEANINGS, MEDIA_TYPE
@@ -54,7 +56,9 @@ RETRY_AFTER = {"Retry-After": {"description": "How many seconds to wait.", "sche
 @cache
 def document() -> dict[str, Any]:
     """Return the API's OpenAPI document."""
-    found: dict[str, Any] = dict(api.get_openapi_schema(path_prefix="api/"))
+    found: dict[str, Any] = dict(
+        api.get_openapi_schema(path_prefix=reverse("integrations:openapi").removesuffix("openapi.json"))
+    )
     found["info"] |= {"description": INTRODUCTION}
     found["servers"] = [{"url": app_settings.CLINIC_SITE_URL}]
     found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

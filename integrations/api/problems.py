@@ -10,9 +10,8 @@ from typing import Any
 
 from django.http import JsonResponse
 
+from payments.addresses import absolute
 from payments.logs import request_id
-
-from ..conf import app_settings
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {429: 60, 503: 60}  # seconds, if nothing better is known
@@ -56,7 +55,7 @@ class Problem(Exception):
     def response(self) -> JsonResponse:
         """Return the problem as an HTTP response. Its `request_id` is the one in the header X-Request-ID."""
         content: dict[str, Any] = {
-            "type": f"{app_settings.CLINIC_SITE_URL}/api/docs/#problem-{self.status}",
+            "type": f"{absolute('integrations:api_docs')}#problem-{self.status}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail or MEANINGS.get(self.status, ""),

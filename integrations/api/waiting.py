@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from django.db import DatabaseError
 
+from payments.addresses import mounted_path, path_info
 from payments.gateway.asgi import App, Receive, Scope, Send
 from payments.live.hub import hub
 from payments.live.threads import in_thread
@@ -27,7 +28,6 @@ from .keys import bearer_of
 
 logger = logging.getLogger(__name__)
 
-PATH = "/api/changes"
 MOST_WAITING = 10  # requests of one key in this process; one more is answered at once
 _waiting: Counter[int] = Counter()  # by the key's primary key
 
@@ -42,9 +42,10 @@ class Wish(NamedTuple):
 
 def waiting_app(pages: App) -> App:
     """Return an ASGI application that passes requests on to `pages`, those that want to wait after the wait."""
+    path = mounted_path("integrations:changes")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        wish = wish_of(scope)
+        wish = wish_of(scope) if scope["type"] == "http" and path_info(scope) == path else None
         if wish is None:
             await pages(scope, receive, send)
             return
@@ -64,8 +65,8 @@ def waiting_app(pages: App) -> App:
 
 
 def wish_of(scope: Scope) -> Wish | None:
-    """Return what a request wants to wait for, or None if it is no well-formed request to wait for changes."""
-    if scope["method"] != "GET" or scope["path"] != PATH:
+    """Return what a request for changes wants to wait for, or None if it is no well-formed request to wait."""
+    if scope["method"] != "GET":
         return None
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     after, wait = query.get("after", ""), query.get("wait", "")

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from django.db import close_old_connections
 from django.utils import timezone
 
+from payments.addresses import keep_server_prefix
+
 from ..models import WebhookEndpoint, WebhookMessage
 from . import secrets
 from .delivery import deliver
@@ -26,7 +28,7 @@ class Dispatcher:
     """Makes messages about new changes, and serves each endpoint in a thread, so that none waits for another."""
 
     def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self.pool = ThreadPoolExecutor(THREADS, "webhook", keep_server_prefix)
         self.turns: dict[int, Future[None]] = {}  # by endpoint
         self.stopping = threading.Event()
 

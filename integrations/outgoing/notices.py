@@ -6,13 +6,12 @@ from smtplib import SMTPException
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db.models import Q
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
+from payments.addresses import absolute
 from payments.emails.message import language_of
 
-from ..conf import app_settings
 from ..models import WebhookEndpoint
 
 logger = logging.getLogger(__name__)
@@ -25,11 +24,11 @@ def tell_managers(endpoint: WebhookEndpoint, reason: WebhookEndpoint.Reason) -> 
     """
     leads = Q(is_superuser=True) | Q(groups__name="manager")
     managers = get_user_model()._base_manager.filter(leads, is_active=True).distinct()
-    page = reverse("admin:clinic_integrations_webhookendpoint_change", args=[endpoint.pk])
+    page = absolute("admin:clinic_integrations_webhookendpoint_change", endpoint.pk)
     for manager in managers.exclude(email=""):
         with override(language_of(manager)):
             subject = _("Webhook endpoint disabled")
-            said = {"url": endpoint.url, "reason": reason.label, "page": f"{app_settings.CLINIC_SITE_URL}{page}"}
+            said = {"url": endpoint.url, "reason": reason.label, "page": page}
             text = _(
                 "%(url)s gets no more messages.\n\nReason: %(reason)s.\n\nOnce the receiver works again, make the"
                 " endpoint active on this page; the messages that wait are then sent:\n%(page)s\n"

@@ -8,7 +8,6 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
 from django.utils.translation import override
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from appointments.calendar import Entry, to_ics
 from appointments.models import Practitioner
+from payments.addresses import absolute
 from payments.models import Payment
 from payments.views.access import staff_required
 from people.models import PatientFields
@@ -61,7 +61,7 @@ def _entry(payment: Payment, link: CalendarLink) -> Entry:
 
 
 def _address(token: str) -> str:
-    return f"{app_settings.CLINIC_SITE_URL}{reverse('integrations:calendar_file', args=[token])}"
+    return absolute("integrations:calendar_file", token)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -11,11 +11,13 @@ import uuid
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from ..addresses import absolute
 from ..conf import app_settings
 from ..live import hub
 from ..models import EventReceipt
@@ -92,7 +94,7 @@ def webhook() -> Verdict:
     unsigned = json.dumps({"id": event_id, "object": "event", "type": "ping", "created": 0, "livemode": False})
     ping = json.dumps({"id": event_id, "object": "v2.core.event"})  # the site never stores events of this kind
     secret = next(iter(app_settings.STRIPE_WEBHOOK_SECRETS), "")
-    url = f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/"
+    url = absolute("clinic:stripe_webhook")
     try:
         unsigned_status, _seconds = _post(url, unsigned, "")
         signed_status, seconds = _post(url, ping, secret)
@@ -140,10 +142,11 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
 
 def socket() -> Verdict:
     """Check that a WebSocket opens at SITE_URL as from a browser. If a proxy blocks it, pages have to poll."""
-    url = f"{app_settings.CLINIC_SITE_URL.replace('http', 'ws', 1)}/ws/payments/"
+    url = absolute("clinic:payments_socket").replace("http", "ws", 1)
     fix = _(
-        "Make the proxy pass WebSocket upgrades for /ws/ with their Origin header unchanged; deploy/ has an example."
-    )
+        "Make the proxy pass WebSocket upgrades for %(path)s with their Origin header unchanged; deploy/ has an example."
+        " Let asgi.py use payments.asgi.routes()."
+    ) % {"path": reverse("clinic:payments_socket")}
     try:
         with connect(url, origin=Origin(app_settings.CLINIC_SITE_URL), open_timeout=TIMEOUT, close_timeout=1) as page:
             page.recv(TIMEOUT)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from people.loopback import is_loopback
 
+from ..addresses import absolute
 from ..conf import app_settings
 from ..gateway.client import StripeKeyError, StripeRefusedError, StripeUnavailableError, call
 from ..gateway.event_types import EVENT_READERS
@@ -66,8 +67,9 @@ def account() -> Verdict:
 @reports_stripe_errors
 def endpoint() -> Verdict:
     """Check that Stripe has an enabled webhook endpoint for this site that sends every event type the site reads."""
+    url = absolute("clinic:stripe_webhook")
     every = [found for found, _as_of in listed("webhook_endpoints")]
-    ours = [found for found in every if found["url"].rstrip("/") == f"{app_settings.CLINIC_SITE_URL}/stripe/webhook"]
+    ours = [found for found in every if found["url"].rstrip("/") == url.rstrip("/")]
     if not ours and is_loopback(app_settings.CLINIC_SITE_URL) and app_settings.real_stripe:
         return ok(_("Stripe can’t reach this machine; `stripe listen` forwards the events."))
     if not ours:
@@ -75,8 +77,7 @@ def endpoint() -> Verdict:
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.")
             % {"site": app_settings.CLINIC_SITE_URL, "known": known},
-            _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.")
-            % {"url": f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/"},
+            _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.") % {"url": url},
         )
     enabled = [found for found in ours if found["status"] == "enabled"]
     if not enabled:

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +13,7 @@ from django.utils.translation import override
 
 from appointments.money import format_amount
 
+from ..addresses import absolute
 from ..conf import app_settings
 from ..models import Correspondent, Email, PayLink, Payment
 from ..receipts import receipt_of
@@ -113,7 +113,7 @@ def _words(email: Email) -> str:
 
 def _about_money(payment: Payment) -> dict[str, Any]:
     """Return the context of an e-mail that carries the receipt. Its link asks to sign in, for who wants to print it."""
-    link = app_settings.CLINIC_SITE_URL + reverse("clinic:receipt", args=[payment.public_id])
+    link = absolute("clinic:receipt", payment.public_id)
     return {"receipt": receipt_of(payment), "link": link}
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from ..addresses import mounted_path, path_info
 from ..logs import HEADER, new_id
 from .lane import lane
 from .signatures import LARGEST_BODY, Delivery
 from .webhooks import refusal
 
-PATH = re.compile(r"/stripe/webhook(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?")
+ENDPOINT = r"(?:/(?P<endpoint>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?/?"
 LOCAL = "127.0.0.1"  # the client's address if the server listens on a Unix socket
 
 Scope = dict[str, Any]
@@ -27,9 +28,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def webhook_app(pages: App) -> App:
     """Return an ASGI application that answers Stripe's webhooks and passes all other HTTP requests on to `pages`."""
+    path = re.compile(re.escape(mounted_path("clinic:stripe_webhook").rstrip("/")) + ENDPOINT)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found = PATH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        found = path.fullmatch(path_info(scope)) if is_post else None
         if found is None:
             await pages(scope, receive, send)
             return

@@ -15,6 +15,7 @@ from djstripe import event_handlers, signals
 from djstripe.admin.views import ConfirmCustomAction
 from djstripe.models import Account, APIKey, Event, WebhookEndpoint, WebhookEventTrigger
 
+from ..addresses import absolute
 from ..conf import app_settings
 from ..models import EventReceipt
 from .event_types import EVENT_READERS
@@ -71,7 +72,7 @@ def bootstrap() -> WebhookEndpoint:
         djstripe_uuid=DEFAULT_ENDPOINT,
         defaults={
             "id": f"we_{DEFAULT_ENDPOINT.hex}",
-            "url": f"{app_settings.CLINIC_SITE_URL}/stripe/webhook/",
+            "url": absolute("clinic:stripe_webhook"),
             "secret": app_settings.STRIPE_WEBHOOK_SECRETS[0] if app_settings.STRIPE_WEBHOOK_SECRETS else "",
             "enabled_events": list(EVENT_READERS),
             "status": "enabled",

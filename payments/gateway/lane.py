@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpResponse
 
 from .. import logs, metrics
+from ..addresses import keep_server_prefix
 from . import background
 from .signatures import Delivery
 from .webhooks import Incoming, acknowledgement, handle, handle_alone, open_delivery, report
@@ -47,8 +48,8 @@ class Lane:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "webhooks")
-        self._beside = ThreadPoolExecutor(BESIDE, "webhook-alone")
+        self._thread = ThreadPoolExecutor(1, "webhooks", keep_server_prefix)
+        self._beside = ThreadPoolExecutor(BESIDE, "webhook-alone", keep_server_prefix)
         self._waiting: deque[Waiting] = deque()
         self._lock = threading.Lock()
         self._busy = False

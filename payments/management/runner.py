@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
 from django.utils import timezone
 
+from payments.addresses import keep_server_prefix
 from payments.jobs import Job
 from payments.models import BackgroundJob
 from payments.models.job import LEASE
@@ -40,6 +41,7 @@ class Runner(threading.Thread):
         return time.monotonic() < self.held_until
 
     def run(self) -> None:
+        keep_server_prefix()
         while not self.stopping.wait(TICK):
             if self.is_holding and timezone.now() >= self.due_at:
                 self.do_round()

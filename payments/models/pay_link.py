@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from people.digests import digest_of
 
-from ..conf import app_settings
+from ..addresses import absolute
 from ..domain.status import Amounts
 from .payment import Payment
 
@@ -168,7 +168,7 @@ class PayLink(models.Model):
 
     @property
     def url(self) -> str:
-        return f"{app_settings.CLINIC_SITE_URL}{self.path}"
+        return absolute("clinic:pay_link", self.token)
 
     @property
     def settled_at(self) -> datetime.datetime | None:

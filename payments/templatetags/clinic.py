@@ -62,14 +62,14 @@ def payment_notification_provider(context: Context) -> dict[str, Any]:
         return {}
     query = QueryDict(mutable=True)
     query.update({"feed": feed, "lang": get_language() or ""})
-    poll, socket = f"{reverse('clinic:payments_live')}?{query.urlencode()}", f"/ws/payments/?{query.urlencode()}"
+    asked = query.urlencode()
     return {
         "feed": feed,
         "cursor": request.live_cursor,
         "epoch": request.live_epoch,
-        "poll": poll,
+        "poll": f"{reverse('clinic:payments_live')}?{asked}",
         "poll_seconds": POLL_SECONDS,
-        "socket": socket,
+        "socket": f"{reverse('clinic:payments_socket')}?{asked}",
     }
 
 

@@ -48,6 +48,14 @@ def payments_live(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_GET
+@never_cache
+def payments_socket(request: HttpRequest) -> HttpResponse:
+    """Say that this address is a WebSocket's, to a request that `payments.asgi.routes` would have answered as one."""
+    said = "This address is a WebSocket. asgi.py needs payments.asgi.routes(), and a proxy has to pass upgrades on."
+    return HttpResponse(said, status=426, content_type="text/plain", headers={"Upgrade": "websocket"})
+
+
 @require_safe
 @login_required
 def components(request: HttpRequest) -> HttpResponse:
