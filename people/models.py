@@ -98,7 +98,7 @@ class PatientFields(AbstractUser):
     """
 
     public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)  # for URLs
-    folded_name = names.FoldedNameField(max_length=names.LONGEST, editable=False)
+    folded_name = names.FoldedNameField(max_length=names.LONGEST, default="", editable=False)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
     phone.register_lookup(phones.ContainsNumber)
     birth_date = models.DateField(_("birth date"), null=True, blank=True)

@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ),
                 ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
                 ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("folded_name", people.names.FoldedNameField(editable=False, max_length=400)),
+                ("folded_name", people.names.FoldedNameField(default="", editable=False, max_length=400)),
                 ("phone", models.CharField(blank=True, max_length=32, verbose_name="phone")),
                 ("birth_date", models.DateField(blank=True, null=True, verbose_name="birth date")),
                 (
