@@ -40,9 +40,9 @@ REASONS = ("closed", "stale", "timeout", "probe", "online", "visible", "pageshow
 def socket_app(others: App | None) -> App:
     """Return an ASGI application that serves the WebSockets of open pages, and passes others on to `others`.
 
-    It refuses a handshake with 403 unless the handshake has exactly one Origin header, equal to CLINIC_SITE_URL, and any other
-    WebSocket if `others` is None. Channels' OriginValidator would read only the last of several Origin headers, and
-    raise on a malformed header.
+    It answers a page's handshake with 403 unless the handshake has exactly one Origin header, equal to CLINIC_SITE_URL.
+    Channels' OriginValidator would read only the last of several Origin headers, and raise on a malformed header.
+    Without `others`, it also answers other handshakes with 403.
     """
     path = mounted_path("clinic:payments_socket")
     ours, denied = CookieMiddleware(payment_socket), WebsocketDenier.as_asgi()

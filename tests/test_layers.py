@@ -13,7 +13,8 @@ APPS = ("payments_site", "accounts", "people", "appointments", "payments", "inte
 
 # Lowest first: a module imports from its own line or from lines before it. Every module is on exactly one line.
 LAYERS = (
-    ("people*", "payments.domain*", "payments.signals", "payments.logs", "payments.metrics", "payments.addresses", "payments.conf"),
+    ("people*", "payments.domain*", "payments.addresses", "payments.conf", "payments.signals", "payments.logs",
+     "payments.metrics"),
     ("payments.db*", "appointments*", "accounts*"),
     ("payments.models*",),
     ("payments.linking", "payments.ledger", "payments.bookings"),

@@ -144,8 +144,8 @@ def socket() -> Verdict:
     """Check that a WebSocket opens at SITE_URL as from a browser. If a proxy blocks it, pages have to poll."""
     url = absolute("clinic:payments_socket").replace("http", "ws", 1)
     fix = _(
-        "Make the proxy pass WebSocket upgrades for %(path)s with their Origin header unchanged; deploy/ has an example."
-        " Let asgi.py use payments.asgi.routes()."
+        "Make the proxy pass WebSocket upgrades for %(path)s with their Origin header unchanged; deploy/ has an"
+        " example. asgi.py has to use payments.asgi.routes()."
     ) % {"path": reverse("clinic:payments_socket")}
     try:
         with connect(url, origin=Origin(app_settings.CLINIC_SITE_URL), open_timeout=TIMEOUT, close_timeout=1) as page:
