@@ -20,7 +20,7 @@ from tests.browser.pages import (
 from tests.clinic import Clinic, Person
 from tests.waits import wait_until
 
-LIT = "rgb(223, 242, 230)"  # --good-wash
+LIT = "rgb(223, 242, 230)"  # --clinic-good-wash
 WATCH_ROWS = """() => {
   window.lit = [];  // noted at once, because the light goes out again
   new MutationObserver((changes) => changes.forEach(({ target }) =>
