@@ -82,6 +82,12 @@ class HostProject:
         self.write("mysite/settings.py", 'MIGRATION_MODULES = {"djstripe": None}\n', at_end=True)
         self.options = ["--run-syncdb"]
 
+    def mount_below(self, prefix: str) -> None:
+        """Let the server's paths begin with `prefix`, as behind a proxy that passes paths unchanged."""
+        self.write("mysite/settings.py", f"FORCE_SCRIPT_NAME = {prefix!r}\n", at_end=True)
+        self.url += prefix
+        self.ports["8000/"] = f"{self.ports['8000']}{prefix}/"
+
     def write(self, path: str, text: str, *, at_end: bool = False) -> None:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +100,7 @@ class HostProject:
                 self._follow(block)
 
     def _follow(self, block: Block) -> None:
-        text = re.sub("8000|4243", lambda found: self.ports[found[0]], block.text)
+        text = re.sub("8000/?|4243", self._on_free_port, block.text)
         if file := FILE.match(block.first_line):
             if self.keeps(file["path"]):
                 return
@@ -110,6 +116,9 @@ class HostProject:
                     self._start(command)
                 else:
                     self.run(*command, *(self.options if command[1] == "migrate" else []))
+
+    def _on_free_port(self, found: re.Match[str]) -> str:
+        return self.ports.get(found[0]) or self.ports[found[0].rstrip("/")] + "/"
 
     def keeps(self, path: str) -> bool:
         """Return whether the project has its own layout, which the page's example doesn't replace."""
