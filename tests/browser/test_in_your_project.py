@@ -12,10 +12,12 @@ from playwright.sync_api import Page, expect
 from tests.browser import pages
 from tests.browser.conftest import NewContext
 from tests.browser.pages import expect_live, expect_same_document, mark
-from tests.host_project import LEFT_OUT, NEW, WITH_USERS, HostProject, blocks
+from tests.docs.page import follow
+from tests.host_project import NEW, PAGE, WITH_USERS, HostProject
 from tests.waits import PATIENCE, wait_until
 
 PASSWORD = "choose another"
+SIGNING_IN = re.compile("UserAdmin|auth.urls|registration/login.html")  # in blocks for a new project
 BEFORE = """
 INSTALLED_APPS += ["accounts", "theme"]
 AUTH_USER_MODEL = "accounts.User"
@@ -58,21 +60,20 @@ body { margin: 0; font-family: serif; }
 
 def make_hostile(project: HostProject) -> None:
     """Give the project what could collide: users in a table of its own, an app `accounts`, `base.html` and css/."""
-    project.run("manage.py", "startapp", "accounts")
-    project.run("manage.py", "startapp", "theme")
+    for path in ("accounts/__init__.py", "accounts/migrations/__init__.py", "theme/__init__.py"):
+        project.write(path, "")
     project.write("mysite/settings.py", BEFORE, at_end=True)
     project.write("accounts/models.py", USERS)
-    project.write("accounts/admin.py", next(block.text for block in blocks() if "accounts/admin.py" in block.text))
     project.write("theme/templates/base.html", "The wrong base.html")
     project.write("templates/base.html", LAYOUT)
     project.write("static/css/site.css", STYLE)
-    for block in blocks():
-        if block.heading == NEW and ("auth.urls" in block.text or "login.html" in block.first_line):
-            project._follow(block)
-    project.run("manage.py", "makemigrations", "accounts")
-    project.run("manage.py", "migrate")
+    signing_in = [block for block in project.blocks(PAGE) if SIGNING_IN.search(block.text)]
+    assert len(signing_in) == 3
+    follow(signing_in, project.folder, project.env)
+    project.manage("makemigrations", "accounts")
+    project.manage("migrate")
     people = "from accounts.models import User; [User.objects.create_user(name) for name in ('old', 'older')]"
-    project.run("manage.py", "shell", "-c", people)
+    project.manage("shell", "--command", people)
 
 
 @pytest.fixture
@@ -96,28 +97,34 @@ def expect_paid(page: Page) -> None:
     expect(page.locator(".payment-status")).to_have_attribute("data-status", "paid")
 
 
+def page_without_sockets(like: Page, new_context: NewContext, address: str) -> Page:
+    """Return a page with the login session of `like` that can open no WebSocket, and polls."""
+    context = new_context(storage_state=like.context.storage_state())
+    context.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+    page = context.new_page()
+    page.goto(address)
+    expect_live(page, "polling")
+    return page
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("prefix", ["", pytest.param("/portal", marks=pytest.mark.nightly)])
 def test_the_page_leads_a_project_with_users_to_a_live_payment(
     project: HostProject, new_context: NewContext, prefix: str
 ) -> None:
-    """With a prefix, the project is below a path of its server, runs dj-stripe's own migrations, and asks the doctor."""
+    """With a prefix, the project is below a path of its server, has run dj-stripe's migrations, and asks the doctor."""
     make_hostile(project)
     if prefix:
         project.mount_below(prefix)
     else:
         project.make_quick()
     project.follow(WITH_USERS)
-    project.wait_until_listening()
-    assert "No changes detected" in project.run("manage.py", "makemigrations", "--check")
+    assert "No changes detected" in project.manage("makemigrations", "--check")
 
     patient = signed_in(project, new_context, "patient", "/clinic/")
-    sockets: list[str] = []
-    patient.on("websocket", lambda socket: sockets.append(socket.url))
     expect(patient.get_by_text("The host’s own foot")).to_be_visible()
     patient.locator(".visit h3 a").click()
     expect_live(patient)
-    assert sockets[-1].startswith(project.url.replace("http", "ws") + "/clinic/ws/payments/?")
     own_page = signed_in(project, new_context, "patient", "/visits/")
     desk = signed_in(project, new_context, "desk", "/clinic/desk/")
     for page in (own_page, desk):
@@ -127,27 +134,21 @@ def test_the_page_leads_a_project_with_users_to_a_live_payment(
 
     session = pages.start_paying(patient)
     pages.pay_by_card(patient, pages.PAID)
-    expect(patient).to_have_url(re.compile(f"{project.url}/clinic/appointments/"))
     for page in (patient, own_page, desk):
         expect_paid(page)
     expect_same_document(desk)
     expect_same_document(own_page)
 
-    without_sockets = new_context(storage_state=patient.context.storage_state())
-    without_sockets.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
-    polling = without_sockets.new_page()
-    polling.goto(f"{project.url}/clinic/appointments/")
-    expect_live(polling, "polling")
+    polling = page_without_sockets(patient, new_context, f"{project.url}/clinic/appointments/")
     project.at_stripe("refund", session=session)
     expect(desk.locator(".payment-status")).to_have_attribute("data-status", "refunded")
     polling.get_by_role("link", name="Actualiser").click()
     expect(polling.locator(".payment-status")).to_have_attribute("data-status", "refunded")
-
     receipt = f"{project.url}/clinic/payments/"
-    wait_until(lambda: receipt in project.log("work"), "the receipt is e-mailed with its link")
+    wait_until(lambda: receipt in project.processes["work"].log(), "the receipt is e-mailed with its link")
     if not prefix:
         return
-    findings = json.loads(project.run("manage.py", "payments_doctor", "--json"))
+    findings = json.loads(project.manage("payments_doctor", "--json"))
     assert [finding for finding in findings if finding["level"] == "error"] == []
 
 
@@ -155,7 +156,5 @@ def test_the_page_leads_a_project_with_users_to_a_live_payment(
 def test_the_page_leads_a_new_project_to_its_pages(project: HostProject) -> None:
     project.make_quick()
     project.follow(NEW)
-    project.wait_until_listening()
     with urllib.request.urlopen(f"{project.url}/clinic/", timeout=PATIENCE) as answer:
         assert "<h1>Sign in</h1>" in answer.read().decode()
-    assert {block.first_line for block in blocks()} >= set(LEFT_OUT)

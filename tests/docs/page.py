@@ -1,8 +1,8 @@
 """Reads the code blocks of a Markdown page, and does with them what the page tells its reader to do.
 
 The first line of a block names its file in a comment, such as `# today/views.py`, `// today/static/hooks.js` or
-`{# today/templates/list.html #}`. With `(at the end)` behind the name, the block is added to a file that exists. Blocks
-of the language `sh` are commands.
+`{# today/templates/list.html #}`. Behind the name of a file that exists stands `(at the end)` if the block is added to
+it, or `(the whole file)` if the block replaces it. Blocks of the language `sh` are commands.
 """
 
 import re
@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-NAMED = re.compile(r"(?:#|//|\{#|<!--) (?P<file>[\w./-]+\.\w+)(?P<end> \(at the end\))?(?: #\}| -->)?\n")
+HOW = r"(?: \((?P<how>at the end|the whole file)\))?"
+NAMED = re.compile(rf"(?:#|//|\{{#|<!--) (?P<file>[\w./-]+\.\w+){HOW}(?: #\}}| -->)?\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code. `file` is "" if it names none; `at_end` says that it is added to a file that exists."""
+    """A block of code. `file` is "" if it names none.
+
+    The block is added to a file that exists if `at_end`, and replaces one if `whole`.
+    """
 
     language: str
     text: str
     file: str = ""
     at_end: bool = False
+    whole: bool = False
 
 
 def read_blocks(page: Path) -> list[Block]:
@@ -32,8 +37,8 @@ def read_blocks(page: Path) -> list[Block]:
     for fenced in FENCED.finditer(page.read_text()):
         text = textwrap.dedent(fenced["text"])
         named = NAMED.match(text)
-        file, at_end = (named["file"], bool(named["end"])) if named else ("", False)
-        found.append(Block(fenced["language"], text, file, at_end))
+        file, how = (named["file"], named["how"]) if named else ("", "")
+        found.append(Block(fenced["language"], text, file, how == "at the end", how == "the whole file"))
     return found
 
 
@@ -60,8 +65,8 @@ def follow(blocks: Iterable[Block], folder: Path, environment: Mapping[str, str]
 def write(block: Block, folder: Path) -> None:
     """Write the block's file, or add the block to it. Raises ValueError if the file should exist or shouldn't."""
     path = folder / block.file
-    if path.exists() != block.at_end:
+    if path.exists() != (block.at_end or block.whole):
         raise ValueError(f"{block.file} {'exists' if path.exists() else 'does not exist'}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("w" if block.whole else "a") as file:
         file.write(f"\n{block.text}" if block.at_end else block.text)

@@ -28,6 +28,11 @@ one = 1
 two = 2
 ```
 
+```html
+{# shop/templates/page.html (the whole file) #}
+<b>
+```
+
 ```sh
 test -s shop/views.py
 echo "$WORD" > said
@@ -49,7 +54,7 @@ def test_blocks_become_files_and_commands_run_in_order(blocks: list[Block], tmp_
     names: dict[str, int] = {}
     exec((folder / "shop/views.py").read_text(), names)  # noqa: S102 - written above
     assert (names["one"], names["two"]) == (1, 2)
-    assert (folder / "shop/templates/page.html").read_text() == "{# shop/templates/page.html #}\n  <p>\n"
+    assert (folder / "shop/templates/page.html").read_text() == "{# shop/templates/page.html (the whole file) #}\n<b>\n"
     assert (folder / "shop/hooks.js").exists()
     assert (folder / "said").read_text() == "hello\n"
 
@@ -59,9 +64,10 @@ def test_blocks_become_files_and_commands_run_in_order(blocks: list[Block], tmp_
     [
         Block("python", "one = 1\n"),
         Block("python", "# a.py (at the end)\n", "a.py", at_end=True),
+        Block("python", "# a.py (the whole file)\n", "a.py", whole=True),
         Block("python", "# page.md\n", "page.md"),
     ],
-    ids=["without a file", "added to nothing", "over another file"],
+    ids=["without a file", "added to nothing", "instead of nothing", "over another file"],
 )
 def test_a_block_that_cannot_be_followed_is_refused(block: Block, blocks: list[Block], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"names no file|exist"):
