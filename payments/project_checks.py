@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 Django's name
 from django.core.management import find_commands, get_commands
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 
 from .checks import TAG
 
@@ -99,7 +99,7 @@ def urls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         page = resolve_url(settings.LOGIN_URL)
         if page.startswith("/"):
-            resolve(page.partition("?")[0])
+            resolve(f"/{page.partition('?')[0].removeprefix(get_script_prefix())}")
     except (NoReverseMatch, Resolver404):
         hint = 'Set LOGIN_URL, or add path("accounts/", include("django.contrib.auth.urls")) to the urlpatterns.'
         said = f"LOGIN_URL is {settings.LOGIN_URL!r}, which leads to no page: nobody can sign in."
