@@ -75,8 +75,12 @@ def tree() -> list[Path]:
 
 
 def spelling() -> Problems:
-    """Return codespell's report of misspelt words; pyproject.toml lists the files and words that codespell skips."""
-    return command("-m", "codespell_lib", *map(str, tree()))()
+    """Return codespell's report of misspelt words, and the French words of the handbook that no dictionary has.
+
+    pyproject.toml lists the files and words that codespell skips.
+    """
+    checks = (command("-m", "codespell_lib", *map(str, tree())), command(".ci/handbook.py", "spelling"))
+    return "\n".join(filter(None, (check() for check in checks)))
 
 
 def phrases() -> Problems:
@@ -179,6 +183,7 @@ CHECKS: dict[str, Check] = {
     "migrations": command("manage.py", "makemigrations", "--check", "--dry-run", DEBUG="1"),
     "deployment": command("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "messages": command(".ci/messages.py", "--check"),
+    "handbook": command(".ci/handbook.py"),
     "spelling": spelling,
     "phrases": phrases,
     "registries": registries,
