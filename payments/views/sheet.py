@@ -37,7 +37,7 @@ AT_THE_DESK = [
     Way(Method.TERMINAL, _("Terminal")),
     Way(Method.CASH, _("Cash")),
     Way(Method.CHEQUE, _("Cheque")),
-    Way(Method.TRANSFER, _("Transfer")),
+    Way(Method.TRANSFER, pgettext_lazy("way to pay", "Transfer")),
     Way(Method.INSURER, _("Insurer")),
 ]
 
