@@ -1,4 +1,4 @@
-"""Django's settings. What differs between machines comes from environment variables, which README.md lists.
+"""Django's settings. What differs between machines comes from environment variables, which docs/settings.md lists.
 
 With DEBUG=1, the variables' defaults suit a developer's laptop.
 """
