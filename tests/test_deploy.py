@@ -35,7 +35,7 @@ NAME = "clinic.example"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 
-# Configuration: env.example, README.md and the settings must list the same variables
+# Configuration: env.example, the handbook and the settings must list the same variables
 
 
 def settings_variables() -> set[str]:
@@ -60,9 +60,9 @@ def test_every_variable_of_env_example_is_explained() -> None:
             assert len(lines) == 2, f"one line of meaning, one of value: {entry}"
 
 
-def test_the_readme_tells_the_same_variables() -> None:
-    readme = (ROOT / "README.md").read_text()
-    table = marked(readme, "configuration")
+@pytest.mark.parametrize("page", ["docs/settings.md", "docs/fr/settings.md"])
+def test_the_handbook_tells_the_same_variables(page: str) -> None:
+    table = marked((ROOT / page).read_text(), "configuration")
     assert set(re.findall(r"^\| *`([A-Z_]+)`", table, re.M)) == settings_variables()
 
 

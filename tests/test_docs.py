@@ -7,25 +7,19 @@ import pytest
 import stripe
 from django.core.management import get_commands, load_command_class
 
-from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
-from tests.docs.page import marked
 from tests.test_deploy import DEPLOY
 
 APPS = ("payments", "integrations")
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-
-
-def test_the_events_to_subscribe_to_are_those_that_are_read() -> None:
-    assert marked(OPERATIONS, "events").split() == list(EVENT_READERS)
 
 
 def test_the_api_version_is_the_sdks() -> None:
     assert re.findall(r"API version\s+`([^`]+)`", OPERATIONS) == [stripe.api_version]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text()):
         assert (document.parent / target).exists(), target

@@ -62,12 +62,14 @@ def test_both_locks_agree() -> None:
     assert pins[0] <= pins[1]
 
 
-def test_the_readme_says_what_each_dependency_is_for() -> None:
-    table = (ROOT / "README.md").read_text().split("## Built with")[1].split("\n## ")[0]
+@pytest.mark.parametrize("page", ["docs/packages.md", "docs/fr/packages.md"])
+def test_the_handbook_says_what_each_dependency_is_for(page: str) -> None:
+    table = (ROOT / page).read_text()
     cells = re.findall(r"^\| *([^|]+?) *\|", table, re.M)
     named = {name.split()[0].lower() for cell in cells for name in cell.split(", ")}
     vendored = {"pico", "lucide"}
-    assert named - {"package", "---"} == vendored | {requirement.name for requirement in requirements("sandbox")}
+    needed = {requirement.name for requirement in requirements("sandbox")}
+    assert named - {"package", "paquet", "---"} == vendored | needed
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ import re
 from typing import Any
 
 import pytest
-from django.utils import translation
 
 from integrations.models import WebhookEndpoint
 from integrations.models.webhook_message import PAUSES
-from integrations.outgoing.event_types import CHOICES, RESTORED, TEST
 from payments_site.demo.site import ROOT
-from tests.docs.page import marked, read_blocks
+from tests.docs.page import read_blocks
 from tests.integrations.receiver import Receiver
 from tests.integrations.test_outgoing import send
 from tests.payments.stripe_story import Story, deliver
@@ -24,16 +22,6 @@ GUIDE = PAGE.read_text()
 def code(language: str) -> str:
     [text] = [block.text for block in read_blocks(PAGE) if block.language == language]
     return text
-
-
-def test_the_guide_lists_the_types_of_the_code() -> None:
-    table = marked(GUIDE, "types")
-    with translation.override("en"):
-        rows = {name: str(label) for name, label in CHOICES.items()}
-    listed = dict(re.findall(r"^\| `(.+)` \| (?:the status became: )?(.+) \|$", table, re.MULTILINE))
-    assert listed == rows
-    assert f"`{TEST}`" in GUIDE
-    assert f"`{RESTORED}`" in GUIDE
 
 
 def test_the_example_has_the_fields_of_a_message(story: Story, endpoint: WebhookEndpoint, receiver: Receiver) -> None:
