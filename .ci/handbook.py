@@ -82,11 +82,16 @@ def missing(here: list[str], there: list[str]) -> str:
 
 
 def misspelt() -> Iterator[str]:
-    """Yield a line for each French word of the handbook that neither the dictionary nor docs/fr/words.txt has."""
+    """Yield a line for each French word that no dictionary and not docs/fr/words.txt has, and for each wrong space.
+
+    In French, no line may end before ; : ! ? » or after «.
+    """
     dictionary = SpellChecker(language="fr")
     dictionary.word_frequency.load_words((PAGES["fr"] / "words.txt").read_text().split())
     for path in sorted(PAGES["fr"].glob("*.md")):
         for number, line in enumerate(prose(path.read_text()).splitlines(), 1):
+            if re.search(r" [;!?»]| :(?=\s|$)|« ", line):
+                yield f"docs/fr/{path.name}:{number}: write a narrow no-break space (U+202F) beside ; : ! ? « »"
             for word in re.findall(r"[^\W\d_]{2,}", line.replace("œ", "oe")):
                 if word != word.upper() and dictionary.unknown([word]):
                     yield f"docs/fr/{path.name}:{number}: {word}"
