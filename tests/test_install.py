@@ -134,8 +134,8 @@ class Site:
         self.machine.write("/etc/hosts", f"127.0.0.1 localhost {HOST}\n")
 
     def install(self, options: str = "") -> str:
-        password = {"DJANGO_SUPERUSER_PASSWORD": "a" * 20}
-        return self.machine.run(f"deploy/install.sh {options}", UV_OFFLINE="1", **password).stdout
+        script = f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} deploy/install.sh {options}"
+        return self.machine.run(script, UV_OFFLINE="1").stdout
 
     def upgrade(self, options: str = "", *, works: bool = True) -> str:
         done = self.machine.run(f"deploy/upgrade.sh {options}", check=False, UV_OFFLINE="1")
