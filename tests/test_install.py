@@ -222,16 +222,7 @@ def it_serves(site: Site) -> None:
 def a_second_run_changes_nothing(site: Site) -> None:
     site.machine.run("stat -c %Y /etc/payments/env >/root/before")
     done = site.install("--email operator@clinic.example --manager anne")
-    made = (
-        "useradd",
-        "env.example",
-        "createuser",
-        "createdb",
-        "createsuperuser",
-        "/run manage",
-        "/nginx.conf",
-        "/upstream",
-    )
+    made = "useradd", "env.example", "createuser", "createdb", "superuser", "/run manage", "/nginx.conf", "/upstream"
     assert not [line for line in done.splitlines() if line.startswith("+ ") and any(word in line for word in made)]
     assert site.machine.run("stat -c %Y /etc/payments/env | diff - /root/before", check=False).returncode == 0
     site.certify_itself()
