@@ -49,6 +49,12 @@ class PaymentsSettings(PeopleSettings):
     CLINIC_PROBE_SECONDS = Setting(
         SECONDS, "Between two tests of live delivery in a web process; 0: it makes none.", default=60
     )
+    CLINIC_BACKUP_FOLDER = Setting(
+        TEXT,
+        'Where `payments_backup` puts copies of the database; "": they are made elsewhere.',
+        default="",
+    )
+    CLINIC_OPERATOR_EMAIL = Setting(TEXT, "The address that gets what `payments_doctor --mail` finds.", default="")
     CLINIC_WEB_PROCESSES = Setting(COUNT, "How many web processes you start. Only system checks use it.", default=1)
 
     @property

@@ -110,6 +110,7 @@ else:
     DATABASES["default"]["OPTIONS"] = given | bounds
 MIGRATION_MODULES = {"djstripe": "payments.gateway.djstripe_migrations"}  # else an empty database takes minutes
 
+CLINIC_BACKUP_FOLDER = env.str("BACKUP_FOLDER", "")  # where `payments_backup` puts copies of the database
 CLINIC_WEB_PROCESSES = env.number("WEB_PROCESSES", 1)  # how many you start, for `manage.py check` alone
 CLINIC_PROBE_SECONDS = env.number("PROBE_SECONDS", 60)  # between two tests of live delivery in a process; 0: none
 
@@ -210,6 +211,8 @@ sender, address = parseaddr(
 DEFAULT_FROM_EMAIL = str(Address(sender or CLINIC_NAME, addr_spec=address))
 CLINIC_PAYMENT_REMINDER_DAYS = env.number("PAYMENT_REMINDER_DAYS", 0)  # after the appointment; 0: no reminder
 CLINIC_SMS_FUNCTION = env.str("SMS_FUNCTION", "")  # dotted path of your function send(phone, text)
+# Not ADMINS, because Django's own e-mails to admins hold whole requests.
+CLINIC_OPERATOR_EMAIL = env.str("OPERATOR_EMAIL", "")  # gets what `payments_doctor --mail` finds
 
 # Networks to which webhooks may be sent although they aren't public, such as 10.0.0.0/8; also without TLS
 CLINIC_OUTGOING_WEBHOOK_NETWORKS = env.networks("OUTGOING_WEBHOOK_NETWORKS")

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
@@ -29,10 +30,12 @@ from tests.docs.page import marked
 from tests.live_site import LiveSite
 from tests.machine import needs
 from tests.services import running
+from tests.waits import wait_until
 
 DEPLOY = ROOT / "deploy"
 NAME = "clinic.example"
-UNITS = sorted((DEPLOY / "systemd").iterdir())
+UNITS = sorted((DEPLOY / "systemd").glob("payments-*.*[!d]"))
+COMMON = DEPLOY / "systemd/payments-.service.d/all.conf"  # what all services share
 
 
 # Configuration: env.example, the handbook and the settings must list the same variables
@@ -173,7 +176,7 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(said)
 
-    do_POST = do_GET  # noqa: N815 http.server's name
+    do_POST = do_PUT = do_GET  # noqa: N815 http.server's name
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 http.server's name
         pass
@@ -218,7 +221,8 @@ def test_nginx_refuses_what_no_browser_and_no_stripe_sends(echoing: Nginx) -> No
 
     assert status("POST", "/stripe/webhook/", b"x" * (256 * 1024 + 1)) == 413
     assert status("POST", "/stripe/webhook/", b"x" * 256 * 1024) == 200
-    assert status("PUT", "/") == status("DELETE", "/stripe/webhook/") == 405
+    assert status("PUT", "/") == status("DELETE", "/stripe/webhook/") == status("DELETE", "/api/patients/1") == 405
+    assert status("PUT", "/api/patients/1", b"{}") == 200
     assert status("GET", "/metrics") == status("GET", "/readyz") == 404
     assert status("GET", "/livez") == 200
     answer, _ = echoing.ask("GET", "/nowhere")
@@ -286,12 +290,94 @@ def test_nginx_ends_requests_that_drip(echoing: Nginx) -> None:
     assert 5 < dripped(echoing, post, b"") < 25
 
 
+# Caddy
+
+
+class Caddy:
+    """A Caddy that runs the shipped Caddyfile as install.sh writes it for the installed version, with its own ports.
+
+    Its certificate comes from an authority of its own. `servers` are the ports of the two servers behind it.
+    """
+
+    def __init__(self, folder: Path, *servers: int) -> None:
+        self.https = free_port()
+        conf = (DEPLOY / "caddy/Caddyfile").read_text()
+        options = (
+            f"admin off\n\tauto_https disable_redirects\n\tlocal_certs\n\tskip_install_trust\n\thttps_port {self.https}"
+        )
+        changes = {"grace_period 30s": options, "operator@": "operator@clinic.example"}
+        for old, new in zip((8001, 8002), servers, strict=True):
+            changes[f"127.0.0.1:{old}"] = f"{HOST}:{new}"
+        for old_text, new_text in changes.items():
+            assert old_text in conf
+            conf = conf.replace(old_text, new_text)
+        version = subprocess.run(["caddy", "version"], capture_output=True, text=True, check=True).stdout.lstrip("v")
+        if [int(part) for part in re.findall(r"\d+", version)[:2]] < [2, 7]:
+            conf = "".join(line for line in conf.splitlines(keepends=True) if "stream_close_delay" not in line)
+        (folder / "Caddyfile").write_text(conf)
+        command = ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+        env = {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "HOME": str(folder)}
+        self.process = Process("caddy", command, self.https, folder / "caddy.log", env)
+        self.tls = ssl._create_unverified_context()  # noqa: S323 the authority is made when Caddy starts
+
+    def has_certificate(self) -> bool:
+        try:
+            return self.ask("GET", "/livez")[0] == 200
+        except ssl.SSLError:
+            return False
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        with socket.create_connection((HOST, self.https), timeout=60) as plain:
+            client = http.client.HTTPConnection(NAME)
+            client.sock = self.tls.wrap_socket(plain, server_hostname=NAME)
+            client.request(method, path, body, headers or {})
+            answer = client.getresponse()
+            return answer.status, answer.read()
+
+
+@needs("caddy", "caddy")
+def test_caddy_passes_on_only_what_may_be_believed_and_refuses_the_rest(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer((HOST, 0), Echo)
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+    caddy = Caddy(tmp_path, server.server_port, free_port())
+    forged = {
+        "X-Forwarded-For": "8.8.8.8",
+        "X_Forwarded_For": "8.8.4.4",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "http",
+        "x-djstripe-webhook-secret": "whsec_mine",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Stripe-Signature": "t=1,v1=0",
+    }
+    with running(caddy.process):
+        wait_until(caddy.has_certificate, "Caddy has a certificate")
+        for path, status in (("/metrics", 404), ("/readyz", 404), ("/livez", 200), ("/", 200)):
+            assert caddy.ask("GET", path)[0] == status
+        assert caddy.ask("PUT", "/api/patients/1", b"{}")[0] == 200
+        assert caddy.ask("DELETE", "/")[0] == 405
+        status, body = caddy.ask("POST", "/stripe/webhook/", b"{}", forged)
+    server.shutdown()
+    server.server_close()
+    got = dict(json.loads(body))
+    assert (status, got["x-forwarded-for"], got["x-forwarded-proto"], got["host"]) == (200, HOST, "https", NAME)
+    assert got["stripe-signature"] == "t=1,v1=0"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", got["x-request-id"])
+    assert not {"x-djstripe-webhook-secret", "x-forwarded-host", "x_forwarded_for", "upgrade"} & got.keys()
+
+
 # systemd
 
 
 def unit_command(unit: str, port: int) -> list[str]:
-    """Return the ExecStart command of a systemd unit, with this checkout's interpreter and `port` as the instance."""
+    """Return the ExecStart command of a systemd unit, with this checkout's interpreter and `port` as the instance.
+
+    It opens the port itself, where systemd would pass it on.
+    """
     text = (DEPLOY / "systemd" / unit).read_text().replace("\\\n", " ").replace("%i", str(port))
+    text = text.replace("--fd 3", f"--host {HOST} --port {port}")
     command = shlex.split(re.findall(r"^ExecStart=(.*)$", text, re.M)[0])
     return [command[0].replace("/opt/payments/.venv/bin", str(Path(sys.executable).parent)), *command[1:]]
 
@@ -303,10 +389,12 @@ def units(tmp_path: Path) -> list[Path]:
     The copies name this checkout instead of /opt/payments, and template units become instances for port 8001.
     """
     python = str(Path(sys.executable).parent)
-    for unit in UNITS:
+    for unit in [*UNITS, COMMON]:
         text = unit.read_text().replace("/opt/payments/.venv/bin", python).replace("/opt/payments", str(ROOT))
-        (tmp_path / unit.name.replace("@.", "@8001.")).write_text(text)
-    return sorted(tmp_path.glob("payments-*"))
+        copy = tmp_path / unit.relative_to(DEPLOY / "systemd")
+        copy.parent.mkdir(exist_ok=True)
+        copy.with_name(unit.name.replace("@.", "@8001.")).write_text(text)
+    return sorted(tmp_path.glob("payments-*.*[!d]"))
 
 
 @needs("systemd-analyze", "systemd")
@@ -325,6 +413,8 @@ def test_the_services_are_shut_in(units: list[Path]) -> None:
     """
     for unit in units:
         if unit.suffix == ".service":
+            # systemd-analyze reads no drop-ins of units that are named by their path.
+            unit.write_text(f"{unit.read_text()}\n{(unit.parent / COMMON.parent.name / COMMON.name).read_text()}")
             rating = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
             done = subprocess.run(rating, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout[-300:] + done.stderr
@@ -425,6 +515,23 @@ def test_draining_works_on_the_containers_list_as_well(tmp_path: Path) -> None:
 
 
 # The container
+
+
+def test_every_container_has_limits_and_says_whether_it_is_well() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    for name, service in compose["services"].items():
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}, name
+        assert service["mem_limit"], name
+        own_or_of_the_image = service.get("healthcheck", {"test": "deploy/healthcheck.py, in the Dockerfile"})
+        assert own_or_of_the_image.get("test") or name in ("migrate", "backup"), name
+    for volume in compose["volumes"]:
+        assert any(volume in str(service.get("volumes")) for service in compose["services"].values()), volume
+
+
+def test_the_image_dumps_with_the_major_version_of_the_composed_postgresql() -> None:
+    server = re.findall(r"image: postgres:(\d+)", (DEPLOY / "compose.yaml").read_text())
+    client = re.findall(r"postgresql-client-(\d+)", (DEPLOY / "Dockerfile").read_text())
+    assert server == client
 
 
 def build_context() -> Iterator[Path]:

@@ -12,6 +12,7 @@ from tests.test_deploy import DEPLOY
 
 APPS = ("payments", "integrations")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
+SERVERS = ("docs/server-small.md", "docs/server-large.md")
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 
@@ -25,14 +26,16 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("document", ["docs/operations.md", "docs/security.md", "CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize(
+    "document", [*SERVERS, "docs/operations.md", "docs/security.md", "CONTRIBUTING.md", "SECURITY.md"]
+)
 def test_files_that_are_named_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     for name in re.findall(r"(?<![\w/])(?:deploy|docs|payments|payments_site|tests|locale|\.ci)/[\w./@-]*\w", text):
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("document", ["docs/operations.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", [*SERVERS, "docs/operations.md", "CONTRIBUTING.md"])
 def test_commands_and_their_options_exist(document: str) -> None:
     commands = get_commands()
     for name, rest in re.findall(r"`(?:manage )?(\w+)( [^`]*)?`", (ROOT / document).read_text()):
@@ -51,6 +54,6 @@ def test_every_command_of_ours_is_in_the_decision_table() -> None:
 
 def test_every_unit_is_named_in_the_installation() -> None:
     for unit in (DEPLOY / "systemd").iterdir():
-        name = unit.name.removesuffix(".service") if unit.suffix == ".service" else unit.name
+        name = unit.name.removesuffix(".service").partition("@")[0]
         started_by_timer = unit.with_suffix(".timer").exists() and unit.suffix == ".service"
         assert started_by_timer or name in OPERATIONS, name

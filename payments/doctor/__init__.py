@@ -50,6 +50,7 @@ THOROUGH: dict[str, Check] = {
     "webhook": delivery.webhook,
     "socket": delivery.socket,
     "versions": machine.versions,
+    "backup": machine.backup,
 }
 CHECKS = QUICK | THOROUGH
 # What concerns the front desk, and can be said without the names of programs.

@@ -1,5 +1,6 @@
 """Checks of the configuration, of installed versions and of free disk space."""
 
+import datetime
 import os
 import re
 import shutil
@@ -9,10 +10,12 @@ from pathlib import Path
 from django.conf import settings
 from django.core.checks import ERROR
 from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import checks
-from .finding import Verdict, error, ok, warning
+from .. import backups, checks
+from ..conf import app_settings
+from .finding import Verdict, age, error, ok, warning
 
 # Older releases have a vulnerability or a bug that affects this site.
 MINIMUM_VERSIONS = {
@@ -26,6 +29,7 @@ MINIMUM_VERSIONS = {
 }
 LOW_SPACE, NO_SPACE = 1_000_000_000, 100_000_000  # free bytes
 LOW_INODES = 1000
+BACKUP_EVERY = datetime.timedelta(hours=26)  # a day, and time for a timer that is late
 
 
 def configuration() -> Verdict:
@@ -68,3 +72,16 @@ def disk() -> Verdict:
             what, _("Free disk space before webhooks fail; `manage.py prune` deletes data that is no longer needed.")
         )
     return ok(what)
+
+
+def backup() -> Verdict:
+    """Check that `payments_backup` has made a copy within BACKUP_EVERY, if BACKUP_FOLDER is set."""
+    if not app_settings.CLINIC_BACKUP_FOLDER:
+        return ok(_("BACKUP_FOLDER is empty: the backups are made elsewhere."))
+    fix = _("Run `manage.py payments_backup`, and look why it did not run: systemctl status payments-backup.timer")
+    copies = backups.copies(Path(app_settings.CLINIC_BACKUP_FOLDER))
+    if not copies:
+        return error(_("There is no backup in %(folder)s.") % {"folder": app_settings.CLINIC_BACKUP_FOLDER}, fix)
+    made = datetime.datetime.fromtimestamp(copies[-1].stat().st_mtime, datetime.UTC)
+    what = _("The last backup was made %(age)s ago.") % {"age": age(made)}
+    return ok(what) if timezone.now() - made < BACKUP_EVERY else error(what, fix)

@@ -1,9 +1,7 @@
 """Tests of the way from a backup to a site that is current again, as docs/operations.md describes it."""
 
-import sqlite3
-import subprocess
+import os
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 from email import message_from_bytes
 from pathlib import Path
@@ -23,31 +21,15 @@ WHERE method <> 'cash' AND status NOT IN ('unpaid', 'checkout_open')
 
 
 class Backup:
-    """A backup of a site's database, made and restored with the commands in docs/operations.md."""
+    """A backup of a site's database, made and restored by the site's own commands."""
 
-    def __init__(self, site: LiveSite, file: Path) -> None:
-        self.site, self.file = site, file
-        self.url = site.settings["DATABASE_URL"]
-        if self.on_postgres:
-            self._run("pg_dump", "-Fc", "-f", str(file), self.url)
-        else:
-            with closing(sqlite3.connect(site.database_file)) as source, closing(sqlite3.connect(file)) as target:
-                source.backup(target)  # what sqlite3's command .backup does
-
-    @property
-    def on_postgres(self) -> bool:
-        return self.url.startswith("postgres")
+    def __init__(self, site: LiveSite, folder: Path) -> None:
+        self.site = site
+        self.site.manage("payments_backup", "--folder", str(folder))
+        (self.file,) = folder.iterdir()
 
     def restore(self) -> None:
-        if self.on_postgres:
-            self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "-d", self.url, str(self.file))
-            return
-        for suffix in ("-wal", "-shm"):
-            self.site.database_file.with_name(self.site.database_file.name + suffix).unlink(missing_ok=True)
-        self.site.database_file.write_bytes(self.file.read_bytes())
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([postgres_binaries() / program, *arguments], check=True)
+        self.site.manage("payments_restore", str(self.file), "--yes")
 
 
 def live(site: LiveSite, first: int, count: int) -> None:
@@ -63,15 +45,17 @@ def message_ids(site: LiveSite) -> list[str]:
 
 @pytest.mark.parametrize("postgres", [False, True], ids=["sqlite", "postgres"])
 def test_a_restored_backup_becomes_what_stripe_says(
-    make_site: Callable[..., LiveSite], tmp_path: Path, postgres: bool
+    make_site: Callable[..., LiveSite], tmp_path: Path, postgres: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", f"{postgres_binaries()}:{os.environ['PATH']}")
     site = make_site(postgres=postgres, REFUND_APPROVAL_LIMITS="")
     site.python("-m", "tests.faults.scripted_day", "book", "30")
     clinic = Clinic(site)
     staff = clinic.staff[0]
     live(site, 0, 15)
     site.manage("send_emails")
-    backup = Backup(site, tmp_path / "backup")
+    (tmp_path / "backups").mkdir()
+    backup = Backup(site, tmp_path / "backups")
 
     live(site, 15, 15)
     site.manage("send_emails")

@@ -3,15 +3,19 @@ import json
 import sys
 from typing import Any
 
+from django.conf import settings
+from django.core.mail import EmailMessage
 from django.core.management.base import CommandError, CommandParser, no_translations
 from django.utils import timezone
 
+from payments.conf import app_settings
 from payments.doctor import CHECKS, examine, worst
 from payments.doctor.finding import Finding, Level
 from payments.emails import outbox
 from payments.management.base import USAGE, OperatorCommand, parse_time
 from payments.models import Feed
 
+NOT_SENT = 3  # exit status when the mail server did not take the findings
 STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 
 
@@ -26,6 +30,7 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"run only these of {', '.join(CHECKS)}")
         parser.add_argument("--json", action="store_true", help="print a JSON array of {name, level, what, fix}")
+        parser.add_argument("--mail", action="store_true", help="send what isn't well to OPERATOR_EMAIL")
         restored = "check nothing, but prepare a restored backup: make open pages load again, send no e-mail twice"
         parser.add_argument("--after-restore", action="store_true", help=restored)
         until = "with --after-restore: when the site last sent e-mails, e.g. '2026-05-31 14:00' (now)"
@@ -51,8 +56,24 @@ class Command(OperatorCommand):
         if options["json"]:
             rows = [finding._asdict() | {"level": finding.level.name.lower()} for finding in findings]
             self.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False))
+        if options["mail"]:
+            self.mail([finding for finding in findings if finding.level != Level.OK])
         if level := worst(findings):
             sys.exit(level)
+
+    def mail(self, findings: list[Finding]) -> None:
+        """Send these findings to OPERATOR_EMAIL; none are not sent. Raises CommandError if the mail server fails."""
+        if not app_settings.CLINIC_OPERATOR_EMAIL or settings.EMAIL_BACKEND.endswith(".dummy.EmailBackend"):
+            raise CommandError("To send the findings, set OPERATOR_EMAIL and EMAIL_URL.", returncode=NOT_SENT)
+        if not findings:
+            return
+        site = app_settings.CLINIC_SITE_URL.split("//")[-1]
+        subject = f"{site}: the doctor found {', '.join(finding.name for finding in findings)}"
+        text = "\n\n".join(f"{each.level.name} {each.name}: {each.what}\n-> {each.fix}" for each in findings)
+        try:
+            EmailMessage(subject, f"{text}\n", to=[app_settings.CLINIC_OPERATOR_EMAIL]).send()
+        except OSError as error:  # also what smtplib raises
+            raise CommandError(f"The findings could not be sent ({error}).", returncode=NOT_SENT) from error
 
     def prepare_restored(self, sent_until: datetime.datetime, *, sure: bool) -> None:
         """After a restored backup, make all open pages load again, and ask whether e-mails may be marked as sent.
@@ -74,12 +95,6 @@ class Command(OperatorCommand):
             self.say("They will not be sent again. Now run catch_up and reconcile, before the site is started.")
         else:
             self.say("They will be sent, with the Message-IDs of the first time.")
-
-    def agreed(self, question: str) -> bool:
-        try:
-            return input(question).strip().lower() in ("y", "yes")
-        except EOFError:
-            raise CommandError("Nobody answers. Run it again with --yes.", returncode=USAGE) from None
 
     def print_finding(self, finding: Finding) -> None:
         level = getattr(self.style, STYLES[finding.level])(f"{finding.level.name.lower():8}")

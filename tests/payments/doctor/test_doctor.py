@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.contrib.auth.models import Permission
+from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -625,6 +627,49 @@ def test_a_journal_that_lacks_movements_is_told(payment: Payment, clerk: User, s
     assert says(checked("journal"), Level.ERROR, f"should be: 1 ({payment.public_id})", "reconcile --fix")
     call_command("reconcile", str(payment.public_id), "--fix")
     assert says(checked("journal"), Level.OK, "Every movement")
+
+
+def test_a_backup_that_is_missing_or_old_is_told(settings: Settings, tmp_path: Path) -> None:
+    settings.CLINIC_BACKUP_FOLDER = ""
+    assert says(checked("backup"), Level.OK, "made elsewhere")
+    settings.CLINIC_BACKUP_FOLDER = str(tmp_path)
+    assert says(checked("backup"), Level.ERROR, "no backup in", "payments_backup")
+    for hours, level in ((27, Level.ERROR), (25, Level.OK)):
+        copy = tmp_path / f"payments-2026-05-01-{99 - hours}0000.dump"
+        copy.touch()
+        made = (timezone.now() - hours * HOUR).timestamp()
+        os.utime(copy, (made, made))
+        assert checked("backup").level == level, hours
+
+
+def test_what_is_not_well_is_mailed(settings: Settings, tmp_path: Path, mailoutbox: list[EmailMessage]) -> None:
+    settings.CLINIC_OPERATOR_EMAIL = "operator@clinic.example"
+    settings.CLINIC_BACKUP_FOLDER = str(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        call_command("payments_doctor", "backup", "disk", "--mail")
+    assert ended.value.code == Level.ERROR
+    (letter,) = mailoutbox
+    assert letter.to == ["operator@clinic.example"]
+    assert letter.subject.endswith("the doctor found backup")
+    assert "ERROR backup: There is no backup" in letter.body
+    assert "disk" not in letter.body
+
+    settings.CLINIC_BACKUP_FOLDER = ""
+    call_command("payments_doctor", "backup", "--mail")
+    assert len(mailoutbox) == 1, "nothing is mailed when all is well"
+
+
+def test_findings_that_cannot_be_mailed_have_an_exit_status_of_their_own(settings: Settings, tmp_path: Path) -> None:
+    settings.CLINIC_BACKUP_FOLDER = str(tmp_path)
+    settings.CLINIC_OPERATOR_EMAIL = ""
+    with pytest.raises(CommandError, match="OPERATOR_EMAIL"):
+        call_command("payments_doctor", "backup", "--mail")
+    settings.CLINIC_OPERATOR_EMAIL = "operator@clinic.example"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1  # nothing listens there
+    with pytest.raises(CommandError) as failed:
+        call_command("payments_doctor", "backup", "--mail")
+    assert failed.value.returncode == 3
 
 
 def test_every_command_that_a_fix_names_exists() -> None:

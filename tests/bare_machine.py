@@ -1,0 +1,96 @@
+"""A bare Debian machine for tests of deploy/: a root made by debootstrap, booted with systemd in a network of its own.
+
+What needs the internet, packages of Debian and of Python, is fetched before it is booted. Only root can make one.
+"""
+
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from payments_site.demo.site import ROOT
+from tests.waits import wait_until
+
+CLONE = "/root/payments-live"
+CERTIFICATES = "/etc/host-certificates.pem"
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+
+
+def mirror() -> str:
+    """Return the address from which this machine gets Debian's packages."""
+    form = "$(SITE) $(CODENAME) $(ORIGIN)"
+    listed = subprocess.run(["apt-get", "indextargets", "--format", form], capture_output=True, text=True, check=True)
+    lines = listed.stdout.splitlines()
+    return next(line.split()[0] for line in lines if line.endswith(" Debian") and "security" not in line)
+
+
+class BareMachine:
+    """A Debian `suite`, such as bookworm, in the folder `root`, with a clone of this checkout's last commit."""
+
+    def __init__(self, root: Path, suite: str) -> None:
+        self.root = root
+        self._leader = 0
+        packages = "--include=ca-certificates,dbus,git,systemd,systemd-sysv"
+        made: list[str | Path] = ["debootstrap", "--variant=minbase", packages, suite, root, mirror()]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        self.write("/etc/apt/sources.list", f"deb {mirror()} {suite} main\n")
+        settings = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+        acquire = [line for line in settings.splitlines() if line.startswith("Acquire::")]
+        self.write("/etc/apt/apt.conf.d/99host", "\n".join(acquire) + "\n")
+        self.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
+        self.write(CERTIFICATES, Path(str(ssl.get_default_verify_paths().cafile)).read_text())
+        self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # starts nothing before it is booted
+        subprocess.run(["git", "clone", "-q", ROOT, f"{root}{CLONE}"], check=True)
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        file = Path(f"{self.root}{path}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def fetch(self, script: str) -> None:
+        """Run this script in the root, before it is booted, with this machine's network."""
+        certificates = {"PIP_CERT": CERTIFICATES, "SSL_CERT_FILE": CERTIFICATES}
+        command: list[str | Path] = ["chroot", self.root, "bash", "-ec", f"cd {CLONE}\n{script}"]
+        subprocess.run(command, env=ENVIRONMENT | certificates, check=True, stdin=subprocess.DEVNULL)
+
+    @contextmanager
+    def booted(self) -> Iterator[None]:
+        """Boot the machine with systemd, and shut it down afterwards. Its network has no other machine."""
+        Path(f"{self.root}/usr/sbin/policy-rc.d").unlink(missing_ok=True)
+        boot = ["systemd-nspawn", "--register=no", "--keep-unit", "--private-network", "--console=pipe", "--boot"]
+        environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+        quiet = subprocess.DEVNULL
+        boot.append(f"--directory={self.root}")
+        nspawn = subprocess.Popen(boot, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+        try:
+            wait_until(lambda: self._has_booted(nspawn.pid), "the machine has booted")
+            yield
+        finally:
+            nspawn.terminate()
+            nspawn.wait(60)
+
+    def _has_booted(self, nspawn: int) -> bool:
+        children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+        if not children:
+            return False
+        self._leader = int(children[0])
+        return self.run("systemctl is-system-running", check=False).stdout.strip() in ("running", "degraded")
+
+    def command(self, script: str, **environment: str) -> list[str]:
+        """Return the command that runs this script in the booted machine, in the clone's folder."""
+        variables = [f"{name}={value}" for name, value in (ENVIRONMENT | environment).items()]
+        inside = ["nsenter", "--target", str(self._leader), "--all", "--root", "--wd"]
+        return [*inside, "env", "-i", *variables, "bash", "-c", f"cd {CLONE}; {script}"]
+
+    def run(self, script: str, *, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run this script in the booted machine, and return what it printed, also on standard error."""
+        done = subprocess.run(
+            self.command(script, **environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{script}\n{done.stdout}"
+        return done

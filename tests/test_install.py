@@ -1,0 +1,298 @@
+"""Tests of deploy/install.sh and deploy/upgrade.sh: what they would do, and what they do to a bare Debian machine."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bare_machine import BareMachine
+from tests.machine import needs
+from tests.test_deploy import DEPLOY
+
+HOST = "pay.clinic.example"
+ANSWERS = f"--host {HOST} --email operator@clinic.example --manager anne"
+
+
+def dry_run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run `install.sh --dry-run` as on a machine without a site."""
+    environment = {"PATH": os.environ["PATH"], "ENV_FILE": str(tmp_path / "env")}
+    install = str(DEPLOY / "install.sh")
+    return subprocess.run(
+        [install, "--dry-run", *options],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@needs("shellcheck", "shellcheck")
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    done = subprocess.run(
+        ["shellcheck", "-x", *DEPLOY.glob("*.sh")], cwd=DEPLOY.parent, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+
+
+def test_a_small_clinic_gets_sqlite_one_process_and_no_redis(tmp_path: Path) -> None:
+    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "sqlite").stdout
+    assert "+ DATABASE_URL=sqlite:////var/lib/payments/db.sqlite3 in" in plan
+    assert "+ WEB_PROCESSES=1 in" in plan
+    assert "+ REDIS_URL= in" in plan
+    assert re.findall(r"systemctl restart payments-web@(\d+)", plan) == ["8001"]
+    assert not re.search(r"postgres|redis-server", plan)
+
+
+def test_a_larger_clinic_gets_postgresql_redis_and_as_many_processes_as_it_wants(tmp_path: Path) -> None:
+    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "postgresql", "--processes", "3").stdout
+    assert re.findall(r"systemctl restart payments-web@(\d+)", plan) == ["8001", "8002", "8003"]
+    assert "ca-certificates git python3 python3-pip caddy postgresql redis-server\n" in plan
+    assert "createuser payments" in plan
+    alone = dry_run(tmp_path, *ANSWERS.split(), "--database", "postgresql", "--processes", "1").stdout
+    assert "+ REDIS_URL= in" in alone
+
+
+def test_a_dry_run_changes_nothing_and_shows_no_secret(tmp_path: Path) -> None:
+    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "sqlite")
+    assert plan.returncode == 0
+    assert "SECRET_KEY=(50 random bytes) in" in plan.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_run_takes_the_answers_from_the_environment_file(tmp_path: Path) -> None:
+    text = (DEPLOY / "env.example").read_text()
+    for name, value in (("SITE_URL", f"https://{HOST}"), ("DATABASE_URL", "postgres://u:p@10.0.0.21/payments")):
+        text = re.sub(rf"^{name}=.*", f"{name}={value}", text, flags=re.M)
+    (tmp_path / "env").write_text(text.replace("#OPERATOR_EMAIL=", "OPERATOR_EMAIL=operator@clinic.example"))
+    plan = dry_run(tmp_path).stdout
+    assert re.findall(r"systemctl restart payments-web@(\d+)", plan) == ["8001", "8002"]
+    assert "env.example" not in plan, "the file is left alone"
+    assert "postgresql" not in plan.replace("/var/lib/postgresql", ""), "the database is on another machine"
+    assert "exists: change SITE_URL" in dry_run(tmp_path, "--host", "other.example").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--host pay.clinic.example", "--email is missing"),
+        (f"{ANSWERS} --database mysql", "--database is sqlite or postgresql"),
+        (f"{ANSWERS} --database sqlite --processes 2", "sqlite is for one web process"),
+        (f"{ANSWERS} --database postgresql --processes many", "--processes is a number"),
+        (f"{ANSWERS} --database sqlite --proxy apache", "--proxy is caddy, nginx or none"),
+        ("--host https://x --email a@b.example --database sqlite --manager anne", "the host is a name"),
+        ("--host a.example --email nobody --database sqlite --manager anne", "is an address"),
+        ("--host", "--host needs a value"),
+        ("--colour blue", "usage:"),
+    ],
+)
+def test_wrong_options_are_explained(options: str, told: str, tmp_path: Path) -> None:
+    done = dry_run(tmp_path, *options.split())
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert "+" not in done.stdout
+
+
+# A bare machine
+
+ASK = """
+import http.client, ssl, sys
+insecure = ssl._create_unverified_context()  # the certificate comes from Caddy's own authority
+def ask(method, path, body=None):
+    connection = http.client.HTTPSConnection("pay.clinic.example", context=insecure, timeout=60)
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+"""
+KEEP_ASKING = (
+    ASK
+    + """
+import pathlib, time
+while not pathlib.Path("/root/enough").exists():
+    print(ask("GET", "/livez")[0], ask("POST", "/stripe/webhook/", b"{}")[0], flush=True)
+    time.sleep(0.1)
+"""
+)
+
+
+class Site:
+    """The site on a bare machine: what its operator does there, and what browsers and Stripe get."""
+
+    def __init__(self, machine: BareMachine, options: str) -> None:
+        self.machine, self.options = machine, options
+
+    def prepare(self) -> None:
+        """Fetch what the site needs, with the commands that `install.sh --dry-run` prints."""
+        plan = f"deploy/install.sh {self.options} --dry-run >/tmp/plan"
+        packages = "sed -n '/apt-get/s/^+ //p' /tmp/plan >/tmp/packages; bash -e /tmp/packages"
+        release = "sed -n '/^# Release/,/^# Backup/s/^+ //p' /tmp/plan >/tmp/release; bash -e /tmp/release"
+        self.machine.fetch(f"{plan}; {packages}; {release}; cp /opt/payments-releases/*/.tools/bin/uv /usr/local/bin")
+        self.machine.write("/etc/hosts", f"127.0.0.1 localhost {HOST}\n")
+
+    def install(self, options: str = "") -> str:
+        script = f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} deploy/install.sh {options}"
+        return self.machine.run(script, UV_OFFLINE="1").stdout
+
+    def upgrade(self, options: str = "", *, works: bool = True) -> str:
+        done = self.machine.run(f"deploy/upgrade.sh {options}", check=False, UV_OFFLINE="1")
+        assert (done.returncode == 0) == works, done.stdout
+        return done.stdout
+
+    def manage(self, command: str) -> str:
+        return self.machine.run(f"runuser -u payments -- /opt/payments/deploy/manage.sh {command}").stdout
+
+    def certify_itself(self) -> None:
+        """Do without an authority, which can't reach this machine: nginx keeps the certificate that nobody signed."""
+        if "nginx" in self.options:
+            self.machine.run("rm -f /etc/nginx/tls/temporary")
+            return
+        local = r"s/^\tgrace_period .*/&\n\tlocal_certs\n\tskip_install_trust/"
+        self.machine.run(f"sed -i '{local}' /etc/caddy/Caddyfile && systemctl restart caddy")
+
+    def ask(self, method: str, path: str) -> tuple[int, str, str]:
+        """Return the status, the header Cache-Control and the body that a browser gets."""
+        script = f"status, headers, body = ask('{method}', '{path}'); print(status, headers['Cache-Control'], body)"
+        self.machine.write("/root/ask.py", f"{ASK}\n{script}")
+        status, rest = self.machine.run("python3 /root/ask.py").stdout.split(" ", 1)
+        cached, _, body = rest.partition(" b")
+        return int(status), cached, body
+
+    def releases(self) -> set[str]:
+        """Return the names of the releases that the web processes run on."""
+        pids = "systemctl show --value -p MainPID 'payments-web@*'"
+        found = self.machine.run(f"for pid in $({pids}); do readlink /proc/$pid/cwd; done").stdout.split()
+        return {Path(path).name for path in found}
+
+    def commit(self, script: str) -> str:
+        """Change the clone with this script, commit, and return the commit's short name."""
+        author = "-c user.name=Test -c user.email=test@clinic.example"
+        self.machine.run(f"{script}; git add -A; git {author} commit -qm 'The next version'")
+        return self.machine.run("git rev-parse --short=12 HEAD").stdout.strip()
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.timeout(3000)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a bare machine")
+@needs("debootstrap", "debootstrap")
+@needs("systemd-nspawn", "systemd-container")
+@pytest.mark.parametrize(
+    ("suite", "database", "proxy"),
+    [("bookworm", "sqlite", "caddy"), ("bookworm", "postgresql", "nginx"), ("trixie", "postgresql", "caddy")],
+)
+def test_a_bare_machine_becomes_a_site_that_can_be_upgraded_and_restored(
+    suite: str, database: str, proxy: str, tmp_path: Path
+) -> None:
+    machine = BareMachine(tmp_path / "root", suite)
+    site = Site(machine, f"{ANSWERS} --database {database} --proxy {proxy}")
+    site.prepare()
+    with machine.booted():
+        first = machine.run("git rev-parse --short=12 HEAD").stdout.strip()
+        site.install(site.options)
+        it_serves(site)
+        a_second_run_changes_nothing(site)
+        services_started_by_timers_work(site)
+        a_backup_brings_back_what_was_deleted(site)
+        it_is_upgraded_and_goes_back(site, first)
+        a_version_that_does_not_start_is_not_used(site, first)
+
+
+def it_serves(site: Site) -> None:
+    site.certify_itself()
+    assert site.ask("GET", "/livez")[0] == 200
+    assert site.ask("GET", "/metrics")[0] == site.ask("GET", "/readyz")[0] == 404
+    assert site.ask("DELETE", "/")[0] == 405
+    assert site.ask("POST", "/stripe/webhook/")[0] == 400
+    status, cached, page = site.ask("GET", "/login/")
+    assert (status, "no-store" in cached) == (200, True)
+    hashed = re.findall(r"/static/[^\"]+\.[0-9a-f]{12}\.css", page)[0]
+    assert site.ask("GET", hashed)[:2] == (200, "max-age=31536000")
+    assert site.ask("GET", "/static/errors/busy.html")[:2] == (200, "max-age=60")
+    assert site.machine.run("systemctl list-units --failed --no-legend").stdout == ""
+    assert "anne" in site.manage("shell --no-imports -c 'from accounts.models import User; print(User.objects.get())'")
+    listening = site.machine.run("ss -Hltn | tr -s ' ' | cut -d' ' -f4", check=False).stdout
+    assert not re.search(r"^(0\.0\.0\.0|\*|\[::\]):(?!80$|443$|2019$)\d+$", listening, re.M), listening
+
+
+def a_second_run_changes_nothing(site: Site) -> None:
+    site.machine.run("stat -c %Y /etc/payments/env >/root/before")
+    done = site.install("--email operator@clinic.example --manager anne")
+    made = (
+        "useradd",
+        "env.example",
+        "createuser",
+        "createdb",
+        "createsuperuser",
+        "/run manage",
+        "/nginx.conf",
+        "/upstream",
+    )
+    assert not [line for line in done.splitlines() if line.startswith("+ ") and any(word in line for word in made)]
+    assert site.machine.run("stat -c %Y /etc/payments/env | diff - /root/before", check=False).returncode == 0
+    site.certify_itself()
+
+
+def services_started_by_timers_work(site: Site) -> None:
+    site.machine.run("sed -i 's|^#EMAIL_URL=.*|EMAIL_URL=filemail:////var/lib/payments/mail|' /etc/payments/env")
+    site.machine.run("systemctl start payments-backup payments-doctor")
+    letter = site.machine.run("cat /var/lib/payments/mail/*").stdout
+    assert "To: operator@clinic.example" in letter
+    assert "stripe-account" in letter
+    assert "ERROR backup" not in letter
+    active = site.machine.run("systemctl is-active payments-backup.timer payments-doctor.timer").stdout
+    assert active.split() == ["active", "active"]
+
+
+def a_backup_brings_back_what_was_deleted(site: Site) -> None:
+    site.manage("payments_backup")
+    site.manage("shell --no-imports -c 'from accounts.models import User; User.objects.all().delete()'")
+    site.machine.run("systemctl stop 'payments-web@*' payments-work")
+    assert site.machine.run("systemctl is-active 'payments-web@*'", check=False).stdout.split() == []
+    copy = site.machine.run("ls /var/lib/payments/backups | tail -1").stdout.strip()
+    site.manage(f"payments_restore /var/lib/payments/backups/{copy} --yes")
+    site.manage("payments_doctor --after-restore --yes")
+    site.machine.run("systemctl start $(basename -a /etc/systemd/system/multi-user.target.wants/payments-*)")
+    assert "anne" in site.manage("shell --no-imports -c 'from accounts.models import User; print(User.objects.get())'")
+
+
+@contextmanager
+def no_request_fails(site: Site) -> Iterator[None]:
+    """Ask the site all the time, as browsers and Stripe do, while the block runs."""
+    machine = site.machine
+    assert site.ask("GET", "/livez")[0] == 200  # waits for processes that have just been started
+    machine.write("/root/keep_asking.py", KEEP_ASKING)
+    machine.run("rm -f /root/enough")
+    with (machine.root / "root/asked").open("w") as asked:
+        asking = subprocess.Popen(machine.command("python3 /root/keep_asking.py"), stdout=asked, stderr=asked)
+    try:
+        yield
+    finally:
+        machine.run("touch /root/enough")
+        asking.wait(120)
+    answered = (machine.root / "root/asked").read_text().splitlines()
+    assert len(answered) > 20
+    assert set(answered) == {"200 400"}
+
+
+def it_is_upgraded_and_goes_back(site: Site, first: str) -> None:
+    second = site.commit("touch static/errors/second.txt")
+    with no_request_fails(site):
+        assert site.releases() == {first}
+        site.upgrade()
+        assert site.releases() == {second}
+        site.upgrade("--back")
+        assert site.releases() == {first}
+        assert site.ask("GET", "/static/errors/second.txt")[0] == 200, "open pages find the newer files"
+
+
+def a_version_that_does_not_start_is_not_used(site: Site, first: str) -> None:
+    site.commit("echo 'raise SystemExit(1)' >payments_site/asgi.py")
+    with no_request_fails(site):
+        assert "the one before it is in use again" in site.upgrade(works=False)
+    assert site.releases() == {first}
+    assert site.ask("GET", "/livez")[0] == 200
