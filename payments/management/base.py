@@ -134,6 +134,13 @@ class OperatorCommand(BaseCommand):
         with tqdm.external_write_mode(file=self.stdout):
             self.stdout.write(line)
 
+    def agreed(self, question: str) -> bool:
+        """Ask the question, and return whether the answer is yes. Raises CommandError if nobody can answer."""
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            raise CommandError("Nobody answers. Run it again with --yes.", returncode=USAGE) from None
+
     def moves(self, payment: Payment, job: Callable[[], object], why: str, *, dry_run: bool) -> bool:
         """Call `job`, and return whether it changed the payment's status; if so, print the change and its reason `why`.
 

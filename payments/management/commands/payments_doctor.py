@@ -69,17 +69,11 @@ class Command(OperatorCommand):
             f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M} were sent before"
             " the restore, unless the mail server was down."
         )
-        if sure or self.agreed("Mark them as sent, so that no patient gets one twice? [y/N] "):
+        if sure or self.agreed("Mark them as sent, so that no patient gets one twice?"):
             outbox.forget_until(sent_until)
             self.say("They will not be sent again. Now run catch_up and reconcile, before the site is started.")
         else:
             self.say("They will be sent, with the Message-IDs of the first time.")
-
-    def agreed(self, question: str) -> bool:
-        try:
-            return input(question).strip().lower() in ("y", "yes")
-        except EOFError:
-            raise CommandError("Nobody answers. Run it again with --yes.", returncode=USAGE) from None
 
     def print_finding(self, finding: Finding) -> None:
         level = getattr(self.style, STYLES[finding.level])(f"{finding.level.name.lower():8}")
