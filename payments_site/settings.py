@@ -294,3 +294,9 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
+
+SENTRY_DSN = env.str("SENTRY_DSN", "")  # where errors are reported, without anything about people
+if SENTRY_DSN:
+    from payments_site import sentry  # imported here, because only this setting needs the package sentry-sdk
+
+    sentry.start(SENTRY_DSN, environment="live" if STRIPE_LIVE_MODE else "test")

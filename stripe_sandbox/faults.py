@@ -16,7 +16,8 @@ _ERRORS: dict[str, tuple[int, str, str | None, str]] = {
         403,
         "invalid_request_error",
         None,
-        "The provided key 'rk_test_********0000' does not have the required permissions for this endpoint.",
+        "The provided key 'rk_test_********0000' does not have the required permissions for this endpoint. "
+        "Having the '{permission}' permission would allow this request to continue.",
     ),
     "409": (
         409,
@@ -38,6 +39,14 @@ _ERRORS: dict[str, tuple[int, str, str | None, str]] = {
         "This object cannot be accessed right now because another API request or Stripe process is currently "
         "accessing it. If you see this error intermittently, retry the request.",
     ),
+}
+# Permissions that aren't named like the path that they allow. https://docs.stripe.com/keys/restricted-api-keys
+_PERMISSIONS = {
+    "account": "accounts_kyc_basic",
+    "balance_transactions": "balance_transaction_source",
+    "checkout": "checkout_session",
+    "refunds": "charge",
+    "webhook_endpoints": "webhook",
 }
 MODES = ("ok", *_ERRORS, "timeout", "down")
 
@@ -88,12 +97,20 @@ class Fault:
         if self.mode in _ERRORS:
             status, kind, code, message = _ERRORS[self.mode]
             headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
+            message = message.replace("{permission}", _permission(request))
             raise StripeError(message, status=status, type=kind, code=code, headers=headers)
         if self.mode == "timeout":
             await asyncio.sleep(self.seconds)
         if request.transport:
             request.transport.abort()
         raise asyncio.CancelledError
+
+
+def _permission(request: web.Request) -> str:
+    """Return the name of the restricted key's permission that the request needs, such as rak_customer_write."""
+    resource = request.path.split("/")[2]
+    name = _PERMISSIONS.get(resource, resource.removesuffix("s"))
+    return f"rak_{name}_{'read' if request.method == 'GET' else 'write'}"
 
 
 def _is_number(value: object, *types: type) -> bool:

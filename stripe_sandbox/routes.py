@@ -2,7 +2,7 @@
 
 from stripe_sandbox import balance, calls, endpoints, line_items, methods, params, payouts, refunds, versions
 from stripe_sandbox.api import Call
-from stripe_sandbox.errors import StripeError
+from stripe_sandbox.errors import StripeError, missing_param
 from stripe_sandbox.expand import as_list
 from stripe_sandbox.lists import PAGING, created_in, listed, page
 from stripe_sandbox.sandbox import Sandbox
@@ -74,8 +74,11 @@ def create_customer(sandbox: Sandbox, given: Json, _: str) -> Json:
 
 
 def create_endpoint(sandbox: Sandbox, given: Json, _: str) -> Json:
+    params.only(given, "url", "enabled_events", "description", "api_version", "connect")
+    if not given.get("enabled_events"):
+        raise missing_param("enabled_events")
     version = versions.checked(given["api_version"], "api_version") if given.get("api_version") else None
-    endpoint = endpoints.create(sandbox, given.get("url", ""), given.get("enabled_events"))
+    endpoint = endpoints.create(sandbox, given.get("url", ""), given["enabled_events"])
     endpoint |= {"description": given.get("description"), "api_version": version}
     endpoint["metadata"] = params.metadata(given)
     return endpoints.with_secret(sandbox, endpoint)

@@ -39,6 +39,7 @@ LIBRARIES = {
                  "payments.gateway.mirror", "payments.gateway.payers", "payments.gateway.balance",
                  "payments.gateway.payouts", "payments.admin", "payments.doctor*"),
     "stripe": ("payments.gateway.client", "payments.gateway.signatures", "payments.checks"),
+    "sentry_sdk": ("payments_site.sentry",),
     "websockets": ("payments.live.websocket_protocol", "payments.live.wires", "payments.doctor.delivery"),
     "standardwebhooks": ("integrations.outgoing.delivery",),
     "cryptography": ("integrations.api.idempotency", "integrations.outgoing.secrets"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,9 +40,11 @@ def test_an_unknown_command_prints_help_and_fails() -> None:
 
 
 def requirements(*groups: str) -> list[Requirement]:
+    """Return what the site requires, with its extras, which both locks contain, and with these dependency groups."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, extras = pyproject["project"], pyproject["project"]["optional-dependencies"].values()
     lines = [line for group in groups for line in pyproject["dependency-groups"][group] if isinstance(line, str)]
-    return [Requirement(line) for line in [*pyproject["project"]["dependencies"], *lines]]
+    return [Requirement(line) for line in [*project["dependencies"], *chain(*extras), *lines]]
 
 
 @pytest.mark.parametrize(

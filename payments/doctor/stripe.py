@@ -1,8 +1,6 @@
 """Checks that ask Stripe about the account, the webhook endpoint, the time and recent events, and change nothing."""
 
 import time
-from typing import Any
-from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
@@ -10,13 +8,12 @@ from people.loopback import is_loopback
 
 from ..addresses import absolute
 from ..conf import app_settings
+from ..gateway import endpoints
 from ..gateway.client import StripeKeyError, StripeRefusedError, StripeUnavailableError, call
-from ..gateway.event_types import EVENT_READERS
-from ..gateway.retrieve import PAGE, events_since, listed
+from ..gateway.retrieve import PAGE, events_since
 from ..models import EventReceipt
 from .finding import Check, Verdict, error, ok, warning
 
-REFUND_EVENTS_SINCE = "2024-10-28"  # https://docs.stripe.com/changelog/acacia
 COMPARED_SECONDS = 48 * 60 * 60  # how far back events are compared
 DELIVERY_SECONDS = 60  # a younger event may still be on its way
 CLOCK_WARNING, CLOCK_ERROR = 30, 240  # seconds; beyond 300 every webhook's signature is refused
@@ -67,54 +64,35 @@ def account() -> Verdict:
 @reports_stripe_errors
 def endpoint() -> Verdict:
     """Check that Stripe has an enabled webhook endpoint for this site that sends every event type the site reads."""
-    url = absolute("clinic:stripe_webhook")
-    every = [found for found, _as_of in listed("webhook_endpoints")]
-    ours = [found for found in every if found["url"].rstrip("/") == url.rstrip("/")]
-    if not ours and is_loopback(app_settings.CLINIC_SITE_URL) and app_settings.real_stripe:
+    found = endpoints.compare()
+    if not found.ours and is_loopback(app_settings.CLINIC_SITE_URL) and app_settings.real_stripe:
         return ok(_("Stripe can’t reach this machine; `stripe listen` forwards the events."))
-    if not ours:
-        known = ", ".join(sorted({urlsplit(found["url"]).netloc for found in every})) or "-"
+    if not found.ours:
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.")
-            % {"site": app_settings.CLINIC_SITE_URL, "known": known},
-            _("Add the endpoint %(url)s in Stripe’s Dashboard, then run `manage.py catch_up`.") % {"url": url},
+            % {"site": app_settings.CLINIC_SITE_URL, "known": ", ".join(found.other_hosts) or "-"},
+            _("Run `manage.py stripe_setup`, which adds the endpoint %(url)s, then `manage.py catch_up`.")
+            % {"url": absolute("clinic:stripe_webhook")},
         )
-    enabled = [found for found in ours if found["status"] == "enabled"]
-    if not enabled:
+    if not found.enabled:
         return error(
             _("The endpoint is disabled in Stripe. Stripe does this after several days of failures."),
-            _("Enable it in Stripe’s Dashboard under Developers, Webhooks, then run `manage.py catch_up`."),
+            _("Run `manage.py stripe_setup`, which enables it, then `manage.py catch_up`."),
         )
-    types = {event_type for found in enabled for event_type in found["enabled_events"]}
-    missing = sorted(set(EVENT_READERS) - types) if "*" not in types else []
-    if missing:
+    if found.missing:
         return error(
-            _("The endpoint in Stripe does not send these event types: %(types)s.") % {"types": ", ".join(missing)},
-            _("Add these types to the endpoint in Stripe’s Dashboard, then run `manage.py catch_up --since DAY`."),
+            _("The endpoint in Stripe does not send these event types: %(types)s.")
+            % {"types": ", ".join(found.missing)},
+            _("Run `manage.py stripe_setup`, which adds these types, then `manage.py catch_up --since DAY`."),
         )
-    if outdated := _outdated_version(enabled):
+    if found.outdated:
         return error(
             _("The endpoint in Stripe sends events in API version %(version)s, which has no events about most refunds.")
-            % {"version": outdated},
-            _("An endpoint’s version can’t be changed: in Stripe’s Dashboard, add another endpoint with this URL and a"
-              " newer version, add its secret to STRIPE_WEBHOOK_SECRET, restart the site, and delete the old endpoint."
-              " Then run `manage.py catch_up` and `manage.py reconcile --fix`."),
+            % {"version": found.outdated},
+            _("An endpoint’s version can’t be changed. Run `manage.py stripe_setup`, which adds a second endpoint and"
+              " says how the first is replaced. Then run `manage.py catch_up` and `manage.py reconcile --fix`."),
         )  # fmt: skip
     return ok(_("The endpoint in Stripe is enabled and sends every event type that this site needs."))
-
-
-def _outdated_version(endpoints: list[dict[str, Any]]) -> str:
-    """Return the newest API version among the endpoints' events if it is older than REFUND_EVENTS_SINCE, else "".
-
-    An endpoint without a version has the account's version, which is read from Stripe's newest event. If there is no
-    event, that version is unknown and doesn't count.
-    """
-    versions = {found["api_version"] for found in endpoints}
-    if None in versions:
-        page, _as_of = call(lambda stripe: stripe.v1.events.list({"limit": 1}))
-        versions = {*versions - {None}, *(event["api_version"] for event in page["data"])}
-    newest = max(versions, default="")
-    return newest if newest < REFUND_EVENTS_SINCE else ""
 
 
 @reports_stripe_errors

@@ -3,7 +3,8 @@
 | Stripe's answer | here | done? |
 |---|---|---|
 | 400, 402, 404 | StripeRefusedError | no |
-| 401, 403 | StripeKeyError, a StripeRefusedError | no |
+| 401 | StripeKeyError, a StripeRefusedError | no |
+| 403 | StripePermissionError, a StripeKeyError | no |
 | 429 | StripeBusyError, a StripeUnavailableError | no; it may be sent again |
 | 409, 5xx, none at all | StripeUnavailableError | unknown |
 | an object in an unknown form | NotUnderstoodError, a StripeUnavailableError | yes, with an unknown result |
@@ -13,6 +14,7 @@ import datetime
 import email.utils
 import functools
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,8 @@ from ..conf import app_settings
 T = TypeVar("T")
 HTTP = stripe.RequestsClient(timeout=(2, 5))  # seconds to connect, and to wait for an answer; the SDK waits 80
 RETRIES = 1
+API_VERSION = stripe.api_version  # the version whose objects the SDK, and so this site, knows
+PERMISSION = re.compile(r"\brak_\w+")  # in the message of an error
 LONGEST_PAUSE = 20  # seconds between two tries while Stripe is busy, unless Stripe asks for more
 
 _patience: ContextVar[float] = ContextVar("patience", default=0)
@@ -65,6 +69,17 @@ class StripeRefusedError(Exception):
 
 class StripeKeyError(StripeRefusedError):
     """Raised when Stripe refuses the API key: it is wrong, expired, or isn't allowed to do this."""
+
+
+class StripePermissionError(StripeKeyError):
+    """Raised when the API key is restricted and isn't allowed to do this.
+
+    `permission` is Stripe's name of what is missing, such as "rak_charge_write", or "" if Stripe doesn't say.
+    """
+
+    def __init__(self, code: str, permission: str) -> None:
+        super().__init__(code)
+        self.permission = permission
 
 
 CODES: dict[type[stripe.StripeError], str] = {  # for answers without a code
@@ -136,8 +151,11 @@ def ask(request: Callable[[], T]) -> T:
 def _translated(request: Callable[[], T]) -> T:
     try:
         return request()
-    except (stripe.AuthenticationError, stripe.PermissionError) as error:
+    except stripe.AuthenticationError as error:
         raise StripeKeyError(_code(error)) from error
+    except stripe.PermissionError as error:
+        named = PERMISSION.search(error.user_message or "")
+        raise StripePermissionError(_code(error), named[0] if named else "") from error
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
         raise StripeRefusedError(_code(error)) from error
     except stripe.RateLimitError as error:

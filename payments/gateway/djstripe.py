@@ -83,6 +83,13 @@ def bootstrap() -> WebhookEndpoint:
     return endpoint
 
 
+def earlier_keys() -> "QuerySet[APIKey]":
+    """Return dj-stripe's rows of other API keys of this site's account and mode, which a new key has replaced."""
+    account, mode = app_settings.STRIPE_ACCOUNT_ID, app_settings.STRIPE_LIVE_MODE
+    ours: QuerySet[APIKey] = APIKey.objects.filter(djstripe_owner_account=account, livemode=mode)
+    return ours.exclude(secret=app_settings.STRIPE_SECRET_KEY)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What the site needs to know of a row in dj-stripe's table of webhook endpoints.

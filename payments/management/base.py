@@ -135,9 +135,9 @@ class OperatorCommand(BaseCommand):
             self.stdout.write(line)
 
     def agreed(self, question: str) -> bool:
-        """Ask the operator, and return whether the answer is yes. Raises CommandError if nobody answers."""
+        """Ask the question, and return whether the answer is yes. Raises CommandError if nobody can answer."""
         try:
-            return input(question).strip().lower() in ("y", "yes")
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
         except EOFError:
             raise CommandError("Nobody answers. Run it again with --yes.", returncode=USAGE) from None
 

@@ -90,7 +90,7 @@ class Command(OperatorCommand):
             f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M} were sent before"
             " the restore, unless the mail server was down."
         )
-        if sure or self.agreed("Mark them as sent, so that no patient gets one twice? [y/N] "):
+        if sure or self.agreed("Mark them as sent, so that no patient gets one twice?"):
             outbox.forget_until(sent_until)
             self.say("They will not be sent again. Now run catch_up and reconcile, before the site is started.")
         else:

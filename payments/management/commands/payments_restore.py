@@ -19,7 +19,7 @@ class Command(OperatorCommand):
         parser.add_argument("--yes", action="store_true", help="don't ask whether the site is stopped")
 
     def handle(self, *args: Any, copy: Path, yes: bool, **options: Any) -> None:
-        if not yes and not self.agreed(f"Replace the whole database by {copy.name}? Is the site stopped? [y/N] "):
+        if not yes and not self.agreed(f"Replace the whole database by {copy.name}? Is the site stopped?"):
             raise CommandError("Nothing was changed.", returncode=USAGE)
         try:
             backups.restore(copy)

@@ -277,15 +277,15 @@ def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome,
         {"url": "http://testserver/stripe/webhook/", "enabled_events": ["charge.succeeded"]}
     )
     assert says(
-        checked("stripe-endpoint"), Level.ERROR, "does not send these event types: charge.dispute.closed", "Add these"
+        checked("stripe-endpoint"), Level.ERROR, "does not send these event types: charge.dispute.closed", "adds these"
     )
     without_cards: Any = [name for name in EVENT_READERS if not name.startswith("setup_intent.")]
     client.v1.webhook_endpoints.update(made.id, {"enabled_events": without_cards})
-    assert says(checked("stripe-endpoint"), Level.ERROR, "setup_intent.setup_failed, setup_intent.succeeded", "Add")
+    assert says(checked("stripe-endpoint"), Level.ERROR, "setup_intent.setup_failed, setup_intent.succeeded", "adds")
     client.v1.webhook_endpoints.update(made.id, {"enabled_events": ["*"]})
     assert checked("stripe-endpoint").level == Level.OK
     client.v1.webhook_endpoints.update(made.id, {"disabled": True})
-    assert says(checked("stripe-endpoint"), Level.ERROR, "disabled in Stripe", "Enable it")
+    assert says(checked("stripe-endpoint"), Level.ERROR, "disabled in Stripe", "enables it")
 
 
 @pytest.mark.parametrize("whose", ["endpoint", "account"])
@@ -304,7 +304,7 @@ def test_an_endpoint_with_an_old_api_version_is_told(stripe: StripeAtHome, payme
         stripe.do("expire", session=open_checkout(payment))
 
     set_version(old)
-    assert says(checked("stripe-endpoint"), Level.ERROR, f"API version {old}", "STRIPE_WEBHOOK_SECRET")
+    assert says(checked("stripe-endpoint"), Level.ERROR, f"API version {old}", "second endpoint")
     set_version(new)
     assert checked("stripe-endpoint").level == Level.OK
     stripe.do("account", api_version="2026-08-26.dahlia")

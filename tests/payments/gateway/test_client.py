@@ -12,6 +12,7 @@ from payments.gateway.client import (
     RETRIES,
     StripeBusyError,
     StripeKeyError,
+    StripePermissionError,
     StripeRefusedError,
     StripeUnavailableError,
     call,
@@ -28,7 +29,7 @@ def list_events() -> None:
     ("mode", "kind", "code"),
     [
         ("401", StripeKeyError, "authentication_error"),
-        ("403", StripeKeyError, "permission_error"),
+        ("403", StripePermissionError, "permission_error"),
         ("429", StripeBusyError, "rate_limit"),
         ("lock_timeout", StripeBusyError, "lock_timeout"),
         ("409", StripeUnavailableError, "idempotency_key_in_use"),

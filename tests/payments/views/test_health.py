@@ -274,6 +274,6 @@ def test_prometheus_understands_the_alerts_and_the_dashboard(tmp_path: Path) -> 
              for number, text in enumerate(DASHBOARD)]  # fmt: skip
     panels = tmp_path / "dashboard.json"  # JSON is YAML too
     panels.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-    command = ["promtool", "check", "rules", DEPLOY / "prometheus-alerts.yml", panels]
+    command = ["promtool", "check", "rules", str(DEPLOY / "prometheus-alerts.yml"), str(panels)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
