@@ -91,7 +91,7 @@ class HostProject:
     def _spawn(self, command: list[str]) -> None:
         name = command[2]  # `python manage.py NAME` or `python -m NAME`
         port = {"runserver": self.site_port, "stripe_sandbox": self.sandbox_port}.get(name, 0)
-        listen = [str(port)] if name == "runserver" else []
+        listen = [str(port), "--noreload"] if name == "runserver" else []  # a reloader's child would outlive the test
         log = self.folder / f"{name}.log"
         process = Process(name, [sys.executable, *command[1:], *listen], port, log, self.env, cwd=self.folder)
         process.spawn()
