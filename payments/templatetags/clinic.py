@@ -128,7 +128,9 @@ def may_administer(context: Context) -> bool:
     """Return whether the administration has anything for the page's user: `{% may_administer as administers %}`."""
     request: Any = context["request"]
     administered = map(admin.site.get_model_admin, filter(admin.site.is_registered, apps.get_models()))
-    return any(any(each.get_model_perms(request).values()) for each in administered)
+    return any(
+        each.has_module_permission(request) and any(each.get_model_perms(request).values()) for each in administered
+    )
 
 
 @register.simple_tag(takes_context=True)
