@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.conf import settings as django_settings
+from django.contrib import admin
 from django.utils import timezone, translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -117,8 +118,12 @@ def _default_language() -> None:
 
 
 @pytest.fixture
-def world(db: None) -> Any:
-    """Return a World: a paid appointment, and a person of each role with a test client."""
+def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a World: a paid appointment, and a person of each role with a test client.
+
+    The admin shows no list of models beside each page, because rendering it takes much of a page's time.
+    """
+    monkeypatch.setattr(admin.site, "enable_nav_sidebar", False)
     from tests.test_authority import World  # models can't be imported before Django is set up
 
     return World()

@@ -327,6 +327,11 @@ class World:
         assert sheet.day
         return seal(sheet.day, {}, [], "", self.person("front desk"), seen=sheet.fingerprint)
 
+    @cached_property
+    def event_id(self) -> str:
+        """Return the id of the Stripe event that changed the payment's status."""
+        return self.payment.changes.exclude(stripe_event_id="").get().stripe_event_id
+
     def ask(self, role: str, method: str, path: str) -> Any:
         if role not in ANONYMOUS and not self.clients[role].session.get("_auth_user_id"):
             self.clients[role].force_login(self.person(role))  # a request may have signed the role out
@@ -346,7 +351,7 @@ class World:
             "number": self.ended_link.pk,
             "djstripe_uuid": uuid.UUID(int=0),
             "payout_id": "po_1",
-            "event_id": payment.changes.exclude(stripe_event_id="").get().stripe_event_id,
+            "event_id": self.event_id,
             "entry_id": "offline_unknown",
             "name": "ask-again",
             "object_id": payment.pk,
