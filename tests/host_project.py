@@ -32,7 +32,6 @@ class HostProject:
         self.site_port, self.sandbox_port = free_port(), free_port()
         self.url, self.sandbox_url = f"http://{HOST}:{self.site_port}", f"http://{HOST}:{self.sandbox_port}"
         self.prefix = ""  # that the server's paths begin with
-        self.migrate = "migrate"
         self.env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -56,11 +55,6 @@ class HostProject:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text((f"{file.read_text()}\n" if at_end else "") + text)
 
-    def make_quick(self) -> None:
-        """Make dj-stripe's tables from its models, because its own migrations take a minute on SQLite."""
-        self.write("mysite/settings.py", 'MIGRATION_MODULES = {"djstripe": None}\n', at_end=True)
-        self.migrate = "migrate --run-syncdb"
-
     def mount_below(self, prefix: str) -> None:
         """Let the server's paths begin with `prefix`, as behind a proxy that passes paths unchanged."""
         self.write("mysite/settings.py", f"FORCE_SCRIPT_NAME = {prefix!r}\n", at_end=True)
@@ -81,9 +75,7 @@ class HostProject:
     def blocks(self, text: str) -> list[Block]:
         """Return the blocks in a part of the page, with this project's ports and prefix."""
         text = text.replace("8000/", f"{self.site_port}{self.prefix}/").replace("8000", str(self.site_port))
-        text = text.replace("4243", str(self.sandbox_port)).replace(
-            "manage.py migrate\n", f"manage.py {self.migrate}\n"
-        )
+        text = text.replace("4243", str(self.sandbox_port))
         page = self.folder.parent / "page.md"
         page.write_text(text)
         return read_blocks(page)

@@ -112,12 +112,10 @@ def page_without_sockets(like: Page, new_context: NewContext, address: str) -> P
 def test_the_page_leads_a_project_with_users_to_a_live_payment(
     project: HostProject, new_context: NewContext, prefix: str
 ) -> None:
-    """With a prefix, the project is below a path of its server, has run dj-stripe's migrations, and asks the doctor."""
+    """With a prefix, the project is below a path of its server, and asks the doctor."""
     make_hostile(project)
     if prefix:
         project.mount_below(prefix)
-    else:
-        project.make_quick()
     project.follow(WITH_USERS)
     assert "No changes detected" in project.manage("makemigrations", "--check")
 
@@ -154,7 +152,6 @@ def test_the_page_leads_a_project_with_users_to_a_live_payment(
 
 @pytest.mark.nightly
 def test_the_page_leads_a_new_project_to_its_pages(project: HostProject) -> None:
-    project.make_quick()
     project.follow(NEW)
     with urllib.request.urlopen(f"{project.url}/clinic/", timeout=PATIENCE) as answer:
         assert "<h1>Sign in</h1>" in answer.read().decode()
