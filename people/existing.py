@@ -1,4 +1,4 @@
-"""What a project with users puts into a migration before its user model inherits PatientFields."""
+"""Operations for a migration of a project whose user table has rows before its model inherits PatientFields."""
 
 import uuid
 from typing import Any

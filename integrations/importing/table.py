@@ -78,7 +78,7 @@ class Table:
         return text or None
 
     def require_room(self, row: int) -> None:
-        """Raise UnreadableError if the table has as many rows as it may have."""
+        """Raise UnreadableError if the table already has MOST_ROWS rows."""
         if len(self.rows) == MOST_ROWS:
             what = _("The file has more than %(most)s rows.") % {"most": MOST_ROWS}
             raise UnreadableError(what, _("Split it."), row=row)

@@ -51,7 +51,7 @@ def payments_live(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def payments_socket(request: HttpRequest) -> HttpResponse:
-    """Say that this address is a WebSocket's, to a request that `payments.asgi.routes` would have answered as one."""
+    """Answer 426 to a plain request for the WebSocket's address, and say what asgi.py or a proxy may lack."""
     said = "This address is a WebSocket. asgi.py needs payments.asgi.routes(), and a proxy has to pass upgrades on."
     return HttpResponse(said, status=426, content_type="text/plain", headers={"Upgrade": "websocket"})
 

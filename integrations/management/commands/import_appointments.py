@@ -36,7 +36,7 @@ class Command(OperatorCommand):
         self.tell(plan, dry_run=dry_run)
 
     def tell(self, plan: Plan, *, dry_run: bool) -> None:
-        """Write what was found out about the file and each problem on a line, and fail, or say what was done."""
+        """Write the detected formats, then each problem or what was done. Raises CommandError if there is a problem."""
         for label, value in plan.table.detected:
             self.say(f"{label}: {value}")
         for problem in plan.problems:
