@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from payments.jobs import JOBS, Job, states
 from payments.management.base import SETTINGS_CHECKS
-from payments.management.runner import Runner
+from payments.management.runner import TICK, Runner
 from payments.models import BackgroundJob
 
 logger = logging.getLogger(__name__)
@@ -41,23 +41,28 @@ class Command(BaseCommand):
             for job, row, _late in states():
                 self.stdout.write(described(job, row))
             return
-        stopping = threading.Event()
+        # A list, because the handler could wait for ever for the lock of a threading.Event that this thread waits for.
+        signals: list[int] = []
         for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, lambda *_: stopping.set())
-        self.work([JOBS[name] for name in only or JOBS], stopping)
+            signal.signal(stop, lambda number, _: signals.append(number))
+        self.work([JOBS[name] for name in only or JOBS], signals)
 
-    def work(self, jobs: list[Job], stopping: threading.Event) -> None:
-        """Do the jobs until the event `stopping` is set, then wait GRACE seconds at most for rounds under way."""
+    def work(self, jobs: list[Job], signals: list[int]) -> None:
+        """Do the jobs until `signals` holds one, then wait GRACE seconds at most for rounds under way."""
         holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        stopping = threading.Event()
         runners = [Runner(job, holder, stopping) for job in jobs]
         for runner in runners:
             runner.start()
         logger.info("work_started", extra={"jobs": ", ".join(job.name for job in jobs), "holder": holder})
-        while not stopping.is_set():
+        while not signals:
             for runner in runners:
                 runner.keep()
             close_old_connections()
-            stopping.wait(BEAT)
+            renew_at = time.monotonic() + BEAT
+            while not signals and time.monotonic() < renew_at:
+                time.sleep(TICK)
+        stopping.set()
         give_up_at = time.monotonic() + GRACE
         for runner in runners:
             runner.join(max(0, give_up_at - time.monotonic()))
