@@ -1,6 +1,7 @@
 """Addresses of the clinic's other software that are told of changes, by the specification Standard Webhooks."""
 
 import datetime
+from contextlib import suppress
 from typing import Any, Self
 
 from django.db import models
@@ -89,10 +90,21 @@ class WebhookEndpoint(models.Model):
     def signing_secrets(self) -> list[str]:
         """Return the secrets to sign with: the current one and, for a day after a rotation, the one before.
 
-        Raises SecretLostError.
+        An earlier secret that can't be decrypted is left out. Raises SecretLostError if the current one can't be.
         """
-        old = [self.old_secret] if self.old_secret_until and self.old_secret_until > timezone.now() else []
-        return [secrets.decrypt(stored) for stored in (self.secret, *old)]
+        valid = [secrets.decrypt(self.secret)]
+        if self.old_secret_until and self.old_secret_until > timezone.now():
+            with suppress(secrets.SecretLostError):
+                valid.append(secrets.decrypt(self.old_secret))
+        return valid
+
+    @property
+    def can_sign(self) -> bool:
+        """Return whether the current secret can be decrypted."""
+        try:
+            return bool(self.readable_secret())
+        except secrets.SecretLostError:
+            return False
 
     def rotate_secret(self) -> str:
         """Store a new secret and return it. Messages are also signed with the old one for OLD_SECRET_FOR."""

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from django.db import close_old_connections
 from django.utils import timezone
@@ -65,11 +66,15 @@ class Dispatcher:
 
 
 def tidy() -> None:
-    """Delete old messages. Encrypt all secrets with the current SECRET_KEY, so that an earlier one can be removed."""
+    """Delete old messages. Encrypt all secrets with the current SECRET_KEY, so that an earlier one can be removed.
+
+    A secret that can't be decrypted stays as it is; the doctor reports it.
+    """
     before = timezone.now() - KEPT_FOR
     WebhookMessage.objects.exclude(delivered_at=None, given_up_at=None).filter(created_at__lt=before).delete()
     for endpoint in WebhookEndpoint.objects.all():
         for name in ("secret", "old_secret"):
             if stored := getattr(endpoint, name):
-                changed = {name: secrets.encrypt_again(stored)}
-                WebhookEndpoint.objects.filter(pk=endpoint.pk, **{name: stored}).update(**changed)
+                with suppress(secrets.SecretLostError):
+                    changed = {name: secrets.encrypt_again(stored)}
+                    WebhookEndpoint.objects.filter(pk=endpoint.pk, **{name: stored}).update(**changed)

@@ -321,6 +321,11 @@ def test_secrets_outlive_a_replaced_secret_key(
     send()
     assert receiver.requests == []
     assert [attempt.failure for attempt in WebhookAttempt.objects.all()] == [Failure.SECRET]
+    tidy()  # isn't stopped by a secret that it can't read
+    assert (endpoints().level, f": {endpoint.pk}." in endpoints().what) == (Level.ERROR, True)
+    endpoint.refresh_from_db()
+    new = endpoint.rotate_secret()
+    assert (endpoint.signing_secrets(), endpoints().level) == ([new], Level.OK)
 
 
 def test_a_receiver_is_told_again_from_a_number_with_the_ids_of_the_first_time(
