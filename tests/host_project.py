@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import urllib.request
@@ -11,41 +12,52 @@ from typing import Any
 
 from payments_site.demo.process import HOST, Process, free_port
 from payments_site.demo.site import ROOT
-from tests.docs.page import Block, follow, marked, read_blocks
+from tests.docs.page import Block, follow, marked, read_blocks, take, without
 from tests.waits import PATIENCE
 
 PAGE = (ROOT / "docs/in-your-project.md").read_text()
 APPS = ("people", "appointments", "payments", "stripe_sandbox")  # what the project installs of this repository
 NEW, WITH_USERS = "new project", "project with users"
+INSTALL, STRIPE = "install", "stripe"  # only where the project has an environment of its own
 ELSEWHERE, TERMINALS = "elsewhere", "terminals"  # what needs other machines; commands that don't end
+take("docs/in-your-project.md", but=(ELSEWHERE,))
 
 
 class HostProject:
-    """A project called mysite, made by `django-admin startproject`, with free ports instead of those on the page."""
+    """A project called mysite, made by `django-admin startproject`, with free ports instead of those on the page.
 
-    def __init__(self, folder: Path) -> None:
+    It runs with this checkout's packages and apps, or, with `installs`, with what the page installs into an environment
+    of its own, from the package index.
+    """
+
+    def __init__(self, folder: Path, *, installs: bool = False) -> None:
         self.folder, self.apps = folder / "host", folder / "apps"
         self.folder.mkdir()
-        self.apps.mkdir()
-        for name in APPS:
-            (self.apps / name).symlink_to(ROOT / name)
+        self.python = str(make_environment(folder / "venv") if installs else sys.executable)
+        if not installs:
+            self.apps.mkdir()
+            for name in APPS:
+                (self.apps / name).symlink_to(ROOT / name)
         self.site_port, self.sandbox_port = free_port(), free_port()
         self.url, self.sandbox_url = f"http://{HOST}:{self.site_port}", f"http://{HOST}:{self.sandbox_port}"
         self.prefix = ""  # that the server's paths begin with
         self.env = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(self.python).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.apps),
             "DJANGO_SETTINGS_MODULE": "mysite.settings",
             "PYTHONUNBUFFERED": "1",
         }
         self.processes: dict[str, Process] = {}
-        command = [sys.executable, "-m", "django", "startproject", "mysite", "."]
+        command = [self.python, "-m", "django", "startproject", "mysite", "."]
         subprocess.run(command, cwd=self.folder, env=self.env | {"DJANGO_SETTINGS_MODULE": ""}, check=True)
+        if installs:
+            blocks = self.blocks(marked(PAGE, INSTALL).replace("<this repository>", str(ROOT)))
+            follow(blocks, self.folder, self.env)
 
     def manage(self, *arguments: str) -> str:
         """Run manage.py and return what it prints. Raises CalledProcessError if it fails."""
-        command = [sys.executable, "manage.py", *arguments]
+        command = [self.python, "manage.py", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
@@ -64,7 +76,7 @@ class HostProject:
     def follow(self, variant: str) -> None:
         """Do what the page says to a project of this variant, NEW or WITH_USERS; start what runs in terminals."""
         other = NEW if variant == WITH_USERS else WITH_USERS
-        follow(self.blocks(without(PAGE, other, ELSEWHERE, TERMINALS)), self.folder, self.env)
+        follow(self.blocks(without(PAGE, other, INSTALL, STRIPE, ELSEWHERE, TERMINALS)), self.folder, self.env)
         [terminals] = self.blocks(marked(PAGE, TERMINALS))
         for command in terminals.text.splitlines():
             self._spawn(command.split())
@@ -76,16 +88,14 @@ class HostProject:
         """Return the blocks in a part of the page, with this project's ports and prefix."""
         text = text.replace("8000/", f"{self.site_port}{self.prefix}/").replace("8000", str(self.site_port))
         text = text.replace("4243", str(self.sandbox_port))
-        page = self.folder.parent / "page.md"
-        page.write_text(text)
-        return read_blocks(page)
+        return read_blocks(text)
 
     def _spawn(self, command: list[str]) -> None:
         name = command[2]  # `python manage.py NAME` or `python -m NAME`
         port = {"runserver": self.site_port, "stripe_sandbox": self.sandbox_port}.get(name, 0)
         listen = [str(port), "--noreload"] if name == "runserver" else []  # a reloader's child would outlive the test
         log = self.folder / f"{name}.log"
-        process = Process(name, [sys.executable, *command[1:], *listen], port, log, self.env, cwd=self.folder)
+        process = Process(name, [self.python, *command[1:], *listen], port, log, self.env, cwd=self.folder)
         process.spawn()
         self.processes[name] = process
 
@@ -100,9 +110,11 @@ class HostProject:
             process.kill()
 
 
-def without(text: str, *names: str) -> str:
-    """Return the text without the parts between the comments `<!-- name -->` and `<!-- /name -->` of these names."""
-    for name in names:
-        text, count = re.subn(f"<!-- {name} -->\n.*?<!-- /{name} -->\n", "", text, flags=re.S)
-        assert count, f"The page marks nothing as {name}"
-    return text
+def make_environment(folder: Path) -> Path:
+    """Make a virtual environment with pip, Django, and what the page says the sandbox needs; return its Python."""
+    uv = runpy.run_path(str(ROOT / "run"))["uv"]()
+    subprocess.run([uv, "venv", "-q", "--seed", "-p", sys.executable, folder], check=True)
+    python = folder / "bin/python"
+    [packages] = re.findall(r"`pip install ([\w ]+)`", PAGE)
+    subprocess.run([python, "-m", "pip", "install", "-q", "django~=5.2.0", *packages.split()], check=True)
+    return python

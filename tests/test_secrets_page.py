@@ -12,17 +12,16 @@ import stripe as sdk
 from payments.gateway.rights import RIGHTS
 from payments_site.demo.site import ROOT
 from tests.clinic import Clinic
+from tests.docs.page import take
 from tests.live_site import LiveSite
 from tests.waits import wait_until
 
 PAGE = (ROOT / "docs/secrets.md").read_text()
+WEBHOOK, API_KEY, SECRET_KEY = (
+    [block.text.strip() for block in take("docs/secrets.md", section)]
+    for section in ("The webhook's secret", "Stripe's API key", "SECRET_KEY")
+)
 SECRET = re.compile(r"whsec_\w+")
-
-
-def commands(section: str) -> list[str]:
-    """Return the commands in the code blocks of a section, in their order."""
-    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return re.findall(r"^ {4,}(\w.*)$", text, re.M)
 
 
 def run(command: str, site: LiveSite) -> str:
@@ -72,7 +71,7 @@ def test_secrets_are_replaced_as_the_page_says(site: LiveSite) -> None:
     clinic = Clinic(site)
     old = site.settings["STRIPE_WEBHOOK_SECRET"]
     site.at_stripe("clock", advance=60)  # so that Stripe makes the second endpoint later than the first
-    first, check, delete, catch_up = commands("The webhook's secret")
+    first, check, delete, catch_up = WEBHOOK
     new = SECRET.findall(run(first, site))[0]
     restart(site, STRIPE_WEBHOOK_SECRET=f"{new},{old}")
     run(check, site)
@@ -85,10 +84,10 @@ def test_secrets_are_replaced_as_the_page_says(site: LiveSite) -> None:
     assert clinic.tell(clinic.story().completed(), secret=new) == 200
     run(catch_up, site)
 
-    for command in commands("Stripe's API key"):
+    for command in API_KEY:
         run(command, site)
 
-    make, check, jobs = commands("SECRET_KEY")
+    make, check, jobs = SECRET_KEY
     replaced, fresh = site.settings["SECRET_KEY"], run(make, site).strip()
     assert len(fresh) > 50
     restart(site, SECRET_KEY=fresh, SECRET_KEY_FALLBACKS=replaced)

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser import pages
 from tests.browser.conftest import NewContext
 from tests.browser.pages import expect_live, expect_same_document, mark
-from tests.docs.page import follow
-from tests.host_project import NEW, PAGE, WITH_USERS, HostProject
+from tests.docs.page import follow, marked
+from tests.host_project import NEW, PAGE, STRIPE, WITH_USERS, HostProject
 from tests.waits import PATIENCE, wait_until
 
 PASSWORD = "choose another"
@@ -151,7 +151,17 @@ def test_the_page_leads_a_project_with_users_to_a_live_payment(
 
 
 @pytest.mark.nightly
-def test_the_page_leads_a_new_project_to_its_pages(project: HostProject) -> None:
-    project.follow(NEW)
-    with urllib.request.urlopen(f"{project.url}/clinic/", timeout=PATIENCE) as answer:
-        assert "<h1>Sign in</h1>" in answer.read().decode()
+@pytest.mark.timeout(900)
+def test_the_page_leads_a_new_project_to_its_pages(tmp_path: Path) -> None:
+    """The project installs this repository as the page says, and at last gets the settings for Stripe itself."""
+    project = HostProject(tmp_path, installs=True)
+    try:
+        project.follow(NEW)
+        with urllib.request.urlopen(f"{project.url}/clinic/", timeout=PATIENCE) as answer:
+            assert "<h1>Sign in</h1>" in answer.read().decode()
+    finally:
+        project.stop()
+    [settings] = project.blocks(marked(PAGE, STRIPE))
+    project.write("mysite/settings.py", settings.text, at_end=True)
+    project.env |= {"STRIPE_SECRET_KEY": f"sk_test_{'0' * 24}", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+    project.manage("check")

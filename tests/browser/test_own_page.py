@@ -10,16 +10,16 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from payments.models import Payment
-from payments_site.demo.site import ROOT
 from tests import chromium
 from tests.browser import pages
 from tests.browser.conftest import NewContext
 from tests.browser.pages import PHONE, browser_of, expect_same_document, expect_status, news, open_live, toasts
 from tests.clinic import Clinic
 from tests.docs.clone import make_clone
-from tests.docs.page import follow, read_blocks
+from tests.docs.page import follow, take
 from tests.waits import PATIENCE, wait_until
 
+*STEPS, TESTS = take("docs/components.md")
 WATCH_ROWS = """() => {
   window.lit = 0;  // noted at once, because the light goes out again
   new MutationObserver((changes) => (lit += changes.filter(({ target }) => target.matches("li.just-changed")).length))
@@ -37,12 +37,11 @@ MOVE_COUNTER = """() => {
 def clone(tmp_path: Path) -> Iterator[Path]:
     """Return a clone in which all blocks were followed. The last runs the page's own tests, while the test goes on."""
     clone = make_clone(tmp_path / "clone")
-    *steps, last = read_blocks(ROOT / "docs/components.md")
-    follow(steps, clone, os.environ)
+    follow(STEPS, clone, os.environ)
     environment = {**os.environ, "CHROMIUM": chromium.executable() or ""}
     output = tmp_path / "tests.log"
     with output.open("w") as log:
-        tests = subprocess.Popen(["sh", "-e", "-c", last.text], cwd=clone, env=environment, stdout=log, stderr=log)
+        tests = subprocess.Popen(["sh", "-e", "-c", TESTS.text], cwd=clone, env=environment, stdout=log, stderr=log)
     yield clone
     assert tests.wait(4 * PATIENCE) == 0, output.read_text()
     assert "4 passed" in output.read_text()

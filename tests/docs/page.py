@@ -7,19 +7,22 @@ it, or `(the whole file)` if the block replaces it. Blocks of the language `sh` 
 
 import re
 import subprocess
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from payments_site.demo.site import ROOT
+
 HOW = r"(?: \((?P<how>at the end|the whole file)\))?"
 NAMED = re.compile(rf"(?:#|//|\{{#|<!--) (?P<file>[\w./-]+\.\w+){HOW}(?: #\}}| -->)?\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code. `file` is "" if it names none.
+    """A block of code, in the section of this heading. `file` is "" if it names none.
 
     The block is added to a file that exists if `at_end`, and replaces one if `whole`.
     """
@@ -29,23 +32,64 @@ class Block:
     file: str = ""
     at_end: bool = False
     whole: bool = False
+    page: str = ""
+    section: str = ""
 
 
-def read_blocks(page: Path) -> list[Block]:
-    """Return the page's blocks of code, from its top to its end."""
-    found = []
-    for fenced in FENCED.finditer(page.read_text()):
-        text = textwrap.dedent(fenced["text"])
-        named = NAMED.match(text)
-        file, how = (named["file"], named["how"]) if named else ("", "")
-        found.append(Block(fenced["language"], text, file, how == "at the end", how == "the whole file"))
+TAKEN: set[Block] = set()  # by the modules of tests that are imported; test_blocks.py asks for all
+
+
+def take(page: str, section: str = "", *, but: tuple[str, ...] = ()) -> list[Block]:
+    """Return the blocks of a page of this repository, such as docs/demo.md, or of one section, and note them in TAKEN.
+
+    A module of tests calls this when it is imported, and its tests then do what the blocks say. The parts between the
+    comments with the names `but` are left out.
+    """
+    blocks = read_blocks(without((ROOT / page).read_text(), *but), page)
+    taken = [block for block in blocks if section in ("", block.section)]
+    if not taken:
+        raise ValueError(f"{page} has no block in a section {section!r}")
+    TAKEN.update(taken)
+    return taken
+
+
+def read_blocks(text: str, page: str = "") -> list[Block]:
+    """Return the blocks of code in a page's text, fenced and indented ones, from its top to its end."""
+    found, section, previous = [], "", ""
+    for token in parse(text):
+        if previous == "heading_open":
+            section = token.content
+        elif token.type in ("fence", "code_block"):
+            named = NAMED.match(token.content)
+            file, how = (named["file"], named["how"]) if named else ("", "")
+            last, all_of_it = how == "at the end", how == "the whole file"
+            found.append(Block(token.info, token.content, file, last, all_of_it, page, section))
+        previous = token.type
     return found
+
+
+def code_in_text(text: str) -> Iterator[str]:
+    """Yield what stands in backticks within the sentences and tables of a page's text."""
+    for token in parse(text):
+        yield from (part.content for part in token.children or () if part.type == "code_inline")
+
+
+def parse(text: str) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(text)
 
 
 def marked(text: str, name: str) -> str:
     """Return the part of a page's text that stands between the comments `<!-- name -->` and `<!-- /name -->`."""
     [part] = re.findall(f"<!-- {name} -->\n(.*)<!-- /{name} -->", text, re.S)
     return str(part)
+
+
+def without(text: str, *names: str) -> str:
+    """Return the text without the parts between the comments `<!-- name -->` and `<!-- /name -->` of these names."""
+    for name in names:
+        text, count = re.subn(f" *<!-- {name} -->\n.*?<!-- /{name} -->\n", "", text, flags=re.S)
+        assert count, f"The page marks nothing as {name}"
+    return text
 
 
 def follow(blocks: Iterable[Block], folder: Path, environment: Mapping[str, str]) -> None:

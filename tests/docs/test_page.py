@@ -42,9 +42,8 @@ echo "$WORD" > said
 
 @pytest.fixture
 def blocks(tmp_path: Path) -> list[Block]:
-    page = tmp_path / "page.md"
-    page.write_text(PAGE)
-    return read_blocks(page)
+    (tmp_path / "page.md").write_text(PAGE)
+    return read_blocks(PAGE)
 
 
 def test_blocks_become_files_and_commands_run_in_order(blocks: list[Block], tmp_path: Path) -> None:

@@ -9,32 +9,27 @@ import pytest
 from integrations.models import WebhookEndpoint
 from integrations.models.webhook_message import PAUSES
 from payments_site.demo.site import ROOT
-from tests.docs.page import read_blocks
+from tests.docs.page import take
 from tests.integrations.receiver import Receiver
 from tests.integrations.test_outgoing import send
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
-PAGE = ROOT / "docs/outgoing-webhooks.md"
-GUIDE = PAGE.read_text()
-
-
-def code(language: str) -> str:
-    [text] = [block.text for block in read_blocks(PAGE) if block.language == language]
-    return text
+GUIDE = (ROOT / "docs/outgoing-webhooks.md").read_text()
+CODE = {block.language: block.text for block in take("docs/outgoing-webhooks.md")}
 
 
 def test_the_example_has_the_fields_of_a_message(story: Story, endpoint: WebhookEndpoint, receiver: Receiver) -> None:
     deliver(story.completed())
     send()
-    example, sent = json.loads(code("json")), receiver.requests[0].message
+    example, sent = json.loads(CODE["json"]), receiver.requests[0].message
     assert list(example) == list(sent)
     assert list(example["data"]) == list(sent["data"])
 
 
 def test_the_guides_receiver_accepts_what_is_sent(story: Story, endpoint: WebhookEndpoint, receiver: Receiver) -> None:
     names: dict[str, Any] = {}
-    exec(compile(code("python"), "guide", "exec"), names)  # noqa: S102 - our own document
+    exec(compile(CODE["python"], "guide", "exec"), names)  # noqa: S102 - our own document
     receive = names["receive"]
     stored: dict[str, dict[str, Any]] = {}
     for event in (story.failed(), story.completed()):
