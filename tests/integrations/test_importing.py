@@ -1,6 +1,7 @@
 """Tests of imports: all or nothing, each file once, and by the rules that hold at the front desk."""
 
 import datetime
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from appointments.models import Appointment, Practitioner, Service
 from integrations.importing.rules import Plan
 from integrations.importing.saving import import_file, preview
 from payments.models import Feed, Payment, StatusChange
+from tests.docs.page import take
 from tests.integrations.files import csv_of, excel_of, row, stored
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
+[COMMANDS] = take("docs/import.md")
 
 
 @pytest.fixture(autouse=True)
@@ -283,6 +286,20 @@ def test_the_number_of_queries_hardly_depends_on_the_rows(manager: User) -> None
 
 
 class TestCommand:
+    def test_a_file_is_imported_by_the_commands_of_the_handbook(
+        self, manager: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("FILE.csv").write_bytes(csv_of(row(1)))
+        Path("FILE.xlsx").write_bytes(stored(excel_of(row(1, price=60.5, minutes=30))))
+        counts = []
+        for line in COMMANDS.text.replace("NAME", manager.username).splitlines():
+            run, manage, *words = shlex.split(line, comments=True)
+            assert (run, manage) == ("./run", "manage")
+            call_command(*words)
+            counts.append(Appointment.objects.count())
+        assert counts == [0, 1]
+
     def run(self, path: Path, *options: str, user: str = "boss") -> None:
         call_command("import_appointments", str(path), "--user", user, *options)
 

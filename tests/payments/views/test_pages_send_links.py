@@ -1,10 +1,13 @@
 """Tests of the pages on which staff send pay links, by e-mail and by text message."""
 
 import datetime
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
+import requests
 import time_machine
 from django.test import Client
 from django.utils import timezone
@@ -15,11 +18,14 @@ from payments import apps
 from payments.emails.outbox import DUMMY
 from payments.models import Email, PayLink, Payment
 from payments.signals import sms_requested
+from tests.docs.page import take
+from tests.integrations.receiver import answers, receiving
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.emails.test_outbox import send
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
+[SEND] = take("docs/operations.md", "Reminders and text messages")
 ALL = "/desk/links/?period=all"
 Book = Callable[..., Payment]
 sent_texts: list[tuple[str, str]] = []
@@ -187,11 +193,26 @@ def test_nobody_is_texted_after_paying(
     assert texts == []
 
 
-def take(phone: str, text: str) -> None:
+def note_text(phone: str, text: str) -> None:
     sent_texts.append((phone, text))
 
 
 def test_the_function_that_the_setting_names_is_called(settings: Settings) -> None:
-    settings.CLINIC_SMS_FUNCTION = f"{__name__}.take"
+    settings.CLINIC_SMS_FUNCTION = f"{__name__}.note_text"
     apps.send_sms(PayLink, phone="06", text="Hello")
     assert sent_texts == [("06", "Hello")]
+
+
+def test_the_handbooks_function_sends_the_text_to_a_provider(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("clinic.sms")
+    with receiving() as provider:
+        exec(SEND.text.replace("https://sms.example/send", provider.url), vars(module))  # noqa: S102 - our own page
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        settings.CLINIC_SMS_FUNCTION = "clinic.sms.send"
+        apps.send_sms(PayLink, phone="06", text="Hello")
+        assert provider.requests[0].message == {"to": "06", "text": "Hello"}
+        provider.usual = answers(500)
+        with pytest.raises(requests.HTTPError):
+            apps.send_sms(PayLink, phone="06", text="Hello")
