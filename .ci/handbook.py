@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from markdown_it import MarkdownIt
 from spellchecker import SpellChecker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,9 +65,10 @@ def differences() -> Iterator[str]:
 
 def unlike(english: str, french: str) -> Iterator[str]:
     """Yield what differs between the shapes of a page's text and of its translation's."""
-    blocks = [[found[0] for found in FENCED.finditer(text) if "```{" not in found[0]] for text in (english, french)]
-    if blocks[0] != blocks[1]:
+    (blocks, pieces), (french_blocks, french_pieces) = code(english), code(french)
+    if blocks != french_blocks:
         yield "the blocks of code differ"
+    yield from (f"the translation lacks `{piece}`" for piece in sorted(set(pieces) - set(french_pieces)))
     prose = [FENCED.sub("", text) for text in (english, french)]
     for what, pattern in SHAPE.items():
         here, there = (pattern.findall(text) for text in prose)
@@ -74,6 +76,13 @@ def unlike(english: str, french: str) -> Iterator[str]:
             yield f"other {what}: {missing(here, there)}"
         elif len(here) != len(there):
             yield f"{len(here)} and {len(there)} {what}"
+
+
+def code(text: str) -> tuple[list[str], list[str]]:
+    """Return a page's blocks of code, without Sphinx's own, and what stands in backticks in its sentences."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    blocks = [each.content for each in tokens if each.type in ("fence", "code_block") and each.info[:1] != "{"]
+    return blocks, [part.content for each in tokens for part in each.children or () if part.type == "code_inline"]
 
 
 def missing(here: list[str], there: list[str]) -> str:

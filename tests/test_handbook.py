@@ -18,11 +18,12 @@ from integrations.outgoing.event_types import CHOICES, RESTORED, TEST
 from payments import doctor
 from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
-from tests.docs.page import marked
+from tests.docs.page import take
 
 DOCS = {"en": ROOT / "docs", "fr": ROOT / "docs/fr"}
 FOR_PEOPLE = ("patients", "front-desk", "accounting", "managers")  # pages whose bold words stand on the screen
 MOST_BYTES, MOST_IN_ALL = 150_000, 5_000_000  # of one picture, and of all
+[EVENTS] = take("docs/operations.md", "Going live with Stripe")
 PLACE = re.compile(r"%\(\w+\)s")  # for a value, in a text of the catalogue
 languages = pytest.mark.parametrize("language", DOCS)
 
@@ -97,9 +98,8 @@ def test_every_event_of_the_browser_is_listed(language: str) -> None:
     assert {name for name in sent if f"`{name}`" not in page("components", language)} == set()
 
 
-@languages
-def test_the_events_of_stripe_are_those_that_are_read(language: str) -> None:
-    assert marked(page("operations", language), "events").split() == list(EVENT_READERS)
+def test_the_events_of_stripe_are_those_that_are_read() -> None:
+    assert EVENTS.text.split() == list(EVENT_READERS)
 
 
 @languages
@@ -225,6 +225,7 @@ def check() -> dict[str, object]:
         ("# Un\n", ["other headings: ##"]),
         ("# Un\n\n## Deux\n\n- trois\n", ["0 and 1 items of lists"]),
         ("# Un\n\n## Deux\n\n```sh\nls\n```\n", ["the blocks of code differ"]),
+        ("# Un\n\n## Deux\n\n    ls\n", ["the blocks of code differ"]),
     ],
 )
 def test_a_translation_of_another_shape_is_told(check: dict[str, object], french: str, told: list[str]) -> None:
@@ -240,3 +241,8 @@ def test_a_page_that_loads_from_another_host_is_told(check: dict[str, object], t
 def test_french_words_are_looked_up_without_code(check: dict[str, object]) -> None:
     prose = check["prose"]("Un `mot` et\n```sh\nfoo\n```\n[lien](page.md) https://a.example/b")  # type: ignore[operator]
     assert prose.split() == ["Un", "et", "[lien"]
+
+
+def test_a_translation_has_the_same_words_in_code(check: dict[str, object]) -> None:
+    told = check["unlike"]("# One\n\nUse `--fix` or `a|b`.\n", "# Un\n\n`--fix`, `README.md`\n")  # type: ignore[operator]
+    assert list(told) == ["the translation lacks `a|b`"]
