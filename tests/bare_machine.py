@@ -13,7 +13,7 @@ from pathlib import Path
 from payments_site.demo.site import ROOT
 from tests.waits import wait_until
 
-CLONE = "/root/payments-live"
+ORIGIN, CLONE = "/srv/payments-live.git", "/root/payments-live"
 CERTIFICATES = "/etc/host-certificates.pem"
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
@@ -27,12 +27,15 @@ def mirror() -> str:
 
 
 class BareMachine:
-    """A Debian `suite`, such as bookworm, in the folder `root`, with a clone of this checkout's last commit."""
+    """A Debian `suite`, such as bookworm, in the folder `root`.
+
+    ORIGIN is a repository with this checkout's last commit, which the page that is followed clones to CLONE.
+    """
 
     def __init__(self, root: Path, suite: str) -> None:
         self.root = root
         self._leader = 0
-        packages = "--include=ca-certificates,dbus,git,systemd,systemd-sysv"
+        packages = "--include=ca-certificates,dbus,systemd,systemd-sysv"
         made: list[str | Path] = ["debootstrap", "--variant=minbase", packages, suite, root, mirror()]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
         self.write("/etc/apt/sources.list", f"deb {mirror()} {suite} main\n")
@@ -42,7 +45,7 @@ class BareMachine:
         self.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
         self.write(CERTIFICATES, Path(str(ssl.get_default_verify_paths().cafile)).read_text())
         self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # starts nothing before it is booted
-        subprocess.run(["git", "clone", "-q", ROOT, f"{root}{CLONE}"], check=True)
+        subprocess.run(["git", "clone", "-q", "--bare", ROOT, f"{root}{ORIGIN}"], check=True)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         file = Path(f"{self.root}{path}")
@@ -54,7 +57,7 @@ class BareMachine:
     def fetch(self, script: str) -> None:
         """Run this script in the root, before it is booted, with this machine's network."""
         certificates = {"PIP_CERT": CERTIFICATES, "SSL_CERT_FILE": CERTIFICATES}
-        command: list[str | Path] = ["chroot", self.root, "bash", "-ec", f"cd {CLONE}\n{script}"]
+        command: list[str | Path] = ["chroot", self.root, "bash", "-ec", script]
         subprocess.run(command, env=ENVIRONMENT | certificates, check=True, stdin=subprocess.DEVNULL)
 
     @contextmanager

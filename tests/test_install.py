@@ -1,20 +1,37 @@
 """Tests of deploy/install.sh and deploy/upgrade.sh: what they would do, and what they do to a bare Debian machine."""
 
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.bare_machine import BareMachine
+from tests.bare_machine import ORIGIN, BareMachine
+from tests.docs.page import take
 from tests.machine import needs
 from tests.test_deploy import DEPLOY
 
-HOST = "pay.clinic.example"
-ANSWERS = f"--host {HOST} --email operator@clinic.example --manager anne"
+HOST, OPERATOR = "pay.clinic.example", "you@clinic.example"
+ANSWERS = f"--host {HOST} --email {OPERATOR} --manager anne"
+PAGES = {name: take(f"docs/server-{name}.md") for name in ("small", "large")}
+[UPGRADE] = take("docs/operations.md", "Upgrades")
+
+
+def commands(page: str, section: str) -> list[str]:
+    """Return the blocks of commands in a section of the page for a small or a large clinic."""
+    return [block.text.rstrip() for block in PAGES[page] if block.section == section]
+
+
+def options(page: str) -> list[str]:
+    """Return the options with which the page runs install.sh."""
+    _, script, rest = commands(page, "2. Install")[1].partition("deploy/install.sh")
+    assert script
+    return rest.split()
 
 
 def dry_run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +57,7 @@ def test_shellcheck_finds_nothing_in_the_scripts() -> None:
 
 
 def test_a_small_clinic_gets_sqlite_one_process_and_no_redis(tmp_path: Path) -> None:
-    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "sqlite").stdout
+    plan = dry_run(tmp_path, *options("small")).stdout
     assert "+ DATABASE_URL=sqlite:////var/lib/payments/db.sqlite3 in" in plan
     assert "+ WEB_PROCESSES=1 in" in plan
     assert "+ REDIS_URL= in" in plan
@@ -49,16 +66,16 @@ def test_a_small_clinic_gets_sqlite_one_process_and_no_redis(tmp_path: Path) -> 
 
 
 def test_a_larger_clinic_gets_postgresql_redis_and_as_many_processes_as_it_wants(tmp_path: Path) -> None:
-    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "postgresql", "--processes", "3").stdout
+    plan = dry_run(tmp_path, *options("large"), "--processes", "3").stdout
     assert re.findall(r"systemctl restart payments-web@(\d+)", plan) == ["8001", "8002", "8003"]
     assert "ca-certificates git python3 python3-pip caddy postgresql redis-server\n" in plan
     assert "createuser payments" in plan
-    alone = dry_run(tmp_path, *ANSWERS.split(), "--database", "postgresql", "--processes", "1").stdout
+    alone = dry_run(tmp_path, *options("large"), "--processes", "1").stdout
     assert "+ REDIS_URL= in" in alone
 
 
 def test_a_dry_run_changes_nothing_and_shows_no_secret(tmp_path: Path) -> None:
-    plan = dry_run(tmp_path, *ANSWERS.split(), "--database", "sqlite")
+    plan = dry_run(tmp_path, *options("small"))
     assert plan.returncode == 0
     assert "SECRET_KEY=(50 random bytes) in" in plan.stdout
     assert not list(tmp_path.iterdir())
@@ -68,7 +85,7 @@ def test_a_second_run_takes_the_answers_from_the_environment_file(tmp_path: Path
     text = (DEPLOY / "env.example").read_text()
     for name, value in (("SITE_URL", f"https://{HOST}"), ("DATABASE_URL", "postgres://u:p@10.0.0.21/payments")):
         text = re.sub(rf"^{name}=.*", f"{name}={value}", text, flags=re.M)
-    (tmp_path / "env").write_text(text.replace("#OPERATOR_EMAIL=", "OPERATOR_EMAIL=operator@clinic.example"))
+    (tmp_path / "env").write_text(text.replace("#OPERATOR_EMAIL=", f"OPERATOR_EMAIL={OPERATOR}"))
     plan = dry_run(tmp_path).stdout
     assert re.findall(r"systemctl restart payments-web@(\d+)", plan) == ["8001", "8002"]
     assert "env.example" not in plan, "the file is left alone"
@@ -97,6 +114,42 @@ def test_wrong_options_are_explained(options: str, told: str, tmp_path: Path) ->
     assert "+" not in done.stdout
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pages_commands_are_understood_by_the_shell(page: str) -> None:
+    """The nightly test below runs them."""
+    for block in PAGES[page]:
+        done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_upgrade_backs_up_and_migrates_before_it_restarts(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "ENV_FILE": str(tmp_path / "env"), "DRY_RUN": "1"}
+    done = subprocess.run(
+        ["bash", "-ec", UPGRADE.text], cwd=DEPLOY.parent, env=environment, capture_output=True, text=True, check=True
+    )
+    steps = ("collectstatic", "payments_backup", "check --deploy", "migrate", "ln -sfn", "systemctl restart")
+    places = [done.stdout.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_the_settings_of_two_machines_name_both_databases_and_all_sentinels(tmp_path: Path) -> None:
+    [lines] = commands("large", "Two web machines")
+    (tmp_path / "env").write_text(lines)
+    known = re.findall(r"^#?([A-Z_]+)=", (DEPLOY / "env.example").read_text(), re.M)
+    assert set(re.findall(r"^([A-Z_]+)=", lines, re.M)) <= set(known)
+    show = "print(json.dumps([s.DATABASES, s.CHANNEL_LAYERS], default=str))"
+    script = f"import json; from payments_site import settings as s; {show}"
+    load = f"set -a; . {tmp_path / 'env'}; exec {sys.executable} -c '{script}'"
+    done = subprocess.run(["sh", "-ec", load], cwd=DEPLOY.parent, env={}, capture_output=True, text=True, check=True)
+    databases, layers = json.loads(done.stdout)
+    assert databases["default"]["HOST"] == "10.0.0.21,10.0.0.22"
+    assert databases["default"]["PORT"] == "5432,5432"
+    assert databases["default"]["OPTIONS"]["target_session_attrs"] == "read-write"
+    [place] = layers["default"]["CONFIG"]["hosts"]
+    assert place["sentinels"] == [["10.0.0.21", 26379], ["10.0.0.22", 26379], ["10.0.0.11", 26379]]
+    assert place["master_name"] == "payments"
+
+
 # A bare machine
 
 ASK = """
@@ -120,34 +173,61 @@ while not pathlib.Path("/root/enough").exists():
 
 
 class Site:
-    """The site on a bare machine: what its operator does there, and what browsers and Stripe get."""
+    """The site on a bare machine: what its operator does there, and what browsers and Stripe get.
 
-    def __init__(self, machine: BareMachine, options: str) -> None:
-        self.machine, self.options = machine, options
+    The operator's commands are those of the page for a `page` (small or large) clinic. `choice` is an option of
+    install.sh that the page offers, or "".
+    """
+
+    def __init__(self, machine: BareMachine, page: str, choice: str) -> None:
+        self.machine, self.page, self.choice = machine, page, choice
 
     def prepare(self) -> None:
-        """Fetch what the site needs, with the commands that `install.sh --dry-run` prints."""
-        plan = f"deploy/install.sh {self.options} --dry-run >/tmp/plan"
+        """Do what needs a network: clone, and fetch what the site needs, with the commands that --dry-run prints."""
+        clone = commands(self.page, "2. Install")[0].replace("<this repository>", ORIGIN)
+        other = "apt-get install -q -s systemd-timesyncd unattended-upgrades postgresql-client >/tmp/simulated"
         packages = "sed -n '/apt-get/s/^+ //p' /tmp/plan >/tmp/packages; bash -e /tmp/packages"
         release = "sed -n '/^# Release/,/^# Backup/s/^+ //p' /tmp/plan >/tmp/release; bash -e /tmp/release"
-        self.machine.fetch(f"{plan}; {packages}; {release}; cp /opt/payments-releases/*/.tools/bin/uv /usr/local/bin")
+        uv = "cp /opt/payments-releases/*/.tools/bin/uv /usr/local/bin"
+        self.machine.fetch("\n".join((f"{clone} {self.choice} >/tmp/plan", other, packages, release, uv)))
         self.machine.write("/etc/hosts", f"127.0.0.1 localhost {HOST}\n")
 
-    def install(self, options: str = "") -> str:
-        script = f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} deploy/install.sh {options}"
+    def install(self) -> None:
+        script = f"{commands(self.page, '2. Install')[1]} {self.choice}"
+        self.machine.run(f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} {script}", UV_OFFLINE="1")
+
+    def install_again(self) -> str:
+        [script] = commands(self.page, "3. The clinic's settings")
         return self.machine.run(script, UV_OFFLINE="1").stdout
 
-    def upgrade(self, options: str = "", *, works: bool = True) -> str:
-        done = self.machine.run(f"deploy/upgrade.sh {options}", check=False, UV_OFFLINE="1")
+    def upgrade(self, *, works: bool = True) -> str:
+        [script] = commands(self.page, "7. Upgrades")
+        return self._upgrade(script, works=works)
+
+    def go_back(self) -> str:
+        return self._upgrade("deploy/upgrade.sh --back", works=True)
+
+    def _upgrade(self, script: str, *, works: bool) -> str:
+        done = self.machine.run(script, check=False, UV_OFFLINE="1")
         assert (done.returncode == 0) == works, done.stdout
         return done.stdout
 
     def manage(self, command: str) -> str:
-        return self.machine.run(f"runuser -u payments -- /opt/payments/deploy/manage.sh {command}").stdout
+        [start] = commands(self.page, "4. Stripe")
+        return self.machine.run(f"{start} {command}").stdout
+
+    def back_up(self) -> str:
+        """Make a copy of the database and return its name."""
+        done = self.machine.run(commands(self.page, "6. Backups")[0])
+        return str(re.findall(r"payments-\S+", done.stdout)[-1])
+
+    def restore(self, copy: str) -> None:
+        script = re.sub(r"payments-\.{4}\w+", copy, commands(self.page, "6. Backups")[1])
+        self.machine.run(f"set -e; {script} --yes")
 
     def certify_itself(self) -> None:
         """Do without an authority, which can't reach this machine: nginx keeps the certificate that nobody signed."""
-        if "nginx" in self.options:
+        if "nginx" in self.choice:
             self.machine.run("rm -f /etc/nginx/tls/temporary")
             return
         local = r"s/^\tgrace_period .*/&\n\tlocal_certs\n\tskip_install_trust/"
@@ -168,10 +248,13 @@ class Site:
         return {Path(path).name for path in found}
 
     def commit(self, script: str) -> str:
-        """Change the clone with this script, commit, and return the commit's short name."""
+        """Change the repository that was cloned with this script, commit, and return the commit's short name."""
         author = "-c user.name=Test -c user.email=test@clinic.example"
-        self.machine.run(f"{script}; git add -A; git {author} commit -qm 'The next version'")
-        return self.machine.run("git rev-parse --short=12 HEAD").stdout.strip()
+        work = f"rm -rf /root/work; git clone -q {ORIGIN} /root/work; cd /root/work"
+        self.machine.run(
+            f"set -e; {work}; {script}; git add -A; git {author} commit -qm 'The next version'; git push -q"
+        )
+        return self.machine.run("git -C /root/work rev-parse --short=12 HEAD").stdout.strip()
 
 
 @pytest.mark.nightly
@@ -182,18 +265,18 @@ class Site:
 @needs("debootstrap", "debootstrap")
 @needs("systemd-nspawn", "systemd-container")
 @pytest.mark.parametrize(
-    ("suite", "database", "proxy"),
-    [("bookworm", "sqlite", "caddy"), ("bookworm", "postgresql", "nginx"), ("trixie", "postgresql", "caddy")],
+    ("suite", "page", "choice"),
+    [("bookworm", "small", ""), ("bookworm", "large", "--proxy nginx"), ("trixie", "large", "")],
 )
 def test_a_bare_machine_becomes_a_site_that_can_be_upgraded_and_restored(
-    suite: str, database: str, proxy: str, tmp_path: Path
+    suite: str, page: str, choice: str, tmp_path: Path
 ) -> None:
     machine = BareMachine(tmp_path / "root", suite)
-    site = Site(machine, f"{ANSWERS} --database {database} --proxy {proxy}")
+    site = Site(machine, page, choice)
     site.prepare()
     with machine.booted():
         first = machine.run("git rev-parse --short=12 HEAD").stdout.strip()
-        site.install(site.options)
+        site.install()
         it_serves(site)
         a_second_run_changes_nothing(site)
         services_started_by_timers_work(site)
@@ -221,7 +304,7 @@ def it_serves(site: Site) -> None:
 
 def a_second_run_changes_nothing(site: Site) -> None:
     site.machine.run("stat -c %Y /etc/payments/env >/root/before")
-    done = site.install("--email operator@clinic.example --manager anne")
+    done = site.install_again()
     made = (
         "useradd",
         "env.example",
@@ -241,7 +324,7 @@ def services_started_by_timers_work(site: Site) -> None:
     site.machine.run("sed -i 's|^#EMAIL_URL=.*|EMAIL_URL=filemail:////var/lib/payments/mail|' /etc/payments/env")
     site.machine.run("systemctl start payments-backup payments-doctor")
     letter = site.machine.run("cat /var/lib/payments/mail/*").stdout
-    assert "To: operator@clinic.example" in letter
+    assert f"To: {OPERATOR}" in letter
     assert "stripe-account" in letter
     assert "ERROR backup" not in letter
     active = site.machine.run("systemctl is-active payments-backup.timer payments-doctor.timer").stdout
@@ -249,12 +332,10 @@ def services_started_by_timers_work(site: Site) -> None:
 
 
 def a_backup_brings_back_what_was_deleted(site: Site) -> None:
-    site.manage("payments_backup")
+    copy = site.back_up()
     site.manage("shell --no-imports -c 'from accounts.models import User; User.objects.all().delete()'")
-    site.machine.run("systemctl stop 'payments-web@*' payments-work")
+    site.restore(copy)
     assert site.machine.run("systemctl is-active 'payments-web@*'", check=False).stdout.split() == []
-    copy = site.machine.run("ls /var/lib/payments/backups | tail -1").stdout.strip()
-    site.manage(f"payments_restore /var/lib/payments/backups/{copy} --yes")
     site.manage("payments_doctor --after-restore --yes")
     site.machine.run("systemctl start $(basename -a /etc/systemd/system/multi-user.target.wants/payments-*)")
     assert "anne" in site.manage("shell --no-imports -c 'from accounts.models import User; print(User.objects.get())'")
@@ -285,7 +366,7 @@ def it_is_upgraded_and_goes_back(site: Site, first: str) -> None:
         assert site.releases() == {first}
         site.upgrade()
         assert site.releases() == {second}
-        site.upgrade("--back")
+        site.go_back()
         assert site.releases() == {first}
         assert site.ask("GET", "/static/errors/second.txt")[0] == 200, "open pages find the newer files"
 
