@@ -114,7 +114,7 @@ def compare(size: Size, only: list[str], folder: Path) -> int:
     return int(bool(bench.failures))
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument(
         "part", nargs="?", choices=("compare", "scale", "workers", "costs", "import"), default="compare"
@@ -128,7 +128,11 @@ def main() -> int:
     parser.add_argument(
         "--payments", type=int, nargs="+", default=[1000, 100_000], help="the sizes that `scale` compares"
     )
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = parse()
     # SIGTERM exits in the normal way, so that the servers are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
     size = QUICK if given.quick else FULL

@@ -1,0 +1,210 @@
+"""Tests that the programs accept the commands that stand in the documents, in blocks and in sentences.
+
+Nothing is started: each program's own parser reads the words. Other tests run `./run demo` (test_demo.py), the commands
+of operators (test_secrets_page.py, test_install.py) and faults (test_chaos.py); CI runs `./run check` and `./run test`.
+"""
+
+import importlib
+import importlib.util
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, get_commands, load_command_class
+from django.core.management.base import CommandParser
+
+from payments_site.demo.site import ROOT
+from tests.docs.page import code_in_text, read_blocks, take
+from tests.docs.test_blocks import PAGES
+
+OUR_APPS = ("payments", "integrations")
+MANAGE = re.compile(
+    r"(?:DEBUG=1 )?(?:\./run manage|manage|(?:python )?manage\.py"
+    r"|runuser -u payments -- /opt/payments/deploy/manage\.sh|\./run demo manage) (?!\.\.\.)(.+)"
+)
+FRENCH = [f"docs/fr/{page.removeprefix('docs/')}" for page in PAGES if page.startswith("docs/")]
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+take("README.md")
+take("CONTRIBUTING.md", "Contributing")
+take("benchmarks/README.md")
+take("docs/demo.md")
+
+
+def typed(page: str) -> Iterator[str]:
+    """Yield each line of the page's blocks of commands, and each piece of code in its sentences."""
+    yield from in_blocks(page)
+    yield from in_sentences(page)
+
+
+def in_blocks(page: str) -> Iterator[str]:
+    for block in read_blocks((ROOT / page).read_text()):
+        if block.language in ("", "sh"):
+            yield from block.text.replace("\\\n", " ").splitlines()
+
+
+def in_sentences(page: str) -> Iterator[str]:
+    return code_in_text((ROOT / page).read_text())
+
+
+def words(command: str) -> list[str]:
+    """Return a command's words. "..." stands for a time behind an option, and else for what the reader chooses."""
+    found = shlex.split(re.split(r" [<|&]", command)[0], comments=True)
+    return [
+        "2026-05-28" if word == "..." else word
+        for before, word in zip(["", *found], found, strict=False)
+        if word != "..." or before.startswith("--")
+    ]
+
+
+# manage.py
+
+
+def managed(page: str) -> Iterator[list[str]]:
+    """Yield the words of the page's commands of manage.py; in sentences, those of ours may stand without `manage`."""
+    commands = get_commands()
+    for text in typed(page):
+        if found := MANAGE.fullmatch(text.partition("  #")[0].strip()):
+            yield words(found[1])
+    for text in in_sentences(page):
+        if " " in text and commands.get(text.split()[0]) in OUR_APPS:
+            yield words(text)
+
+
+def parser_of(name: str) -> CommandParser:
+    """Return a command's own parser, which raises CommandError for arguments that it refuses."""
+    parser = load_command_class(str(get_commands()[name]), name).create_parser("manage.py", name)
+    parser.called_from_command_line = False
+    return parser
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
+def test_manage_accepts_the_commands_of_the_page(page: str) -> None:
+    for name, *arguments in managed(page):
+        try:
+            parser_of(name).parse_args(arguments)
+        except CommandError as error:
+            pytest.fail(f"{page}: {name} {' '.join(arguments)}: {error}")
+
+
+@pytest.mark.parametrize("page", ["docs/commands.md", "docs/fr/commands.md"])
+def test_every_command_of_ours_is_listed_with_options_that_it_has(page: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", (ROOT / page).read_text(), re.M)
+    assert sorted(name for name, _ in rows) == sorted(name for name, app in get_commands().items() if app in OUR_APPS)
+    for name, purpose in rows:
+        known: Any = parser_of(name)
+        assert set(re.findall(r"`(--[\w-]+)`", purpose)) <= set(known._option_string_actions), name
+
+
+# ./run
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return a function that returns what Python would be started with by `./run` and these words.
+
+    The test replaces what installs packages and starts Python.
+    """
+    calls: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: calls.append(arguments[1:]))
+    monkeypatch.setattr(os, "chdir", lambda folder: None)
+    run = runpy.run_path(str(ROOT / "run"))
+    run["main"].__globals__.update(
+        install=lambda lock: None, call=lambda *command: None, uv=lambda: "uv",
+        compile_locks=lambda arguments: calls.append(["lock", *arguments]),
+    )  # fmt: skip
+
+    def start(*arguments: str) -> list[str]:
+        run["main"](*arguments)
+        return calls.pop()
+
+    return start
+
+
+def read_by_program(program: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program that ./run starts read its arguments. SystemExit or an error says that it refuses them."""
+    match program:
+        case ["-m", "pytest", *arguments]:
+            for argument in arguments:
+                assert not argument.startswith("tests/") or (ROOT / argument).exists(), argument
+        case ["-m", module, *arguments]:
+            main = module if module in ("tests.faults.soak", "tests.pictures") else f"{module}.__main__"
+            monkeypatch.setattr(sys, "argv", [module, *arguments])
+            parser = getattr(importlib.import_module(main), "parse", None)
+            assert parser or not arguments
+            if parser:
+                parser()
+        case [".ci/check.py", *names]:
+            assert set(names) <= set(runpy.run_path(str(ROOT / ".ci/check.py"))["CHECKS"])
+        case ["manage.py", name, *arguments]:
+            parser_of(name).parse_args(arguments)
+        case [script, *_]:
+            assert script == "lock" or (ROOT / script).exists()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
+def test_run_accepts_the_commands_of_the_page(
+    page: str, started: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in typed(page):
+        found = re.fullmatch(r"(?:/usr/bin/python3 |DEBUG=1 )?\./run (.+)", re.split("  +", text)[0].split(" #")[0])
+        if found and found[1] != "manage ...":
+            arguments = [word.replace("N", "2") if word == "N" else word for word in words(found[1])]
+            program = started(*arguments)
+            try:
+                read_by_program(program, monkeypatch)
+            except (SystemExit, CommandError) as error:
+                pytest.fail(f"{page}: {text}: {error}")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
+def test_modules_that_python_runs_exist(page: str) -> None:
+    for text in typed(page):
+        for module in re.findall(r"^python -m ([\w.]+)", text):
+            assert importlib.util.find_spec(module), text
+
+
+# deploy/, systemd and Docker
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
+def test_the_scripts_know_their_options(page: str) -> None:
+    for text in typed(page):
+        for script, rest in re.findall(r"(?:^| )(deploy/(?:install|upgrade)\.sh)([^#]*)", text):
+            assert set(re.findall(r"--[\w-]+", rest)) <= options_of(script), text
+
+
+@cache
+def options_of(script: str) -> set[str]:
+    usage = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[\w-]+", usage))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
+def test_units_that_are_named_exist(page: str) -> None:
+    units = {path.name for path in (ROOT / "deploy/systemd").iterdir()}
+    for text in typed(page):
+        if re.match("systemctl|journalctl", text):
+            for name in re.findall(r"payments-[\w@*.-]+", text.partition("&&")[0]):
+                unit, pattern = re.sub(r"@\d+", "@", name), name.endswith("*")
+                wanted = unit.rstrip("*") if pattern else unit if "." in unit else f"{unit}.service"
+                assert any(each.startswith(wanted) if pattern else each == wanted for each in units), text
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "docs/fr/operations.md"])
+def test_services_that_docker_is_told_of_exist(page: str) -> None:
+    """Docker itself is needed to do more."""
+    told = [
+        service
+        for text in typed(page)
+        for service in re.findall(r"(?:^|env )(?:exec|run --rm|up -d --no-deps --wait) ([\w-]+)", text)
+    ]
+    assert len(told) > 5
+    assert set(told) <= COMPOSE.keys()
