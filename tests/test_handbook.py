@@ -13,12 +13,16 @@ from django.utils import translation
 from django.utils.translation import trans_real
 from prometheus_client import REGISTRY
 
+from integrations.api.problems import MEANINGS
+from integrations.conf import IntegrationsSettings
 from integrations.importing.columns import COLUMNS
 from integrations.outgoing.event_types import CHOICES, RESTORED, TEST
 from payments import doctor
+from payments.conf import PaymentsSettings
 from payments.gateway.event_types import EVENT_READERS
 from payments_site.demo.site import ROOT
-from tests.docs.page import take
+from people.conf import PeopleSettings, declared
+from tests.docs.page import marked, take
 
 DOCS = {"en": ROOT / "docs", "fr": ROOT / "docs/fr"}
 FOR_PEOPLE = ("patients", "front-desk", "accounting", "managers")  # pages whose bold words stand on the screen
@@ -45,7 +49,7 @@ def test_every_metric_is_listed_with_its_labels(language: str) -> None:
     assert set(listed) == set(metrics())
     for name, (kind, labels) in metrics().items():
         assert listed[name][0] in kinds[kind], name
-        assert labels <= listed[name][1], name
+        assert labels == listed[name][1], name
 
 
 def metrics() -> dict[str, tuple[str, set[str]]]:
@@ -80,26 +84,52 @@ def test_every_event_of_the_log_is_listed(language: str) -> None:
 @languages
 def test_every_close_code_is_listed(language: str) -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "payments").rglob("*.py"))
-    used = set(re.findall(r"\b44\d\d\b(?=[^\n]*# (?:the socket's )?close code)", sources)) | set(
-        re.findall(r"\b1013\b", sources)
-    )
-    listed = {
-        code for row in re.findall(r"^\| ([\d, ]+) \|", page("components", language), re.M) for code in row.split(", ")
-    }
-    assert used
-    assert used <= listed
+    lines = re.findall(r"^[A-Z_, ]+ = ([\d, ]+)  # (?:the socket's )?close code", sources, re.M)
+    rows = re.findall(r"^\| ([\d, ]+) \|", page("components", language), re.M)
+    used, listed = ({code for codes in each for code in codes.split(", ")} for each in (lines, rows))
+    assert listed == used | {"1006", "1012"}  # which browsers and servers make
 
 
 @languages
 def test_every_event_of_the_browser_is_listed(language: str) -> None:
     scripts = [path.read_text() for path in (ROOT / "payments/static/payments/js").glob("*.js")]
     sent = {name for text in scripts for name in re.findall(r'(?:new CustomEvent|#emit)\("([\w:]+)"', text)}
-    assert "payment:confirmed" in sent
-    assert {name for name in sent if f"`{name}`" not in page("components", language)} == set()
+    rows = re.findall(r"^\| `([a-z]+:[a-z]+)` \| ([^|]*) \| ([^|]*) \|$", page("components", language), re.M)
+    assert {name for name, *_ in rows} == sent
+
+
+@languages
+def test_every_status_of_the_api_is_listed(language: str) -> None:
+    rows = re.findall(r"^\| (\d[\d, ]*)(?: [a-z]+ `Retry-After`)? \|", page("api", language), re.M)
+    assert {int(status) for row in rows for status in row.split(", ")} == MEANINGS.keys()
+
+
+@languages
+def test_the_defaults_of_settings_are_those_of_the_code(language: str) -> None:
+    source = (ROOT / "payments_site/settings.py").read_text()
+    defaults = dict(re.findall(r'\benv\.\w+\("([A-Z_]+)", (\d+|"[^"]+")\)', source))
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", marked(page("settings", language), "configuration"), re.M)
+    told = {name: re.match(r"`[^`]*`|\d+(?=[\s\u202f]*:|$)|", cell)[0].strip("`") or cell for name, cell in rows}  # type: ignore[index]
+    assert len(defaults) > 10
+    assert {name: told[name] for name in defaults} == {name: text.strip('"') for name, text in defaults.items()}
 
 
 def test_the_events_of_stripe_are_those_that_are_read() -> None:
     assert EVENTS.text.split() == list(EVENT_READERS)
+
+
+@languages
+def test_the_settings_of_other_projects_are_those_of_the_code(language: str) -> None:
+    _, _, table = page("settings", language).rpartition("\n## ")
+    source = (ROOT / "payments_site/settings.py").read_text()
+    variables = dict(re.findall(r'^([A-Z_]+) = env\.\w+\("([A-Z_]+)"', source, re.M))
+    settings = [each for owner in (PeopleSettings, PaymentsSettings, IntegrationsSettings) for each in declared(owner)]
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \|$", table, re.M)
+    assert [name for name, *_ in rows] == [each.name for each in settings]
+    for each, (name, default, variable) in zip(settings, rows, strict=True):
+        shown = str(each.default) if isinstance(each.default, bool) else json.dumps(each.default)
+        assert default == ({"en": "needed", "fr": "nécessaire"}[language] if each.default is None else f"`{shown}`")
+        assert name not in variables or variable == f"`{variables[name]}`"
 
 
 @languages
