@@ -223,4 +223,4 @@ def test_no_panel_of_the_dashboard_is_empty(make_site: Callable[..., LiveSite], 
         end_session(site, clinic.staff[1])
         for expression in map(in_prometheus, DASHBOARD):
             wait_until(partial(prometheus.values, expression), f"{expression} is shown")
-    assert prometheus.values("up") == [1]
+        assert prometheus.values("up") == [1]
