@@ -104,7 +104,7 @@ def test_three_d_secure_is_a_page_of_its_own(account: StripeAccount) -> None:
 
 def test_a_bank_debit_is_taken_with_its_iban(account: StripeAccount) -> None:
     session = account.session()
-    debit = {"payment_method": "sepa_debit", "iban": "FR30 2004 1010 0505 0001 3M02 609"}  # its bank takes three minutes
+    debit = {"payment_method": "sepa_debit", "iban": "FR30 2004 1010 0505 0001 3M02 609"}  # it takes minutes
     assert ask(session.url, FORM | debit)[0] == 303
     assert account.v1.checkout.sessions.retrieve(session.id).payment_status == "unpaid"
 
