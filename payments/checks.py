@@ -25,6 +25,8 @@ STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[a-zA-Z0-9]{24,}")  # dj-stripe ac
 REDIS_BLOCKS = 5  # seconds that channels-redis' core layer waits in one Redis command
 MIN_SECRET_KEY_LENGTH = 32
 
+SAMPLE_ADDRESS = "12 allée des Tilleuls, 69006 Lyon"  # of the demo, and of deploy/env.example
+
 Check = Callable[[], list[CheckMessage]]
 
 
@@ -52,6 +54,15 @@ def declared_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def wrong_settings() -> list[CheckMessage]:
     """Return the problems of the settings that this app reads, which `people` declares in part."""
     return problems_of(PeopleSettings, "clinic_people") + problems_of(PaymentsSettings, "clinic_payments")
+
+
+@register()
+def clinic_of_the_sample() -> list[CheckMessage]:
+    if is_loopback(app_settings.CLINIC_SITE_URL) or app_settings.CLINIC_ADDRESS != SAMPLE_ADDRESS:
+        return []
+    said = f"CLINIC_ADDRESS is the sample clinic's, and CLINIC_NAME is {app_settings.CLINIC_NAME}: receipts show both."
+    hint = "Set CLINIC_NAME, CLINIC_ADDRESS, CLINIC_CONTACT and CLINIC_LEGAL_LINES to those of your clinic."
+    return [Warning(said, hint=hint, id="clinic_payments.W010")]
 
 
 @register()
@@ -115,9 +126,15 @@ def live_key_at_a_stand_in() -> list[CheckMessage]:
 
 @register(Tags.security)
 def webhook_secret() -> list[CheckMessage]:
-    hint = "Copy it from Stripe's Dashboard, Developers, Webhooks, or from the first line of `stripe listen`."
+    hint = (
+        "Set it to what `manage.py stripe_setup` prints when it adds the endpoint or, on a laptop, to the secret in the"
+        " first line of `stripe listen`."
+    )
     if not app_settings.STRIPE_WEBHOOK_SECRETS:
-        said = "STRIPE_WEBHOOK_SECRETS is empty: every event is refused, and no payment is confirmed by itself."
+        said = (
+            "STRIPE_WEBHOOK_SECRETS (STRIPE_WEBHOOK_SECRET) is empty: every event is refused, and no payment is"
+            " confirmed by itself."
+        )
         return [Warning(said, hint=hint, id="clinic_payments.W003")]
     if not all(secret.startswith("whsec_") for secret in app_settings.STRIPE_WEBHOOK_SECRETS):
         said = "STRIPE_WEBHOOK_SECRETS holds something that doesn't start with whsec_, so it signs nothing."

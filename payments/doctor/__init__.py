@@ -47,6 +47,7 @@ THOROUGH: dict[str, Check] = {
     "journal": journal.lines,
     "closings": closings.chain,
     "channel-layer": delivery.channel_layer,
+    "mail-server": emails.mail_server,
     "webhook": delivery.webhook,
     "socket": delivery.socket,
     "versions": machine.versions,
@@ -65,9 +66,16 @@ def add_quick(name: str, check: Check) -> None:
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
-    """Run each check and yield its finding; if a check raises an exception, its finding has the level ERROR."""
+    """Run each check and yield its finding; if a check raises an exception, its finding has the level ERROR.
+
+    A fault that an earlier check has reported in the same words, such as Stripe not answering, is not told again.
+    """
+    faults: dict[Verdict, str] = {}
     for name, check in checks.items():
-        yield Finding(name, *_run(name, check))
+        verdict = _run(name, check)
+        if verdict.level != Level.OK and (first := faults.setdefault(verdict, name)) != name:
+            verdict = Verdict(verdict.level, _("As %(check)s.") % {"check": first})
+        yield Finding(name, *verdict)
 
 
 def _run(name: str, check: Callable[[], Verdict]) -> Verdict:

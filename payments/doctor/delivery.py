@@ -4,11 +4,14 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
 import uuid
+from socket import gaierror
 from typing import Any
+from urllib.parse import urlsplit
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 from django.urls import reverse
@@ -99,10 +102,7 @@ def webhook() -> Verdict:
         unsigned_status, _seconds = _post(url, unsigned, "")
         signed_status, seconds = _post(url, ping, secret)
     except OSError as failure:
-        return error(
-            _("%(url)s does not answer (%(error)s).") % {"url": url, "error": getattr(failure, "reason", failure)},
-            _("Start the site, or set SITE_URL to the address at which Stripe and browsers reach it."),
-        )
+        return _no_answer(url, failure)
     if unsigned_status != 400 or EventReceipt.objects.filter(stripe_event_id=event_id).exists():
         return error(
             _("An unsigned event got the answer %(status)s instead of 400.") % {"status": unsigned_status},
@@ -118,6 +118,25 @@ def webhook() -> Verdict:
         "milliseconds": round(1000 * seconds)
     }
     return ok(what) if seconds < SLOW else warning(what, _("Check the load of the machine and of the database."))
+
+
+def _no_answer(url: str, failure: OSError) -> Verdict:
+    """Return what to do if nothing answers at this URL, or answers without a certificate that browsers trust."""
+    cause = failure.reason if isinstance(failure, urllib.error.URLError) else failure
+    what = _("%(host)s does not answer (%(error)s).") % {"host": urlsplit(url).netloc, "error": type(cause).__name__}
+    if isinstance(cause, ssl.SSLError):
+        what = _("%(host)s has no valid certificate (%(error)s).") % {
+            "host": urlsplit(url).netloc,
+            "error": cause.reason,
+        }
+        return error(
+            what,
+            _("Let the host’s DNS records lead to this machine, and open ports 80 and 443. The certificate then comes"
+              " within minutes; `journalctl -u caddy` or `certbot renew` says why not."),
+        )  # fmt: skip
+    if isinstance(cause, gaierror):
+        return error(what, _("Add a DNS record for the host of SITE_URL that leads to this machine."))
+    return error(what, _("Start the site, or set SITE_URL to the address at which Stripe and browsers reach it."))
 
 
 def _post(url: str, body: str, secret: str) -> tuple[int, float]:
@@ -154,6 +173,6 @@ def socket() -> Verdict:
         if getattr(getattr(failure, "rcvd", None), "code", 0) == SIGNED_OUT:
             return ok(_("WebSockets open at the public address."))
         return error(_("A WebSocket can’t be opened (%(error)s).") % {"error": failure}, fix)
-    except (OSError, TimeoutError) as failure:
-        return error(_("%(url)s does not answer (%(error)s).") % {"url": url, "error": type(failure).__name__}, fix)
+    except OSError as failure:
+        return _no_answer(url, failure)
     return error(_("A WebSocket opened without anybody signed in."), _("Check which program answers at this address."))

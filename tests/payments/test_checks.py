@@ -36,6 +36,7 @@ def healthy(settings: Settings) -> None:
 
 def configure(settings: Settings, given: dict[str, Any]) -> None:
     """Set the settings in `given`; "DATABASE" stands for DATABASES["default"]. Open connections are not changed."""
+    settings.CLINIC_ADDRESS = "1 Station Road, Leeds"  # the default is the sample's
     for name, value in given.items():
         if name == "DATABASE":
             settings.DATABASES = {"default": value}
@@ -59,6 +60,10 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         {"CLINIC_WEB_PROCESSES": 2, "CHANNEL_LAYERS": layers(PUBSUB, "redis://r"), "DATABASE": sqlite()},
         "payments.W009", "DATABASE_URL",
     ),
+    "the sample clinic's address": (
+        {"CLINIC_SITE_URL": "https://pay.clinic.example", "CLINIC_ADDRESS": checks.SAMPLE_ADDRESS, "REQUIRE_MFA": True},
+        "payments.W010", "CLINIC_NAME",
+    ),
     "PostgreSQL, in-memory layer": ({"DATABASE": POSTGRES}, "payments.W001", "REDIS_URL"),
     "an SMS function that isn't there": ({"CLINIC_SMS_FUNCTION": "clinic.sms"}, "payments.E009", "send(phone, text)"),
     "no Stripe key": ({"STRIPE_SECRET_KEY": ""}, "payments.W002", "Dashboard"),
@@ -72,7 +77,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         {"STRIPE_SECRET_KEY": "rk_live_" + "0" * 24, "STRIPE_LIVE_MODE": True}, "payments.E003", "STRIPE_API_HOST"
     ),
     "no webhook secret": ({"STRIPE_WEBHOOK_SECRETS": []}, "payments.W003", "stripe listen"),
-    "an API key as webhook secret": ({"STRIPE_WEBHOOK_SECRETS": ["whsec_1", "sk_1"]}, "payments.E004", "Webhooks"),
+    "an API key as webhook secret": ({"STRIPE_WEBHOOK_SECRETS": ["whsec_1", "sk_1"]}, "payments.E004", "stripe_setup"),
     "no account": ({"STRIPE_ACCOUNT_ID": ""}, "payments.W004", "acct_"),
     "redis-py's own time-out": ({"CHANNEL_LAYERS": layers(CORE, "redis://r")}, "payments.E005", "socket_timeout: 15"),
     "a short time-out": (

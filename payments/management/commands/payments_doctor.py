@@ -69,7 +69,9 @@ class Command(OperatorCommand):
             return
         site = app_settings.CLINIC_SITE_URL.split("//")[-1]
         subject = f"{site}: the doctor found {', '.join(finding.name for finding in findings)}"
-        text = "\n\n".join(f"{each.level.name} {each.name}: {each.what}\n-> {each.fix}" for each in findings)
+        text = "\n\n".join(
+            f"{each.level.name} {each.name}: {each.what}" + f"\n-> {each.fix}" * bool(each.fix) for each in findings
+        )
         try:
             EmailMessage(subject, f"{text}\n", to=[app_settings.CLINIC_OPERATOR_EMAIL]).send()
         except OSError as error:  # also what smtplib raises

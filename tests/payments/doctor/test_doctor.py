@@ -27,7 +27,7 @@ from payments.desk import till
 from payments.desk.closings import open_sheet, seal
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
-from payments.doctor import database, delivery, events, machine
+from payments.doctor import database, delivery, emails, events, machine
 from payments.doctor.finding import Level, Verdict, ok
 from payments.domain.methods import Method
 from payments.domain.status import PaymentStatus
@@ -92,7 +92,7 @@ def test_a_configuration_problem_is_told_with_its_fix(settings: Settings) -> Non
         [],
         "http://127.0.0.1",
     )
-    assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRETS is empty", "stripe listen")
+    assert says(machine.configuration(), Level.WARNING, "STRIPE_WEBHOOK_SECRET) is empty", "stripe_setup")
     settings.STRIPE_WEBHOOK_SECRETS = ["nonsense"]
     assert says(machine.configuration(), Level.ERROR, "whsec_")
     settings.STRIPE_WEBHOOK_SECRETS = ["whsec_1"]
@@ -266,6 +266,16 @@ def test_stripe_out_of_reach_is_told_as_such(stripe: StripeAtHome) -> None:
     stripe.do("api", mode="error500")
     for name in ("stripe-account", "stripe-endpoint", "clock", "events-missed"):
         assert says(checked(name), Level.ERROR, "does not answer", "status.stripe.com")
+    both = list(doctor.examine({name: doctor.CHECKS[name] for name in ("stripe-account", "clock")}))
+    assert [finding.level for finding in both] == [Level.ERROR, Level.ERROR]
+    assert (both[1].what, both[1].fix) == ("As stripe-account.", ""), "one fault is explained once"
+
+
+def test_stripe_is_not_asked_without_a_key(stripe: StripeAtHome, settings: Settings) -> None:
+    stripe.do("api", mode="error500")
+    settings.STRIPE_SECRET_KEY = ""
+    for name in ("stripe-account", "stripe-endpoint", "clock", "events-missed"):
+        assert says(checked(name), Level.OK, "no STRIPE_SECRET_KEY yet")
 
 
 def test_each_way_in_which_an_endpoint_fails_is_told_apart(stripe: StripeAtHome, settings: Settings) -> None:
@@ -347,7 +357,29 @@ def test_the_channel_layer_is_spoken_through(redis_server: Service, settings: Se
 def test_a_site_that_is_not_there(settings: Settings) -> None:
     settings.CLINIC_SITE_URL = "http://127.0.0.1:1"
     assert says(delivery.webhook(), Level.ERROR, "does not answer", "SITE_URL")
-    assert says(delivery.socket(), Level.ERROR, "does not answer", "proxy")
+    assert says(delivery.socket(), Level.ERROR, "does not answer", "SITE_URL")
+    settings.CLINIC_SITE_URL = "https://nobody.invalid"
+    assert says(delivery.webhook(), Level.ERROR, "nobody.invalid does not answer", "DNS record")
+
+
+def test_a_site_without_a_certificate(stripe: StripeAtHome, settings: Settings) -> None:
+    settings.CLINIC_SITE_URL = stripe.url.replace("http:", "https:")  # a server that doesn't speak TLS
+    for check in (delivery.webhook, delivery.socket):
+        assert says(check(), Level.ERROR, "has no valid certificate (WRONG_VERSION_NUMBER)", "ports 80 and 443")
+
+
+def test_a_mail_server_that_is_not_there_is_told(settings: Settings) -> None:
+    assert says(emails.mail_server(), Level.OK, "lets the site in")
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    assert says(emails.mail_server(), Level.ERROR, "ConnectionRefusedError", "EMAIL_URL")
+
+
+def test_a_site_that_can_not_write_to_its_operator_is_told(settings: Settings) -> None:
+    settings.EMAIL_BACKEND, settings.CLINIC_OPERATOR_EMAIL = "django.core.mail.backends.dummy.EmailBackend", ""
+    assert says(emails.unsent(), Level.OK, "E-mail is off")
+    settings.CLINIC_OPERATOR_EMAIL = "operator@clinic.example"
+    assert says(emails.unsent(), Level.WARNING, "no report of the doctor", "EMAIL_URL")
 
 
 def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSite]) -> None:
