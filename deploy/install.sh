@@ -168,7 +168,7 @@ caddyfile() {
     local servers
     servers=$(ports "$PROCESSES" | sed 's/^/127.0.0.1:/' | paste -sd ' ')
     sed "s/clinic\.example/$HOST/; s/operator@/$EMAIL/; s/127\.0\.0\.1:8001 .*{/$servers {/" deploy/caddy/Caddyfile |
-        if caddy_is_new; then cat; else grep -v stream_close_delay; fi
+        if caddy_is_new; then cat; else sed "/After a reload of Caddy/d; /stream_close_delay/d"; fi
 }
 
 caddy_is_new() { printf '%s\n' v2.7 "$(caddy version 2>/dev/null || echo v2.6)" | sort -VC; }
@@ -220,7 +220,7 @@ need_root
 decide
 say "$SITE_URL, ${DATABASE_URL%%:*}, $PROCESSES web process(es), proxy: $PROXY"
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+[ "$DRY_RUN" = 1 ] || trap 'rm -rf "$scratch"' EXIT # a dry run names files in it, for reading
 packages
 site_user
 environment_file
