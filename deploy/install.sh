@@ -182,18 +182,21 @@ nginx_servers() {
 }
 
 # nginx does not start without a certificate, and certbot needs nginx: the first one is signed by nobody. A certificate
-# of your own in /etc/nginx/tls is left alone.
+# of your own in /etc/nginx/tls is left alone, also one that took the place of the first.
 certificate() {
     local tls=/etc/nginx/tls
-    [ ! -e $tls/fullchain.pem ] || [ -e $tls/temporary ] || return 0
-    run install -d /var/www/acme $tls
-    run touch $tls/temporary
-    run openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$HOST" \
-        -keyout $tls/privkey.pem -out $tls/fullchain.pem
-    run systemctl restart nginx
+    [ ! -e $tls/fullchain.pem ] || cmp -s $tls/fullchain.pem $tls/temporary || return 0
+    openssl x509 -noout -checkend 86400 -in $tls/fullchain.pem >/dev/null 2>&1 || {
+        run install -d /var/www/acme $tls
+        quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$HOST" \
+            -addext "subjectAltName=DNS:$HOST" -keyout $tls/privkey.pem -out $tls/fullchain.pem
+        run cp $tls/fullchain.pem $tls/temporary
+    }
+    run systemctl reload-or-restart nginx
     run certbot certonly --non-interactive --agree-tos --email "$EMAIL" --webroot --webroot-path /var/www/acme \
         --domain "$HOST" --deploy-hook "systemctl reload nginx" || {
-        say "No certificate yet, so browsers will warn: see that $HOST leads here, and run install.sh again"
+        say "No certificate yet, so browsers warn and Stripe's events don't come: see that $HOST leads here and that" \
+            "port 80 is open, then run install.sh again. Your own goes into $tls, as fullchain.pem and privkey.pem"
         return 0
     }
     run ln -sf "/etc/letsencrypt/live/$HOST/privkey.pem" "/etc/letsencrypt/live/$HOST/fullchain.pem" $tls/
@@ -206,7 +209,7 @@ first_account() {
     # Without a terminal Django takes the password from DJANGO_SUPERUSER_PASSWORD.
     local how=()
     [ -t 0 ] || how=(--noinput)
-    has_account || as_site "$SITE/deploy/manage.sh" createsuperuser --username "$MANAGER" --email "$EMAIL" "${how[@]}"
+    has_account || as_site "$SITE/deploy/manage.sh" createsuperuser --skip-checks --username "$MANAGER" --email "$EMAIL" "${how[@]}"
 }
 
 has_account() {
@@ -218,7 +221,7 @@ has_account() {
 options "$@"
 need_root
 decide
-say "$SITE_URL, ${DATABASE_URL%%:*}, $PROCESSES web process(es), proxy: $PROXY"
+say "$SITE_URL, ${DATABASE_URL%%:*}, web processes: $PROCESSES, proxy: $PROXY"
 scratch=$(mktemp -d)
 [ "$DRY_RUN" = 1 ] || trap 'rm -rf "$scratch"' EXIT # a dry run names files in it, for reading
 packages
@@ -229,4 +232,5 @@ if [ "$REDIS_URL" = "$LOCAL_REDIS" ]; then run systemctl start redis-server; fi
 proxy
 DRY_RUN=$DRY_RUN WEB_PROCESSES=$PROCESSES deploy/upgrade.sh
 first_account
-say "Done. Edit $ENV_FILE, run install.sh again, and go on with docs/operations.md, 'Going live with Stripe'"
+[ -z "$MANAGER" ] || say "$MANAGER can sign in at $SITE_URL/. Next: the clinic's settings, e-mail and Stripe in $ENV_FILE"
+say "Done. After each change in $ENV_FILE, run deploy/install.sh again, without options"

@@ -21,6 +21,16 @@ run() {
     [ "$DRY_RUN" = 1 ] || "$@"
 }
 
+# The same, for a command whose output matters only if it fails.
+quietly() {
+    local output
+    output=$(run "$@" 2>&1) || {
+        printf '%s\n' "$output"
+        return 1
+    }
+    printf '%s\n' "${output%%$'\n'*}"
+}
+
 as_site() { run runuser -u payments -- "$@"; }
 
 need_root() {
@@ -39,6 +49,20 @@ setting() {
 
 # Print the ports of the web processes, one a line.
 ports() { seq 8001 "$((8000 + ${1:-1}))"; }
+
+# Wait up to a minute until the web process on this port answers; fail at once if it ends.
+answers() {
+    local url=http://127.0.0.1:$1/livez
+    printf '+ wait until %s answers\n' "$url"
+    [ "$DRY_RUN" = 0 ] || return 0
+    for _ in $(seq 60); do
+        SITE_URL=$(setting SITE_URL) python3 deploy/healthcheck.py "$url" 2>/dev/null && return
+        [ "$(systemctl show --value -p NRestarts "payments-web@$1")" = 0 ] || break
+        sleep 1
+    done
+    printf '%s does not answer: journalctl -u payments-web@%s\n' "$url" "$1" >&2
+    return 1
+}
 
 # Install a file unless it is there already; the file that it replaces is kept with a ~ at the end of its name.
 place() {

@@ -34,9 +34,16 @@ release() {
 # The new tables must fit the old code, which serves while they are made and, in other processes, for a while after.
 database() {
     say "Backup, checks, migrations"
+    # Warnings are left to the doctor, which speaks last.
+    quietly runuser -u payments -- "$new/deploy/manage.sh" check --deploy --fail-level ERROR
+    # New settings alone need no backup: each one pushes out the oldest, which may be the only good one.
+    [ "$new" != "$old" ] || [ "$DRY_RUN" = 1 ] || needs_migration || return 0
     as_site "$new/deploy/manage.sh" payments_backup
-    as_site "$new/deploy/manage.sh" check --deploy --fail-level ERROR
-    as_site "$new/deploy/manage.sh" migrate --noinput
+    as_site "$new/deploy/manage.sh" migrate --noinput --skip-checks
+}
+
+needs_migration() {
+    ! runuser -u payments -- "$new/deploy/manage.sh" migrate --check --skip-checks >/dev/null 2>&1
 }
 
 # Use this release from the next start of a process on.
@@ -76,22 +83,9 @@ restart() {
 # Take a process out of nginx's list, or put it back. Without it, what comes meanwhile waits in the process's socket.
 drain() {
     [ -e /etc/nginx/upstream.conf ] && [ "$processes" -gt 1 ] || return 0
-    run deploy/drain.sh "$1" "127.0.0.1:$2"
+    [ "$1" = up ] || systemctl is-active -q "payments-web@$2" || return 0
+    quietly deploy/drain.sh "$1" "127.0.0.1:$2"
     [ "$1" = up ] || run sleep 2
-}
-
-# Wait up to a minute until the web process on this port answers; fail at once if it ends.
-answers() {
-    local url=http://127.0.0.1:$1/livez
-    printf '+ wait until %s answers\n' "$url"
-    [ "$DRY_RUN" = 0 ] || return 0
-    for _ in $(seq 60); do
-        SITE_URL=$site_url python3 deploy/healthcheck.py "$url" 2>/dev/null && return
-        [ "$(systemctl show --value -p NRestarts "payments-web@$1")" = 0 ] || break
-        sleep 1
-    done
-    printf '%s does not answer: journalctl -u payments-web@%s\n' "$url" "$1" >&2
-    return 1
 }
 
 forget_old_releases() {
@@ -116,7 +110,6 @@ need_root
 old=''
 [ ! -L "$SITE" ] || old=$(readlink -f "$SITE")
 processes=${WEB_PROCESSES:-$(setting WEB_PROCESSES)} processes=${processes:-1}
-site_url=$(setting SITE_URL)
 
 if [ $back = 1 ]; then
     new=$(readlink -f "$SITE-before") || fail "there is no release to go back to"

@@ -93,6 +93,20 @@ def test_a_second_run_takes_the_answers_from_the_environment_file(tmp_path: Path
     assert "exists: change SITE_URL" in dry_run(tmp_path, "--host", "other.example").stderr
 
 
+def test_a_restore_stops_the_site_before_and_starts_it_after_stripe_was_asked(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    env.write_text("WEB_PROCESSES=2\nSTRIPE_SECRET_KEY=rk_test_x\n")
+    restore = [str(DEPLOY / "restore.sh"), "--dry-run", "--sent-until", "2026-05-31 14:05", "copy.dump"]
+    done = subprocess.run(restore, env=os.environ | {"ENV_FILE": str(env)}, capture_output=True, text=True, check=True)
+    steps = re.findall(r"systemctl stop|payments_restore|migrate|after-restore|catch_up|reconcile|8001|8002", done.stdout)
+    wanted = ["systemctl stop", "payments_restore", "migrate", "after-restore", "catch_up", "reconcile"]
+    assert list(dict.fromkeys(steps)) == [*wanted, "8001", "8002"]
+    assert r"--sent-until 2026-05-31\ 14:05" in done.stdout
+    env.write_text("WEB_PROCESSES=2\n")
+    done = subprocess.run(restore, env=os.environ | {"ENV_FILE": str(env)}, capture_output=True, text=True, check=True)
+    assert "catch_up" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -335,9 +349,7 @@ def a_backup_brings_back_what_was_deleted(site: Site) -> None:
     copy = site.back_up()
     site.manage("shell --no-imports -c 'from accounts.models import User; User.objects.all().delete()'")
     site.restore(copy)
-    assert site.machine.run("systemctl is-active 'payments-web@*'", check=False).stdout.split() == []
-    site.manage("payments_doctor --after-restore --yes")
-    site.machine.run("systemctl start $(basename -a /etc/systemd/system/multi-user.target.wants/payments-*)")
+    assert site.ask("GET", "/livez")[0] == 200
     assert "anne" in site.manage("shell --no-imports -c 'from accounts.models import User; print(User.objects.get())'")
 
 

@@ -112,7 +112,7 @@ def _words(email: Email) -> str:
 
 
 def _about_money(payment: Payment) -> dict[str, Any]:
-    """Return the context of an e-mail that carries the receipt. Its link asks to sign in, for who wants to print it."""
+    """Return the context of an e-mail that carries the receipt. Its link asks people with an account to sign in."""
     link = absolute("clinic:receipt", payment.public_id)
     return {"receipt": receipt_of(payment), "link": link}
 

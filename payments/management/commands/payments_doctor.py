@@ -13,7 +13,7 @@ from payments.doctor import CHECKS, examine, worst
 from payments.doctor.finding import Finding, Level
 from payments.emails import outbox
 from payments.management.base import USAGE, OperatorCommand, parse_time
-from payments.models import Feed
+from payments.models import BackgroundJob, Feed
 
 NOT_SENT = 3  # exit status when the mail server did not take the findings
 STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
@@ -86,10 +86,11 @@ class Command(OperatorCommand):
         if sent_until > timezone.now():
             raise CommandError(f"--sent-until {sent_until} is in the future.", returncode=USAGE)
         Feed.objects.begin_epoch()
+        BackgroundJob.objects.all().delete()  # they tell when jobs were done before the backup, not since
         self.say("Pages that were opened before the restore will load again.")
         self.say(
             f"{outbox.waiting(sent_until).count()} e-mails wait in this backup, and catch_up will find more changes."
-            f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M} were sent before"
+            f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M %Z} were sent before"
             " the restore, unless the mail server was down."
         )
         if sure or self.agreed("Mark them as sent, so that no patient gets one twice?"):

@@ -62,6 +62,18 @@ def test_an_email_is_in_the_language_that_the_patient_prefers(
     assert message.subject == f"{subject} · {payment.appointment.reference}"
 
 
+def test_a_receipt_sends_nobody_without_a_password_to_the_sign_in(
+    patient: User, payment: Payment, story: Story
+) -> None:
+    patient.set_unusable_password()
+    patient.save()
+    deliver(story.completed())
+    (message,) = send()
+    for part in (message.body, str(message.alternatives[0][0])):
+        assert "/receipt/" not in part
+        assert "connect" not in part
+
+
 def test_who_has_paid_gets_the_whole_receipt_in_french(
     patient: User, payment: Payment, story: Story, settings: Settings
 ) -> None:

@@ -11,11 +11,12 @@ import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.utils import timezone
 
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.emails import outbox
-from payments.models import Email, Feed, Installation, Payment
+from payments.models import BackgroundJob, Email, Feed, Installation, Payment
 from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Event, Story, deliver
 
@@ -153,6 +154,13 @@ def test_the_doctor_asks_before_e_mails_are_marked_as_sent(
     after_restore()
     assert not Email.objects.unsent().exists()
     assert send() == []
+
+
+def test_background_jobs_count_from_the_restore_on() -> None:
+    long_ago = timezone.now() - datetime.timedelta(days=3)
+    BackgroundJob.objects.create(name="send_emails", succeeded_at=long_ago, created_at=long_ago)
+    after_restore("--yes")
+    assert not BackgroundJob.objects.exists()
 
 
 def test_the_doctor_asks_nobody_who_isnt_there(monkeypatch: pytest.MonkeyPatch) -> None:
