@@ -109,7 +109,13 @@ put() {
 }
 
 environment_file() {
-    [ ! -e "$ENV_FILE" ] || return 0
+    if [ -e "$ENV_FILE" ]; then # it may come from another machine
+        [ "$(stat -c '%a %U %G' "$ENV_FILE")" = "640 root payments" ] || {
+            run chown root:payments "$ENV_FILE"
+            run chmod 640 "$ENV_FILE"
+        }
+        return 0
+    fi
     say "The settings: add the clinic's name, Stripe's keys and EMAIL_URL there afterwards"
     run install -D -m 640 -g payments deploy/env.example "$ENV_FILE"
     put SECRET_KEY "$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))' 2>/dev/null)" "(50 random bytes)"
