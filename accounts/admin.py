@@ -3,6 +3,7 @@
 notices.py sends the e-mails.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -11,16 +12,33 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import QuerySet
+from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from people import phones
 
-from . import notices
+from . import invitations, notices
 from .addresses import forget_old
 from .models import User
 
 CONTACT = ("phone", "birth_date", "preferred_language", "external_id")
+
+
+class NewAccountForm(AdminUserCreationForm):  # type: ignore[type-arg]
+    """Django's form for a new account, on which the person's choosing the password comes first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        password = self.fields["usable_password"]
+        password.label, password.initial = _("Password"), "false"
+        password.choices = [("false", _("The person chooses it, by a link in an e-mail")), ("true", _("Set it here"))]  # type: ignore[attr-defined]
+        password.help_text = _("Without an e-mail address, only a password that you set here lets the person sign in.")
 
 
 @admin.register(User)
@@ -33,7 +51,12 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     """
 
     fieldsets: ClassVar[Any] = (*(UserAdmin.fieldsets or ()), (None, {"fields": CONTACT}))
-    add_fieldsets = (*UserAdmin.add_fieldsets, (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}))
+    add_form = NewAccountForm
+    add_fieldsets = (
+        *UserAdmin.add_fieldsets,
+        (None, {"fields": ("first_name", "last_name", "email", *CONTACT)}),
+        (_("Only for those who work at the clinic"), {"fields": ("is_staff", "groups")}),
+    )
     search_fields = ("username", "folded_name__contains", "email", "phone__number")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -58,9 +81,20 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
         super().save_model(request, obj, form, change)
         forget_old(obj)
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return Django's field, with the names that groups have in the active language."""
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if isinstance(field, ModelMultipleChoiceField) and field.queryset.model is Group:
+            field.label_from_instance = lambda group: gettext(group.name)  # type: ignore[method-assign]
+        return field
+
     def log_addition(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
-        of_staff = notices.Access.of(obj).of_staff
-        notices.tell(request, obj, [notices.CREATED], [obj.email], of_staff=of_staff)
+        """Log a new account, and tell its person: with an invitation, unless a password was set."""
+        of_staff, addresses = notices.Access.of(obj).of_staff, [obj.email]
+        if obj.email and not obj.has_usable_password():
+            addresses = []
+            transaction.on_commit(functools.partial(invitations.send, request, obj))
+        notices.tell(request, obj, [notices.CREATED], addresses, of_staff=of_staff)
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
@@ -70,7 +104,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
         of_staff = before.of_staff or now.of_staff
         notices.tell(request, obj, now.changes(before), addresses, of_staff=of_staff)
         if now.roles != before.roles:
-            message = [*message, {"changed": {"fields": [now.role_change(before)]}}]
+            message = [*message, {"changed": {"fields": [str(now.role_change(before))]}}]
         return super().log_change(request, obj, message)
 
 

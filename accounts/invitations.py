@@ -1,7 +1,10 @@
-"""Invites patients whom the front desk entered: an e-mail with a link, by which they choose a password.
+"""Invites people for whom the clinic made an account: an e-mail with a link, by which they choose a password.
 
-A link is valid for VALID, and until the password or the e-mail address changes. Opening it changes nothing, because
-programs that check e-mails open links; the button on its page leads to allauth's page for a new password.
+The front desk invites patients; a new account without a password is invited when it is made in the admin.
+
+A link is valid for VALID, and until the password or the e-mail address changes, or a patient joins the staff. Opening
+it changes nothing, because programs that check e-mails open links; the button on its page leads to allauth's page for
+a new password.
 """
 
 import datetime
@@ -10,6 +13,7 @@ import hashlib
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
+from allauth.core.context import request_context
 from django.conf import settings
 from django.core.cache import cache
 from django.core.signing import BadSignature, TimestampSigner
@@ -40,9 +44,14 @@ def invite(request: HttpRequest, user: PatientFields) -> None:
     """
     if not may_invite(user) or not cache.add(f"accounts.invited.{user.pk}", 1, AGAIN_AFTER):
         raise NotInvitableError
+    send(request, user)
+
+
+def send(request: HttpRequest, user: PatientFields) -> None:
+    """E-mail an invitation to the person's address, in their language, whoever the person is."""
     link = settings.CLINIC_SITE_URL + reverse("account_welcome", args=[token_of(user)])
-    context = {"clinic": settings.CLINIC_NAME, "link": link, "days": VALID.days}
-    with override(user.preferred_language or settings.LANGUAGE_CODE):
+    context = {"clinic": settings.CLINIC_NAME, "link": link, "days": VALID.days, "person": user}
+    with request_context(request), override(user.preferred_language or settings.LANGUAGE_CODE):
         get_adapter(request).send_mail("account/email/invitation", user.email, context)
 
 
@@ -50,7 +59,7 @@ def invited(token: str) -> User | None:
     """Return whom this link invites, or None if it is forged, older than VALID or no longer valid."""
     try:
         public_id, state = SIGNER.unsign(token, max_age=VALID).rsplit(".", 1)
-        user = User.objects.patients().get(public_id=public_id)
+        user = User.objects.get(public_id=public_id, is_active=True)
     except (BadSignature, ValueError, User.DoesNotExist):
         return None
     return user if state == _state_of(user) else None
@@ -68,5 +77,6 @@ def token_of(user: PatientFields) -> str:
 
 
 def _state_of(user: PatientFields) -> str:
-    """Return a digest of what ends a link's validity: another password, or another e-mail address."""
-    return hashlib.sha256(f"{user.password} {user.email} {user.last_login}".encode()).hexdigest()[:16]
+    """Return a digest of what ends a link: another password or address, the first sign-in, joining the staff."""
+    state = f"{user.password} {user.email} {user.last_login} {user.is_staff}"
+    return hashlib.sha256(state.encode()).hexdigest()[:16]

@@ -14,10 +14,10 @@ from allauth.core.context import request_context
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
-from django.utils.functional import Promise
+from django.utils.functional import Promise, lazy
 from django.utils.text import format_lazy
+from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import override
 
 from .models import User
 
@@ -33,6 +33,14 @@ WORDS: dict[str, Promise] = {
     "permissions": _("the single permissions"),
 }
 CREATED, SECOND_FACTOR = _("the account was created"), _("a second step to sign in was removed")
+
+
+def _in_words(before: frozenset[str], now: frozenset[str]) -> str:
+    """Return both sets of roles, by the names that they have in the active language."""
+    return " → ".join(", ".join(sorted(map(gettext, roles))) or "-" for roles in (before, now))
+
+
+_role_change = lazy(_in_words, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +81,9 @@ class Access:
     def _words(self, name: str, before: "Access") -> Change:
         return format_lazy("{} ({})", WORDS[name], self.role_change(before)) if name == "roles" else WORDS[name]
 
-    def role_change(self, before: "Access") -> str:
+    def role_change(self, before: "Access") -> Promise:
         """Return the roles before and after the change, such as "front desk → accountant, front desk"."""
-        return " → ".join(", ".join(sorted(roles)) or "-" for roles in (before.roles, self.roles))
+        return _role_change(before.roles, self.roles)
 
 
 def tell(request: HttpRequest, user: User, changes: list[Change], addresses: Iterable[str], *, of_staff: bool) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from smtplib import SMTPRecipientsRefused
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import time_machine
@@ -634,7 +635,7 @@ ANY_PERMISSION = "any"  # its key is known only in the test, because the tables 
         ({"is_active": None}, "si la personne peut se connecter"),
         ({"is_staff": None}, "si la personne fait partie du personnel"),
         ({"is_superuser": "on"}, "si la personne est superutilisateur"),
-        ({"groups": []}, "les rôles (front desk → -)"),
+        ({"groups": []}, "les rôles (accueil → -)"),
         ({"user_permissions": ANY_PERMISSION}, "les permissions individuelles"),
         ({"first_name": "Inès"}, ""),
     ],
@@ -668,6 +669,36 @@ def test_a_new_account_is_told_to_its_person(admin_client: Client, django_captur
     assert "le compte a été créé" in letters()["some@clinic.example"]
 
 
+def test_a_new_colleague_is_invited_and_chooses_the_password(
+    others: None, admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    page = admin_client.get("/admin/clinic_accounts/user/add/").content.decode()
+    assert "La personne le choisit" in page
+    form = {"username": "lea", "usable_password": "false", "email": "lea@clinic.example", "is_staff": "on"}
+    role = Group.objects.get(name="front desk")
+    assert "accueil" in page
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = admin_client.post("/admin/clinic_accounts/user/add/", form | {"groups": [role.pk]})
+    assert answer.status_code == 302
+    told = letters()
+    assert "Votre identifiant est lea." in told["lea@clinic.example"]
+    assert "le compte a été créé" in told["manager@clinic.example"]
+    lea = User.objects.get(username="lea")
+    assert (lea.is_staff, lea.has_usable_password(), [group.name for group in lea.groups.all()]) == (
+        True, False, ["front desk"],
+    )  # fmt: skip
+    link = re.findall(r"http\S+", told["lea@clinic.example"])[0]
+    welcome = Client().get(urlsplit(link).path)
+    assert "une deuxième étape" in welcome.content.decode()
+    choose = Client()
+    form_page = choose.post(urlsplit(link).path, follow=True)
+    assert form_page.status_code == 200
+    choose.post(form_page.request["PATH_INFO"], {"password1": PASSWORD, "password2": PASSWORD})
+    lea.refresh_from_db()
+    assert lea.check_password(PASSWORD)
+    assert Client().get(urlsplit(link).path).status_code == 410, "the link has ended"
+
+
 def test_a_second_factor_removed_by_an_administrator_is_told(
     clerk: User, others: None, admin_client: Client, django_capture_on_commit_callbacks: Any
 ) -> None:
@@ -685,7 +716,7 @@ def test_the_admin_s_log_names_the_roles_before_and_after(clerk: User, admin_cli
     change_in_admin(admin_client, clerk, groups=[Group.objects.get(name="accountant").pk])
     entry = LogEntry.objects.get()
     assert (entry.user.username, entry.object_id) == ("owner", str(clerk.pk))
-    assert "front desk → accountant" in entry.get_change_message()
+    assert "accueil → comptable" in entry.get_change_message()
 
 
 def test_a_manager_gives_no_role_and_so_is_not_both_persons_of_a_refund(clerk: User) -> None:

@@ -6,6 +6,7 @@ from django.apps import apps as installed_apps
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
+from django.utils.translation import gettext_noop as _
 
 APPS = ("clinic_payments", "clinic_appointments")
 MONEY = [
@@ -13,10 +14,10 @@ MONEY = [
     "view_transfers",
 ]
 ON_USERS = {"manager": ["add", "change", "view"]}  # what groups may do with the user model, whatever its name
-GROUPS = {
-    "front desk": ["refund_payment", "close_day"],
-    "accountant": MONEY,
-    "manager": [
+GROUPS = {  # by their names in the database, which pages translate
+    _("front desk"): ["refund_payment", "close_day"],
+    _("accountant"): MONEY,
+    _("manager"): [
         *MONEY,
         *("add_appointment", "change_appointment", "view_appointment", "import_appointment"),
         *("add_practitioner", "change_practitioner", "view_practitioner"),
