@@ -236,7 +236,10 @@ environment_file
 database
 if [ "$REDIS_URL" = "$LOCAL_REDIS" ]; then run systemctl start redis-server; fi
 proxy
-DRY_RUN=$DRY_RUN WEB_PROCESSES=$PROCESSES deploy/upgrade.sh
+# A site that is in use keeps its release, which may be an older one by `upgrade.sh --back`.
+how=()
+[ ! -L "$SITE" ] || how=(--settings)
+DRY_RUN=$DRY_RUN WEB_PROCESSES=$PROCESSES deploy/upgrade.sh "${how[@]}"
 first_account
 [ -z "$MANAGER" ] || say "$MANAGER can sign in at $SITE_URL/. Next: the clinic's settings, e-mail and Stripe in $ENV_FILE"
 say "Done. After each change in $ENV_FILE, run deploy/install.sh again, without options"

@@ -7,10 +7,11 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-usage: sudo deploy/upgrade.sh [--dry-run] [--back]
+usage: sudo deploy/upgrade.sh [--dry-run] [--back | --settings]
 
   (nothing)   back up the database, make a release of the commit that is checked out, migrate, restart one by one
   --back      use the release before this one again; the database stays, because migrations fit the code before them
+  --settings  go on with the release that is in use, and let each process read the environment file again
   --dry-run   print every command and change nothing
 
 If anything fails before the new release is used, the site goes on as it was. If a process doesn't start on the new
@@ -50,7 +51,7 @@ needs_migration() {
 use() {
     say "Use ${1##*/}"
     # Pages that are open ask for the static files that they were made with.
-    [ ! -e "$SITE/staticfiles" ] || run cp -rn "$SITE/staticfiles/." "$1/staticfiles/"
+    [ ! -e "$SITE/staticfiles" ] || [ "$old" = "$1" ] || run cp -rn "$SITE/staticfiles/." "$1/staticfiles/"
     run ln -sfn "$1" "$SITE"
     run cp -r "$1/deploy/systemd/." /etc/systemd/system/
     run systemctl daemon-reload
@@ -96,10 +97,11 @@ forget_old_releases() {
     done
 }
 
-back=0
+back=0 settings=0
 for option; do
     case $option in
     --back) back=1 ;;
+    --settings) settings=1 ;;
     --dry-run) DRY_RUN=1 ;;
     --help | -h) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
@@ -113,6 +115,9 @@ processes=${WEB_PROCESSES:-$(setting WEB_PROCESSES)} processes=${processes:-1}
 
 if [ $back = 1 ]; then
     new=$(readlink -f "$SITE-before") || fail "there is no release to go back to"
+elif [ $settings = 1 ]; then
+    new=${old:?there is no release in use}
+    database
 else
     commit=$(git rev-parse --short=12 HEAD) || fail "run this in a git clone"
     new=$RELEASES/$commit
@@ -127,6 +132,6 @@ if ! restart; then
     fail "the new release did not start, the one before it is in use again"
 fi
 [ -z "$old" ] || [ "$old" = "$new" ] || run ln -sfn "$old" "$SITE-before"
-[ $back = 1 ] || forget_old_releases
+[ $back = 1 ] || [ $settings = 1 ] || forget_old_releases
 say "The doctor"
 as_site "$SITE/deploy/manage.sh" payments_doctor || say "What the doctor names above is still to be done"

@@ -95,15 +95,15 @@ def test_a_second_run_takes_the_answers_from_the_environment_file(tmp_path: Path
 
 def test_a_restore_stops_the_site_before_and_starts_it_after_stripe_was_asked(tmp_path: Path) -> None:
     env = tmp_path / "env"
+    environment = {"PATH": os.environ["PATH"], "ENV_FILE": str(env)}
     env.write_text("WEB_PROCESSES=2\nSTRIPE_SECRET_KEY=rk_test_x\n")
     restore = [str(DEPLOY / "restore.sh"), "--dry-run", "--sent-until", "2026-05-31 14:05", "copy.dump"]
-    done = subprocess.run(restore, env=os.environ | {"ENV_FILE": str(env)}, capture_output=True, text=True, check=True)
-    steps = re.findall(r"systemctl stop|payments_restore|migrate|after-restore|catch_up|reconcile|8001|8002", done.stdout)
-    wanted = ["systemctl stop", "payments_restore", "migrate", "after-restore", "catch_up", "reconcile"]
-    assert list(dict.fromkeys(steps)) == [*wanted, "8001", "8002"]
+    done = subprocess.run(restore, env=environment, capture_output=True, text=True, check=True)
+    wanted = "systemctl stop|payments_restore|migrate|after-restore|catch_up|reconcile|web@8001|web@8002"
+    assert "|".join(dict.fromkeys(re.findall(wanted, done.stdout))) == wanted
     assert r"--sent-until 2026-05-31\ 14:05" in done.stdout
     env.write_text("WEB_PROCESSES=2\n")
-    done = subprocess.run(restore, env=os.environ | {"ENV_FILE": str(env)}, capture_output=True, text=True, check=True)
+    done = subprocess.run(restore, env=environment, capture_output=True, text=True, check=True)
     assert "catch_up" not in done.stdout
 
 
@@ -141,7 +141,7 @@ def test_an_upgrade_backs_up_and_migrates_before_it_restarts(tmp_path: Path) -> 
     done = subprocess.run(
         ["bash", "-ec", UPGRADE.text], cwd=DEPLOY.parent, env=environment, capture_output=True, text=True, check=True
     )
-    steps = ("collectstatic", "payments_backup", "check --deploy", "migrate", "ln -sfn", "systemctl restart")
+    steps = ("collectstatic", "check --deploy", "payments_backup", "migrate", "ln -sfn", "systemctl restart")
     places = [done.stdout.index(step) for step in steps]
     assert places == sorted(places)
 
@@ -318,6 +318,7 @@ def it_serves(site: Site) -> None:
 
 def a_second_run_changes_nothing(site: Site) -> None:
     site.machine.run("stat -c %Y /etc/payments/env >/root/before")
+    backups = site.machine.run("ls /var/lib/payments/backups").stdout
     done = site.install_again()
     made = (
         "useradd",
@@ -331,6 +332,7 @@ def a_second_run_changes_nothing(site: Site) -> None:
     )
     assert not [line for line in done.splitlines() if line.startswith("+ ") and any(word in line for word in made)]
     assert site.machine.run("stat -c %Y /etc/payments/env | diff - /root/before", check=False).returncode == 0
+    assert site.machine.run("ls /var/lib/payments/backups").stdout == backups, "each backup pushes out an older one"
     site.certify_itself()
 
 
@@ -380,6 +382,8 @@ def it_is_upgraded_and_goes_back(site: Site, first: str) -> None:
         assert site.releases() == {second}
         site.go_back()
         assert site.releases() == {first}
+        site.install_again()
+        assert site.releases() == {first}, "new settings put no other release into use"
         assert site.ask("GET", "/static/errors/second.txt")[0] == 200, "open pages find the newer files"
 
 
