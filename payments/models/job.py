@@ -27,6 +27,12 @@ class BackgroundJobQuerySet(models.QuerySet["BackgroundJob"]):
         """Let other processes do the job at once, and store `news` in its row, if the process `holder` has the job."""
         self.filter(name=name, holder=holder).update(holder="", held_until=None, **news)
 
+    def forget_rounds(self) -> None:
+        """Let all jobs begin again, in any process: a restored backup tells of the rounds before it was made."""
+        self.update(
+            holder="", held_until=None, begun_at=None, succeeded_at=None, failed_at=None, error="", created_at=Now()
+        )
+
 
 class BackgroundJob(models.Model):
     """A job of `manage.py work`. Only the process `holder` does it; other processes may take it after `held_until`.

@@ -86,7 +86,7 @@ class Command(OperatorCommand):
         if sent_until > timezone.now():
             raise CommandError(f"--sent-until {sent_until} is in the future.", returncode=USAGE)
         Feed.objects.begin_epoch()
-        BackgroundJob.objects.all().delete()  # they tell when jobs were done before the backup, not since
+        BackgroundJob.objects.forget_rounds()
         self.say("Pages that were opened before the restore will load again.")
         self.say(
             f"{outbox.waiting(sent_until).count()} e-mails wait in this backup, and catch_up will find more changes."

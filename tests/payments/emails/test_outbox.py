@@ -79,6 +79,8 @@ def test_who_has_paid_gets_the_whole_receipt_in_french(
 ) -> None:
     """The e-mail holds the whole receipt, in text and in HTML; its subject, which locked phones show, holds little."""
     settings.CLINIC_LEGAL_LINES, settings.CLINIC_CONTACT = ["SIRET 123", "TVA non applicable"], "04 78 00 00 00"
+    patient.set_password("to print it, Camille signs in")
+    patient.save()
     Practitioner.objects.update(professional_number="RPPS 10001234567")
     deliver(story.completed())
     (message,) = send()
