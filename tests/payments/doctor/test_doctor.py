@@ -409,6 +409,9 @@ def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., Li
     with sqlite3.connect(site.database_file) as file:
         assert file.execute("SELECT COUNT(*) FROM clinic_payments_eventreceipt").fetchone() == (0,)
 
+    _status, rows = run(STRIPE_WEBHOOK_SECRET="")
+    assert (rows["webhook"]["level"], rows["configuration"]["level"]) == ("ok", "warning"), "one gap is told once"
+
     status, rows = run(STRIPE_WEBHOOK_SECRET="whsec_" + "1" * 32, WEB_PROCESSES="2")
     assert status == 2
     assert rows["webhook"]["level"] == "error"
