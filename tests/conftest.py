@@ -18,10 +18,9 @@ from django.utils import timezone, translation
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from payments_site.demo.site import Site
 from tests import services
 from tests.databases import default_database
-from tests.live_site import LiveSite
+from tests.live_site import ForkedSite, LiveSite
 
 pytest_plugins = ["tests.left_out"]
 FAILED = pytest.StashKey[bool]()
@@ -166,7 +165,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
     with (shared / "template.turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not template.exists():
-            site = Site(shared / "template", 0, 0)
+            site = ForkedSite(shared / "template")
             site.make_database()
             site.database_file.rename(template)
     return template
@@ -176,7 +175,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the name of a PostgreSQL database with all tables, for tests to copy."""
     name = postgres_server.create_database()
-    Site(tmp_path_factory.mktemp("template"), 0, 0, DATABASE_URL=postgres_server.database_url(name)).make_database()
+    ForkedSite(tmp_path_factory.mktemp("template"), DATABASE_URL=postgres_server.database_url(name)).make_database()
     yield name
     postgres_server.drop_database(name)
 
@@ -231,7 +230,7 @@ def make_site(
             server = request.getfixturevalue("postgres_server")
             databases.append(server.create_database(request.getfixturevalue("postgres_template")))
             settings["DATABASE_URL"] = server.database_url(databases[-1])
-        site = LiveSite(tmp_path_factory.mktemp("site"), **settings)
+        site = ForkedSite(tmp_path_factory.mktemp("site"), **settings)
         if not postgres:
             shutil.copyfile(request.getfixturevalue("sqlite_template"), site.database_file)
         sites.append(site)

@@ -1,14 +1,16 @@
 """A whole site for one test, with its own database, Stripe sandbox, daphne and ports."""
 
 import json
+import os
 import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from payments_site.demo.process import Process, free_port
+from payments_site.demo.process import Child, Process, free_port
 from payments_site.demo.site import ASGI, Site
+from tests import forked
 from tests.waits import PATIENCE
 
 
@@ -68,3 +70,20 @@ class LiveSite(Site):
         """Kill all processes, because waiting for them to stop would slow the tests down."""
         for process in self.processes:
             process.kill()
+
+
+class ForkedProcess(Process):
+    """A Python program that starts by fork, as tests/forked.py explains."""
+
+    def _launch(self, log: BinaryIO) -> Child:
+        env = {**os.environ, **self.env}
+        return forked.Forked(self.command, cwd=self.options["cwd"], env=env, stdout=log.fileno(), stderr=log.fileno())
+
+
+class ForkedSite(LiveSite):
+    """A site whose processes and commands start by fork, in a third of the time."""
+
+    process = ForkedProcess
+
+    def python(self, *arguments: str) -> str:
+        return forked.output([sys.executable, *arguments], cwd=self.code, env={**os.environ, **self.settings})

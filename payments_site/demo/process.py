@@ -8,13 +8,25 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 HOST = "127.0.0.1"
 
 
 class ProcessDied(Exception):
     """A child process ended or did not listen in time; the message contains the end of the process's log."""
+
+
+class Child(Protocol):
+    """The part of subprocess.Popen that `Process` uses."""
+
+    pid: int
+    returncode: int | Any  # None, which typeshed writes so, while the process runs
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
 
 
 _reserved: list[socket.socket] = []
@@ -62,7 +74,7 @@ class Process:
     ) -> None:
         self.name, self.command, self.port, self.log_path = name, command, port, log
         self.env, self.options = dict(env), options
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -80,15 +92,18 @@ class Process:
         Ctrl-C therefore reaches only this program, which then stops all its processes in order.
         """
         with self.log_path.open("ab") as log:
-            self._child = subprocess.Popen(
-                self.command,
-                env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **self.options,
-            )
+            self._child = self._launch(log)
+
+    def _launch(self, log: BinaryIO) -> Child:
+        return subprocess.Popen(
+            self.command,
+            env={**os.environ, **self.env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **self.options,
+        )
 
     def wait_until_listening(self, seconds: float = 60) -> None:
         """Wait until the port accepts connections.

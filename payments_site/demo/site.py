@@ -23,6 +23,7 @@ class Site:
     """
 
     code = ROOT  # the folder whose code the processes run
+    process = Process
     mortal: Sequence[Process] = ()
     workers: Sequence[Process] = ()
 
@@ -93,7 +94,7 @@ class Site:
 
     def _process(self, name: str, port: int, module: str, *arguments: str) -> Process:
         command = [sys.executable, "-m", module, *arguments]
-        return Process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=self.code)
+        return self.process(name, command, port, self.folder / f"{name}.log", self.settings, cwd=self.code)
 
     def new_server(self, name: str, port: int) -> Process:
         """Return a process, not started yet, in which daphne serves this site on `port`.
@@ -105,7 +106,7 @@ class Site:
     def new_worker(self, *arguments: str) -> Process:
         """Return a process, not started yet, that runs `manage.py` with these arguments and this site's settings."""
         command = [sys.executable, "manage.py", *arguments]
-        return Process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=self.code)
+        return self.process(arguments[0], command, 0, self.folder / f"{arguments[0]}.log", self.settings, cwd=self.code)
 
     def make_database(self) -> None:
         self.manage("migrate", "--verbosity", "0")

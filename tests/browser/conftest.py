@@ -30,7 +30,7 @@ from tests import chromium, people
 from tests.clinic import Clinic, Person
 from tests.conftest import FAILED, SITES
 from tests.databases import default_database
-from tests.live_site import LiveSite
+from tests.live_site import ForkedSite, LiveSite
 from tests.people import Made
 
 NewContext = Callable[..., BrowserContext]
@@ -101,7 +101,7 @@ def clinic_of(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -
 
     @functools.cache
     def make(day: datetime.date) -> Clinic:
-        site = LiveSite(tmp_path_factory.mktemp("clinic"))
+        site = ForkedSite(tmp_path_factory.mktemp("clinic"))
         shutil.copyfile(sqlite_template, site.database_file)
         return Clinic(site, staff=1, patients=2, each=3, password=PASSWORD)
 
@@ -141,7 +141,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path)
 
     A test that stops the site, or counts things that other tests also cause there, uses `new_clinic` instead.
     """
-    site = LiveSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
+    site = ForkedSite(tmp_path_factory.mktemp("shared"), SECRET_KEY=settings.SECRET_KEY)  # sessions are signed with it
     shutil.copyfile(sqlite_template, site.database_file)
     site.start()
     yield site

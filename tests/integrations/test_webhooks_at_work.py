@@ -24,7 +24,7 @@ from tests.integrations.receiver import (
     hangs_up,
     receiving,
 )
-from tests.live_site import LiveSite
+from tests.live_site import ForkedProcess, LiveSite
 from tests.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -84,7 +84,8 @@ def run(site: LiveSite, script: str, **values: object) -> str:
 
 @contextmanager
 def worker(site: LiveSite, name: str) -> Iterator[Process]:
-    process = Process(name, [sys.executable, "-c", HURRIED], 0, site.folder / f"{name}.log", site.settings, cwd=ROOT)
+    command, log = [sys.executable, "-c", HURRIED], site.folder / f"{name}.log"
+    process = ForkedProcess(name, command, 0, log, site.settings, cwd=ROOT)
     process.spawn()
     try:
         yield process

@@ -20,8 +20,8 @@ from payments.models import BackgroundJob
 from payments.models.job import LEASE
 from payments_site.demo.process import Process
 from payments_site.demo.site import ROOT
-from tests.live_site import LiveSite
-from tests.waits import wait_until
+from tests.live_site import ForkedProcess, LiveSite
+from tests.waits import PATIENCE, wait_until
 
 Capture = pytest.CaptureFixture[str]
 SECOND = datetime.timedelta(seconds=1)
@@ -180,7 +180,7 @@ def working(site: LiveSite, name: str, *arguments: str) -> Iterator[Process]:
     """Run `manage.py work` on the site with shorter leases than in production, so that the test needn't wait."""
     script = f"import django; django.setup(){SHORT}"
     command = [sys.executable, "-c", script, "work", *arguments]
-    process = Process(name, command, 0, site.folder / f"{name}.log", site.settings, cwd=ROOT)
+    process = ForkedProcess(name, command, 0, site.folder / f"{name}.log", site.settings, cwd=ROOT)
     process.spawn()
     try:
         yield process
@@ -238,7 +238,7 @@ def test_a_round_that_hangs_is_cut_when_work_stops(make_site: Callable[..., Live
         f"{SHORT}"
     )
     command = [sys.executable, "-c", script, "work", "--only", "mirror"]
-    process = Process("hangs", command, 0, tmp_path / "hangs.log", site.settings, cwd=ROOT)
+    process = ForkedProcess("hangs", command, 0, tmp_path / "hangs.log", site.settings, cwd=ROOT)
     process.spawn()
     try:
         wait_until(lambda: "asleep" in process.log(), "the round has begun")
@@ -260,4 +260,4 @@ def test_the_command_starts_without_a_database_server(make_site: Callable[..., L
         assert any("job_not_held" in line for line in process.stderr)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0

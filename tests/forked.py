@@ -1,0 +1,195 @@
+"""Starts Python programs by fork from a process that has already loaded other people's packages.
+
+Loading Django, Stripe's SDK and the others is most of what a short command computes. Nothing else differs from
+`python ...`: a forked program is a process of its own, which reads its environment, the settings and all code of this
+project after the fork. Only variables that Python itself reads when it starts, such as PYTHONPATH, come too late.
+"""
+
+import contextlib
+import functools
+import gc
+import importlib
+import io
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# What sites, their commands and the sandbox load, as far as it needs no settings. Nothing here imports Twisted's
+# reactor, because forked programs would share its files.
+PACKAGES = """
+    aiohttp.web argon2 autobahn.wamp.websocket babel.numbers babel.units channels.db channels.generic.websocket
+    channels.layers channels.security.websocket channels.sessions cryptography.fernet cryptography.hazmat.asn1
+    csp.middleware django.conf.urls.i18n django.contrib.admin django.contrib.auth.hashers django.contrib.auth.tokens
+    django.contrib.humanize.templatetags.humanize django.contrib.messages.middleware
+    django.contrib.sessions.middleware django.contrib.staticfiles.storage django.core.asgi
+    django.core.management.commands.shell django.core.management.commands.migrate django.db.backends.postgresql.base
+    django.db.backends.sqlite3.base django.middleware.clickjacking django.middleware.common django.middleware.gzip
+    django.middleware.locale django.middleware.security django.test django.views.defaults django.views.generic
+    django.views.i18n django_htmx.middleware environ fido2.server httpx icalendar jinja2.ext openpyxl
+    prometheus_client.core psycopg_pool pydantic.dataclasses pydantic.networks requests rich.console segno
+    servestatic.middleware service_identity smtplib sqlparse standardwebhooks.webhooks stripe.checkout
+    stripe.entitlements stripe.identity stripe.issuing stripe.radar stripe.sigma stripe._stripe_client
+    stripe._v1_services stripe._v2_services tqdm twisted.internet.tcp twisted.internet.endpoints twisted.web.http
+    uvicorn.main websockets.asyncio.server websockets.sync.client
+""".split()  # noqa: SIM905 - one name per line would be a page
+_turn = threading.Lock()
+
+
+class Forked:
+    """A running Python program, with the part of subprocess.Popen's interface that `Process` uses."""
+
+    def __init__(
+        self, command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, str], stdout: int, stderr: int
+    ) -> None:
+        """Start `command`: the path of Python, then `-m module`, `-c code` or a file, then arguments.
+
+        `stdout` and `stderr` are file descriptors. The program has an empty input and a terminal session of its own.
+        """
+        self.returncode: int | None = None
+        self._ended, its = Pipe(duplex=False)
+        with _turn, its:
+            template, _process = _template()
+            template.send(([str(part) for part in command[1:]], str(cwd), dict(env)))
+            for file in (stdout, stderr, its.fileno()):
+                reduction.send_handle(template, file, 0)
+            self.pid: int = template.recv()
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self._ended.poll():
+            self.returncode = self._ended.recv()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None and not self._ended.poll(timeout):
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        status = self.poll()
+        assert status is not None
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, str]) -> str:
+    """Run `command` to its end and return what it prints. Raises CalledProcessError if it fails."""
+    printed, its = os.pipe()
+    program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2)
+    os.close(its)
+    with os.fdopen(printed) as pipe:
+        text = pipe.read()
+    if status := program.wait():
+        raise subprocess.CalledProcessError(status, command, text)
+    return text
+
+
+@functools.cache
+def _template() -> tuple[Connection, subprocess.Popen[bytes]]:
+    """Start the process from which programs are forked; it ends when its connection, which comes first, is closed."""
+    ours, its = Pipe()
+    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    command = [sys.executable, "-m", __name__, str(its.fileno())]
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
+    its.close()
+    return ours, process
+
+
+# From here on: what the template process does.
+
+
+def load_packages() -> None:
+    gc.disable()
+    for name in PACKAGES:
+        importlib.import_module(name)
+    gc.enable()
+    gc.freeze()  # so that no forked program copies the memory of these modules only because it collects garbage
+
+
+def fork_for(tests: Connection) -> list[str]:
+    """Fork a process for each request from `tests`; return, in each forked process alone, the words of its command.
+
+    Send each process's id, and its exit status when it has ended. Exit when `tests` is closed.
+    """
+    running: dict[int, Connection] = {}
+    child_ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    while True:
+        ready = wait([tests, child_ended])
+        if child_ended in ready:
+            os.read(child_ended, 1000)
+            send_statuses(running)
+        if tests in ready:
+            try:
+                request: tuple[list[str], str, dict[str, str]] = tests.recv()
+            except EOFError:
+                sys.exit()
+            out, err, ended = (reduction.recv_handle(tests) for _ in range(3))
+            running[0] = Connection(ended, readable=False)
+            if not (pid := os.fork()):
+                break
+            os.close(out)
+            os.close(err)
+            running[pid] = running.pop(0)
+            tests.send(pid)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for each in (tests, *running.values()):
+        each.close()
+    words, cwd, env = request
+    begin_as_new(cwd, env, [os.open(os.devnull, os.O_RDONLY), out, err, child_ended, wake])
+    return words
+
+
+def send_statuses(running: dict[int, Connection]) -> None:
+    """Send the exit status of each process in `running` that has ended, and remove it."""
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with running.pop(pid) as told, contextlib.suppress(OSError):  # the tests may have forgotten it
+                told.send(os.waitstatus_to_exitcode(status))
+
+
+def begin_as_new(cwd: str, env: dict[str, str], files: list[int]) -> None:
+    """Give this process a session, a folder and an environment; the first three of `files` are its standard files."""
+    for number, file in enumerate(files[:3]):
+        os.dup2(file, number)
+    for file in files:
+        os.close(file)
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    if isinstance(sys.stdout, io.TextIOWrapper) and "PYTHONUNBUFFERED" in env:
+        sys.stdout.reconfigure(line_buffering=True)
+
+
+def run(words: list[str]) -> None:
+    """Do what Python does with these command line arguments."""
+    match words:
+        case ["-m", module, *arguments]:
+            sys.argv, sys.path[0] = [module, *arguments], str(Path.cwd())
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case ["-c", code, *arguments]:
+            sys.argv, sys.path[0] = ["-c", *arguments], ""
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+        case [file, *arguments]:
+            sys.argv, sys.path[0] = [file, *arguments], str(Path(file).resolve().parent)
+            runpy.run_path(file, run_name="__main__")
+
+
+if __name__ == "__main__":
+    load_packages()
+    run(fork_for(Connection(int(sys.argv[1]))))
