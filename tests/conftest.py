@@ -5,8 +5,10 @@ A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgr
 
 import fcntl
 import math
+import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ SITES = pytest.StashKey[list[LiveSite]]()
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # so that no test fails because the machine is busy
 BROWSER = "tests/browser/"
+ALL_TABLES = "all_tables"  # the name of a PostgreSQL database
 TOGETHER = ("tests/inputs/", "tests/test_demo.py")
 # `./run test fast` skips the tests that use these fixtures.
 SERVERS = {"make_site", "attacked_site", "shell", "postgres_server", "cli_binary"}
@@ -148,34 +151,65 @@ def redis_server() -> Iterator[services.Service]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[services.Postgres]:
-    with services.postgres() as server:
-        yield server
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder that all test processes share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@contextmanager
+def is_to_be_made(path: Path) -> Iterator[bool]:
+    """Yield whether `path` doesn't exist yet. The other test processes that ask wait until the block has ended."""
+    with path.with_suffix(".turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield not path.exists()
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def sqlite_template(shared_folder: Path) -> Path:
     """Return the path of an SQLite file with all tables, for tests to copy.
 
     The test process that needs it first makes it; all processes share it.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    template = shared / "template.sqlite3"
-    with (shared / "template.turn").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not template.exists():
-            site = ForkedSite(shared / "template")
+    template = shared_folder / "template.sqlite3"
+    with is_to_be_made(template) as first:
+        if first:
+            site = ForkedSite(shared_folder / "template")
             site.make_database()
             site.database_file.rename(template)
     return template
 
 
 @pytest.fixture(scope="session")
+def postgres_server(shared_folder: Path) -> Iterator[services.Postgres]:
+    """Start a PostgreSQL that has the database ALL_TABLES, or yield the one that TEST_DATABASE_URL names.
+
+    The test process that needs it first makes this database; each process starts a server on a copy of its files.
+    """
+    files = shared_folder / "postgres"
+    with is_to_be_made(files) as first:
+        if first:
+            with services.postgres() as original:
+                if original.process:
+                    make_all_tables(original, shared_folder)
+                    services.stop_and_keep(original.process, files)
+    with services.postgres(files=files) as server:
+        yield server
+
+
+def make_all_tables(server: services.Postgres, folder: Path, name: str = ALL_TABLES) -> None:
+    url = server.database_url(server.create_database(name=name))
+    ForkedSite(folder / "all-tables", DATABASE_URL=url).make_database()
+
+
+@pytest.fixture(scope="session")
 def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the name of a PostgreSQL database with all tables, for tests to copy."""
-    name = postgres_server.create_database()
-    ForkedSite(tmp_path_factory.mktemp("template"), DATABASE_URL=postgres_server.database_url(name)).make_database()
+    if postgres_server.process:
+        yield ALL_TABLES
+        return
+    name = f"{ALL_TABLES}_{secrets.token_hex(6)}"
+    make_all_tables(postgres_server, tmp_path_factory.mktemp("template"), name)
     yield name
     postgres_server.drop_database(name)
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +28,12 @@ class Service:
 
 
 class Postgres(Service):
-    def create_database(self, template: str = "template1") -> str:
-        """Copy the database `template`, which must have no open connections, and return the new database's name."""
-        name = f"test_{secrets.token_hex(6)}"
+    def create_database(self, template: str = "template1", name: str = "") -> str:
+        """Copy the database `template`, which must have no open connections, and return the new database's name.
+
+        Without `name`, the name is random.
+        """
+        name = name or f"test_{secrets.token_hex(6)}"
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
 
@@ -66,16 +70,23 @@ def redis() -> Iterator[Service]:
 
 
 @contextmanager
-def postgres(*, durable: bool = False) -> Iterator[Postgres]:
+def postgres(*, durable: bool = False, files: Path | None = None) -> Iterator[Postgres]:
     """Yield a new PostgreSQL, or the one that TEST_DATABASE_URL names.
 
-    If `durable`, the new server flushes each commit to disk, as in production.
+    If `durable`, the new server flushes each commit to disk, as in production. `files` are those of another server,
+    which `stop_and_keep` has kept; the new server begins with its databases.
     """
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Postgres(url)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        running(PostgresServer(Path(folder), free_port(), durable=durable)) as server,
-    ):
-        yield Postgres(server.url, server)
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        if files:
+            subprocess.run(["cp", "-a", files, f"{folder}/data"], check=True)
+        with running(PostgresServer(Path(folder), free_port(), durable=durable)) as server:
+            yield Postgres(server.url, server)
+
+
+def stop_and_keep(server: Process, files: Path) -> None:
+    """Stop a PostgreSQL and copy its files, with their owner, to the new folder `files`."""
+    server.stop(60)
+    subprocess.run(["cp", "-a", Path(server.options["cwd"], "data"), files], check=True)
