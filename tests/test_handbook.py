@@ -120,7 +120,7 @@ def test_the_events_of_stripe_are_those_that_are_read() -> None:
 
 @languages
 def test_the_settings_of_other_projects_are_those_of_the_code(language: str) -> None:
-    _, _, table = page("settings", language).rpartition("\n## ")
+    _, table, _ = page("settings", language).split("\n## ")
     source = (ROOT / "payments_site/settings.py").read_text()
     variables = dict(re.findall(r'^([A-Z_]+) = env\.\w+\("([A-Z_]+)"', source, re.M))
     settings = [each for owner in (PeopleSettings, PaymentsSettings, IntegrationsSettings) for each in declared(owner)]
@@ -130,6 +130,19 @@ def test_the_settings_of_other_projects_are_those_of_the_code(language: str) -> 
         shown = str(each.default) if isinstance(each.default, bool) else json.dumps(each.default)
         assert default == ({"en": "needed", "fr": "nécessaire"}[language] if each.default is None else f"`{shown}`")
         assert name not in variables or variable == f"`{variables[name]}`"
+
+
+@languages
+def test_every_system_check_is_listed(language: str) -> None:
+    found = [
+        label if label.startswith("clinic_") else label.replace("{LABEL}", "clinic_payments")
+        for app in ("accounts", "people", "payments", "integrations")
+        for path in (ROOT / app).rglob("*.py")
+        for label in re.findall(r'\bid=f?"([\w{}]+\.[EW]\d+)"', path.read_text())
+        if not label.startswith("{label}")  # of each app: a setting is missing or of a wrong type
+    ]
+    assert len(found) == len(set(found))
+    assert set(re.findall(r"^\| `(clinic_\w+\.[EW]\d+)` \|", page("settings", language), re.M)) == set(found)
 
 
 @languages
