@@ -26,6 +26,15 @@ def mirror() -> str:
     return next(line.split()[0] for line in lines if line.endswith(" Debian") and "security" not in line)
 
 
+def debootstrap(root: Path, suite: str, packages: str) -> None:
+    """Make a root with a Debian `suite` in the folder `root`, which gets packages as this machine does."""
+    made: list[str | Path] = ["debootstrap", "--variant=minbase", f"--include={packages}", suite, root, mirror()]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    settings = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    acquire = [line for line in settings.splitlines() if line.startswith("Acquire::")]
+    (root / "etc/apt/apt.conf.d/99host").write_text("\n".join(acquire) + "\n")
+
+
 class BareMachine:
     """A Debian `suite`, such as bookworm, in the folder `root`.
 
@@ -35,13 +44,8 @@ class BareMachine:
     def __init__(self, root: Path, suite: str) -> None:
         self.root = root
         self._leader = 0
-        packages = "--include=ca-certificates,dbus,systemd,systemd-sysv"
-        made: list[str | Path] = ["debootstrap", "--variant=minbase", packages, suite, root, mirror()]
-        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        debootstrap(root, suite, "ca-certificates,dbus,systemd,systemd-sysv")
         self.write("/etc/apt/sources.list", f"deb {mirror()} {suite} main\n")
-        settings = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
-        acquire = [line for line in settings.splitlines() if line.startswith("Acquire::")]
-        self.write("/etc/apt/apt.conf.d/99host", "\n".join(acquire) + "\n")
         self.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
         self.write(CERTIFICATES, Path(str(ssl.get_default_verify_paths().cafile)).read_text())
         self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # starts nothing before it is booted
