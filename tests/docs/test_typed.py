@@ -38,20 +38,25 @@ take("benchmarks/README.md")
 take("docs/demo.md")
 
 
-def typed(page: str) -> Iterator[str]:
-    """Yield each line of the page's blocks of commands, and each piece of code in its sentences."""
-    yield from in_blocks(page)
-    yield from in_sentences(page)
+def typed(page: str) -> tuple[str, ...]:
+    """Return each line of the page's blocks of commands, and each piece of code in its sentences."""
+    return in_blocks(page) + in_sentences(page)
 
 
-def in_blocks(page: str) -> Iterator[str]:
-    for block in read_blocks((ROOT / page).read_text()):
-        if block.language in ("", "sh"):
-            yield from block.text.replace("\\\n", " ").splitlines()
+@cache
+def in_blocks(page: str) -> tuple[str, ...]:
+    blocks = [block for block in read_blocks((ROOT / page).read_text()) if block.language in ("", "sh")]
+    return tuple(line for block in blocks for line in block.text.replace("\\\n", " ").splitlines())
 
 
-def in_sentences(page: str) -> Iterator[str]:
-    return code_in_text((ROOT / page).read_text())
+@cache
+def in_sentences(page: str) -> tuple[str, ...]:
+    return tuple(code_in_text((ROOT / page).read_text()))
+
+
+def everywhere() -> Iterator[tuple[str, str]]:
+    """Yield each page with each of its commands."""
+    yield from ((page, text) for page in (*PAGES, *FRENCH) for text in typed(page))
 
 
 def words(command: str) -> list[str]:
@@ -67,17 +72,14 @@ def words(command: str) -> list[str]:
 # manage.py
 
 
-def managed(page: str) -> Iterator[list[str]]:
-    """Yield the words of the page's commands of manage.py; in sentences, those of ours may stand without `manage`."""
-    commands = get_commands()
-    for text in typed(page):
-        if found := MANAGE.fullmatch(text.partition("  #")[0].strip()):
-            yield words(found[1])
-    for text in in_sentences(page):
-        if " " in text and commands.get(text.split()[0]) in OUR_APPS:
-            yield words(text)
+def managed(text: str, *, ours: bool) -> list[str]:
+    """Return the words of a command of manage.py, or nothing; with `ours`, one of our apps may lack `manage`."""
+    if found := MANAGE.fullmatch(text.partition("  #")[0].strip()):
+        return words(found[1])
+    return words(text) if ours and " " in text and get_commands().get(text.split()[0]) in OUR_APPS else []
 
 
+@cache
 def parser_of(name: str) -> CommandParser:
     """Return a command's own parser, which raises CommandError for arguments that it refuses."""
     parser = load_command_class(str(get_commands()[name]), name).create_parser("manage.py", name)
@@ -85,13 +87,14 @@ def parser_of(name: str) -> CommandParser:
     return parser
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
-def test_manage_accepts_the_commands_of_the_page(page: str) -> None:
-    for name, *arguments in managed(page):
-        try:
-            parser_of(name).parse_args(arguments)
-        except CommandError as error:
-            pytest.fail(f"{page}: {name} {' '.join(arguments)}: {error}")
+def test_manage_accepts_its_commands() -> None:
+    for page, text in everywhere():
+        if found := managed(text, ours=text in in_sentences(page)):
+            name, *arguments = found
+            try:
+                parser_of(name).parse_args(arguments)
+            except CommandError as error:
+                pytest.fail(f"{page}: {text}: {error}")
 
 
 @pytest.mark.parametrize("page", ["docs/commands.md", "docs/fr/commands.md"])
@@ -149,14 +152,11 @@ def read_by_program(program: list[str], monkeypatch: pytest.MonkeyPatch) -> None
             assert script == "lock" or (ROOT / script).exists()
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
-def test_run_accepts_the_commands_of_the_page(
-    page: str, started: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for text in typed(page):
+def test_run_accepts_its_commands(started: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for page, text in everywhere():
         found = re.fullmatch(r"(?:/usr/bin/python3 |DEBUG=1 )?\./run (.+)", re.split("  +", text)[0].split(" #")[0])
         if found and found[1] != "manage ...":
-            arguments = [word.replace("N", "2") if word == "N" else word for word in words(found[1])]
+            arguments = ["2" if word == "N" else word for word in words(found[1])]
             program = started(*arguments)
             try:
                 read_by_program(program, monkeypatch)
@@ -164,21 +164,19 @@ def test_run_accepts_the_commands_of_the_page(
                 pytest.fail(f"{page}: {text}: {error}")
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
-def test_modules_that_python_runs_exist(page: str) -> None:
-    for text in typed(page):
+def test_modules_that_python_runs_exist() -> None:
+    for page, text in everywhere():
         for module in re.findall(r"^python -m ([\w.]+)", text):
-            assert importlib.util.find_spec(module), text
+            assert importlib.util.find_spec(module), f"{page}: {text}"
 
 
 # deploy/, systemd and Docker
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
-def test_the_scripts_know_their_options(page: str) -> None:
-    for text in typed(page):
-        for script, rest in re.findall(r"(?:^| )(deploy/(?:install|upgrade)\.sh)([^#]*)", text):
-            assert set(re.findall(r"--[\w-]+", rest)) <= options_of(script), text
+def test_the_scripts_know_their_options() -> None:
+    for page, text in everywhere():
+        for script, rest in re.findall(r"(?:^| )(deploy/(?:install|upgrade|restore)\.sh)([^#]*)", text):
+            assert set(re.findall(r"--[\w-]+", rest)) <= options_of(script), f"{page}: {text}"
 
 
 @cache
@@ -187,15 +185,14 @@ def options_of(script: str) -> set[str]:
     return set(re.findall(r"--[\w-]+", usage))
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FRENCH])
-def test_units_that_are_named_exist(page: str) -> None:
+def test_units_that_are_named_exist() -> None:
     units = {path.name for path in (ROOT / "deploy/systemd").iterdir()}
-    for text in typed(page):
+    for page, text in everywhere():
         if re.match("systemctl|journalctl", text):
             for name in re.findall(r"payments-[\w@*.-]+", text.partition("&&")[0]):
                 unit, pattern = re.sub(r"@\d+", "@", name), name.endswith("*")
                 wanted = unit.rstrip("*") if pattern else unit if "." in unit else f"{unit}.service"
-                assert any(each.startswith(wanted) if pattern else each == wanted for each in units), text
+                assert any(each.startswith(wanted) if pattern else each == wanted for each in units), f"{page}: {text}"
 
 
 @pytest.mark.parametrize("page", ["docs/operations.md", "docs/fr/operations.md"])
