@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,19 @@ from tests.test_deploy import DEPLOY
 
 HOST, OPERATOR = "pay.clinic.example", "you@clinic.example"
 ANSWERS = f"--host {HOST} --email {OPERATOR} --manager anne"
-PAGES = {name: take(f"docs/server-{name}.md") for name in ("small", "large")}
+SECTIONS = ("2. Install", "3. The clinic's settings", "4. Stripe", "6. Backups", "7. Upgrades")
+PAGES = {
+    page: {section: [block.text.rstrip() for block in take(f"docs/server-{page}.md", section)] for section in SECTIONS}
+    for page in ("small", "large")
+}
+[TWO_MACHINES] = take("docs/server-large.md", "Two web machines")
 [UPGRADE] = take("docs/operations.md", "Upgrades")
-
-
-def commands(page: str, section: str) -> list[str]:
-    """Return the blocks of commands in a section of the page for a small or a large clinic."""
-    return [block.text.rstrip() for block in PAGES[page] if block.section == section]
 
 
 def options(page: str) -> list[str]:
     """Return the options with which the page runs install.sh."""
-    _, script, rest = commands(page, "2. Install")[1].partition("deploy/install.sh")
-    assert script
-    return rest.split()
+    _, install = PAGES[page]["2. Install"]
+    return install.removeprefix("deploy/install.sh").split()
 
 
 def dry_run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -131,8 +131,8 @@ def test_wrong_options_are_explained(options: str, told: str, tmp_path: Path) ->
 @pytest.mark.parametrize("page", PAGES)
 def test_the_pages_commands_are_understood_by_the_shell(page: str) -> None:
     """The nightly test below runs them."""
-    for block in PAGES[page]:
-        done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+    for script in chain(*PAGES[page].values()):
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
@@ -147,10 +147,9 @@ def test_an_upgrade_backs_up_and_migrates_before_it_restarts(tmp_path: Path) -> 
 
 
 def test_the_settings_of_two_machines_name_both_databases_and_all_sentinels(tmp_path: Path) -> None:
-    [lines] = commands("large", "Two web machines")
-    (tmp_path / "env").write_text(lines)
+    (tmp_path / "env").write_text(TWO_MACHINES.text)
     known = re.findall(r"^#?([A-Z_]+)=", (DEPLOY / "env.example").read_text(), re.M)
-    assert set(re.findall(r"^([A-Z_]+)=", lines, re.M)) <= set(known)
+    assert set(re.findall(r"^([A-Z_]+)=", TWO_MACHINES.text, re.M)) <= set(known)
     show = "print(json.dumps([s.DATABASES, s.CHANNEL_LAYERS], default=str))"
     script = f"import json; from payments_site import settings as s; {show}"
     load = f"set -a; . {tmp_path / 'env'}; exec {sys.executable} -c '{script}'"
@@ -194,11 +193,12 @@ class Site:
     """
 
     def __init__(self, machine: BareMachine, page: str, choice: str) -> None:
-        self.machine, self.page, self.choice = machine, page, choice
+        self.machine, self.commands, self.choice = machine, PAGES[page], choice
 
     def prepare(self) -> None:
         """Do what needs a network: clone, and fetch what the site needs, with the commands that --dry-run prints."""
-        clone = commands(self.page, "2. Install")[0].replace("<this repository>", ORIGIN)
+        clone, _ = self.commands["2. Install"]
+        clone = clone.replace("<this repository>", ORIGIN)
         other = "apt-get install -q -s systemd-timesyncd unattended-upgrades postgresql-client >/tmp/simulated"
         packages = "sed -n '/apt-get/s/^+ //p' /tmp/plan >/tmp/packages; bash -e /tmp/packages"
         release = "sed -n '/^# Release/,/^# Backup/s/^+ //p' /tmp/plan >/tmp/release; bash -e /tmp/release"
@@ -207,15 +207,15 @@ class Site:
         self.machine.write("/etc/hosts", f"127.0.0.1 localhost {HOST}\n")
 
     def install(self) -> None:
-        script = f"{commands(self.page, '2. Install')[1]} {self.choice}"
-        self.machine.run(f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} {script}", UV_OFFLINE="1")
+        _, script = self.commands["2. Install"]
+        self.machine.run(f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} {script} {self.choice}", UV_OFFLINE="1")
 
     def install_again(self) -> str:
-        [script] = commands(self.page, "3. The clinic's settings")
+        [script] = self.commands["3. The clinic's settings"]
         return self.machine.run(script, UV_OFFLINE="1").stdout
 
     def upgrade(self, *, works: bool = True) -> str:
-        [script] = commands(self.page, "7. Upgrades")
+        [script] = self.commands["7. Upgrades"]
         return self._upgrade(script, works=works)
 
     def go_back(self) -> str:
@@ -227,16 +227,18 @@ class Site:
         return done.stdout
 
     def manage(self, command: str) -> str:
-        [start] = commands(self.page, "4. Stripe")
+        [start] = self.commands["4. Stripe"]
         return self.machine.run(f"{start} {command}").stdout
 
     def back_up(self) -> str:
         """Make a copy of the database and return its name."""
-        done = self.machine.run(commands(self.page, "6. Backups")[0])
+        make, _ = self.commands["6. Backups"]
+        done = self.machine.run(make)
         return str(re.findall(r"payments-\S+", done.stdout)[-1])
 
     def restore(self, copy: str) -> None:
-        script = re.sub(r"payments-\.{4}\w+", copy, commands(self.page, "6. Backups")[1])
+        _, restore = self.commands["6. Backups"]
+        script = re.sub(r"payments-\.{4}\w+", copy, restore)
         self.machine.run(f"set -e; {script} --yes")
 
     def certify_itself(self) -> None:

@@ -32,10 +32,9 @@ MANAGE = re.compile(
 )
 FRENCH = [f"docs/fr/{page.removeprefix('docs/')}" for page in PAGES if page.startswith("docs/")]
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
-take("README.md")
-take("CONTRIBUTING.md", "Contributing")
-take("benchmarks/README.md")
-take("docs/demo.md")
+RUN = [
+    *take("README.md"), *take("CONTRIBUTING.md", "Contributing"), *take("benchmarks/README.md"), *take("docs/demo.md")
+]  # fmt: skip
 
 
 def typed(page: str) -> tuple[str, ...]:
@@ -162,6 +161,11 @@ def test_run_accepts_its_commands(started: Callable[..., list[str]], monkeypatch
                 read_by_program(program, monkeypatch)
             except (SystemExit, CommandError) as error:
                 pytest.fail(f"{page}: {text}: {error}")
+
+
+def test_blocks_that_are_only_read_hold_nothing_but_run() -> None:
+    for block in RUN:
+        assert all(line.startswith("./run ") for line in block.text.splitlines()), block.text
 
 
 def test_modules_that_python_runs_exist() -> None:
