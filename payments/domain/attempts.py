@@ -40,8 +40,8 @@ class Attempt:
     Properties are computed once and cached, so add all facts before reading any property.
     """
 
+    requests: dict[str, StripeFact]  # the payment's refund requests, by fact id
     facts: list[StripeFact] = field(default_factory=list)
-    requests: dict[str, StripeFact] = field(default_factory=dict)  # the payment's refund requests, by fact id
 
     def of(self, kind: Kind, *states: str) -> list[StripeFact]:
         """Return the facts (states of Stripe objects) about one `kind` of object, such as charges.
@@ -134,7 +134,7 @@ class Attempt:
         that time. Endpoints with an API version before 2024-10-28 get no other news of a card's refunds.
         """
         unlisted = 0
-        for charge in self.of(Kind.CHARGE, "succeeded"):
+        for charge in self.of(Kind.CHARGE):
             listed = (fact for fact in self.refunds if not fact.is_request and _in_snapshot(fact, charge))
             unlisted += max(0, charge.amount_refunded - _total(listed))
         return unlisted
@@ -183,7 +183,7 @@ class Attempt:
         """Return the amount of a payment that the bank is still working on, such as a direct debit, in minor units."""
         if self.state != AttemptState.PROCESSING:
             return 0
-        return max(fact.amount for fact in self.of(Kind.SESSION, "processing") + self._intents("processing"))
+        return max(fact.amount for fact in self.of(Kind.SESSION) + self._intents("processing"))
 
     @cached_property
     def refundable(self) -> int:
@@ -202,7 +202,7 @@ class Attempt:
 
     def _request(self, refund: StripeFact) -> StripeFact:
         """Return the site's request for a refund, or the refund itself if there is none."""
-        return self.requests.get(str(refund.details.get("request", refund.stripe_id)), refund)
+        return self.requests.get(str(refund.details.get("request")), refund)
 
     @cached_property
     def method(self) -> str:
@@ -213,7 +213,7 @@ class Attempt:
     @cached_property
     def failure_code(self) -> str:
         """Return Stripe's code of the last failure; "" if nothing failed, or if the patient has since tried again."""
-        failing = self.intents or self.of(Kind.CHARGE, "failed")
+        failing = self.intents or self.of(Kind.CHARGE)
         code = str(failing[-1].details.get("failure_code", "")) if failing else ""
         return code or (str(self.request.details.get("failure_code", "")) if self.request else "")
 
@@ -283,7 +283,7 @@ def attempts_of(facts: Iterable[StripeFact]) -> list[Attempt]:
             continue
         intent = fact.payment_intent_id or intent_of_charge.get(fact.charge_id, "")
         attempt = fact.attempt or attempt_of_intent.get(intent, "")
-        entry = str(fact.details.get("entry", "")) if fact.kind == Kind.REVERSAL else ""
+        entry = fact.details.get("entry")  # which only a reversal has
         groups[attempt or intent or fact.charge_id or entry or fact.stripe_id].facts.append(fact)
     return sorted(groups.values(), key=_started)
 
@@ -300,5 +300,5 @@ def _started(attempt: Attempt) -> tuple[int, str, str]:
 
     The name decides between attempts that started within one second, because Stripe's clock has no fractions.
     """
-    first = min(attempt.facts, key=lambda fact: (fact.created or fact.as_of, fact.stripe_id))
-    return first.created or first.as_of, first.attempt, first.stripe_id
+    first = min(attempt.facts, key=lambda fact: (fact.date, fact.stripe_id))
+    return first.date, first.attempt, first.stripe_id

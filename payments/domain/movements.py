@@ -50,49 +50,47 @@ def movements(facts: Iterable[StripeFact]) -> list[Movement]:
 
 def movements_of(attempt: Attempt) -> Iterator[Movement]:
     """Yield one attempt's movements. Refunds together, and lost disputes together, never exceed what was received."""
-    method = attempt.method if attempt.evidence else ""
     for proof in attempt.evidence:
-        yield _line(attempt, MovementKind.PAYMENT, proof.amount, proof, method=method)
-    yield from _cut(_refunds(attempt, method), attempt.received)
+        yield _line(attempt, MovementKind.PAYMENT, proof.amount, proof)
+    yield from _cut(_refunds(attempt), attempt.received)
     for fact in attempt.of(Kind.DESK_REFUND):
         yield _line(attempt, MovementKind.DESK_REFUND, -fact.amount, fact, method=fact.status)
-    lost = (_taken_back(attempt, fact, method) for fact in attempt.lost_disputes)
-    yield from _cut(lost, attempt.received)
-    yield from _reinstated(attempt, method)
+    yield from _cut((_taken_back(attempt, fact) for fact in attempt.lost_disputes), attempt.received)
+    yield from _reinstated(attempt)
     if attempt.reversal:
         for fact in attempt.of(Kind.OFFLINE) + attempt.of(Kind.DESK_REFUND):
             undone = -fact.amount if fact.kind == Kind.OFFLINE else fact.amount
             yield _line(attempt, MovementKind.REVERSAL, undone, attempt.reversal, method=fact.status)
 
 
-def _refunds(attempt: Attempt, method: str) -> Iterator[Movement]:
+def _refunds(attempt: Attempt) -> Iterator[Movement]:
     """Yield a line for each succeeded refund, and one line for refunds that are known only from a charge's total."""
     for fact in attempt.succeeded_refunds:
-        yield _line(attempt, MovementKind.REFUND, -fact.amount, fact, method=method)
+        yield _line(attempt, MovementKind.REFUND, -fact.amount, fact)
     if attempt.unlisted_refund:
-        charge = max(attempt.of(Kind.CHARGE, "succeeded"), key=lambda fact: (fact.as_of, fact.stripe_id))
-        yield _line(attempt, MovementKind.REFUND, -attempt.unlisted_refund, charge, at=charge.as_of, method=method)
+        charge = max(attempt.of(Kind.CHARGE), key=lambda fact: (fact.as_of, fact.stripe_id))
+        yield _line(attempt, MovementKind.REFUND, -attempt.unlisted_refund, charge, at=charge.as_of)
 
 
-def _taken_back(attempt: Attempt, fact: StripeFact, method: str) -> Movement:
+def _taken_back(attempt: Attempt, fact: StripeFact) -> Movement:
     at = int(fact.details.get("withdrawn_at", fact.date))
-    return _line(attempt, MovementKind.TAKEN_BACK, -fact.amount, fact, at=at, method=method)
+    return _line(attempt, MovementKind.TAKEN_BACK, -fact.amount, fact, at=at)
 
 
-def _reinstated(attempt: Attempt, method: str) -> Iterator[Movement]:
+def _reinstated(attempt: Attempt) -> Iterator[Movement]:
     """Yield a withdrawal and a repayment for each won dispute whose amount Stripe withdrew and then paid back."""
     for fact in attempt.of(Kind.DISPUTE, "won"):
         if fact.currency == attempt.currency and "reinstated_at" in fact.details:
-            yield _taken_back(attempt, fact, method)
-            at = int(fact.details["reinstated_at"])
-            yield _line(attempt, MovementKind.REINSTATED, fact.amount, fact, at=at, method=method)
+            yield _taken_back(attempt, fact)
+            yield _line(attempt, MovementKind.REINSTATED, fact.amount, fact, at=int(fact.details["reinstated_at"]))
 
 
 def _line(
-    attempt: Attempt, kind: MovementKind, amount: int, fact: StripeFact, *, at: int | None = None, method: str
+    attempt: Attempt, kind: MovementKind, amount: int, fact: StripeFact, *, at: int = 0, method: str = ""
 ) -> Movement:
+    """Return a line that `fact` proves; without `at` (Unix seconds) and `method`, those of the fact and the attempt."""
     currency = fact.currency or attempt.currency
-    return Movement(kind, amount, currency, fact.date if at is None else at, method, fact.stripe_id)
+    return Movement(kind, amount, currency, at or fact.date, method or attempt.method, fact.stripe_id)
 
 
 def _cut(lines: Iterable[Movement], most: int) -> Iterator[Movement]:

@@ -6,7 +6,7 @@ change the status.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from django.db.models import TextChoices
@@ -84,13 +84,13 @@ class Amounts:
     after disputes. `on_its_way` is what a bank is still working on, such as a direct debit.
     """
 
-    due: int = 0
-    received: int = 0
-    refunded: int = 0
-    refund_pending: int = 0
-    lost: int = 0
-    waived: int = 0
-    on_its_way: int = 0
+    due: int
+    received: int
+    refunded: int
+    refund_pending: int
+    lost: int
+    waived: int
+    on_its_way: int
 
     @property
     def net(self) -> int:
@@ -122,16 +122,16 @@ class Standing:
     """
 
     status: PaymentStatus
-    amounts: Amounts = field(default_factory=Amounts)
-    payable: bool = False
-    attempt: str = ""  # how the attempt stands, as `_attempt_label` says, or ""
-    failure_code: str = ""  # Stripe's decline or error code of the last failed attempt
-    method: str = ""
-    dispute_due_by: int | None = None
-    reviews: tuple[Review, ...] = ()
-    card: str = ""
-    card_brand: str = ""
-    card_limit: int = 0
+    amounts: Amounts
+    payable: bool
+    attempt: str  # how the attempt stands, as `_attempt_label` says, or ""
+    failure_code: str  # Stripe's decline or error code of the last failed attempt
+    method: str
+    dispute_due_by: int | None
+    reviews: tuple[Review, ...]
+    card: str
+    card_brand: str
+    card_limit: int
 
 
 DUE_AFTER = (AttemptState.FAILED, AttemptState.EXPIRED)
@@ -261,7 +261,7 @@ def _waived(case: Case, due: int) -> int:
     nothing can be waived that isn't missing: giving back what was paid beyond `due` waives nothing, so that the
     patient owes it if a bank takes back the rest.
     """
-    asked_again = max((fact.created for fact in case.observed("asked_again")), default=-1)
+    asked_again = max((fact.created for fact in case.observed("asked_again")), default=0)
     waived = net = 0
     for at, _order, amount, waives in sorted(_account(case)):
         net += amount
@@ -280,9 +280,10 @@ def _account(case: Case) -> Iterator[tuple[int, int, int, int]]:
         yield from ((fact.date, 0, fact.amount, 0) for fact in attempt.evidence)
         for fact in attempt.succeeded_refunds + attempt.pending_refunds:
             yield attempt.requested_at(fact), 1, -fact.amount, attempt.waives(fact)
-        snapshot = max((fact.as_of for fact in attempt.of(Kind.CHARGE)), default=0)
-        yield snapshot, 1, -attempt.unlisted_refund, attempt.unlisted_refund
-        yield min((fact.date for fact in attempt.lost_disputes), default=0), 2, -attempt.lost, 0
+        if unlisted := attempt.unlisted_refund:
+            yield max(fact.as_of for fact in attempt.of(Kind.CHARGE)), 1, -unlisted, unlisted
+        if attempt.lost_disputes:
+            yield min(fact.date for fact in attempt.lost_disputes), 2, -attempt.lost, 0
     for fact in case.desk_refunds:
         yield fact.created, 1, -fact.amount, int(fact.details.get("waives", fact.amount))
     for fact in case.observed("written_off"):
@@ -314,18 +315,18 @@ def _status(case: Case, amounts: Amounts) -> PaymentStatus:
     states = [attempt.state for attempt in case.attempts]
     ended = [state for state in states if state in DUE_AFTER]
     started = any(state in STILL_OPEN for state in states)
-    still_lost = amounts.lost > 0 and (case.undecided or not amounts.missing)
+    still_lost = amounts.lost and (case.undecided or not amounts.missing)
     rows = (
         (any(attempt.disputed for attempt in case.counted), PaymentStatus.DISPUTED),
         (still_lost and net <= 0, PaymentStatus.CHARGED_BACK),
-        (amounts.refund_pending > 0, PaymentStatus.REFUND_PENDING),
-        (amounts.on_its_way > 0 and amounts.missing > 0, PaymentStatus.PROCESSING),
-        (net > 0 and owed > 0, PaymentStatus.UNDERPAID),
-        (amounts.refunded > 0 and net <= 0 and owed == 0, PaymentStatus.REFUNDED),
-        (amounts.refunded > 0 and net < case.terms.price and owed == 0, PaymentStatus.PARTIALLY_REFUNDED),
-        (owed == 0 and (net > 0 or AttemptState.FREE in states), PaymentStatus.PAID),
-        (amounts.on_its_way > 0, PaymentStatus.PROCESSING),
-        (owed == 0, PaymentStatus.VOID),
+        (amounts.refund_pending, PaymentStatus.REFUND_PENDING),
+        (amounts.on_its_way and amounts.missing, PaymentStatus.PROCESSING),
+        (net > 0 and owed, PaymentStatus.UNDERPAID),
+        (amounts.refunded and net <= 0 and not owed, PaymentStatus.REFUNDED),
+        (amounts.refunded and net < case.terms.price and not owed, PaymentStatus.PARTIALLY_REFUNDED),
+        (not owed and (net > 0 or AttemptState.FREE in states), PaymentStatus.PAID),
+        (amounts.on_its_way, PaymentStatus.PROCESSING),
+        (not owed, PaymentStatus.VOID),
         (started, PaymentStatus.CHECKOUT_OPEN),
         (ended[-1:] == [AttemptState.FAILED], PaymentStatus.FAILED),
         (ended[-1:] == [AttemptState.EXPIRED], PaymentStatus.EXPIRED),

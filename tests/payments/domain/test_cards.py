@@ -65,6 +65,7 @@ ROWS = [
     row("a card is kept", KEPT, BOOKED, card="kept", card_limit=FEE, status=S.UNPAID, owed=DUE),
     row("a card was declined", [consent(), setup("failed")], BOOKED, card="failed", card_limit=0, owed=DUE),
     row("declined, then kept", [*KEPT, setup("failed", at=15)], BOOKED, card="kept", card_limit=FEE),
+    row("kept, then another one declined", [*KEPT, setup("failed", "B", 30)], BOOKED, card="kept", card_limit=FEE),
     row("the page expired", [consent(), setup("canceled")], BOOKED, card="", card_limit=0),
     row("kept without a record of consent", [setup("succeeded"), card()], NO_SHOW, card="kept", card_limit=0, owed=DUE),
     row("agreed in another currency", [consent(currency="chf"), card()], NO_SHOW, card_limit=0, owed=DUE),
@@ -113,6 +114,14 @@ ROWS = [
         status=S.FAILED,
         failure_code="authentication_required",
         owed=FEE,
+    ),
+    row(
+        "declined, and noted late",
+        [*KEPT, request(at=33), intent("failed")],
+        NO_SHOW,
+        status=S.FAILED,
+        failure_code="",
+        on_its_way=0,
     ),
     row(
         "withdrawn, but Stripe had made it", [*KEPT, request("failed", 99), intent("succeeded")], NO_SHOW, received=FEE
@@ -190,5 +199,23 @@ def test_an_agreement_says_what_was_agreed_and_when() -> None:
     assert (agreement.text, agreement.version, agreement.language) == ("At most 3000.", "1", "en")
 
 
-def test_no_facts_mean_no_card() -> None:
-    assert card_of([]).state == CardState.NONE
+def test_a_kept_card_is_named_as_far_as_it_is_known() -> None:
+    known = card_of([consent(), card(brand="visa", last4="4242")])
+    assert (known.payment_method_id, known.customer_id, known.brand, known.last4) == ("pm_A", "cus_1", "visa", "4242")
+    assert derive([card(brand="visa")], BOOKED).card_brand == "visa"
+    unknown = card_of([card(customer="")])
+    assert (unknown.customer_id, unknown.brand, unknown.last4, unknown.agreement) == ("", "", "", None)
+
+
+@pytest.mark.parametrize(("facts", "state"), [([], CardState.NONE), ([setup("failed")], CardState.FAILED)])
+def test_without_a_card_nothing_is_named(facts: list[StripeFact], state: CardState) -> None:
+    found = card_of([consent(), *facts])
+    assert found.state == state
+    assert (found.payment_method_id, found.customer_id, found.brand, found.last4) == ("", "", "", "")
+    assert found.agreement is None
+
+
+def test_a_record_of_consent_without_words_has_none() -> None:
+    agreement = card_of([replace(consent(), details={}), card()]).agreement
+    assert agreement is not None
+    assert (agreement.text, agreement.version, agreement.language) == ("", "", "")
