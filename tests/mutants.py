@@ -12,7 +12,7 @@ import signal
 import sys
 import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,9 +89,9 @@ def mutants(source: str) -> Iterator[Mutant]:
         yield Mutant(changed.code, line, lines)
 
 
-def functions(namespace: dict[str, Any], module: str) -> dict[str, types.FunctionType]:
+def functions(namespace: Mapping[str, Any], module: str) -> dict[str, types.FunctionType]:
     """Return the functions and methods that are defined in this module's or class's namespace, by qualified name."""
-    found = {}
+    found: dict[str, types.FunctionType] = {}
     for value in list(namespace.values()):
         if isinstance(value, property):
             value = value.fget
@@ -101,11 +101,24 @@ def functions(namespace: dict[str, Any], module: str) -> dict[str, types.Functio
             value = value.__func__
         if inspect.isclass(value) and value.__module__ == module:
             found |= functions(vars(value), module)
-        elif inspect.isroutine(value):
-            function = inspect.unwrap(value)  # type: ignore[arg-type]
+        elif callable(value):
+            function = inspect.unwrap(value)
             if isinstance(function, types.FunctionType) and function.__module__ == module:
                 found[function.__qualname__] = function
     return found
+
+
+def change(function: types.FunctionType, new: types.FunctionType) -> None:
+    """Make the function do what the function `new` does, with the defaults of the latter."""
+    function.__code__, function.__defaults__, function.__kwdefaults__ = (
+        new.__code__,
+        new.__defaults__,
+        new.__kwdefaults__,
+    )
+    cells = zip(new.__code__.co_freevars, function.__closure__ or (), new.__closure__ or (), strict=True)
+    for name, cell, other in cells:
+        if "dflt" in name:  # what makes the default of a dataclass's field
+            cell.cell_contents = other.cell_contents
 
 
 def become(module: types.ModuleType, code: str) -> None:
@@ -117,13 +130,7 @@ def become(module: types.ModuleType, code: str) -> None:
     sys.modules[module.__name__] = module
     changed = functions(vars(new), module.__name__)
     for name, function in functions(vars(module), module.__name__).items():
-        function.__code__ = changed[name].__code__
-        function.__defaults__, function.__kwdefaults__ = changed[name].__defaults__, changed[name].__kwdefaults__
-        for variable, cell, other in zip(
-            function.__code__.co_freevars, function.__closure__ or (), changed[name].__closure__ or (), strict=True
-        ):
-            if "dflt" in variable:  # a default of a dataclass's field
-                cell.cell_contents = other.cell_contents
+        change(function, changed[name])
     for name, value in vars(new).items():
         old = vars(module).get(name)
         constant = not (name.startswith("__") or inspect.isclass(value) or inspect.isroutine(value))
@@ -136,8 +143,10 @@ def become(module: types.ModuleType, code: str) -> None:
 class Mutation:
     """Runs the collected tests once for each mutant of each file that was given with OPTION."""
 
-    def __init__(self, paths: list[str]) -> None:
-        self.places = {Path(path).resolve(): int(line or 0) for path, _, line in (path.partition(":") for path in paths)}
+    def __init__(self, paths: list[str], show: Callable[..., None]) -> None:
+        self.show = show
+        places = (path.partition(":") for path in paths)
+        self.places = [(Path(path).resolve(), int(line or 0)) for path, _, line in places]  # 0: all lines
         self.items: dict[str, pytest.Item] = {}
         self.seconds: dict[str, float] = {}  # of the processor, by test
         self.noticed: Counter[str] = Counter()  # how many mutants each test noticed
@@ -154,8 +163,8 @@ class Mutation:
         self.items = {item.nodeid: item for item in session.items}
         entered = self.measure(session.items)
         connections.close_all()  # a forked process opens its own
-        for path in self.places:
-            self.test(path, entered[path])
+        for path, line in self.places:
+            self.test(path, line, entered[path])
         return True
 
     def run(self, items: list[pytest.Item]) -> Iterator[bool]:
@@ -166,7 +175,7 @@ class Mutation:
 
     def measure(self, items: list[pytest.Item]) -> dict[Path, dict[int, list[str]]]:
         """Run all tests, and return for each file the tests that ran a line, by its number."""
-        measured = coverage.Coverage(data_file=None, config_file=False, include=[str(path) for path in self.places])
+        measured = coverage.Coverage(data_file=None, config_file=False, include=[str(path) for path, _ in self.places])
         measured.start()
         passed = self.run(items)
         for item in items:
@@ -176,15 +185,17 @@ class Mutation:
                 pytest.exit(f"{item.nodeid} fails without any mutant", returncode=1)
             self.seconds[item.nodeid] = os.times().user - before.user
         measured.stop()
-        return {path: measured.get_data().contexts_by_lineno(str(path)) for path in self.places}
+        return {path: measured.get_data().contexts_by_lineno(str(path)) for path, _ in self.places}
 
-    def test(self, path: Path, entered: dict[int, list[str]]) -> None:
-        """Print the mutants of this file that no test notices, and how many were noticed."""
+    def test(self, path: Path, only: int, entered: dict[int, list[str]]) -> None:
+        """Print the mutants of this file (or `only` of one line) that no test notices, and how many were noticed."""
         source, total = path.read_text(), Counter[str]()
         name = ".".join(path.relative_to(Path.cwd()).with_suffix("").parts)
-        only = self.places[path]
-        for mutant in (mutant for mutant in mutants(source) if only in (0, mutant.line)):
-            tests = {test for line in mutant.lines for test in entered.get(line, ())} if mutant.lines else set(self.items)
+        for mutant in mutants(source):
+            if only not in (0, mutant.line):
+                continue
+            lines = mutant.lines or entered  # outside of functions, any test may notice a change
+            tests = {test for line in lines for test in entered.get(line, ())}
             here = set(entered.get(mutant.line, ()))
             order = sorted(tests, key=lambda test: (test not in here, -self.noticed[test], self.seconds[test]))
             result = self.result(sys.modules[name], mutant, order)
@@ -192,9 +203,10 @@ class Mutation:
             if result == "survived":
                 diff = difflib.unified_diff(source.splitlines(), mutant.code.splitlines(), lineterm="", n=0)
                 changed = [line for line in diff if not line.startswith(("---", "+++", "@@"))]
-                print(f"\n{path.name}:{mutant.line} ({len(tests)} tests)", *changed, sep="\n", flush=True)
-        noticed = sum(total.values()) - total["survived"]
-        print(f"\n{path.name}: {sum(total.values())} mutants, {noticed} noticed, {total['survived']} not", dict(total))
+                self.show(f"\n{path.name}:{mutant.line} ({len(tests)} tests)", *changed)
+        noticed = total.total() - total["survived"]
+        timeouts = f" ({total['timeout']} by time-out)" if total["timeout"] else ""
+        self.show(f"\n{path.name}: {total.total()} mutants, {noticed} noticed{timeouts}, {total['survived']} not")
 
     def result(self, module: types.ModuleType, mutant: Mutant, tests: list[str]) -> str:
         """Run the tests in a forked process that has become the mutant; return "survived", "killed" or "timeout"."""
@@ -221,5 +233,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    def show(*lines: str) -> None:
+        with config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+            print(*lines, sep="\n", flush=True)
+
     if paths := config.getoption(OPTION):
-        config.pluginmanager.register(Mutation(paths))
+        config.pluginmanager.register(Mutation(paths, show))

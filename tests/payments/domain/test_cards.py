@@ -192,6 +192,11 @@ def test_a_cards_details_add_up_however_they_arrive() -> None:
         )
 
 
+def test_a_fee_is_asked_only_for_a_no_show_and_only_where_there_is_one() -> None:
+    for terms in (Terms(DUE, "eur", no_show_fee=FEE), Terms(DUE, "eur", no_show=True)):
+        assert derive(KEPT, terms).amounts.due == DUE
+
+
 def test_an_agreement_says_what_was_agreed_and_when() -> None:
     agreement = card_of(KEPT).agreement
     assert agreement is not None
@@ -203,7 +208,7 @@ def test_a_kept_card_is_named_as_far_as_it_is_known() -> None:
     known = card_of([consent(), card(brand="visa", last4="4242")])
     assert (known.payment_method_id, known.customer_id, known.brand, known.last4) == ("pm_A", "cus_1", "visa", "4242")
     assert derive([card(brand="visa")], BOOKED).card_brand == "visa"
-    unknown = card_of([card(customer="")])
+    unknown = card_of([replace(card(), details={})])
     assert (unknown.customer_id, unknown.brand, unknown.last4, unknown.agreement) == ("", "", "", None)
 
 

@@ -30,7 +30,21 @@ def test_each_desk_method_is_offered_recorded_printed_and_exported(
     assert method.label in list(cells(payment))
 
 
-@pytest.mark.parametrize(("method", "label"), [("sepa_debit", "SEPA Direct Debit"), ("new_kind", "new kind"), ("", "")])
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        ("sepa_debit", "SEPA Direct Debit"),
+        ("card", "Card"),
+        ("link", "Link"),
+        ("paypal", "PayPal"),
+        ("bancontact", "Bancontact"),
+        ("ideal", "iDEAL"),
+        ("customer_balance", "Bank transfer"),
+        ("cash", "Cash"),
+        ("new_kind", "new kind"),
+        ("", ""),
+    ],
+)
 def test_a_stripe_method_has_a_label_even_when_it_is_new(method: str, label: str) -> None:
     with override("en"):
         assert method_label(method) == label

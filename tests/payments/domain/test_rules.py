@@ -285,9 +285,7 @@ def test_stripes_refund_takes_the_place_of_its_request(story: Story) -> None:
 
 
 @pytest.mark.parametrize(("waives", "waived"), [(0, 0), (400, 400), (9000, 1000)])
-def test_a_refund_waives_what_its_request_says_but_at_most_its_amount(
-    story: Story, waives: int, waived: int
-) -> None:
+def test_a_refund_waives_what_its_request_says_but_at_most_its_amount(story: Story, waives: int, waived: int) -> None:
     charged = story.charged()
     asked = replace(request(story, story.now + 60, 1000), details={"waives": waives})
     refund = of(story.refund(1000), metadata={"refund_request": asked.stripe_id})
@@ -322,6 +320,13 @@ def test_payments_that_sum_up_to_an_earlier_price_are_no_double_payment(story: S
 def test_less_than_the_deposit_that_was_asked_is_a_mismatch(story: Story) -> None:
     told = [story.completed(amount=2000), story.charged(amount=1500)]
     assert standing(told, Terms(DUE, "eur", deposit=2000)).reviews == (Review.AMOUNT_MISMATCH,)
+
+
+def test_a_price_alone_has_no_deposit_no_fee_and_no_other_patient(story: Story) -> None:
+    asked = [story.completed(amount=1500), story.charged(amount=1500)]
+    assert standing(asked, Terms(DUE, "eur")).reviews == (Review.AMOUNT_MISMATCH,)
+    canceled = standing(asked, Terms(DUE, "eur", canceled=True))
+    assert (canceled.amounts.due, canceled.reviews) == (0, (Review.PAID_AFTER_CANCEL,))
 
 
 def test_a_part_is_explained_by_what_was_asked(story: Story) -> None:
@@ -393,7 +398,8 @@ def test_payments_with_nothing_to_tell_them_apart_are_told_by_their_charges(stor
 
 
 def test_decisions_and_cards_are_no_attempts_to_pay() -> None:
-    assert attempts_of([own(Kind.OBSERVATION, "stuck", 1), own(Kind.CARD, "kept", 2), own(Kind.SETUP, "failed", 3)]) == []
+    facts = [own(Kind.OBSERVATION, "stuck", 1), own(Kind.CARD, "kept", 2), own(Kind.SETUP, "failed", 3)]
+    assert attempts_of(facts) == []
 
 
 def test_of_a_canceled_visit_only_what_exceeds_the_fee_is_reviewed(story: Story) -> None:
@@ -478,7 +484,8 @@ def test_a_mistaken_entry_brought_nothing_and_the_others_stand() -> None:
     mistake, right = own(Kind.OFFLINE, "cash", 1, 3000), own(Kind.OFFLINE, "cheque", 2, 2000)
     undone = own(Kind.REVERSAL, "reversed", 3, entry=mistake.stripe_id)
     found = standing([], TERMS, mistake, right, undone)
-    assert (found.status, found.amounts.received, found.amounts.refunded, found.method) == (S.UNDERPAID, 2000, 0, "cheque")
+    assert (found.status, found.method) == (S.UNDERPAID, "cheque")
+    assert (found.amounts.received, found.amounts.refunded) == (2000, 0)
     first, second = attempts_of([mistake, right, undone])
     assert (first.received, first.kept, second.received) == (0, 0, 2000)
     assert desk_refundable([first, second]) == 2000
@@ -581,8 +588,15 @@ def test_what_came_back_from_the_bank_has_two_lines(story: Story) -> None:
 def test_a_line_without_a_currency_has_that_of_its_payment(story: Story) -> None:
     charged, refund = facts_of([story.charged(), story.refund(1000)]).values()
     assert [line.currency for line in movements([charged, replace(refund, currency="")])] == ["eur", "eur"]
-    entry = replace(own(Kind.DESK_REFUND, "cash", 1, 1000), currency="")
-    assert [line.currency for line in movements([entry])] == [""]
+    taken = own(Kind.OFFLINE, "cash", 1, 1000)
+    undone = replace(own(Kind.REVERSAL, "reversed", 2, entry=taken.stripe_id), currency="")
+    assert [line.currency for line in movements([taken, undone])] == ["eur", "eur"]
+    assert [line.currency for line in movements([replace(own(Kind.DESK_REFUND, "cash", 1), currency="")])] == [""]
+
+
+def test_a_lost_dispute_takes_its_amount_once(story: Story) -> None:
+    told = [at(story.charged(), 100), lost(story, balance_transactions=withdrawn(-DUE, DUE))]
+    assert [line[1] for line in lines_of(told)] == [DUE, -DUE]
 
 
 def test_money_is_taken_back_when_stripe_withdraws_it(story: Story) -> None:
@@ -595,6 +609,13 @@ def test_a_dispute_won_in_another_currency_moves_nothing(story: Story) -> None:
     rows = [{"object": "balance_transaction", "amount": amount, "created": 777} for amount in (-3300, 3300)]
     won = story.dispute("won", "closed", 3300, currency="usd", balance_transactions=rows)
     assert [line.amount for line in movements(facts_of([story.charged(), won]).values())] == [DUE]
+
+
+def test_of_what_a_fact_does_not_say_nothing_is_assumed() -> None:
+    said = StripeFact(Kind.SESSION, "cs_1", "open", 100)
+    assert (said.date, said.reached, said.ids) == (100, 100, ["cs_1"])
+    assert (said.amount, said.amount_refunded, said.currency, said.details) == (0, 0, "", {})
+    assert (said.livemode, said.payment_id, said.attempt) == (False, "", "")
 
 
 def test_a_state_without_links_keeps_those_that_were_known(story: Story) -> None:
