@@ -380,6 +380,17 @@ def test_another_currencys_payment_that_was_taken_back_is_over_once_decided(stor
     assert (found.reviews, found.payable) == ((), True)
 
 
+def test_while_another_currencys_money_is_held_nothing_can_be_paid_online(story: Story) -> None:
+    held = replace(own(Kind.OFFLINE, "cash", 1, 2000), currency="chf")
+    found = standing([], TERMS, held)
+    assert (found.amounts.owed, found.payable, found.reviews) == (DUE, False, (Review.CURRENCY_MISMATCH,))
+    assert standing([], TERMS, own(Kind.OFFLINE, "cash", 1, 2000)).payable
+
+
+def test_a_price_of_one_cent_can_be_paid(story: Story) -> None:
+    assert standing([story.charged(amount=1)], Terms(1, "eur")).status == S.PAID
+
+
 def test_the_method_is_that_of_the_newest_payment(story: Story) -> None:
     paid = story.charged(amount=3000)
     assert standing([paid], TERMS, own(Kind.OFFLINE, "cash", paid["created"] + 60, 2000)).method == "cash"
