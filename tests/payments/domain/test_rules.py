@@ -3,6 +3,7 @@
 They need no database. Each fails if its rule is left out of payments/domain/, which random histories rarely show.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -174,6 +175,8 @@ ROWS = [
     row("a debit canceled after the page", lambda s: [s.completed("A", "unpaid"), s.canceled()], status=S.FAILED),
     row("a debit under way after the page", lambda s: [s.completed("A", "unpaid"), s.processing()],
         status=S.PROCESSING, payable=False),
+    row("an intent that waits for a card", lambda s: [of(s.processing(), status="requires_confirmation")],
+        status=S.UNPAID, on_its_way=0),
     row("a question of an unknown page", lambda s: [s.requires_action()], status=S.CHECKOUT_OPEN,
         attempt="requires_action"),
     row("a decline of an unknown page", lambda s: [s.failed()], status=S.FAILED, failure_code="card_declined"),
@@ -638,3 +641,100 @@ def test_a_state_without_links_keeps_those_that_were_known(story: Story) -> None
             known.payment_id,
             known.attempt,
         )
+
+
+# Which of two states of one object counts
+
+MORE_FINAL: list[tuple[Kind, str, str]] = [
+    (Kind.SESSION, "open", "expired"),
+    (Kind.SESSION, "expired", "processing"),  # it was completed at the last moment
+    (Kind.SESSION, "processing", "failed paid no_payment_required"),
+    (Kind.SESSION, "failed", "paid"),
+    (Kind.INTENT, "idle requires_action processing failed", "canceled succeeded"),
+    (Kind.INTENT, "canceled", "succeeded"),
+    (Kind.CHARGE, "pending", "failed succeeded"),
+    (Kind.CHARGE, "failed", "succeeded"),
+    (Kind.REFUND, "pending", "requires_action succeeded"),
+    (Kind.REFUND, "requires_action", "succeeded"),
+    (Kind.REFUND, "succeeded", "failed canceled"),
+    (Kind.DISPUTE, "warning_needs_response warning_under_review", "warning_closed prevented"),
+    (Kind.DISPUTE, "needs_response under_review", "won lost"),
+    (Kind.SETUP_PAGE, "open", "expired complete"),
+    (Kind.SETUP_PAGE, "expired", "complete"),
+    (Kind.SETUP, "idle failed", "canceled succeeded"),
+    (Kind.SETUP, "canceled", "succeeded"),
+    (Kind.CARD, "kept", "removed"),
+    (Kind.OBSERVATION, "awaiting_approval", "approved declined"),
+]
+# In a second in which an object was in two of these states, it ended in the one that stands later.
+AS_FINAL: list[tuple[Kind, str]] = [
+    (Kind.SESSION, "paid no_payment_required"),
+    (Kind.INTENT, "idle requires_action processing failed"),
+    (Kind.REFUND, "failed canceled"),
+    (Kind.DISPUTE, "warning_needs_response warning_under_review needs_response under_review"),
+    (Kind.DISPUTE, "warning_closed prevented won lost"),
+    (Kind.SETUP, "idle failed"),
+    (Kind.OBSERVATION, "stuck awaiting_approval asked_again written_off"),
+    (Kind.OBSERVATION, "approved declined"),
+    (Kind.OFFLINE, "cash terminal cheque transfer insurer"),
+    (Kind.DESK_REFUND, "cash terminal cheque transfer insurer"),
+]
+
+
+def state(kind: Kind, status: str, as_of: int = 1000, **more: Any) -> StripeFact:
+    return StripeFact(kind, "id", status, as_of, **more)
+
+
+@pytest.mark.parametrize(("kind", "early", "final"), MORE_FINAL)
+def test_a_more_final_state_stays_whatever_is_heard_later(kind: Kind, early: str, final: str) -> None:
+    for one, other in itertools.product(early.split(), final.split()):
+        merged = merge(state(kind, one, 2000), state(kind, other))
+        assert (merged.status, merged.reached) == (other, 1000)
+        assert merge(state(kind, other, 2000), state(kind, one)).reached == 2000
+
+
+@pytest.mark.parametrize(("kind", "states"), AS_FINAL)
+def test_of_states_as_final_the_newer_one_counts(kind: Kind, states: str) -> None:
+    for one, other in itertools.combinations(states.split(), 2):
+        for newer, older in ((one, other), (other, one)):
+            merged = merge(state(kind, newer, 1001), state(kind, older))
+            assert (merged.status, merged.as_of, merged.reached) == (newer, 1001, 1000)
+        assert merge(state(kind, one), state(kind, other)).status == other
+
+
+def test_entries_and_consents_have_one_state() -> None:
+    for kind, status in ((Kind.REVERSAL, "reversed"), (Kind.CONSENT, "agreed")):
+        assert merge(state(kind, status), state(kind, status, 1001)).status == status
+
+
+def test_of_one_state_in_one_second_the_greater_sums_count() -> None:
+    small, large = state(Kind.CHARGE, "succeeded", amount=1), state(Kind.CHARGE, "succeeded", amount=2)
+    assert merge(small, large) == merge(large, small) == large
+    less, more = replace(large, amount_refunded=1), replace(large, amount_refunded=2)
+    assert merge(less, more) == merge(more, less) == more
+    one, other = (replace(more, details={"method": method}) for method in ("card", "link"))
+    assert merge(one, other) == merge(other, one)
+
+
+def test_a_merged_fact_has_the_earliest_creation_that_is_known() -> None:
+    late, early, unknown = (state(Kind.CHARGE, "succeeded", created=created) for created in (500, 400, 0))
+    assert merge(late, early).created == merge(early, unknown).created == merge(unknown, early).created == 400
+    assert merge(unknown, unknown).created == 0
+
+
+def test_when_a_state_was_reached_is_said_only_if_it_was_earlier() -> None:
+    assert merge(state(Kind.CHARGE, "succeeded"), state(Kind.CHARGE, "succeeded")).since == 0
+    later = merge(state(Kind.CHARGE, "succeeded"), state(Kind.CHARGE, "succeeded", 3000))
+    assert (later.since, merge(later, state(Kind.CHARGE, "succeeded", 4000)).since) == (1000, 1000)
+
+
+def test_only_a_card_keeps_what_an_older_state_said() -> None:
+    for kind, status, kept in (
+        (Kind.CARD, "kept", {"a": 1, "b": 3, "c": 4}),
+        (Kind.CHARGE, "succeeded", {"b": 3, "c": 4}),
+    ):
+        older, newer = (
+            state(kind, status, details={"a": 1, "b": 2}),
+            state(kind, status, 1001, details={"b": 3, "c": 4}),
+        )
+        assert merge(older, newer).details == merge(newer, older).details == kept
