@@ -91,6 +91,10 @@ ROWS = [
     row("one cent is owed", lambda s: [s.charged(amount=DUE - 1)], status=S.UNDERPAID, owed=1),
     row("a rest is owed during a dispute", lambda s: [s.charged(amount=3000), s.dispute("needs_response")],
         owed=2000, payable=False),
+    row("a dispute to answer has a deadline", lambda s: [s.charged(), s.dispute("needs_response")], status=S.DISPUTED,
+        reviews=(Review.DISPUTE_DEADLINE,), dispute_due_by=START + 7 * 24 * 3600),
+    row("a part was paid, and the rest is on its way",
+        lambda s: [s.charged("A", 3000), s.completed("B", "unpaid", 2000)], status=S.PROCESSING, reviews=()),
     row("an answered dispute has no deadline", lambda s: [s.charged(), s.dispute("under_review", "updated")],
         status=S.DISPUTED, reviews=(), dispute_due_by=None),
     row("the nearer of two deadlines counts",
@@ -161,7 +165,7 @@ ROWS = [
     row("a refund was canceled before the charge's state",
         lambda s: [s.charged(), s.refund(1000, "canceled"), s.charge_refunded(2000)], refunded=2000),
     row("two charges of an attempt, of which the first was refunded",
-        lambda s: [s.charge_refunded(1000), of(s.charged(amount=2000), id="ch_2")], received=7000, refunded=1000),
+        lambda s: [s.charge_refunded(1000), of(s.charged(amount=2000), id="ch_z")], received=7000, refunded=1000),
     row("nothing is due after a discount", lambda s: [s.completed("A", "no_payment_required", 0)],
         status=S.PAID, due=0, owed=0, received=0),
     row("a page of which nothing is known but that it was paid", lambda s: [of(s.completed(), amount_total=0)],
@@ -422,6 +426,11 @@ def test_of_a_canceled_visit_only_what_exceeds_the_fee_is_reviewed(story: Story)
     assert standing([story.charged()], replace(canceled, slot_lost=True)).reviews == (Review.SLOT_LOST,)
     assert standing([story.charged()], replace(canceled, fee=DUE, slot_lost=True)).reviews == ()
     assert standing([], replace(TERMS, canceled=True)).status == S.VOID
+
+
+def test_of_a_canceled_visit_it_is_no_question_that_a_part_of_the_fee_is_owed(story: Story) -> None:
+    found = standing([story.charged(amount=3000)], replace(TERMS, canceled=True, fee=4000))
+    assert (found.status, found.reviews) == (S.UNDERPAID, ())
 
 
 # What staff decide

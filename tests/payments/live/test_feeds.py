@@ -3,14 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import translation
+from django.utils import timezone, translation
 
 from accounts.models import User
 from appointments.models import Appointment
@@ -276,3 +278,91 @@ def test_only_feeds_that_moved_are_loaded_with_the_access_version(payment: Payme
     assert feeds.load_moved({"patient.0": Position("e1", 4)})[1] == {"patient.0": None}
     AccessVersion.objects.update(number=77)
     assert feeds.load_moved({})[0] == 77
+
+
+# The functions that pages, polls and sockets share
+
+
+def test_who_reads_which_feed(patient: User, clerk: User) -> None:
+    assert feeds.audience_of(patient) == f"patient.{patient.pk}"
+    assert feeds.audience_of(clerk) == "staff"
+    patient.is_active = clerk.is_active = False
+    assert {feeds.audience_of(user) for user in (patient, clerk, AnonymousUser(), User(is_active=True))} == {""}
+    without_staff: Any = SimpleNamespace(pk=7, is_active=True)  # a project's own user model may have no such field
+    assert feeds.audience_of(without_staff) == "patient.7"
+
+
+def test_a_language_is_one_of_the_sites_or_else_its_default() -> None:
+    assert [feeds.supported_language(code) for code in ("fr", "en", "xx", "", None)] == ["fr", "en", "fr", "fr", "fr"]
+
+
+def test_entries_are_loaded_in_order_with_all_that_is_shown_of_them(
+    book: Book, clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payments = [book() for _ in range(3)]
+    till.take_payment(payments[0], 1000, Method.CASH, clerk, key="1")
+    feed = Feed.objects.get(audience="staff")
+    with CaptureQueriesContext(connection) as queries:
+        batch = feeds.entries_after("staff", 1, feed.epoch)
+        shown = [
+            (entry.seq, entry.feed.audience, entry.change.actor, entry.payment.appointment.price_amount)
+            for entry in batch.entries
+        ]
+        assert all(entry.payment.booking for entry in batch.entries)
+    assert len(queries) == 2
+    assert shown == [(2, "staff", None, 5000), (3, "staff", None, 5000), (4, "staff", clerk, 5000)]
+    assert (batch.epoch, batch.head, batch.last, batch.reset) == (feed.epoch, 4, 4, False)
+    monkeypatch.setattr(feeds, "BATCH", 2)
+    part = feeds.entries_after("staff", 1, feed.epoch)
+    assert ([entry.seq for entry in part.entries], part.head, part.last, part.reset) == ([2, 3], 4, 3, False)
+
+
+def test_a_page_goes_on_from_any_number_that_its_feed_still_has(book: Book) -> None:
+    for _ in range(3):
+        book()
+    Feed.objects.update(pruned=1)
+    feed = Feed.objects.get(audience="staff")
+    found = {seq: feeds.entries_after("staff", seq, feed.epoch) for seq in range(5)}
+    assert {seq: batch.reset for seq, batch in found.items()} == {0: True, 1: False, 2: False, 3: False, 4: True}
+    assert {seq: len(batch.entries) for seq, batch in found.items()} == {0: 0, 1: 2, 2: 1, 3: 0, 4: 0}
+    for batch in (found[0], found[3], found[4]):
+        assert (batch.epoch, batch.head, batch.last) == (feed.epoch, 3, 3)
+    assert [feeds.entries_after("staff", 2, epoch).reset for epoch in ("other", "", None)] == [True] * 3
+    with CaptureQueriesContext(connection) as queries:
+        feeds.entries_after("staff", 3, feed.epoch)
+    assert len(queries) == 1
+
+
+def test_positions_take_one_query_if_all_feeds_are_stored(payment: Payment, patient: User) -> None:
+    mine, epoch = f"patient.{patient.pk}", Installation.objects.get().epoch
+    Feed.objects.filter(audience="staff").update(epoch="e7", head=70)
+    with CaptureQueriesContext(connection) as queries:
+        assert feeds.load_positions(["staff", mine]) == {"staff": Position("e7", 70), mine: Position(epoch, 1)}
+    assert len(queries) == 1
+    found = feeds.load_positions(["staff", "patient.0"])
+    assert found == {"staff": Position("e7", 70), "patient.0": Position(epoch, 0)}
+
+
+def test_a_corrected_name_reloads_the_pages_of_today_and_later(book: Book, patient: User) -> None:
+    other = User.objects.create_user("other")
+    mine, theirs = f"patient.{patient.pk}", f"patient.{other.pk}"
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    book(start=midnight, end=midnight + timedelta(minutes=30))
+    book(start=midnight - timedelta(seconds=1), end=midnight, patient=other)
+
+    def epochs() -> dict[str, str]:
+        return dict(Feed.objects.values_list("audience", "epoch"))
+
+    before = epochs()
+    feeds.reload_pages(Appointment.objects.filter(patient=other))
+    assert epochs() == before
+    feeds.reload_pages(Appointment.objects.all())
+    after = epochs()
+    assert {name for name in before if before[name] != after[name]} == {"staff", mine}
+    assert after[theirs] == before[theirs]
+
+
+def test_a_feed_without_entries_has_not_moved(payment: Payment, patient: User) -> None:
+    feeds_known = {"patient.0": Position("", 0), "staff": Position(Feed.objects.of("staff").epoch, 1)}
+    assert feeds.load_moved(feeds_known) == (AccessVersion.objects.get().number, {})
+    assert feeds.load_moved({"staff": Position("", 0)})[1] == {"staff": Feed.objects.of("staff").position}
