@@ -140,13 +140,19 @@ def become(module: types.ModuleType, code: str) -> None:
                     setattr(other, alias, value)
 
 
+def lines_of(given: str) -> range:
+    """Return the numbers of the lines that "5" or "5-9" stands for; "" stands for all."""
+    first, _, last = given.partition("-")
+    return range(int(first), int(last or first) + 1) if given else range(1, sys.maxsize)
+
+
 class Mutation:
     """Runs the collected tests once for each mutant of each file that was given with OPTION."""
 
     def __init__(self, paths: list[str], show: Callable[..., None]) -> None:
         self.show = show
         places = (path.partition(":") for path in paths)
-        self.places = [(Path(path).resolve(), int(line or 0)) for path, _, line in places]  # 0: all lines
+        self.places = [(Path(path).resolve(), lines_of(given)) for path, _, given in places]
         self.items: dict[str, pytest.Item] = {}
         self.seconds: dict[str, float] = {}  # of the processor, by test
         self.noticed: Counter[str] = Counter()  # how many mutants each test noticed
@@ -163,8 +169,8 @@ class Mutation:
         self.items = {item.nodeid: item for item in session.items}
         entered = self.measure(session.items)
         connections.close_all()  # a forked process opens its own
-        for path, line in self.places:
-            self.test(path, line, entered[path])
+        for path, lines in self.places:
+            self.test(path, lines, entered[path])
         return True
 
     def run(self, items: list[pytest.Item]) -> Iterator[bool]:
@@ -187,12 +193,12 @@ class Mutation:
         measured.stop()
         return {path: measured.get_data().contexts_by_lineno(str(path)) for path, _ in self.places}
 
-    def test(self, path: Path, only: int, entered: dict[int, list[str]]) -> None:
-        """Print the mutants of this file (or `only` of one line) that no test notices, and how many were noticed."""
+    def test(self, path: Path, only: range, entered: dict[int, list[str]]) -> None:
+        """Print the mutants of `only` these lines of the file that no test notices, and how many were noticed."""
         source, total = path.read_text(), Counter[str]()
         name = ".".join(path.relative_to(Path.cwd()).with_suffix("").parts)
         for mutant in mutants(source):
-            if only not in (0, mutant.line):
+            if mutant.line not in only:
                 continue
             lines = mutant.lines or entered  # outside of functions, any test may notice a change
             tests = {test for line in lines for test in entered.get(line, ())}
@@ -229,7 +235,9 @@ class Mutation:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(OPTION, action="append", metavar="FILE[:LINE]", help="change this file, or only this line of it")
+    parser.addoption(
+        OPTION, action="append", metavar="FILE[:LINE[-LINE]]", help="change this file, or only these lines"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mutants import become, mutants
+from tests.mutants import become, lines_of, mutants
 
 SOURCE = '''
 from dataclasses import dataclass, field
@@ -58,6 +58,11 @@ def test_each_mutant_is_one_change_in_one_place() -> None:
         assert mutant.line not in (2, 9, 17), "imports, enums and docstrings are left out"
     assert {mutant.lines for mutant in found if mutant.line == 19} == {range(18, 20)}
     assert all(mutant.lines == range(0) for mutant in found if mutant.line in (6, 13, 14))
+
+
+def test_lines_are_given_one_by_one_from_to_or_not_at_all() -> None:
+    assert (list(lines_of("5")), list(lines_of("5-7"))) == ([5], [5, 6, 7])
+    assert [line in lines_of("") for line in (0, 1, 10_000)] == [False, True, True]
 
 
 @pytest.mark.parametrize(

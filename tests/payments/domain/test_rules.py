@@ -93,6 +93,10 @@ ROWS = [
         owed=2000, payable=False),
     row("a dispute to answer has a deadline", lambda s: [s.charged(), s.dispute("needs_response")], status=S.DISPUTED,
         reviews=(Review.DISPUTE_DEADLINE,), dispute_due_by=START + 7 * 24 * 3600),
+    row("a dispute in another currency is open", lambda s: [s.charged(), s.dispute("under_review", currency="usd")],
+        status=S.DISPUTED, lost=0, reviews=(Review.CURRENCY_MISMATCH,)),
+    row("paid twice", lambda s: [s.charged("A"), s.charged("B")], status=S.PAID, overpaid=DUE,
+        reviews=(Review.DOUBLE_PAYMENT,)),
     row("a part was paid, and the rest is on its way",
         lambda s: [s.charged("A", 3000), s.completed("B", "unpaid", 2000)], status=S.PROCESSING, reviews=()),
     row("an answered dispute has no deadline", lambda s: [s.charged(), s.dispute("under_review", "updated")],
@@ -322,6 +326,12 @@ def test_a_refund_that_was_decided_about_waits_no_more() -> None:
 def test_payments_that_sum_up_to_an_earlier_price_are_no_double_payment(story: Story) -> None:
     told = [story.charged("A", 3000), story.charged("B", 2000)]
     assert standing(told, Terms(4000, "eur", earlier_prices=frozenset({DUE}))).reviews == (Review.PRICE_CHANGED,)
+
+
+def test_a_price_that_is_again_what_it_was_has_not_changed(story: Story) -> None:
+    again = Terms(DUE, "eur", earlier_prices=frozenset({DUE, 8000}))
+    assert standing([story.charged()], again).reviews == ()
+    assert standing([story.charged(amount=8000)], again).reviews == (Review.PRICE_CHANGED,)
 
 
 def test_less_than_the_deposit_that_was_asked_is_a_mismatch(story: Story) -> None:
