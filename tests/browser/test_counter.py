@@ -180,6 +180,7 @@ def test_what_is_being_typed_in_the_sheet_is_never_replaced(
     assert clinic.tell(clinic.story().completed(amount=3000)) == 200
     expect_status(screen, payment, "underpaid")
     expect(screen.locator(f"#payment-{payment.public_id}-movements")).to_contain_text("30,00")
+    expect(screen.locator(".owed .figure")).to_contain_text("20,00")  # the sums are never in use
     expect(given).to_have_value("100")
     expect(note).to_have_value("Rappeler lun")
     screen.get_by_role("button", name="Enregistrer l’encaissement").click()
@@ -204,10 +205,11 @@ def test_a_form_on_its_way_keeps_its_place_until_the_answer(clinic: Clinic, pati
     acts.get_by_role("button", name="Absent(e)").click()
     wait_until(lambda: bool(held), "the form is on its way")
     assert clinic.tell(clinic.story().completed(amount=3000)) == 200
-    expect(screen.locator(".money")).to_contain_text("20,00")
+    expect(screen.locator(".owed")).to_contain_text("20,00")
     held[0].continue_()
     expect(acts.get_by_role("link", name="Reçu de paiement")).to_be_visible()
     expect(screen.locator(".person")).to_contain_text("Absent(e)")
+    expect(screen.locator("#sheet")).to_be_focused()
     expect(screen.locator("#dialog")).to_be_hidden()
     expect_same_document(screen)
 

@@ -7,6 +7,7 @@ const PHONE = matchMedia("(max-width: 47.99rem)");
 const MINUTE_MS = 60_000;
 const stale = new Set(); // ids of parts that were not replaced because somebody uses them
 let fromPerson = false; // whether a click or Enter opened the sheet, which then gets the focus; j and k leave it in the list
+let sent = false; // whether a form of the sheet or of the dialog over it waits for its answer
 let opened = document.getElementById("sheet")?.dataset.reference;
 
 const rowLink = (reference) => document.getElementById(`open-${reference}`);
@@ -61,6 +62,15 @@ async function copy(button) {
   button.lastElementChild.textContent = button.dataset.done;
 }
 
+/** Show the message that answers a form, and give the sheet the focus if the control that had it is gone. */
+function showAnswer() {
+  if (!sent) return;
+  sent = false;
+  const message = document.querySelector("#sheet-messages .notice");
+  message?.scrollIntoView({ block: "nearest" });
+  if (document.activeElement === document.body) document.getElementById("sheet")?.focus({ preventScroll: true });
+}
+
 /** Fetch the sheet's parts again once nobody uses those that were left as they are. */
 function refreshStale() {
   if (!stale.size || [...stale].some((id) => document.getElementById(id) && isInUse(document.getElementById(id)))) return;
@@ -71,11 +81,13 @@ function refreshStale() {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
+  for (const menu of document.querySelectorAll("details.pop-up[open]")) menu.open = menu.contains(event.target);
   if (!event.target.closest(".rows .who, .sheet .shut, .scrim, .next a")) return;
   fromPerson = event.isTrusted;
   if (PHONE.matches) event.stopPropagation(); // on a phone an appointment is a page, so that Back finds the list's place
 }, { capture: true });
 document.addEventListener("submit", (event) => {
+  sent ||= event.target.closest(".sheet, #dialog") !== null && event.target.getAttribute("method") !== "dialog";
   if (event.target.id !== "arrivals" || !window.htmx) return;
   event.preventDefault();
   noteArrival(event.target, event.submitter);
@@ -83,6 +95,9 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("htmx:afterSwap", (event) => {
   showCopyButtons();
   if (event.target.id === "sheet") followSheet(event.target);
+});
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  if (detail.requestConfig?.verb === "post") setTimeout(showAnswer); // after forms.js has focused an error
 });
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   if (!isInUse(event.detail.target)) return;

@@ -1,11 +1,13 @@
 // Keyboard shortcuts of the day list: "/" searches, "j" and "k" or the arrows move between rows and open them beside the
-// list, "?" shows the shortcuts. Enter opens the focused row, because the focus is on its link.
+// list, a digit chooses the way to pay, "?" shows the shortcuts. Enter opens the focused row, because the focus is on its
+// link.
 
 import { shortcutsOn } from "./shortcuts.js";
 
 const SPLIT = matchMedia("(min-width: 68.75rem)"); // wide enough for the list and an appointment
 const SETTLED_MS = 150; // from the last move to opening the row, so that a held key opens only the last one
 let opening;
+let chosenByKey = false; // whether a digit chose the way to pay whose panel comes next
 
 const help = () => document.getElementById("keys");
 const rows = () => [...document.querySelectorAll(".rows .who")];
@@ -32,9 +34,22 @@ const ACTIONS = {
   Escape: () => document.querySelector(".sheet .shut")?.click(),
   "?": () => help().showModal(),
 };
-for (const number of [1, 2, 3, 4, 5, 6, 7]) {
-  ACTIONS[number] = () => document.querySelectorAll(".ways-row a")[number - 1]?.click();
+function choose(number) {
+  const way = document.querySelectorAll(".ways-row a")[number - 1];
+  chosenByKey = Boolean(way);
+  way?.click();
 }
+
+/** Focus the first field of the way to pay that a digit chose, so that the next keys fill it in. */
+function enterPanel() {
+  if (!chosenByKey) return;
+  chosenByKey = false;
+  const field = document.querySelector(".collecting input:not([type=hidden])");
+  field?.focus();
+  field?.select();
+}
+
+for (const number of [1, 2, 3, 4, 5, 6, 7]) ACTIONS[number] = () => choose(number);
 const ARROWS = { ArrowDown: 1, ArrowUp: -1 };
 
 const showButton = () => document.querySelector("[data-help]")?.removeAttribute("hidden");
@@ -55,4 +70,7 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-help]")) help().showModal();
 });
 document.addEventListener("htmx:afterSwap", showButton);
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  if (detail.requestConfig?.elt.matches(".ways-row a")) enterPanel();
+});
 showButton();
