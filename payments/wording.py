@@ -156,6 +156,8 @@ def _to_patient(payment: Payment) -> Promise:
         words = UNPAID_AFTERWARDS
     if not payment.payable:
         return words
+    if payment.attempt and (attempt := _about_the_attempt(payment)):  # before sums, which the pay button says too
+        return attempt
     if deposit := _about_the_deposit(payment, DEPOSIT_TO_PAY, DEPOSIT_PAID):
         return deposit
     if payment.status == Status.UNDERPAID:

@@ -52,6 +52,18 @@ def test_a_deposit_is_asked_for_and_thanked_for_by_its_name(payment: Payment, cl
         assert explain(payment, to_staff=False) == "We received €25.00. €25.00 is left to pay."
 
 
+def test_a_declined_card_is_explained_whatever_was_paid_before(payment: Payment, clerk: User) -> None:
+    payment.appointment.deposit_amount = 2000
+    payment.appointment.save()
+    for paid in (0, 2000):
+        if paid:
+            till.take_payment(payment, paid, Method.CASH, clerk, key="a" * 32)
+        payment.refresh_from_db()
+        payment.attempt, payment.failure_code = "failed", "insufficient_funds"
+        with translation.override("en"):
+            assert explain(payment, to_staff=False).startswith("There is not enough money on this card.")
+
+
 def test_the_whole_price_is_asked_for_in_advance_until_a_part_is_paid(
     book: Callable[..., Payment], clerk: User
 ) -> None:
