@@ -30,6 +30,19 @@ def terms_of(service: Service) -> dict[str, Any]:
             "currency": service.currency}  # fmt: skip
 
 
+def as_newcomer(search: str) -> dict[str, str]:
+    """Return the fields of PatientForm that the text of a search without result fills: a name, a phone number or an
+    e-mail address. The last word of a name is taken for the last name, because people can correct that.
+    """
+    text = " ".join(search.split())
+    if "@" in text:
+        return {"email": text}
+    if any(letter.isdecimal() for letter in text):
+        return {"phone": text}
+    first, _space, last = text.rpartition(" ")
+    return {"first_name": first, "last_name": last}
+
+
 class VisitForm(forms.Form):
     """When, with whom, for what and at what price. Amounts are typed in major units of `currency`.
 

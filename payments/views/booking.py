@@ -3,6 +3,7 @@
 import datetime
 import uuid
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from django.contrib import messages
@@ -14,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from appointments import booking
-from appointments.booking_forms import BookingForm, ChangeForm, PatientForm, VisitForm, terms_of
+from appointments.booking_forms import BookingForm, ChangeForm, PatientForm, VisitForm, as_newcomer, terms_of
 from appointments.models import Appointment, Service
 from people.models import PatientFields, new_username
 from people.names import name_of
@@ -32,7 +33,8 @@ PREPARED = ("practitioner", "day", "time", "patient")  # what a link to the form
 def book(request: Request) -> HttpResponseBase:
     """Show the form for a new appointment. A POST with `book` books it, any other POST shows the form filled further.
 
-    Such a POST comes from the form itself: when somebody searches a patient, chooses one, or chooses a service.
+    Such a POST comes from the form itself: when somebody searches a patient, chooses one, enters a new one, or chooses a
+    service.
     """
     posted = request.POST or typed(request) or QueryDict()
     if "book" in request.POST:
@@ -40,6 +42,10 @@ def book(request: Request) -> HttpResponseBase:
     values = _filled_further(posted) if posted else {name: request.GET.get(name, "") for name in PREPARED}
     form = BookingForm(initial={name: value for name, value in values.items() if value != ""})
     newcomer = PatientForm(initial=values) if values.get("new") else None
+    if posted.get("new") == "first" and newcomer:
+        newcomer.fields["first_name"].widget.attrs["autofocus"] = True
+    elif "pick" in posted:
+        form.fields["practitioner"].widget.attrs["autofocus"] = True
     return _booking_page(request, form, newcomer, values)
 
 
@@ -48,6 +54,8 @@ def _filled_further(posted: QueryDict) -> dict[str, Any]:
     values: dict[str, Any] = posted.dict()
     if posted.get("pick"):
         values |= {"patient": posted["pick"], "new": "", "q": ""}
+    if posted.get("new") == "first":
+        values |= as_newcomer(posted.get("q", ""))
     if "someone_else" in posted:
         values |= {"patient": "", "new": ""}
     if "at" in posted:
@@ -126,6 +134,7 @@ def _booking_page(
         "alike_keys": _keys(alike),
         "filled_for": values.get("filled_for", ""),
         "services": Service.objects.filter(active=True).exists(),
+        "search_first": request.method != "POST" or "someone_else" in request.POST,
         "section": "desk",
         **_calendar(values),
     }
@@ -159,8 +168,8 @@ def change_appointment(request: Request, reference: str) -> HttpResponseBase:
     If the price or the deposit changes, a first POST shows what this means for the payment, and a second one saves.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    appointment = payment.appointment
-    form = ChangeForm(request.POST if request.method == "POST" else typed(request), appointment=appointment)
+    form = ChangeForm(request.POST if request.method == "POST" else typed(request), appointment=payment.appointment)
+    appointment = copy(payment.appointment)  # the page's head shows the stored one until the change is saved
     consequence = ""
     if request.method == "POST" and form.is_valid() and form.apply(appointment):
         if form.columns & {"price_amount", "deposit_amount"}:
@@ -175,5 +184,5 @@ def change_appointment(request: Request, reference: str) -> HttpResponseBase:
                 messages.success(request, _("Saved: %(when)s.") % {"when": _when(appointment.start)})
                 return redirect("clinic:desk_appointment", appointment.reference)
         form.show_again(agreed=agreed)
-    context = {"form": form, "payment": payment, "appointment": appointment, "consequence": consequence}
+    context = {"form": form, "payment": payment, "appointment": payment.appointment, "consequence": consequence}
     return render(request, "appointments/change.html", context, status=422 if request.method == "POST" else 200)

@@ -172,6 +172,25 @@ def test_the_form_fills_itself_further(
     assert not [*picked.context["form"].errors, *filled.context["form"].errors]
 
 
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("  Anne Marie  Colin ", {"first_name": "Anne Marie", "last_name": "Colin"}),
+        ("Colin", {"first_name": "", "last_name": "Colin"}),
+        ("06 39 98 01 42", {"phone": "06 39 98 01 42"}),
+        ("lea@example.com", {"email": "lea@example.com"}),
+    ],
+)
+def test_a_search_in_vain_fills_in_the_new_patient(
+    as_clerk: Client, fields: dict[str, Any], text: str, filled: dict[str, str]
+) -> None:
+    del fields["book"]
+    shown = as_clerk.post(PAGE, fields | {"patient": "", "q": text, "new": "first"}).context["newcomer"]
+    assert {name: shown[name].value() for name in filled} == filled
+    again = as_clerk.post(PAGE, newcomer(fields, at="11:00")).context["newcomer"]
+    assert again["last_name"].value() == "Colin"
+
+
 def test_a_service_says_what_is_asked_for_in_advance(
     as_clerk: Client, fields: dict[str, Any], service: Service
 ) -> None:
@@ -233,7 +252,9 @@ def test_a_move_onto_another_appointment_is_refused_until_it_is_confirmed(
 ) -> None:
     other = book(start=at(day, "16:00"), end=at(day, "16:30"), patient=User.objects.create_user("hugo")).appointment
     page = f"{desk_page_of(visit)}change/"
-    assert as_clerk.post(page, changes(visit, time="16:15")).status_code == 422
+    refused = as_clerk.post(page, changes(visit, time="16:15"))
+    assert refused.status_code == 422
+    assert refused.context["appointment"].start == visit.appointment.start  # the page's head says what is stored
     assert as_clerk.post(page, changes(visit, time="16:15", confirmed=other.reference)).status_code == 302
 
 
