@@ -49,6 +49,7 @@ THOROUGH: dict[str, Check] = {
     "channel-layer": delivery.channel_layer,
     "mail-server": emails.mail_server,
     "webhook": delivery.webhook,
+    "forms": delivery.forms,
     "socket": delivery.socket,
     "versions": machine.versions,
     "backup": machine.backup,

@@ -14,7 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from channels.layers import InMemoryChannelLayer, channel_layers
+from django.conf import settings
+from django.middleware.csrf import CSRF_SECRET_LENGTH
 from django.urls import reverse
+from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -28,6 +31,7 @@ from .finding import Verdict, error, ok, warning
 
 TIMEOUT = 5  # seconds
 SLOW = 0.5  # seconds; Stripe waits much longer, but people watch the page for the result
+REACHED = (404, 429)  # the answers to a form for a pay link that doesn't exist, also when it was sent too often
 SIGNED_OUT = 4401  # the socket's close code for a visitor who is not signed in
 MAX_LOST_PROBES = 3  # test messages of the hub that may be lost in a row
 TAIL_LIMIT = 5 * hub.TAIL  # seconds since the database last answered the hub, after which open pages are stale
@@ -122,6 +126,32 @@ def webhook() -> Verdict:
     return ok(what) if seconds < SLOW else warning(what, _("Check the load of the machine and of the database."))
 
 
+def forms() -> Verdict:
+    """Check that a form which a browser sends from SITE_URL reaches its page, here that of a pay link without a payment.
+
+    It doesn't if a proxy passes on another Host, or the site doesn't trust SITE_URL's address.
+    """
+    url, token = absolute("clinic:pay_by_link", "doctor"), get_random_string(CSRF_SECRET_LENGTH)
+    headers = {
+        "Origin": app_settings.CLINIC_SITE_URL,
+        "Referer": url,
+        "Cookie": f"{settings.CSRF_COOKIE_NAME}={token}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    try:
+        status, _seconds = _answer(url, f"csrfmiddlewaretoken={token}", headers)
+    except OSError as failure:
+        return _no_answer(url, failure)
+    if status in REACHED:
+        return ok(_("Forms that are sent at the public address arrive."))
+    return error(
+        _("A form that is sent at %(site)s gets the answer %(status)s and does not arrive.")
+        % {"site": app_settings.CLINIC_SITE_URL, "status": status},
+        _("Make the proxy pass the headers Host and X-Forwarded-Proto on as deploy/ does. In a project of your own,"
+          " ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS need the address in SITE_URL."),
+    )  # fmt: skip
+
+
 def _no_answer(url: str, failure: OSError) -> Verdict:
     """Return what to do if nothing answers at this URL, or answers without a certificate that browsers trust."""
     cause = failure.reason if isinstance(failure, urllib.error.URLError) else failure
@@ -148,9 +178,12 @@ def _post(url: str, body: str, secret: str) -> tuple[int, float]:
     """
     stamp = int(time.time())
     signature = hmac.new(secret.encode(), f"{stamp}.{body}".encode(), hashlib.sha256).hexdigest()
-    headers = {"Content-Type": "application/json"} | (
-        {"Stripe-Signature": f"t={stamp},v1={signature}"} if secret else {}
-    )
+    signed = {"Stripe-Signature": f"t={stamp},v1={signature}"} if secret else {}
+    return _answer(url, body, {"Content-Type": "application/json"} | signed)
+
+
+def _answer(url: str, body: str, headers: dict[str, str]) -> tuple[int, float]:
+    """Post `body`; return the HTTP status and how many seconds it took. Raises OSError if nothing answers."""
     request = urllib.request.Request(url, body.encode(), headers)  # noqa: S310 SITE_URL is ours
     started = time.monotonic()
     try:

@@ -76,9 +76,9 @@ def endpoint() -> Verdict:
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.")
             % {"site": app_settings.CLINIC_SITE_URL, "known": ", ".join(found.other_hosts) or "-"},
-            _("Run `manage.py stripe_setup`, which adds the endpoint %(url)s, then `manage.py catch_up`.")
-            % {"url": absolute("clinic:stripe_webhook")},
-        )
+            _("Correct SITE_URL if it isn’t the site’s public address. If it is, run `manage.py stripe_setup`, which adds"
+              " the endpoint %(url)s, then `manage.py catch_up`.") % {"url": absolute("clinic:stripe_webhook")},
+        )  # fmt: skip
     if not found.enabled:
         return error(
             _("The endpoint is disabled in Stripe. Stripe does this after several days of failures."),
@@ -128,9 +128,9 @@ def missed_events() -> Verdict:
         return error(
             _("Of Stripe’s %(total)s events in the last two days, %(missed)s never arrived.")
             % {"total": len(ids), "missed": missed},
-            _(
-                "Run `manage.py catch_up`. If more go missing, look at the results of the checks"
-                " stripe-endpoint and webhook."
-            ),
-        )
+            _("Run `manage.py catch_up`. If more go missing, and the checks stripe-endpoint and webhook find nothing,"
+              " STRIPE_WEBHOOK_SECRET isn’t the secret of the endpoint in Stripe, so that the site refuses its events:"
+              " the log has stripe_webhook_refused. Copy the secret from Stripe’s Dashboard, or run"
+              " `manage.py stripe_setup --new-secret`, and restart the web processes."),
+        )  # fmt: skip
     return ok(_("All of Stripe’s events in the last two days arrived (%(total)s).") % {"total": len(ids)})

@@ -20,6 +20,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
 from payments import doctor
@@ -58,6 +59,7 @@ from tests.services import Service
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[3]
+NEEDS_SERVER = {"webhook", "forms", "socket"}  # checks that fail when no server runs
 Capture = pytest.CaptureFixture[str]
 HOUR = datetime.timedelta(hours=1)
 
@@ -358,6 +360,7 @@ def test_a_site_that_is_not_there(settings: Settings) -> None:
     settings.CLINIC_SITE_URL = "http://127.0.0.1:1"
     assert says(delivery.webhook(), Level.ERROR, "does not answer", "SITE_URL")
     assert says(delivery.socket(), Level.ERROR, "does not answer", "SITE_URL")
+    assert says(delivery.forms(), Level.ERROR, "does not answer", "SITE_URL")
     settings.CLINIC_SITE_URL = "https://nobody.invalid"
     assert says(delivery.webhook(), Level.ERROR, "nobody.invalid does not answer", "DNS record")
 
@@ -380,6 +383,17 @@ def test_a_site_that_can_not_write_to_its_operator_is_told(settings: Settings) -
     assert says(emails.unsent(), Level.OK, "E-mail is off")
     settings.CLINIC_OPERATOR_EMAIL = "operator@clinic.example"
     assert says(emails.unsent(), Level.WARNING, "no report of the doctor", "EMAIL_URL")
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_form_arrives_unless_a_proxy_changes_the_host(live_server: LiveServer, settings: Settings) -> None:
+    settings.CLINIC_SITE_URL = live_server.url
+    settings.CSRF_TRUSTED_ORIGINS = []
+    assert says(delivery.forms(), Level.OK, "arrive")
+    host, port = live_server.url.removeprefix("http://").split(":")
+    settings.CLINIC_SITE_URL = f"http://{'127.0.0.1' if host == 'localhost' else 'localhost'}:{port}"
+    settings.ALLOWED_HOSTS = [host]
+    assert says(delivery.forms(), Level.ERROR, "400", "Host")
 
 
 def test_a_site_on_postgresql_and_redis_is_well(make_site: Callable[..., LiveSite]) -> None:
@@ -419,7 +433,7 @@ def test_a_whole_site_is_well_and_each_harm_is_named(make_site: Callable[..., Li
     assert rows["configuration"]["level"] == "warning"
     site.server.kill()
     _status, rows = run()
-    assert {name for name in ("webhook", "socket") if rows[name]["level"] == "error"} == {"webhook", "socket"}
+    assert {name for name in NEEDS_SERVER if rows[name]["level"] == "error"} == NEEDS_SERVER
 
 
 def test_the_command_prints_the_fix_beneath_each_problem(capsys: Capture) -> None:
