@@ -29,6 +29,7 @@ KEPT = "unsent_forms"  # session key; its value maps a form's action to what was
 AUTHOR = "typed_by"  # the form's field with the author's signed id
 KEEP_SECONDS = 30 * 60
 MOST = 5  # forms kept in a session; further ones replace the oldest
+IN_DIALOG = ("dialog", "booking")  # htmx targets of forms that lie over a page, and are pages of their own as well
 LONGEST = 20_000  # characters of one form; a longer one isn't kept
 
 
@@ -136,9 +137,13 @@ def _signer() -> Signer:
 
 
 def _page_of(request: HttpRequest) -> str:
-    """Return the path and query of the page that sent the form, or of the form's action if the browser doesn't tell."""
+    """Return the path and query of the page that shows the form: by itself, if it lay over another page.
+
+    If the browser doesn't tell which page sent the form, return those of its action.
+    """
     referer = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure()):
+    ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    if not ours or request.headers.get("HX-Target") in IN_DIALOG:
         return request.get_full_path()
     page = urlsplit(referer)
     return f"{page.path or '/'}?{page.query}".rstrip("?")

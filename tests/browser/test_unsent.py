@@ -130,9 +130,9 @@ def test_a_fragment_that_is_refused_leaves_the_page_and_signing_in_beside_it_los
     expect(page.locator(".kept").get_by_text(NOTE)).to_be_visible()
 
 
-@pytest.mark.parametrize("stopped_at", ["Continuer", "Rembourser"])
+@pytest.mark.parametrize(("opened_at", "stopped_at"), [("dialog", "Continuer"), ("page", "Rembourser")])
 def test_a_refund_goes_on_where_the_proof_of_identity_stopped_it(
-    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext, stopped_at: str
+    clinic: Clinic, patient: Person, payment: Payment, new_context: NewContext, opened_at: str, stopped_at: str
 ) -> None:
     clerk, desk_path = clinic.staff[0], f"/desk/{patient.references[0]}/"
     pages.join(clinic, clerk, "front desk")
@@ -145,7 +145,11 @@ def test_a_refund_goes_on_where_the_proof_of_identity_stopped_it(
     page = new_context(base_url=clinic.site.url).new_page()
     pages.sign_in(page, clerk.name, PASSWORD)
     expect(page).to_have_url(re.compile("/desk/$"))
-    page.goto(f"{desk_path}refund/")
+    if opened_at == "dialog":
+        page.locator(f"#open-{patient.references[0]}").click()
+        page.get_by_role("link", name="Rembourser…").click()
+    else:
+        page.goto(f"{desk_path}refund/")
     page.get_by_role("textbox", name="Montant").fill("12,34")
     if stopped_at == "Rembourser":
         page.get_by_role("button", name="Continuer").click()
@@ -154,7 +158,8 @@ def test_a_refund_goes_on_where_the_proof_of_identity_stopped_it(
     page.get_by_role("button", name=stopped_at).click()
     expect(page).to_have_url(re.compile("/reauthenticate/"))
     check(page)
-    page.get_by_placeholder("Mot de passe").fill(PASSWORD)
+    expect(page.get_by_label("Mot de passe")).to_be_focused()
+    page.keyboard.type(PASSWORD)
     page.get_by_role("button", name="Confirmer").click()
     expect(page).to_have_url(f"{clinic.site.url}{desk_path}refund/")
     expect(page.get_by_role("heading", name=re.compile("Rembourser 12,34"))).to_be_visible()
