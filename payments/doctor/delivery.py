@@ -127,9 +127,9 @@ def webhook() -> Verdict:
 
 
 def forms() -> Verdict:
-    """Check that a form which a browser sends from SITE_URL reaches its page, here that of a pay link without a payment.
+    """Check that a form which a browser sends from SITE_URL reaches its page; here it names a pay link that isn't there.
 
-    It doesn't if a proxy passes on another Host, or the site doesn't trust SITE_URL's address.
+    It doesn't arrive if a proxy passes on another Host, or the site doesn't trust SITE_URL's address.
     """
     url, token = absolute("clinic:pay_by_link", "doctor"), get_random_string(CSRF_SECRET_LENGTH)
     headers = {

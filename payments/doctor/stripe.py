@@ -76,8 +76,8 @@ def endpoint() -> Verdict:
         return error(
             _("Stripe sends no events to %(site)s, only to: %(known)s.")
             % {"site": app_settings.CLINIC_SITE_URL, "known": ", ".join(found.other_hosts) or "-"},
-            _("Correct SITE_URL if it isn’t the site’s public address. If it is, run `manage.py stripe_setup`, which adds"
-              " the endpoint %(url)s, then `manage.py catch_up`.") % {"url": absolute("clinic:stripe_webhook")},
+            _("Correct SITE_URL if it isn’t the site’s public address. If it is, run `manage.py stripe_setup`, which"
+              " adds the endpoint %(url)s, then `manage.py catch_up`.") % {"url": absolute("clinic:stripe_webhook")},
         )  # fmt: skip
     if not found.enabled:
         return error(
