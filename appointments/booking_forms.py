@@ -164,6 +164,7 @@ class PatientForm(forms.ModelForm):  # type: ignore[type-arg]
             field.widget.attrs["autocomplete"] = "off"
             field.help_text = ""
         self.fields["last_name"].required = True
+        self.fields["email"].label = _("E-mail")
 
     def clean_birth_date(self) -> datetime.date | None:
         born: datetime.date | None = self.cleaned_data["birth_date"]

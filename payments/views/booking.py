@@ -33,8 +33,7 @@ PREPARED = ("practitioner", "day", "time", "patient")  # what a link to the form
 def book(request: Request) -> HttpResponseBase:
     """Show the form for a new appointment. A POST with `book` books it, any other POST shows the form filled further.
 
-    Such a POST comes from the form itself: when somebody searches a patient, chooses one, enters a new one, or chooses a
-    service.
+    Such a POST comes from the form itself: when somebody searches a patient, chooses or enters one, or chooses a service.
     """
     posted = request.POST or typed(request) or QueryDict()
     if "book" in request.POST:
@@ -165,13 +164,19 @@ def _calendar(values: dict[str, Any]) -> dict[str, Any]:
 def change_appointment(request: Request, reference: str) -> HttpResponseBase:
     """Show the form that moves an appointment or changes its practitioner, service or price; on POST save it.
 
-    If the price or the deposit changes, a first POST shows what this means for the payment, and a second one saves.
+    A POST with `look`, or with a free time in `at`, shows the free times that follow from it and saves nothing. If the
+    price or the deposit changes, a first POST shows what this means for the payment, and a second one saves.
     """
     payment = open_payment_or_404(request, appointment__reference=reference.upper())
-    form = ChangeForm(request.POST if request.method == "POST" else typed(request), appointment=payment.appointment)
+    looking = bool({"look", "at"} & request.POST.keys())
+    posted = request.POST if request.method == "POST" else typed(request)
+    if posted and "at" in posted:
+        posted = posted.copy()
+        posted["time"] = posted["at"]
+    form = ChangeForm(posted, appointment=payment.appointment)
     appointment = copy(payment.appointment)  # the page's head shows the stored one until the change is saved
     consequence = ""
-    if request.method == "POST" and form.is_valid() and form.apply(appointment):
+    if request.method == "POST" and not looking and form.is_valid() and form.apply(appointment):
         if form.columns & {"price_amount", "deposit_amount"}:
             consequence = consequence_of(payment, appointment.price_amount, appointment.deposit_amount)
         agreed = f"{appointment.price_amount} {appointment.deposit_amount}"
@@ -184,5 +189,13 @@ def change_appointment(request: Request, reference: str) -> HttpResponseBase:
                 messages.success(request, _("Saved: %(when)s.") % {"when": _when(appointment.start)})
                 return redirect("clinic:desk_appointment", appointment.reference)
         form.show_again(agreed=agreed)
-    context = {"form": form, "payment": payment, "appointment": payment.appointment, "consequence": consequence}
-    return render(request, "appointments/change.html", context, status=422 if request.method == "POST" else 200)
+    context = {
+        "form": form,
+        "payment": payment,
+        "appointment": payment.appointment,
+        "consequence": consequence,
+        "chosen": "at" in request.POST,
+        **_calendar({name: form[name].value() for name in ("practitioner", "day", "time", "minutes")}),
+    }
+    status = 422 if request.method == "POST" and not looking else 200
+    return render(request, "appointments/change.html", context, status=status)

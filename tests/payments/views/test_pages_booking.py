@@ -247,6 +247,22 @@ def test_an_appointment_moves_to_another_time_and_practitioner(
     assert Feed.objects.get(audience=STAFF).head > before
 
 
+def test_a_move_proposes_the_free_times_of_the_day_that_is_typed(
+    as_clerk: Client, visit: Payment, book: Book, day: datetime.date
+) -> None:
+    page, other_day = f"{desk_page_of(visit)}change/", day + datetime.timedelta(days=1)
+    book(start=at(other_day, "09:00"), end=at(other_day, "10:00"), patient=User.objects.create_user("hugo"))
+    assert as_clerk.get(page).context["free"]
+    looked = as_clerk.post(page, changes(visit, day=other_day.isoformat(), look="1"))
+    assert looked.status_code == 200
+    free = [f"{timezone.localtime(time):%H:%M}" for time in looked.context["free"]]
+    assert (free[0], "08:30" in free, "09:00" in free, "09:30" in free) == ("08:00", True, False, False)
+    chosen = as_clerk.post(page, changes(visit, day=other_day.isoformat(), at="11:00"))
+    assert chosen.context["form"]["time"].value() == "11:00"
+    visit.appointment.refresh_from_db()
+    assert timezone.localdate(visit.appointment.start) != other_day
+
+
 def test_a_move_onto_another_appointment_is_refused_until_it_is_confirmed(
     as_clerk: Client, visit: Payment, book: Book, day: datetime.date
 ) -> None:

@@ -1,6 +1,6 @@
 // Keyboard shortcuts of the day list: "/" searches, "j" and "k" or the arrows move between rows and open them beside the
-// list, a digit chooses the way to pay, "?" shows the shortcuts. Enter opens the focused row, because the focus is on its
-// link.
+// list, a digit chooses the way to pay, "n" opens the form for a new appointment, "?" shows the shortcuts. Enter opens the
+// focused row, because the focus is on its link.
 
 import { shortcutsOn } from "./shortcuts.js";
 
@@ -31,6 +31,7 @@ const ACTIONS = {
   j: () => move(1),
   k: () => move(-1),
   a: noteArrival,
+  n: () => document.querySelector(".day-top .new")?.click(),
   Escape: () => document.querySelector(".sheet .shut")?.click(),
   "?": () => help().showModal(),
 };
