@@ -11,20 +11,23 @@ from ..emails import outbox
 from ..models import Payment
 
 register = template.Library()
+LOOK_SECONDS = 4  # between two looks at whether an e-mail was sent
 
 
 @register.inclusion_tag("payments/_send_link.html", takes_context=True)
 def send_link(context: Context, payment: Payment) -> dict[str, Any]:
     """Render the ways to send the payment's link, and the payment's links with a button that ends each.
 
-    The part follows the payment by itself.
+    The part follows the payment by itself. An e-mail changes no payment, so the part also looks until it is sent.
     """
-    patient = payment.appointment.patient
+    patient, emails = payment.appointment.patient, requests_of(payment)
     return {
         "csrf_token": context.get("csrf_token"),
         "payment": payment,
         "lines": lines_of(payment),
-        "emails": requests_of(payment),
+        "emails": emails,
+        "is_sending": any(not email.sent_at and not email.given_up_at for email in emails),
+        "look_seconds": LOOK_SECONDS,
         "payable": payment.payable_online,
         "by_email": outbox.switched_on() and bool(patient.email),
         "without_address": outbox.switched_on() and not patient.email,

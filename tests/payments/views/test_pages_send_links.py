@@ -54,8 +54,11 @@ def test_one_link_is_sent_after_the_address_was_shown(as_clerk: Client, payment:
     assert after[0].redirect_chain == [(links_page_of(payment), 302)]
     assert "1 lien part par e-mail." in text_of(after[0])
     assert "Rien n’a été envoyé" in text_of(after[1])
+    part = f"{desk_page_of(payment)}links/"
+    assert ", every " in as_clerk.get(part).content.decode(), "the part looks again until the e-mail is sent"
     assert len(send()) == 1
-    assert "Lien par e-mail · envoyé le" in text_of(as_clerk.get(f"{desk_page_of(payment)}links/"))
+    assert "Lien par e-mail · envoyé le" in text_of(sent := as_clerk.get(part))
+    assert ", every " not in sent.content.decode()
 
 
 def test_all_unpaid_of_a_list_get_a_link_and_the_others_are_named(

@@ -13,9 +13,9 @@ export function parseAmount(text, currency) {
   return Math.round(Number(plain.replace(",", ".")) * 10 ** decimals(currency));
 }
 
-/** Return `amount` with the sign of its currency, such as "12,50 €" in French. */
+/** Return `amount` with the sign of its currency, such as "12,50 €" in French; with a minus sign, as the server does. */
 export function formatAmount(amount, currency) {
-  return formatter(currency).format(amount / 10 ** decimals(currency));
+  return formatter(currency).format(amount / 10 ** decimals(currency)).replace("-", "−");
 }
 
 /** Return `amount` as people type it, without a currency's sign, such as "12,50" in French. */
