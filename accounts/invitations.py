@@ -48,7 +48,7 @@ def invite(request: HttpRequest, user: PatientFields) -> None:
 
 
 def send(request: HttpRequest, user: PatientFields) -> None:
-    """E-mail an invitation to the person's address, in their language, whoever the person is."""
+    """E-mail an invitation to the person's address, in their language, also to a colleague."""
     link = settings.CLINIC_SITE_URL + reverse("account_welcome", args=[token_of(user)])
     context = {"clinic": settings.CLINIC_NAME, "link": link, "days": VALID.days, "person": user}
     with request_context(request), override(user.preferred_language or settings.LANGUAGE_CODE):

@@ -88,10 +88,11 @@ class Command(OperatorCommand):
         Feed.objects.begin_epoch()
         BackgroundJob.objects.forget_rounds()
         self.say("Pages that were opened before the restore will load again.")
+        until = f"{timezone.localtime(sent_until):%Y-%m-%d %H:%M %Z}"
         self.say(
             f"{outbox.waiting(sent_until).count()} e-mails wait in this backup, and catch_up will find more changes."
-            f" The e-mails about what happened until {timezone.localtime(sent_until):%Y-%m-%d %H:%M %Z} were sent before"
-            " the restore, unless the mail server was down."
+            f" The e-mails about what happened until {until} were sent before the restore, unless the mail server was"
+            " down."
         )
         if sure or self.agreed("Mark them as sent, so that no patient gets one twice?"):
             outbox.forget_until(sent_until)
