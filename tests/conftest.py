@@ -79,7 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", [])
         if item.get_closest_marker("postgres") and "database" not in names:
@@ -90,6 +90,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("redis")
         if not SERVERS.isdisjoint(names):
             item.add_marker("slow")
+    if "workerinput" in vars(config):  # several processes begin with what takes long, so that they end together
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     # A process runs browser tests last: Playwright leaves an event loop in which asyncio tests and the ORM fail.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 

@@ -87,9 +87,14 @@ def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, 
     printed, its = os.pipe()
     program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2)
     os.close(its)
-    with os.fdopen(printed) as pipe:
-        text = pipe.read()
-    if status := program.wait():
+    try:
+        with os.fdopen(printed) as pipe:
+            text = pipe.read()
+        status = program.wait()
+    except BaseException:  # the test takes too long
+        program.kill()
+        raise
+    if status:
         raise subprocess.CalledProcessError(status, command, text)
     return text
 

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from payments.desk import till
 from payments.domain.methods import Method
 from payments.models import Payment
 from payments_site.demo.site import ROOT
-from tests import people
+from tests import forked, people
 from tests.sources import STATIC
 
 COLLECT = """
@@ -31,7 +30,7 @@ HASHED = re.compile(r"\.[0-9a-f]{12}\.")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("static")
     command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", COLLECT.format(root=str(root))]
-    subprocess.run(command, cwd=ROOT, env={"DEBUG": "1", "STATIC_FROM_SOURCE": "0"}, check=True)
+    forked.output(command, cwd=ROOT, env={"DEBUG": "1", "STATIC_FROM_SOURCE": "0"})
     return root
 
 

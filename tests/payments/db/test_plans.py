@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ from payments.gateway.webhooks import Incoming, handle, open_delivery
 from payments.models import EventReceipt, Payment
 from payments.models.installation import own_site_id
 from payments_site.demo.site import ROOT
+from tests import forked
 from tests.databases import default_database
 from tests.payments.stripe_story import Event, Story, delivery
 from tests.services import Postgres
@@ -40,7 +40,7 @@ def payments(
     url = postgres_server.database_url(name)
     numbers = ["--payments", str(request.param), "--fresh", "50", "--changes", "2"]
     environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "payments_site.settings"}
-    subprocess.run([sys.executable, "-m", "benchmarks.fill", *numbers], cwd=ROOT, env=environment, check=True)
+    forked.output([sys.executable, "-m", "benchmarks.fill", *numbers], cwd=ROOT, env=environment)
     with default_database(url):
         own_site_id.cache_clear()
         with psycopg.connect(url, autocommit=True) as unbounded:  # the site's connection waits for seconds only
