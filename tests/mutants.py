@@ -242,7 +242,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     def show(*lines: str) -> None:
-        with config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled():
             print(*lines, sep="\n", flush=True)
 
     if paths := config.getoption(OPTION):

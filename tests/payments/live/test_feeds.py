@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.test import Client
@@ -312,6 +313,9 @@ def test_entries_are_loaded_in_order_with_all_that_is_shown_of_them(
     assert len(queries) == 2
     assert shown == [(2, "staff", None, 5000), (3, "staff", None, 5000), (4, "staff", clerk, 5000)]
     assert (batch.epoch, batch.head, batch.last, batch.reset) == (feed.epoch, 4, 4, False)
+    Feed.objects.filter(audience="staff").update(head=3)  # as if the last entry were committed while this one reads
+    assert [entry.seq for entry in feeds.entries_after("staff", 1, feed.epoch).entries] == [2, 3]
+    Feed.objects.filter(audience="staff").update(head=4)
     monkeypatch.setattr(feeds, "BATCH", 2)
     part = feeds.entries_after("staff", 1, feed.epoch)
     assert ([entry.seq for entry in part.entries], part.head, part.last, part.reset) == ([2, 3], 4, 3, False)
@@ -343,12 +347,14 @@ def test_positions_take_one_query_if_all_feeds_are_stored(payment: Payment, pati
     assert found == {"staff": Position("e7", 70), "patient.0": Position(epoch, 0)}
 
 
+@time_machine.travel("2026-06-01 13:45:30.5Z")
 def test_a_corrected_name_reloads_the_pages_of_today_and_later(book: Book, patient: User) -> None:
     other = User.objects.create_user("other")
     mine, theirs = f"patient.{patient.pk}", f"patient.{other.pk}"
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    book(start=midnight, end=midnight + timedelta(minutes=30))
     book(start=midnight - timedelta(seconds=1), end=midnight, patient=other)
+    book(start=midnight - timedelta(hours=2), end=midnight - timedelta(hours=1), patient=other)
+    book(start=midnight, end=midnight + timedelta(minutes=30))
 
     def epochs() -> dict[str, str]:
         return dict(Feed.objects.values_list("audience", "epoch"))
