@@ -122,7 +122,7 @@ class Ledger:
         """
         known = [fact.value for fact in facts]
         standing = derive(known, payment.terms)
-        payment.card_last4 = card_of(known).last4 if standing.card else ""  # personal, so that no StatusChange holds it
+        payment.card_last4 = card_of(known).last4  # personal, so that no StatusChange holds it
         if not booking and replace(standing, method=payment.method) == payment.standing:
             if standing.method != payment.method:  # is stored, but pages need no entry for it
                 payment.method = standing.method
