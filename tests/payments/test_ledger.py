@@ -95,6 +95,15 @@ def test_a_kept_card_is_news_and_its_digits_are_stored_only_with_the_payment(pay
     assert payment.changes.latest("version").booking == {}, "the card is the one that was known"
 
 
+def test_a_card_and_the_appointment_can_change_together(payment: Payment) -> None:
+    book = Ledger(LockedRows((), payments=[payment.public_id]))
+    (row,) = book.rows.payments.values()
+    facts = book.rows.absorb([fact(payment, Kind.CARD, "pm_1", "kept", details={"brand": "visa"})], row)
+    change = book.update(row, facts, by(), {"price": [5000, "eur"]})
+    assert change is not None
+    assert change.booking == {"price": [5000, "eur"], "card": "kept", "card_brand": "visa"}
+
+
 def test_a_payment_without_a_card_has_no_digits(payment: Payment) -> None:
     Payment.objects.filter(pk=payment.pk).update(card_last4="4242")
     ledger.record([fact(payment, Kind.CONSENT, "consent_1", "agreed"), paid(payment)], by())
