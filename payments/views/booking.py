@@ -33,7 +33,7 @@ PREPARED = ("practitioner", "day", "time", "patient")  # what a link to the form
 def book(request: Request) -> HttpResponseBase:
     """Show the form for a new appointment. A POST with `book` books it, any other POST shows the form filled further.
 
-    Such a POST comes from the form itself: when somebody searches a patient, chooses or enters one, or chooses a service.
+    Such a POST comes from the form itself: when somebody searches, chooses or enters a patient, or chooses a service.
     """
     posted = request.POST or typed(request) or QueryDict()
     if "book" in request.POST:
@@ -172,7 +172,7 @@ def change_appointment(request: Request, reference: str) -> HttpResponseBase:
     posted = request.POST if request.method == "POST" else typed(request)
     if posted and "at" in posted:
         posted = posted.copy()
-        posted["time"] = posted["at"]
+        posted.setlist("time", posted.getlist("at"))
     form = ChangeForm(posted, appointment=payment.appointment)
     appointment = copy(payment.appointment)  # the page's head shows the stored one until the change is saved
     consequence = ""

@@ -49,7 +49,7 @@ def count_two_euros_too_little(screen: Page) -> None:
     screen.get_by_label(re.compile(r"^20,00.€")).fill("2")
     screen.get_by_label(re.compile(r"^2,00.€")).fill("4")
     expect(screen.get_by_label("Compté")).to_have_value("48,00")
-    expect(screen.locator("[data-cash-gap]")).to_have_text(re.compile(r"^-2,00.€$"))
+    expect(screen.locator("[data-cash-gap]")).to_have_text(re.compile(r"^−2,00.€$"))
     expect(reason).to_be_visible()
 
 

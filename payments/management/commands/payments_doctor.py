@@ -23,7 +23,8 @@ class Command(OperatorCommand):
     help = (
         "Check every link between Stripe and an open page, and say how to repair it: settings, Stripe's side, clock,"
         " database, events, refunds, feeds, channel layer, webhook, forms and socket. Changes nothing without"
-        " --after-restore. Exit status 0: all is well, 1: warnings, 2: errors. docs/troubleshooting.md explains each check."
+        " --after-restore. Exit status 0: all is well, 1: warnings, 2: errors. docs/troubleshooting.md explains each"
+        " check."
     )
     requires_system_checks = []  # the check "configuration" runs them
 
