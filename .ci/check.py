@@ -23,6 +23,7 @@ PRODUCTION = {
     "SECRET_KEY": "kept-nowhere:" + "aB3$" * 12,
     "SITE_URL": "https://clinic.example",
     "ALLOWED_HOSTS": "clinic.example",
+    "CLINIC_ADDRESS": "1 rue Neuve, 69001 Lyon",
     "DATABASE_URL": "sqlite://:memory:",  # the model checks ask a PostgreSQL for its version
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "STRIPE_LIVE_MODE": "1",

@@ -84,8 +84,8 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Return Django's field, with the names that groups have in the active language."""
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        if isinstance(field, ModelMultipleChoiceField) and field.queryset.model is Group:
-            field.label_from_instance = lambda group: gettext(group.name)  # type: ignore[method-assign]
+        if isinstance(field, ModelMultipleChoiceField) and db_field.related_model is Group:
+            field.label_from_instance = lambda obj: gettext(obj.name)  # type: ignore[method-assign]
         return field
 
     def log_addition(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:

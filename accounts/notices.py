@@ -81,7 +81,7 @@ class Access:
     def _words(self, name: str, before: "Access") -> Change:
         return format_lazy("{} ({})", WORDS[name], self.role_change(before)) if name == "roles" else WORDS[name]
 
-    def role_change(self, before: "Access") -> Promise:
+    def role_change(self, before: "Access") -> Change:
         """Return the roles before and after the change, such as "front desk → accountant, front desk"."""
         return _role_change(before.roles, self.roles)
 
