@@ -19,13 +19,15 @@ from tests.test_deploy import DEPLOY
 
 HOST, OPERATOR = "pay.clinic.example", "you@clinic.example"
 ANSWERS = f"--host {HOST} --email {OPERATOR} --manager anne"
-SECTIONS = ("2. Install", "3. The clinic's settings", "4. Stripe", "6. Backups", "7. Upgrades")
+SECTIONS = ("2. Install", "3. The clinic's settings", "4. Stripe", "5. Try it", "6. Backups", "7. Upgrades")
 PAGES = {
     page: {section: [block.text.rstrip() for block in take(f"docs/server-{page}.md", section)] for section in SECTIONS}
     for page in ("small", "large")
 }
 [TWO_MACHINES] = take("docs/server-large.md", "Two web machines")
 [UPGRADE] = take("docs/operations.md", "Upgrades")
+[RESTORE] = take("docs/operations.md", "Backups")
+SANDBOX_SETTINGS, SANDBOX = take("docs/operations.md", "Try a server without Stripe")
 
 
 def options(page: str) -> list[str]:
@@ -97,7 +99,10 @@ def test_a_restore_stops_the_site_before_and_starts_it_after_stripe_was_asked(tm
     env = tmp_path / "env"
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": str(env)}
     env.write_text("WEB_PROCESSES=2\nSTRIPE_SECRET_KEY=rk_test_x\n")
-    restore = [str(DEPLOY / "restore.sh"), "--dry-run", "--sent-until", "2026-05-31 14:05", "copy.dump"]
+    (tmp_path / "copy.dump").touch()
+    copy = RESTORE.text.replace("/var/lib/payments/backups/FILE", str(tmp_path / "copy.dump"))
+    command = copy.replace("deploy/restore.sh", "deploy/restore.sh --dry-run --sent-until '2026-05-31 14:05'")
+    restore = ["sh", "-ec", f"cd {DEPLOY.parent}; {command}"]
     done = subprocess.run(restore, env=environment, capture_output=True, text=True, check=True)
     wanted = "systemctl stop|payments_restore|migrate|after-restore|catch_up|reconcile|web@8001|web@8002"
     assert "|".join(dict.fromkeys(re.findall(wanted, done.stdout))) == wanted
@@ -212,7 +217,20 @@ class Site:
 
     def install_again(self) -> str:
         [script] = self.commands["3. The clinic's settings"]
-        return self.machine.run(script, UV_OFFLINE="1").stdout
+        return self.machine.run(f"set -e; {script}", UV_OFFLINE="1").stdout
+
+    def begin_afresh(self) -> None:
+        """Empty the database, which was only tried, and install again."""
+        [script] = self.commands["5. Try it"]
+        install = f"DJANGO_SUPERUSER_PASSWORD={'a' * 20} deploy/install.sh --manager anne"
+        self.machine.run(f"set -e; {script}\n{install}", UV_OFFLINE="1")
+
+    def connect_local_stripe(self) -> str:
+        """Set the site up with the local Stripe, and return what stripe_setup prints."""
+        names = SANDBOX_SETTINGS.text.split()
+        changes = [f"s|^#\\?{name}=.*|{name}={value}|" for name, value in (line.split("=") for line in names)]
+        script = "; ".join(f"sed -i '{change}' /etc/payments/env" for change in changes)
+        return self.machine.run(f"set -e; {script}; {SANDBOX.text.rstrip()} --yes").stdout
 
     def upgrade(self, *, works: bool = True) -> str:
         [script] = self.commands["7. Upgrades"]
@@ -222,7 +240,7 @@ class Site:
         return self._upgrade("deploy/upgrade.sh --back", works=True)
 
     def _upgrade(self, script: str, *, works: bool) -> str:
-        done = self.machine.run(script, check=False, UV_OFFLINE="1")
+        done = self.machine.run(f"set -e; {script}", check=False, UV_OFFLINE="1")
         assert (done.returncode == 0) == works, done.stdout
         return done.stdout
 
@@ -296,6 +314,7 @@ def test_a_bare_machine_becomes_a_site_that_can_be_upgraded_and_restored(
         it_serves(site)
         a_second_run_changes_nothing(site)
         services_started_by_timers_work(site)
+        it_is_tried_with_the_local_stripe_and_begun_afresh(site)
         a_backup_brings_back_what_was_deleted(site)
         it_is_upgraded_and_goes_back(site, first)
         a_version_that_does_not_start_is_not_used(site, first)
@@ -347,6 +366,13 @@ def services_started_by_timers_work(site: Site) -> None:
     assert "ERROR backup" not in letter
     active = site.machine.run("systemctl is-active payments-backup.timer payments-doctor.timer").stdout
     assert active.split() == ["active", "active"]
+
+
+def it_is_tried_with_the_local_stripe_and_begun_afresh(site: Site) -> None:
+    assert re.search(r"whsec_\w+", site.connect_local_stripe())
+    site.begin_afresh()
+    assert site.ask("GET", "/livez")[0] == 200
+    assert "anne" in site.manage("shell --no-imports -c 'from accounts.models import User; print(User.objects.get())'")
 
 
 def a_backup_brings_back_what_was_deleted(site: Site) -> None:
