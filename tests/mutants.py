@@ -79,14 +79,19 @@ def _is_left_out(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.Annotation | cst.Decorator | cst.Import | cst.ImportFrom)
 
 
-def mutants(source: str) -> Iterator[Mutant]:
+ALL = range(1, sys.maxsize)
+
+
+def mutants(source: str, only: range = ALL) -> Iterator[Mutant]:
+    """Yield the mutants of a module's source that differ in `only` these lines."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     changes = Changes()
     wrapper.visit(changes)
     for node, other, line, lines in changes.found:
-        changed = wrapper.module.deep_replace(node, other)
-        assert isinstance(changed, cst.Module)
-        yield Mutant(changed.code, line, lines)
+        if line in only:
+            changed = wrapper.module.deep_replace(node, other)
+            assert isinstance(changed, cst.Module)
+            yield Mutant(changed.code, line, lines)
 
 
 def functions(namespace: Mapping[str, Any], module: str) -> dict[str, types.FunctionType]:
@@ -143,7 +148,7 @@ def become(module: types.ModuleType, code: str) -> None:
 def lines_of(given: str) -> range:
     """Return the numbers of the lines that "5" or "5-9" stands for; "" stands for all."""
     first, _, last = given.partition("-")
-    return range(int(first), int(last or first) + 1) if given else range(1, sys.maxsize)
+    return range(int(first), int(last or first) + 1) if given else ALL
 
 
 class Mutation:
@@ -176,7 +181,7 @@ class Mutation:
     def run(self, items: list[pytest.Item]) -> Iterator[bool]:
         """Run the tests one by one, and yield whether each passed. Fixtures of the session stay as they are."""
         for item, following in zip(items, [*items[1:], None], strict=True):
-            other = next(one for one in self.items.values() if one is not item)
+            other = next((one for one in self.items.values() if one is not item), None)
             yield not any(report.failed for report in runtestprotocol(item, log=False, nextitem=following or other))
 
     def measure(self, items: list[pytest.Item]) -> dict[Path, dict[int, list[str]]]:
@@ -197,9 +202,7 @@ class Mutation:
         """Print the mutants of `only` these lines of the file that no test notices, and how many were noticed."""
         source, total = path.read_text(), Counter[str]()
         name = ".".join(path.relative_to(Path.cwd()).with_suffix("").parts)
-        for mutant in mutants(source):
-            if mutant.line not in only:
-                continue
+        for mutant in mutants(source, only):
             lines = mutant.lines or entered  # outside of functions, any test may notice a change
             tests = {test for line in lines for test in entered.get(line, ())}
             here = set(entered.get(mutant.line, ()))
