@@ -95,6 +95,8 @@ LOST_TO_PAY = _("Your bank took %(lost)s back, so that %(owed)s is due again.")
 DEPOSIT_ASKED = _("Nothing received yet. A deposit of %(asked)s is asked for first.")
 DEPOSIT_RECEIVED = _("The deposit of %(net)s is paid, %(owed)s still owed.")
 HAS_INSTRUCTIONS = _("The patient has instructions from Stripe for paying, and no money has arrived yet.")
+CARD_DECLINED = _("The patient’s card was declined, and nothing was charged. The patient can try again.")
+NOT_CONFIRMED = _("The patient’s bank wants this payment confirmed. Nothing has been charged yet.")
 NOTHING_LEFT = _("%(received)s was received, but nothing of it is left. %(owed)s is owed.")
 NO_LONGER_OWED = _("%(net)s received. %(waived)s is no longer owed.")
 KEPT_AS_FEE = _("%(net)s is kept as a cancellation fee.")
@@ -117,6 +119,8 @@ NO_SHOW_TO_PAY = _("You did not come to this appointment. The no-show fee of %(o
 NO_SHOW_PAID = _("You did not come to this appointment. You paid a no-show fee of %(net)s.")
 NO_SHOW_OWED = _("The patient did not come. The no-show fee of %(owed)s is owed.")
 NO_SHOW_KEPT = _("%(net)s is kept as a no-show fee.")
+# How an open payment page stands, by the label of the attempt.
+OPEN_PAGE = {"instructions": HAS_INSTRUCTIONS, "failed": CARD_DECLINED, "requires_action": NOT_CONFIRMED}
 REQUIRES_ACTION = DECLINES["authentication_required"]
 ATTEMPT_FAILED = DECLINES["card_declined"]
 
@@ -143,8 +147,8 @@ def _to_staff(payment: Payment) -> Promise:
         return NO_LONGER_OWED
     if payment.status in STILL_TO_PAY and amounts.received:
         return NOTHING_LEFT
-    if payment.status == Status.CHECKOUT_OPEN and payment.has_instructions:
-        return HAS_INSTRUCTIONS
+    if payment.status == Status.CHECKOUT_OPEN and (words := OPEN_PAGE.get(payment.attempt)):
+        return words
     return _about_the_deposit(payment, DEPOSIT_ASKED, DEPOSIT_RECEIVED) or TO_STAFF[payment.status]
 
 

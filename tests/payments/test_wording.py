@@ -14,8 +14,11 @@ from payments.desk.decisions import keep_as_fee
 from payments.desk.giving_back import give_back
 from payments.desk.refund_orders import Order
 from payments.domain.methods import Method
+from payments.gateway.reconcile import ask_stripe
+from payments.ledger import Source
 from payments.models import Payment
 from payments.wording import about_the_card, decline_reason, describe, explain
+from tests.payments.sandbox import StripeAtHome, open_checkout
 from tests.payments.stripe_story import Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +65,20 @@ def test_a_declined_card_is_explained_whatever_was_paid_before(payment: Payment,
         payment.attempt, payment.failure_code = "failed", "insufficient_funds"
         with translation.override("en"):
             assert explain(payment, to_staff=False).startswith("There is not enough money on this card.")
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [("4000000000000002", "card was declined, and nothing"), ("4000002760003184", "wants this payment confirmed")],
+)
+def test_staff_read_how_an_open_payment_page_stands(
+    payment: Payment, stripe: StripeAtHome, card: str, said: str
+) -> None:
+    stripe.do("pay", session=open_checkout(payment), card=card)
+    ask_stripe(payment, Source.RECONCILE)
+    payment.refresh_from_db()
+    with translation.override("en"):
+        assert said in explain(payment, to_staff=True)
 
 
 def test_the_whole_price_is_asked_for_in_advance_until_a_part_is_paid(
