@@ -362,7 +362,7 @@ def services_started_by_timers_work(site: Site) -> None:
     site.machine.run("systemctl start payments-backup payments-doctor")
     letter = site.machine.run("cat /var/lib/payments/mail/*").stdout
     assert f"To: {OPERATOR}" in letter
-    assert "stripe-account" in letter
+    assert "STRIPE_SECRET_KEY is empty" in letter
     assert "ERROR backup" not in letter
     active = site.machine.run("systemctl is-active payments-backup.timer payments-doctor.timer").stdout
     assert active.split() == ["active", "active"]
