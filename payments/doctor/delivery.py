@@ -164,7 +164,7 @@ def _no_answer(url: str, failure: OSError) -> Verdict:
         return error(
             what,
             _("Let the host’s DNS records lead to this machine, and open ports 80 and 443. The certificate then comes"
-              " within minutes; `journalctl -u caddy` or `certbot renew` says why not."),
+              " within minutes; `journalctl -u caddy` or, with nginx, `deploy/install.sh` says why not."),
         )  # fmt: skip
     if isinstance(cause, gaierror):
         return error(what, _("Add a DNS record for the host of SITE_URL that leads to this machine."))

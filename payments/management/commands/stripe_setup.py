@@ -121,7 +121,8 @@ class Command(OperatorCommand):
         self.say("Created. Stripe tells its signing secret only now; keep it where only the site can read it:")
         self.say(f"  {secret}")
         if not replaces:
-            self.say("Set STRIPE_WEBHOOK_SECRET to it, restart the site, then run payments_doctor.")
+            self.say("Set STRIPE_WEBHOOK_SECRET to it, restart the site (on a server, by deploy/install.sh).")
+            self.say("Then run payments_doctor.")
             return
         self.say(
             "Put it into STRIPE_WEBHOOK_SECRET before the secret that is there, with a comma between them, and restart"
