@@ -279,6 +279,19 @@ def test_changes_are_prepared_while_postgresql_stores_them(payment: Payment) -> 
     assert prepared == [(StatusChange, [change])]
 
 
+def test_what_fails_after_the_commit_leaves_the_signals_alone(
+    payment: Payment, told: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    book = Ledger(LockedRows([paid(payment)]))
+    book.record([paid(payment)], by())
+    with django_capture_on_commit_callbacks(execute=True):
+        book.write(on_commit=fail)
+    assert [name for name, _ in told] == ["entries_committed", "payment_status_changed", "payment_confirmed"]
+
+
 def test_pages_load_again_and_other_columns_are_stored(payment: Payment) -> None:
     mine = f"patient.{payment.appointment.patient_id}"
     before = {name: Feed.objects.of(name).epoch for name in ("staff", mine)}

@@ -1,6 +1,7 @@
 """Tests of which payment a fact (the state of a Stripe object or a desk entry) belongs to, and of facts that wait."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,9 +10,11 @@ import pytest
 from accounts.models import User
 from payments import ledger
 from payments.domain.facts import Kind, StripeFact
+from payments.gateway.event_types import from_event
 from payments.ledger import Cause, Ledger, Recorded
 from payments.linking import LockedRows
 from payments.models import EventReceipt, Fact, JournalLine, Payment, StatusChange
+from payments.models.installation import own_site_id
 from tests.payments.stripe_story import Event, Story, deliver
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +141,13 @@ def test_what_waited_links_what_comes_next(payment: Payment) -> None:
     assert rows.find_payment([dispute]) == payment
 
 
+def test_a_fact_links_what_comes_next_in_its_transaction(payment: Payment) -> None:
+    refund = fact(Kind.REFUND, "re_1", at=2000, charge_id="ch_1")
+    together = Ledger(LockedRows([charge(payment), refund]))
+    assert together.record([charge(payment)], HEARD).payment == payment
+    assert together.record([refund], HEARD).payment == payment
+
+
 # Receipts of events
 
 
@@ -157,6 +167,18 @@ def test_the_event_that_brought_what_waited_is_applied_then(story: Story) -> Non
     assert settled(refund) == ("applied", story.payment)
     assert settled(stranger) == ("deferred", None)
     assert settled(ignored) == ("ignored_type", None)
+
+
+def test_each_waiting_event_is_settled_with_its_own_payment(book: Book) -> None:
+    stories = [Story(book(), site=own_site_id()) for _ in range(2)]
+    refunds = [story.refund(1000) for story in stories]
+    assert [deliver(event).content for event in refunds] == [b"deferred"] * 2
+    told = [from_event(story.charged()) for story in stories]
+    together = Ledger(LockedRows([each for facts in told for each in facts]))
+    for facts in told:
+        together.record(facts, HEARD)
+    together.write()
+    assert [settled(event) for event in refunds] == [("applied", story.payment) for story in stories]
 
 
 def test_an_event_has_one_receipt_which_counts_its_deliveries(story: Story) -> None:
@@ -229,6 +251,26 @@ def test_the_journal_of_one_payment_is_not_that_of_another(book: Book) -> None:
     together.write()
     assert JournalLine.objects.get(payment=first) == kept
     assert JournalLine.objects.get(payment=second).fact_id == "cs_2"
+
+
+def test_the_journals_of_two_payments_change_in_one_transaction(book: Book) -> None:
+    payments = [book(), book()]
+    told = [
+        [
+            replace(charge(payment), stripe_id=f"ch_{n}", charge_id=f"ch_{n}", payment_intent_id=f"pi_{n}"),
+            fact(Kind.REFUND, f"re_{n}", at=2000, amount=1000, charge_id=f"ch_{n}"),
+        ]
+        for n, payment in enumerate(payments)
+    ]
+    for charged, _ in told:
+        record(charged)
+    together = Ledger(LockedRows([each for facts in told for each in facts]))
+    for facts in told:
+        together.record(facts, HEARD)
+    together.write()
+    for n, payment in enumerate(payments):
+        lines = JournalLine.objects.filter(payment=payment).order_by("number").values_list("amount", "fact_id")
+        assert list(lines) == [(5000, f"ch_{n}"), (-1000, f"re_{n}")]
 
 
 def test_a_lines_maker_is_who_made_the_entry(payment: Payment, clerk: User) -> None:
