@@ -181,6 +181,19 @@ def test_each_waiting_event_is_settled_with_its_own_payment(book: Book) -> None:
     assert [settled(event) for event in refunds] == [("applied", story.payment) for story in stories]
 
 
+def test_an_event_waits_on_while_another_that_came_with_it_is_applied(book: Book) -> None:
+    known, unknown = (Story(book(), site=own_site_id()) for _ in range(2))
+    refunds = [story.refund(1000) for story in (known, unknown)]
+    for event in refunds:
+        deliver(event)
+    told = [from_event(known.charged()), from_event(unknown.dispute("lost"))]
+    together = Ledger(LockedRows([each for facts in told for each in facts]))
+    outcomes = [together.record(facts, HEARD).outcome for facts in told]
+    together.write()
+    assert outcomes == [Outcome.APPLIED, Outcome.DEFERRED]
+    assert [settled(event) for event in refunds] == [("applied", known.payment), ("deferred", None)]
+
+
 def test_an_event_has_one_receipt_which_counts_its_deliveries(story: Story) -> None:
     event = story.completed()
     for _ in range(3):
