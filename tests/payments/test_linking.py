@@ -282,8 +282,9 @@ def test_the_journals_of_two_payments_change_in_one_transaction(book: Book) -> N
         together.record(facts, HEARD)
     together.write()
     for n, payment in enumerate(payments):
-        lines = JournalLine.objects.filter(payment=payment).order_by("number").values_list("amount", "fact_id")
-        assert list(lines) == [(5000, f"ch_{n}"), (-1000, f"re_{n}")]
+        rows = JournalLine.objects.filter(payment=payment).order_by("number")
+        lines: list[tuple[Any, ...]] = list(rows.values_list("amount", "fact_id"))
+        assert lines == [(5000, f"ch_{n}"), (-1000, f"re_{n}")]
 
 
 def test_a_lines_maker_is_who_made_the_entry(payment: Payment, clerk: User) -> None:
