@@ -79,6 +79,32 @@ SELECT {{columns}} FROM {RECEIPT} WHERE id = ANY(ARRAY(
 """
 
 
+def _lock_and_read(
+    facts: Sequence[StripeFact], payments: Iterable[uuid.UUID], events: Iterable[str], lock_timeout: str
+) -> list[Any]:
+    """Return lists of payments, appointments, facts, journal lines and receipts, read in one round trip."""
+    params: dict[str, Any] = {
+        "named": [*payments, *{uuid.UUID(fact.payment_id) for fact in facts if fact.payment_id}],
+        "ids": _ids(facts),
+        "events": list(events),
+        # A refund request takes no locks on ids: its caller has locked the payment, and ids come before payments.
+        "locks": _ids(fact for fact in facts if not fact.is_request),
+        "lock_timeout": lock_timeout,
+    }
+    postgres = connection.vendor == "postgresql"
+    *_, payment_rows, appointments, fact_rows, lines, receipts = run(
+        Statement(SETTINGS, params, idle=not postgres),
+        Statement(SHARE_TILL, idle=not (postgres and any(fact.kind in DESK_KINDS for fact in facts))),
+        Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
+        Statement(PAYMENTS, params, Payment),
+        Statement(APPOINTMENTS, params, Appointment),
+        Statement(FACTS, params, Fact),
+        Statement(LINES, params, JournalLine),
+        Statement(RECEIPTS, params, EventReceipt),
+    )
+    return [payment_rows, appointments, fact_rows, lines, receipts]
+
+
 class LockedRows:
     """The payments that some facts are about, locked, with their facts and the receipts of events, also locked.
 
@@ -98,25 +124,8 @@ class LockedRows:
 
         `lock_timeout` is the longest wait for one lock, such as "200ms"; "" means the connection's own limit.
         """
-        facts = list(facts)
-        params: dict[str, Any] = {
-            "named": [*payments, *{uuid.UUID(fact.payment_id) for fact in facts if fact.payment_id}],
-            "ids": _ids(facts),
-            "events": list(events),
-            # A refund request takes no locks on ids: its caller has locked the payment, and ids come before payments.
-            "locks": _ids(fact for fact in facts if not fact.is_request),
-            "lock_timeout": lock_timeout,
-        }
-        postgres = connection.vendor == "postgresql"
-        *_, payment_rows, appointments, fact_rows, lines, receipts = run(
-            Statement(SETTINGS, params, idle=not postgres),
-            Statement(SHARE_TILL, idle=not (postgres and any(fact.kind in DESK_KINDS for fact in facts))),
-            Statement(LOCK_IDS, params, idle=not (postgres and params["locks"])),
-            Statement(PAYMENTS, params, Payment),
-            Statement(APPOINTMENTS, params, Appointment),
-            Statement(FACTS, params, Fact),
-            Statement(LINES, params, JournalLine),
-            Statement(RECEIPTS, params, EventReceipt),
+        payment_rows, appointments, fact_rows, lines, receipts = _lock_and_read(
+            list(facts), payments, events, lock_timeout
         )
         by_key = {appointment.pk: appointment for appointment in appointments}
         self.payments: dict[str, Payment] = {}
