@@ -16,6 +16,7 @@ from tests.bare_machine import ORIGIN, BareMachine
 from tests.docs.page import take
 from tests.machine import needs
 from tests.test_deploy import DEPLOY
+from tests.waits import wait_until
 
 HOST, OPERATOR = "pay.clinic.example", "you@clinic.example"
 ANSWERS = f"--host {HOST} --email {OPERATOR} --manager anne"
@@ -266,6 +267,11 @@ class Site:
             return
         self.machine.write("/etc/caddy/payments.d/certificate", "tls internal\n")
         self.machine.run("systemctl reload caddy")
+        self.machine.write("/root/has_certificate.py", f"{ASK}\nask('GET', '/livez')")
+        wait_until(
+            lambda: self.machine.run("python3 /root/has_certificate.py", check=False).returncode == 0,
+            "Caddy has made its certificate, which it does after the reload",
+        )
 
     def ask(self, method: str, path: str) -> tuple[int, str, str]:
         """Return the status, the header Cache-Control and the body that a browser gets."""
