@@ -92,11 +92,9 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   noteArrival(event.target, event.submitter);
 });
-document.addEventListener("htmx:afterSwap", (event) => {
-  showCopyButtons();
-  if (event.target.id === "sheet") followSheet(event.target);
-});
-document.addEventListener("htmx:afterSettle", ({ detail }) => {
+document.addEventListener("htmx:afterSwap", showCopyButtons);
+document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
+  if (target.id === "sheet") followSheet(target); // only now, because htmx has bound the sheet's links: keys press them
   if (detail.requestConfig?.verb === "post") setTimeout(showAnswer); // after forms.js has focused an error
 });
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
