@@ -14,8 +14,8 @@ SCRIPT = "from tests.integrations import live; print(live.prepare())"
 def prepare() -> str:
     """Store in the default database what the document's examples name, and return the text of a key with all scopes."""
     patient = User.objects.create_user("camille", external_id="patient-4711", first_name="Camille", last_name="Roux")
-    doctor = Practitioner.objects.create(name="Dr Anne Mercier", specialty="Dermatology")
-    service = Service.objects.create(name="Consultation", minutes=30, price_amount=5500)
+    doctor = Practitioner.objects.create(pk=1, name="Dr Anne Mercier", specialty="Dermatology")
+    service = Service.objects.create(pk=1, name="Consultation", minutes=30, price_amount=5500)
     start = "2031-03-10T09:00:00+01:00"
     visit = Appointment(external_id="visit-815", patient=patient, practitioner=doctor, service=service.name)
     visit.price_amount = service.price_amount
