@@ -26,7 +26,7 @@ def send_link(context: Context, payment: Payment) -> dict[str, Any]:
         "payment": payment,
         "lines": lines_of(payment),
         "emails": emails,
-        "is_sending": any(not email.sent_at and not email.given_up_at for email in emails),
+        "is_sending": any(email.is_waiting for email in emails),
         "look_seconds": LOOK_SECONDS,
         "payable": payment.payable_online,
         "by_email": outbox.switched_on() and bool(patient.email),

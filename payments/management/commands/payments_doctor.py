@@ -70,9 +70,7 @@ class Command(OperatorCommand):
             return
         site = app_settings.CLINIC_SITE_URL.split("//")[-1]
         subject = f"{site}: the doctor found {', '.join(finding.name for finding in findings)}"
-        text = "\n\n".join(
-            f"{each.level.name} {each.name}: {each.what}" + f"\n-> {each.fix}" * bool(each.fix) for each in findings
-        )
+        text = "\n\n".join(map(_in_the_letter, findings))
         try:
             EmailMessage(subject, f"{text}\n", to=[app_settings.CLINIC_OPERATOR_EMAIL]).send()
         except OSError as error:  # also what smtplib raises
@@ -106,3 +104,8 @@ class Command(OperatorCommand):
         self.say(f"{level} {finding.name}: {finding.what}")
         if finding.fix:
             self.say(f"         -> {finding.fix}")
+
+
+def _in_the_letter(finding: Finding) -> str:
+    told = f"{finding.level.name} {finding.name}: {finding.what}"
+    return f"{told}\n-> {finding.fix}" if finding.fix else told
