@@ -82,7 +82,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
         forget_old(obj)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return Django's field, with the names that groups have in the active language."""
+        """Return Django's field. A field for groups shows their names in the active language."""
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
         if isinstance(field, ModelMultipleChoiceField) and db_field.related_model is Group:
             field.label_from_instance = lambda obj: gettext(obj.name)  # type: ignore[method-assign]

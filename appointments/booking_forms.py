@@ -31,8 +31,9 @@ def terms_of(service: Service) -> dict[str, Any]:
 
 
 def as_newcomer(search: str) -> dict[str, str]:
-    """Return the fields of PatientForm that the text of a search without result fills: a name, a phone number or an
-    e-mail address. The last word of a name is taken for the last name, because people can correct that.
+    """Return initial values for PatientForm from the text of a search that found nobody.
+
+    The text is an e-mail address, a phone number or a name, whose last word becomes the last name.
     """
     text = " ".join(search.split())
     if "@" in text:

@@ -13,7 +13,7 @@ GRACE = datetime.timedelta(minutes=15)
 
 
 def endpoints() -> Verdict:
-    """Report endpoints whose secret is lost, that were disabled because they failed, or fail for longer than GRACE."""
+    """Report endpoints with a lost secret; else those that were disabled after failures, or have failed for GRACE."""
     active = WebhookEndpoint.objects.filter(is_active=True)
     if lost := [str(endpoint.pk) for endpoint in active if not endpoint.can_sign]:
         return error(

@@ -69,7 +69,7 @@ def add_quick(name: str, check: Check) -> None:
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
     """Run each check and yield its finding; if a check raises an exception, its finding has the level ERROR.
 
-    A fault that an earlier check has reported in the same words, such as Stripe not answering, is not told again.
+    If an earlier check has reported the same fault, such as Stripe not answering, the finding only names that check.
     """
     faults: dict[Verdict, str] = {}
     for name, check in checks.items():

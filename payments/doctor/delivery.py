@@ -127,7 +127,7 @@ def webhook() -> Verdict:
 
 
 def forms() -> Verdict:
-    """Check that a form which a browser sends from SITE_URL reaches its page; here it names no existing pay link.
+    """Check that a form which a browser sends from SITE_URL reaches its page. The form here names no existing pay link.
 
     It doesn't arrive if a proxy passes on another Host, or the site doesn't trust SITE_URL's address.
     """

@@ -88,7 +88,10 @@ def _reinstated(attempt: Attempt) -> Iterator[Movement]:
 def _line(
     attempt: Attempt, kind: MovementKind, amount: int, fact: StripeFact, *, at: int = 0, method: str = ""
 ) -> Movement:
-    """Return a line that `fact` proves; without `at` (Unix seconds) and `method`, those of the fact and the attempt."""
+    """Return the movement of `amount` that `fact` proves.
+
+    `at`, in Unix seconds, is by default the fact's date, and `method` the attempt's.
+    """
     currency = fact.currency or attempt.currency
     return Movement(kind, amount, currency, at or fact.date, method or attempt.method, fact.stripe_id)
 
