@@ -78,8 +78,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return Scheduling(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     for item in items:
         names = getattr(item, "fixturenames", [])
         if item.get_closest_marker("postgres") and "database" not in names:
@@ -90,10 +90,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("redis")
         if not SERVERS.isdisjoint(names):
             item.add_marker("slow")
-    if "workerinput" in vars(config):  # several processes begin with what takes long, so that they end together
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    yield  # pytest-django sorts the tests by their use of the database
+    if "workerinput" in vars(config):
+        items[:] = spread(items)
     # A process runs browser tests last: Playwright leaves an event loop in which asyncio tests and the ORM fail.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return `items` with those that wait for servers spread among the others, which keep a processor busy.
+
+    None of those that wait stands in the last fifth, because they take long. The others keep their order.
+    """
+    waiting = {item: None for item in items if item.get_closest_marker("slow") and not uses_the_orm(item)}
+    others = [item for item in items if item not in waiting]
+    places = {item: 0.8 * number / len(waiting) for number, item in enumerate(waiting)}
+    places |= {item: number / len(others) for number, item in enumerate(others)}
+    return sorted(places, key=places.__getitem__)
+
+
+def uses_the_orm(item: pytest.Item) -> bool:
+    return not {"db", "transactional_db", "django_db_setup"}.isdisjoint(getattr(item, "fixturenames", []))
 
 
 @pytest.hookimpl(wrapper=True)
