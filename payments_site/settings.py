@@ -188,6 +188,7 @@ GUESSES = "5/15m/key"  # attempts at a password; `key` is a username together wi
 ACCOUNT_RATE_LIMITS = {"login_failed": f"10/m/ip,{GUESSES}"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # e-mails about a new password, and an added or removed second factor
 MFA_ADAPTER = "accounts.adapters.MFAAdapter"
+MFA_FORMS = {"add_webauthn": "accounts.passkeys.AddForm", "edit_webauthn": "accounts.passkeys.EditForm"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # forbidding it guards sites where strangers sign up; here the clinic makes accounts

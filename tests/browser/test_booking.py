@@ -42,12 +42,15 @@ def test_a_new_patient_is_booked_moved_and_corrected(clinic: Clinic, new_context
     expect(other_screen.get_by_role("button", name=re.compile("nouve"))).to_be_visible()
 
     page.get_by_role("link", name=re.compile("^Déplacer")).click()
+    form.get_by_label("Durée en minutes").fill("30")
+    form.get_by_label("Durée en minutes").press("Tab")
+    expect(form.get_by_role("button", name="18:30")).to_be_visible()
     form.get_by_label("Heure").fill("11:00")
     form.get_by_label(re.compile("^Prix")).fill("80")
     form.get_by_role("button", name="Enregistrer", exact=True).click()
     expect(form.get_by_role("alert")).to_have_text(re.compile(r"80,00.€"))
     form.get_by_role("button", name="Enregistrer", exact=True).click()
-    expect(page.get_by_text(re.compile("11:00–11:45"))).to_be_visible()
+    expect(page.get_by_text(re.compile("11:00–11:30"))).to_be_visible()
     pages.expect_same_document(page)
 
     page.locator("#patient-name").get_by_role("link", name="Léa Colin").click()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from payments.models import Payment
 from tests.browser import pages
 from tests.browser.conftest import NewContext
-from tests.browser.pages import PHONE, browser_of, expect_status, open_live
+from tests.browser.pages import PHONE, browser_of, expect_live, expect_status, open_live
 from tests.clinic import Clinic, Person
 
 
@@ -218,6 +218,11 @@ def test_tabs_and_board_keep_current_while_changes_never_pause(new_clinic: Clini
     expect(day.locator("[data-tab=paid] .count")).to_have_text("1")
     day.wait_for_timeout(5000)
     assert 3 <= len([url for url in asked if "/desk/operations/" in url]) <= 12
+    day.locator("form[action*=logout] button").click()
+    expect_live(board, "signed-out")
+    asked.clear()
+    board.wait_for_timeout(2500)
+    assert asked == []
 
 
 def test_the_sheets_parts_alone_are_fetched_and_only_when_their_payment_changes(

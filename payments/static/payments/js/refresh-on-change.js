@@ -1,6 +1,7 @@
 // Parts of a page that fetch themselves again when payments change. Such an element gets the event "payments:changed"
 // at most once every `data-refresh-ms` milliseconds, and always once after the last change; htmx does the rest:
 //   <nav id="tabs" data-refresh-ms="1000" hx-get="…" hx-swap="outerHTML" hx-trigger="payments:changed">
+// After a sign-out it fetches nothing, also where its trigger has an `every`.
 // With `data-refresh-payment` only changes of the payment with that public id count; with `data-refresh-on="news"` only
 // changes whose detail has a true `news`.
 //
@@ -30,4 +31,8 @@ document.addEventListener("payment:updated", ({ detail }) => {
     const { refreshPayment = detail.id, refreshOn = "id" } = element.dataset;
     if (refreshPayment === detail.id && detail[refreshOn]) refreshLater(element);
   }
+});
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.matches("[data-refresh-ms]") && document.documentElement.dataset.live === "signed-out") event.preventDefault();
 });

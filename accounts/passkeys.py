@@ -1,0 +1,13 @@
+"""The forms that name a passkey, with a label that is translated; allauth's label is English."""
+
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+
+class AddForm(AddWebAuthnForm):
+    name = forms.CharField(label=_("Name"), required=False)
+
+
+class EditForm(EditWebAuthnForm):
+    name = forms.CharField(label=_("Name"))
