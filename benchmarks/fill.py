@@ -108,8 +108,8 @@ def make_payments(first: int, last: int, staff: int, patients: int) -> None:
     )  # fmt: skip
     booking = (
         f"jsonb_build_object('start', {start}, 'end', {start} + interval '20 minutes', 'practitioner', 1 + i %% 10,"
-        f" 'attendance', 'booked', 'price', jsonb_build_array({AMOUNT}, '{CURRENCY}'), 'deposit', 0, 'fee', 0,"
-        " 'prepayment', 'nothing', 'no_show_fee', 0)"
+        f" 'attendance', 'booked', 'arrived', NULL, 'price', jsonb_build_array({AMOUNT}, '{CURRENCY}'), 'deposit', 0,"
+        " 'fee', 0, 'prepayment', 'nothing', 'no_show_fee', 0)"
     )
     insert(
         Payment, numbers, first, last, id="i", public_id="md5('payment-' || i)::uuid", appointment_id="i",

@@ -886,6 +886,12 @@ class Migration(migrations.Migration):
             model_name="payment",
             index=models.Index(fields=["status", "updated_at"], name="payment_status_updated"),
         ),
+        migrations.AddIndex(
+            model_name="payment",
+            index=models.Index(
+                condition=models.Q(("reviews", []), _negated=True), fields=["updated_at"], name="payment_to_review"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="paylink",
             constraint=models.UniqueConstraint(

@@ -97,7 +97,11 @@ class Payment(models.Model):
         ordering = ("-created_at",)
         verbose_name = _("payment")
         verbose_name_plural = _("payments")
-        indexes = (models.Index(fields=("status", "updated_at"), name="payment_status_updated"),)
+        indexes = (
+            models.Index(fields=("status", "updated_at"), name="payment_status_updated"),
+            # Every page of staff counts these payments, and they are few among all.
+            models.Index(fields=("updated_at",), condition=~models.Q(reviews=[]), name="payment_to_review"),
+        )
         permissions = (
             ("refund_payment", "Can refund up to the front desk's limit"),
             ("refund_any_amount", "Can refund any amount"),
