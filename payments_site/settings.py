@@ -75,6 +75,7 @@ MIDDLEWARE = [  # the outermost first; where the order matters, a comment gives 
     "accounts.middleware.require_second_factor",  # needs the user and messages
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "payments_site.one_thread.in_one_thread",  # the last, so that the others from CompressPages on need no event loop
 ]
 ROOT_URLCONF = "payments_site.urls"
 ASGI_APPLICATION = "payments_site.asgi.application"
