@@ -74,6 +74,9 @@ def _counter(
         "totals": totals(found, sums) if chosen.days else [],
         "section": "desk",
         "split": True,  # the page's look
+        "open": payment.pk if payment else None,  # the row that is marked
+        "audience": "staff",  # for the fragments in rows, and so is "oob"
+        "oob": False,
         **links_of(chosen),
     }
     if target == "tabs":

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Callable
 
 import pytest
+from django.template import engines
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
@@ -141,3 +142,12 @@ def test_a_failed_direct_debit_is_no_declined_card(payment: Payment, story: Stor
 def test_staff_read_why_a_card_was_declined_and_no_code(code: str, reason: str) -> None:
     with translation.override("fr"):
         assert decline_reason(code) == reason
+
+
+@pytest.mark.parametrize("month", [1, 7])
+def test_the_fast_filters_of_moments_say_what_those_of_django_say(month: int) -> None:
+    at = datetime.datetime(2026, month, 9, 23, 5, tzinfo=datetime.UTC)
+    text = '{% load clinic_wording %}{{ at|clock }} {{ at|iso }};{{ at|date:"H:i" }} {{ at|date:"c" }}'
+    ours, djangos = engines["django"].from_string(text).render({"at": at}).split(";")
+    assert ours == djangos
+    assert ours.startswith(("00:05", "01:05"))
