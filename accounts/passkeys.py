@@ -5,9 +5,9 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 
-class AddForm(AddWebAuthnForm):
+class AddForm(AddWebAuthnForm):  # type: ignore[misc]
     name = forms.CharField(label=_("Name"), required=False)
 
 
-class EditForm(EditWebAuthnForm):
+class EditForm(EditWebAuthnForm):  # type: ignore[misc]
     name = forms.CharField(label=_("Name"))

@@ -22,7 +22,7 @@ def in_one_thread(get_response: Handler) -> Handler:
 
     # CPython 3.11 and 3.12 keep frames in chunks of memory. Where a loop calls functions across a chunk's end, each
     # call maps a chunk and frees it; a page could take half as long again, depending only on how deep its stack was.
-    # A large frame gets a large chunk, and the frames of what it calls fit into the rest. Newer versions keep a chunk.
+    # A large frame gets a large chunk, and the frames of what it calls fit into the rest.
     # https://github.com/python/cpython/issues/142183
     middleware.__code__ = middleware.__code__.replace(co_stacksize=ROOM)
     return middleware
