@@ -8,7 +8,7 @@ import datetime
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from django.contrib.auth.models import AbstractUser
@@ -139,7 +139,7 @@ class Ledger:
             version=payment.version,
             from_status=before,
             to_status=standing.status,
-            standing=asdict(standing),
+            standing=vars(standing) | {"amounts": dict(vars(standing.amounts))},  # asdict takes 20 times as long
             booking=news,
             source=cause.source,
             stripe_event_id=cause.stripe_event_id,

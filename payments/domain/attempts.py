@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+
+from django.utils.functional import cached_property  # functools' locks, up to Python 3.11
 
 from .facts import CARDS, Kind, StripeFact
 from .precedence import precedence

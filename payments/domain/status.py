@@ -7,9 +7,9 @@ change the status.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from django.db.models import TextChoices
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from .attempts import DISPUTE_OPEN, INQUIRY, Attempt, AttemptState, attempts_of
@@ -76,7 +76,7 @@ class Terms:
         return self.fee if self.canceled else self.price
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Amounts:
     """A payment's sums, in minor units of its currency.
 
@@ -112,7 +112,7 @@ class Amounts:
         return max(0, self.net - self.due)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """Everything that `derive` finds out about a payment: its status, its sums and what a person has to look at.
 
