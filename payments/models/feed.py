@@ -5,6 +5,7 @@ feed's epoch, a random id. Pages of an earlier epoch load their content again. A
 restored, because numbers are then given a second time, and when a name is corrected, because entries hold no names.
 """
 
+import datetime
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -72,32 +73,30 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         PostgreSQL works.
         """
         reload, now = set(reload), timezone.now()
-        entries: dict[str, list[FeedEntry]] = {audience: [] for audience in reload}
+        listed: dict[str, list[StatusChange]] = {audience: [] for audience in reload}
         for change in changes:
             for audience in (patient_audience(change.payment.appointment.patient_id), STAFF):
-                entry = FeedEntry(payment=change.payment, change=change, created_at=now)
-                entries.setdefault(audience, []).append(entry)
-        counts = [{"audience": audience, "added": len(entries[audience])} for audience in sorted(entries)]
+                listed.setdefault(audience, []).append(change)
+        counts = [{"audience": audience, "added": len(listed[audience])} for audience in sorted(listed)]
         *_, feeds, keys = run(
             *first,
             Statement(COUNT, {"rows": json.dumps(counts)}, Feed, idle=not counts),
-            Statement(ENTER, {"rows": _as_json(entries)}, idle=not any(entries.values())),
+            Statement(ENTER, {"rows": _as_json(listed, now)}, idle=not any(listed.values())),
             commit=not reload,
             meanwhile=meanwhile,
         )
+        found = {(feed_id, seq): (pk, change_id) for pk, feed_id, seq, change_id in keys}
+        entries = []
         for feed in feeds:
-            before = feed.head - len(entries[feed.audience])
+            before = feed.head - len(listed[feed.audience])
             if feed.audience in reload and before:  # nobody has read a feed that was empty
                 feed.epoch = self.begin_epoch([feed.audience])
-            for seq, entry in enumerate(entries[feed.audience], before + 1):
-                entry.feed, entry.seq = feed, seq
-        appended = [entry for feed in feeds for entry in entries[feed.audience]]
-        found = {(feed_id, seq): (pk, change_id) for pk, feed_id, seq, change_id in keys}
-        for entry in appended:
-            change = entry.change
-            entry.pk, change.pk = found[entry.feed_id, entry.seq]
-            entry.change = change  # again, because its key was unknown before
-        return appended
+            for seq, change in enumerate(listed[feed.audience], before + 1):
+                pk, change.pk = found[feed.pk, seq]
+                entries.append(
+                    FeedEntry(pk=pk, feed=feed, seq=seq, payment=change.payment, change=change, created_at=now)
+                )
+        return entries
 
     def of(self, audience: str) -> "Feed":
         """Return the audience's feed. If none is stored yet, return a new one, unsaved and without entries."""
@@ -185,18 +184,18 @@ COUNT, ENTER = (
 )
 
 
-def _as_json(entries: Mapping[str, Sequence[FeedEntry]]) -> str:
-    """Return the entries, listed by audience, as the JSON that the statement ENTER reads."""
-    at = FeedEntry._meta.get_field("created_at")
+def _as_json(listed: Mapping[str, Sequence[StatusChange]], now: datetime.datetime) -> str:
+    """Return the entries about changes, listed by audience, as the JSON that the statement ENTER reads."""
+    created_at = str(FeedEntry._meta.get_field("created_at").get_db_prep_save(now, connection))
     rows = [
         {
             "audience": audience,
-            "later": len(listed) - place,
-            "payment_id": entry.payment_id,
-            "version": entry.change.version,
-            "created_at": at.get_db_prep_save(entry.created_at, connection),
+            "later": len(changes) - place,
+            "payment_id": change.payment_id,
+            "version": change.version,
+            "created_at": created_at,
         }
-        for audience, listed in entries.items()
-        for place, entry in enumerate(listed, 1)
+        for audience, changes in listed.items()
+        for place, change in enumerate(changes, 1)
     ]
-    return json.dumps(rows, default=str)
+    return json.dumps(rows)
