@@ -28,6 +28,7 @@ FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
     (re.compile(r" = ANY\(ARRAY\("), " IN (SELECT * FROM ("),
     (re.compile(r" = ANY\((%\(\w+\)s)\)"), r" IN (SELECT value FROM json_each(\1))"),
 )
+_encoder = json.JSONEncoder(ensure_ascii=False, default=str)  # kept: json.dumps makes one for each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _run_in_one_message(
     statements: Sequence[Statement], *, commit: bool, meanwhile: Callable[[], object] | None
 ) -> list[Rows]:
     connection.ensure_connection()
-    texts, started = [_text(each) for each in statements], time.monotonic()
+    texts, started = [_spelled(each.sql, each.model, "postgresql") for each in statements], time.monotonic()
     with connection.wrap_database_errors:
         queries = [(text, each.params) for text, each in zip(texts, statements, strict=True)]
         message = pipeline.Message(connection.connection, queries, commit=commit)
@@ -82,7 +83,8 @@ def _run_in_one_message(
 
 def _run_alone(statement: Statement) -> Rows:
     with connection.cursor() as cursor:
-        cursor.execute(_text(statement), {name: _for_sqlite(value) for name, value in statement.params.items()})
+        sql = _spelled(statement.sql, statement.model, connection.vendor)
+        cursor.execute(sql, {name: _for_sqlite(value) for name, value in statement.params.items()})
         return cursor.fetchall() if cursor.description else []
 
 
@@ -97,8 +99,7 @@ def insert(rows: Iterable[models.Model]) -> Statement:
     rows = list(rows)
     if not rows:
         return Statement("", idle=True)
-    fields = _insertable(type(rows[0]))
-    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": _as_json(rows, fields, add=True)})
+    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": _as_json(rows)})
 
 
 def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
@@ -109,26 +110,35 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
     rows = list(rows)
     if not rows:
         return Statement("", idle=True)
-    fields = _updatable(type(rows[0]), names)
-    params = {"rows": _as_json(rows, fields, add=False), "keys": [row.pk for row in rows]}
+    params = {"rows": _as_json(rows, names), "keys": [row.pk for row in rows]}
     return Statement(_change(type(rows[0]), names, connection.vendor), params)
 
 
-def _as_json(rows: Iterable[models.Model], fields: Sequence[Any], *, add: bool) -> str:
-    """Return a JSON list with an object for each instance: the values of `fields` by column, as the ORM stores them."""
+def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
+    """Return a JSON list with an object for each instance: values by column, as the ORM stores them.
+
+    They are the values of the key and the fields `names` or, if there are no names, all values of a new row.
+    """
     database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
-    stored = [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
-    return json.dumps(
+    written = _written(type(rows[0]), names)
+    return _encoder.encode(
         [
-            {name: _stored(each, row, database, add) if each else getattr(row, own) for name, each, own in stored}
+            {
+                name: _stored(each, row, database, not names) if each else getattr(row, own)
+                for name, each, own in written
+            }
             for row in rows
-        ],
-        ensure_ascii=False,
-        default=str,
+        ]
     )
 
 
 @functools.cache
+def _written(model: type[models.Model], names: tuple[str, ...]) -> list[tuple[str, Any, str]]:
+    """Return for each field to write its column, the field (None if it is plain), and the attribute that holds it."""
+    fields = _updatable(model, names) if names else _insertable(model)
+    return [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
+
+
 def _is_plain(each: Any) -> bool:
     """Return whether JSON has the field's value as the attribute holds it, so that nothing has to be converted."""
     each = each.target_field if isinstance(each, models.ForeignKey) else each
@@ -136,7 +146,8 @@ def _is_plain(each: Any) -> bool:
 
 
 def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:
-    value = each.get_db_prep_save(each.pre_save(row, add), database)
+    value = each.pre_save(row, add)
+    value = value if value is None else each.get_db_prep_save(value, database)
     return getattr(value, "obj", value)  # psycopg's Json wrapper
 
 
@@ -151,10 +162,6 @@ def _type(each: Any) -> str:
 
 def _quoted(name: str) -> str:
     return str(connection.ops.quote_name(name))
-
-
-def _text(statement: Statement) -> str:
-    return _spelled(statement.sql, statement.model, connection.vendor)
 
 
 @functools.cache
@@ -183,10 +190,10 @@ def _read(statement: Statement, rows: Rows) -> list[Any]:
     """Return the rows as instances of the statement's model or, if it has none, as they are."""
     if statement.model is None:
         return rows
-    names, converts = _reading(statement.model, connection.vendor)
+    (names, converts), database = _reading(statement.model, connection.vendor), connection.alias
     return [
         statement.model.from_db(
-            connection.alias,
+            database,
             names,
             [convert(value) if convert else value for convert, value in zip(converts, row, strict=True)],
         )

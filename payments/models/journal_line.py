@@ -136,7 +136,7 @@ def moved_by(rows: Mapping[str, Fact]) -> list[tuple[Movement, int | None]]:
 def line_of(payment: Payment, number: int, moved: Movement, actor_id: int | None) -> JournalLine:
     """Return an unsaved line for the movement with this place among the payment's movements."""
     return JournalLine(
-        payment=payment,
+        payment_id=payment.pk,
         number=number,
         kind=moved.kind,
         amount=moved.amount,
