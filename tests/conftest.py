@@ -110,7 +110,8 @@ def spread(items: list[pytest.Item]) -> list[pytest.Item]:
 
 
 def uses_the_orm(item: pytest.Item) -> bool:
-    return not {"db", "transactional_db", "django_db_setup"}.isdisjoint(getattr(item, "fixturenames", []))
+    fixtures = {"db", "transactional_db", "django_db_setup"}
+    return bool(item.get_closest_marker("django_db")) or not fixtures.isdisjoint(getattr(item, "fixturenames", []))
 
 
 @pytest.hookimpl(wrapper=True)

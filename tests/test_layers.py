@@ -147,13 +147,15 @@ def is_pure(name: str) -> bool:
 def test_the_truth_table_is_pure(name: str) -> None:
     """The modules that decide a payment's status (PURE) use no models, no clock, no input and no output.
 
-    From Django they import only TextChoices and translation.
+    From Django they import only TextChoices, translation and cached_property.
     """
     outside = {other for other in imported(name) if not is_pure(other)}
     allowed = {"collections", "collections.abc", "dataclasses", "enum", "functools", "typing", "re", "uuid"}
-    assert outside <= allowed | {"django.db.models", "django.utils.translation"}
-    if "django.db.models" in outside:
-        assert "from django.db.models import TextChoices\n" in MODULES[name].read_text()
+    only = {"django.db.models": "TextChoices", "django.utils.functional": "cached_property"}
+    assert outside <= allowed | {"django.utils.translation", *only}
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in only:
+            assert [each.name for each in node.names] == [only[node.module]]
 
 
 def test_only_the_ledger_assigns_a_payments_status() -> None:
