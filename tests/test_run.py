@@ -134,7 +134,7 @@ def test_without_pip_the_line_that_installs_it_is_printed(programs: list[str], m
 
 
 PYTEST = ["-m", "pytest"]
-EVERYWHERE = ["-n", str(1 + min(4, 2 * (os.cpu_count() or 1)))]
+EVERYWHERE = ["-n", str(2 + min(3, os.cpu_count() or 1))]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered"]
 
 
