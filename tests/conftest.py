@@ -126,10 +126,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget dj-stripe's endpoints, whose rows may be rolled back, and start no thread that outlives the test."""
+    """Forget rows that may be in another test's database or rolled back, and start no thread that outlives the test."""
+    from django.contrib.contenttypes.models import ContentType
+
     from payments.gateway import background, djstripe  # models can't be imported before Django is set up
 
     djstripe.forget_endpoints()
+    ContentType.objects.clear_cache()
     monkeypatch.setattr(background.EventWriter, "wake", lambda writer: None)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.contenttypes.models import ContentType
 
 from payments.models import Payment
 from tests.docs.page import take
@@ -45,7 +44,6 @@ def expect_like(answer: Any, text: str) -> None:
 @needs("curl", "curl")
 @pytest.mark.django_db(transaction=True)
 def test_the_example_is_answered_as_the_page_says(live_server: Any) -> None:
-    ContentType.objects.clear_cache()  # it may hold rows that an earlier test of this process has deleted
     key, payment = prepare(), str(Payment.objects.get().public_id)
     script = EXAMPLE.text.replace("https://clinic.example", live_server.url).replace(PAYMENT, payment)
     environment = {"PATH": os.environ["PATH"], "KEY": key}
