@@ -1,4 +1,4 @@
-"""The forms that name a passkey, with a label that is translated; allauth's label is English."""
+"""Forms in which people name a passkey. They replace allauth's forms, whose label is only English."""
 
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
 from django import forms

@@ -33,7 +33,7 @@ def terms_of(service: Service) -> dict[str, Any]:
 def as_newcomer(search: str) -> dict[str, str]:
     """Return initial values for PatientForm from the text of a search that found nobody.
 
-    The text is an e-mail address, a phone number or a name, whose last word becomes the last name.
+    The text is an e-mail address, a phone number or a name. The last word of a name becomes the last name.
     """
     text = " ".join(search.split())
     if "@" in text:

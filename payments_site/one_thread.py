@@ -1,4 +1,4 @@
-"""Middleware that makes Django run the other middleware and the view in one thread."""
+"""A middleware with which Django runs the other middleware and the view of a request in one thread."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,17 @@ ROOM = 16_000  # words, which make a chunk of 256 KB whose second half is free
 
 
 def in_one_thread(get_response: Handler) -> Handler:
-    """Call the view. As the last middleware, this makes Django call those before it in the request's thread as well.
+    """Return a synchronous handler that calls the view. This middleware must be the last in MIDDLEWARE.
 
-    Otherwise each step of a middleware goes from the event loop to that thread and back, about twenty times a request,
-    which takes a third of a short request's time. Django calls middleware directly if what it encloses is only
-    synchronous, as this function is.
+    Django calls a middleware directly if the handler inside it is synchronous. Without this one, each middleware takes
+    the request from the event loop to a thread and back: twenty times, a third of a short request's time.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         return get_response(request)
 
     # CPython 3.11 and 3.12 keep frames in chunks of memory. Where a loop calls functions across a chunk's end, each
-    # call maps a chunk and frees it; a page could take half as long again, depending only on how deep its stack was.
+    # call maps a chunk and frees it. A page took up to twice as long, depending only on how deep its stack was.
     # A large frame gets a large chunk, and the frames of what it calls fit into the rest.
     # https://github.com/python/cpython/issues/142183
     middleware.__code__ = middleware.__code__.replace(co_stacksize=ROOM)

@@ -98,9 +98,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def spread(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return `items` with those that wait for servers spread among the others, which keep a processor busy.
+    """Return `items` in an order in which tests that wait for servers and tests that compute alternate.
 
-    None of those that wait stands in the last fifth, because they take long. The others keep their order.
+    The tests that wait take long, so they end at four fifths of the list. Each kind keeps its own order.
     """
     waiting = {item: None for item in items if item.get_closest_marker("slow") and not uses_the_orm(item)}
     others = [item for item in items if item not in waiting]

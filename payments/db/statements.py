@@ -115,9 +115,9 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
 
 
 def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
-    """Return a JSON list with an object for each instance: values by column, as the ORM stores them.
+    """Return a JSON list with an object for each instance, which maps columns to values as the ORM stores them.
 
-    They are the values of the key and the fields `names` or, if there are no names, all values of a new row.
+    With `names`, the object holds the primary key and these fields; without, all columns of a new row.
     """
     database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
     written = _written(type(rows[0]), names)
@@ -134,7 +134,7 @@ def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
 
 @functools.cache
 def _written(model: type[models.Model], names: tuple[str, ...]) -> list[tuple[str, Any, str]]:
-    """Return for each field to write its column, the field (None if it is plain), and the attribute that holds it."""
+    """Return a list of (column, field, attribute) for the fields to write; of a plain field, None instead."""
     fields = _updatable(model, names) if names else _insertable(model)
     return [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
 

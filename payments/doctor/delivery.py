@@ -127,9 +127,10 @@ def webhook() -> Verdict:
 
 
 def forms() -> Verdict:
-    """Check that a form which a browser sends from SITE_URL reaches its page. The form here names no existing pay link.
+    """Send a form as a browser on SITE_URL does, and check that the site accepts it.
 
-    It doesn't arrive if a proxy passes on another Host, or the site doesn't trust SITE_URL's address.
+    The form is that of a pay link that doesn't exist, so it changes nothing. The site refuses forms if a proxy passes
+    on another Host, or if it doesn't trust SITE_URL's address.
     """
     url, token = absolute("clinic:pay_by_link", "doctor"), get_random_string(CSRF_SECRET_LENGTH)
     headers = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from django.utils.functional import cached_property  # functools' locks, up to Python 3.11
+from django.utils.functional import cached_property  # that of functools takes a lock up to Python 3.11
 
 from .facts import CARDS, Kind, StripeFact
 from .precedence import precedence

@@ -185,7 +185,7 @@ COUNT, ENTER = (
 
 
 def _as_json(listed: Mapping[str, Sequence[StatusChange]], now: datetime.datetime) -> str:
-    """Return the entries about changes, listed by audience, as the JSON that the statement ENTER reads."""
+    """Return a JSON list with one feed entry for each audience and change. The statement ENTER reads it."""
     created_at = str(FeedEntry._meta.get_field("created_at").get_db_prep_save(now, connection))
     rows = [
         {
