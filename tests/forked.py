@@ -1,8 +1,14 @@
-"""Starts Python programs by fork from a process that has already loaded other people's packages.
+"""Starts Python programs by fork from a process that has already loaded what they import.
 
-Loading Django, Stripe's SDK and the others is most of what a short command computes. Nothing else differs from
-`python ...`: a forked program is a process of its own, which reads its environment, the settings and all code of this
-project after the fork. Only variables that Python itself reads when it starts, such as PYTHONPATH, come too late.
+Loading Django, Stripe's SDK and this project is most of what a short command computes. There are two such processes:
+
+- One has loaded other people's packages, as far as they need no settings. A program forked from it reads the settings
+  and all code of this project after the fork.
+- The other has also loaded the site, with the settings in SITE. Programs whose environment agrees with SITE are forked
+  from it. Each then reads the settings again, from its own environment.
+
+Nothing else differs from `python ...`: a forked program is a process of its own. Only variables that Python itself
+reads when it starts, such as PYTHONPATH, come too late.
 """
 
 import contextlib
@@ -20,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # What sites, their commands and the sandbox load, as far as it needs no settings. Nothing here imports Twisted's
@@ -40,6 +47,14 @@ PACKAGES = """
     stripe._v1_services stripe._v2_services tqdm twisted.internet.tcp twisted.internet.endpoints twisted.web.http
     uvicorn.main websockets.asyncio.server websockets.sync.client
 """.split()  # noqa: SIM905 - one name per line would be a page
+# What the site reads from its environment only once, while it loads; all else it asks Django's settings for.
+SITE = {
+    "DJANGO_SETTINGS_MODULE": "payments_site.settings",
+    "DEBUG": "0",
+    "CLINIC_NAME": "Clinique des Tilleuls",
+    "SMS_FUNCTION": "",
+    "SENTRY_DSN": "",
+}
 _turn = threading.Lock()
 
 
@@ -56,7 +71,7 @@ class Forked:
         self.returncode: int | None = None
         self._ended, its = Pipe(duplex=False)
         with _turn, its:
-            template, _process = _template()
+            template, _process = _template(is_a_site_s(cwd, env))
             template.send(([str(part) for part in command[1:]], str(cwd), dict(env)))
             for file in (stdout, stderr, its.fileno()):
                 reduction.send_handle(template, file, 0)
@@ -99,12 +114,17 @@ def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, 
     return text
 
 
+def is_a_site_s(cwd: str | Path, env: Mapping[str, str]) -> bool:
+    """Return whether a program with this folder and environment belongs to a site that loads as SITE says."""
+    return Path(cwd) == ROOT and all(env.get(name, "") == value for name, value in SITE.items())
+
+
 @functools.cache
-def _template() -> tuple[Connection, subprocess.Popen[bytes]]:
-    """Start the process from which programs are forked; it ends when its connection, which comes first, is closed."""
+def _template(with_site: bool) -> tuple[Connection, subprocess.Popen[bytes]]:
+    """Start a process from which programs are forked; it ends when its connection, which comes first, is closed."""
     ours, its = Pipe()
-    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    command = [sys.executable, "-m", __name__, str(its.fileno())]
+    env = {name: value for name, value in os.environ.items() if name not in SITE}
+    command = [sys.executable, "-m", __name__, str(its.fileno()), *(["site"] if with_site else [])]
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
     its.close()
     return ours, process
@@ -113,12 +133,44 @@ def _template() -> tuple[Connection, subprocess.Popen[bytes]]:
 # From here on: what the template process does.
 
 
-def load_packages() -> None:
+def load(with_site: bool) -> None:
     gc.disable()
     for name in PACKAGES:
         importlib.import_module(name)
+    if with_site:
+        load_site()
     gc.enable()
     gc.freeze()  # so that no forked program copies the memory of these modules only because it collects garbage
+
+
+def load_site() -> None:
+    import django
+    from django.conf import settings
+
+    os.environ.update(SITE, SECRET_KEY="only-while-loading", DATABASE_URL="sqlite://:memory:")
+    django.setup()
+    middleware = [name.rpartition(".")[0] for name in settings.MIDDLEWARE]
+    for name in (settings.ROOT_URLCONF, "payments.asgi", "payments.consumers", "stripe_sandbox.app", *middleware):
+        importlib.import_module(name)
+
+
+def read_settings_again() -> None:
+    """Give Django the settings that this process's environment names, as when a test overrides some of them."""
+    from asgiref.local import Local
+    from django.conf import Settings, settings
+    from django.core.signals import setting_changed
+    from django.db import connections
+
+    module = importlib.reload(sys.modules[SITE["DJANGO_SETTINGS_MODULE"]])
+    configured: Any = settings
+    before, now = configured._wrapped, Settings(module.__name__)
+    configured._wrapped = now
+    handler: Any = connections
+    handler.settings = handler.configure_settings(configured.DATABASES)
+    handler._connections = Local(handler.thread_critical)
+    for name in filter(str.isupper, dir(now)):
+        if name != "DATABASES" and getattr(now, name) != getattr(before, name, None):
+            setting_changed.send(sender=Settings, setting=name, value=getattr(now, name), enter=True)
 
 
 def fork_for(tests: Connection) -> list[str]:
@@ -196,5 +248,9 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    load_packages()
-    run(fork_for(Connection(int(sys.argv[1]))))
+    has_site = sys.argv[2:] == ["site"]
+    load(has_site)
+    command_line = fork_for(Connection(int(sys.argv[1])))
+    if has_site:
+        read_settings_again()
+    run(command_line)

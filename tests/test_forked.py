@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from payments_site.demo.site import ROOT
+from payments_site.demo.site import ROOT, Site
 from tests import forked
 
+SHELL = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 LOOK = """
 import atexit, json, os, signal, sys, threading
 OURS = ["payments", "payments_site", "people", "accounts", "appointments", "integrations", "stripe_sandbox"]
@@ -26,6 +27,44 @@ found = {
 atexit.register(print, "at the end")
 print(json.dumps(found))
 """
+LOOK_AT_SITE = """
+import django, json, logging, os, threading, time
+from django.conf import settings
+from django.contrib import admin
+from django.core.cache import caches
+from django.core.files.storage import storages
+from django.core.mail import get_connection
+from django.db import connection
+from django.test import Client
+from django.utils.translation import get_language
+from channels.layers import get_channel_layer
+
+django.setup()
+root = logging.getLogger()
+found = {
+    "settings": {name: getattr(settings, name) for name in dir(settings) if name.isupper()},
+    "environment": {name: value for name, value in os.environ.items() if name != "_"},
+    "database": connection.settings_dict,
+    "channels": type(get_channel_layer()),
+    "others": [type(caches["default"]), type(storages["staticfiles"]), type(get_connection())],
+    "logs": [root.level, *(type(each.formatter) for each in root.handlers)],
+    "language": get_language(), "time zone": time.tzname, "header": admin.site.site_header,
+    "threads": threading.active_count(), "answer": sorted(Client().get("/livez").headers),
+}
+print(json.dumps(found, default=str))
+"""
+# Environment variables of sites, which differ in what they begin to use while they load.
+SITES: dict[str, dict[str, str]] = {
+    "a usual one": {},
+    "in English": {"LANGUAGE_CODE": "en", "TIME_ZONE": "America/Montreal", "LOG_FORMAT": "json", "LOG_LEVEL": "ERROR"},
+    "large": {
+        "DATABASE_URL": "postgres://somebody@127.0.0.1:1/clinic?sslmode=require",
+        "REDIS_URL": "redis://127.0.0.1:1/3",
+        "STATIC_FROM_SOURCE": "0",
+    },
+    "public": {"SITE_URL": "https://pay.example", "ALLOWED_HOSTS": "pay.example,testserver", "STRIPE_LIVE_MODE": "1"},
+    "with another name": {"CLINIC_NAME": "Clinique du Parc"},
+}
 ENDS = ["", "raise SystemExit(3)", "raise SystemExit('no such clinic')", "1 / 0", "import os; os.kill(os.getpid(), 9)"]
 
 
@@ -34,7 +73,7 @@ def test_a_program_finds_the_same_as_when_python_starts_it(start: str, tmp_path:
     (tmp_path / "look.py").write_text(LOOK)
     words = {"-c": ["-c", LOOK], "-m": ["-m", "look"], "file": ["look.py"]}[start]
     command = [sys.executable, *words, "--option", "é"]
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    environment = SHELL
     plain = subprocess.run(
         command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         check=True, start_new_session=True,
@@ -42,6 +81,15 @@ def test_a_program_finds_the_same_as_when_python_starts_it(start: str, tmp_path:
     found = forked.output(command, cwd=tmp_path, env=environment)
     assert found == plain
     assert json.loads(found.splitlines()[0])["ours"] == []
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_a_site_s_program_finds_the_same_as_when_python_starts_it(kind: str, tmp_path: Path) -> None:
+    environment = {**SHELL, **Site(tmp_path, 1, 1).settings, "ALLOWED_HOSTS": "*", **SITES[kind]}
+    command = [sys.executable, "-c", LOOK_AT_SITE]
+    plain = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert json.loads(forked.output(command, cwd=ROOT, env=environment)) == json.loads(plain)
+    assert forked.is_a_site_s(ROOT, environment) is (kind != "with another name")
 
 
 def test_no_setting_and_no_reactor_is_loaded_before_a_program_starts() -> None:
