@@ -16,12 +16,14 @@ import pytest
 import time_machine
 from django.conf import settings as django_settings
 from django.contrib import admin
+from django.test import TransactionTestCase
 from django.utils import timezone, translation
 from hypothesis import HealthCheck, settings
+from pytest_django import DjangoDbBlocker
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests import services
-from tests.databases import default_database
+from tests.databases import default_database, keep_rows, put_rows_back
 from tests.live_site import ForkedSite, LiveSite
 
 pytest_plugins = ["tests.left_out"]
@@ -247,9 +249,22 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session")
-def postgres_test_database(postgres_server: services.Postgres, postgres_template: str) -> Iterator[str]:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Make the test database as pytest-django does, and keep its rows to restore them after tests with transactions."""
+    with django_db_blocker.unblock():
+        keep_rows()
+    TransactionTestCase._fixture_teardown = put_rows_back  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def postgres_test_database(
+    postgres_server: services.Postgres, postgres_template: str, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
     name = postgres_server.create_database(postgres_template)
-    yield postgres_server.database_url(name)
+    url = postgres_server.database_url(name)
+    with django_db_blocker.unblock(), default_database(url):
+        keep_rows()
+    yield url
     postgres_server.drop_database(name)
 
 
