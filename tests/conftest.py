@@ -132,7 +132,9 @@ def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.contrib.contenttypes.models import ContentType
 
     from payments.gateway import background, djstripe  # models can't be imported before Django is set up
+    from payments.models.installation import own_site_id
 
+    own_site_id.cache_clear()
     djstripe.forget_endpoints()
     ContentType.objects.clear_cache()
     monkeypatch.setattr(background.EventWriter, "wake", lambda writer: None)
@@ -253,7 +255,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Make the test database as pytest-django does, and keep its rows to restore them after tests with transactions."""
     with django_db_blocker.unblock():
         keep_rows()
-    TransactionTestCase._fixture_teardown = put_rows_back  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = put_rows_back  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

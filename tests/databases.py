@@ -32,7 +32,7 @@ def keep_rows() -> None:
     with connection.cursor() as cursor:
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
         cursor.execute("CREATE SCHEMA kept")
-        cursor.execute("".join(f'CREATE TABLE kept."{each}" AS TABLE "{each}";' for each in tables))
+        cursor.execute("".join(f'CREATE TABLE kept."{each}" AS TABLE "{each}";' for each in tables))  # noqa: S608
 
 
 def put_rows_back(case: object) -> None:
@@ -50,7 +50,7 @@ def put_rows_back(case: object) -> None:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'kept'")
         tables = [f'"{name}"' for (name,) in cursor.fetchall()]
         cursor.execute("SET LOCAL session_replication_role = replica")  # ignore foreign keys and triggers
-        cursor.execute("".join(f"DELETE FROM {each}; INSERT INTO {each} TABLE kept.{each};" for each in tables))
+        cursor.execute("".join(f"DELETE FROM {each}; INSERT INTO {each} TABLE kept.{each};" for each in tables))  # noqa: S608
 
 
 def _copy_of_file() -> Path:

@@ -48,8 +48,8 @@ PACKAGES = """
     uvicorn.main websockets.asyncio.server websockets.sync.client
 """.split()  # noqa: SIM905 - one name per line would be a page
 # What the site reads from its environment only once, while it loads; all else it asks Django's settings for.
+SETTINGS = "payments_site.settings"
 SITE = {
-    "DJANGO_SETTINGS_MODULE": "payments_site.settings",
     "DEBUG": "0",
     "CLINIC_NAME": "Clinique des Tilleuls",
     "SMS_FUNCTION": "",
@@ -62,18 +62,26 @@ class Forked:
     """A running Python program, with the part of subprocess.Popen's interface that `Process` uses."""
 
     def __init__(
-        self, command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, str], stdout: int, stderr: int
+        self,
+        command: Sequence[str | Path],
+        *,
+        cwd: str | Path,
+        env: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+        stdin: int | None = None,
     ) -> None:
         """Start `command`: the path of Python, then `-m module`, `-c code` or a file, then arguments.
 
-        `stdout` and `stderr` are file descriptors. The program has an empty input and a terminal session of its own.
+        `stdout`, `stderr` and `stdin` are file descriptors; without `stdin`, the program has an empty input. It has a
+        terminal session of its own.
         """
         self.returncode: int | None = None
         self._ended, its = Pipe(duplex=False)
-        with _turn, its:
+        with _turn, its, open(os.devnull if stdin is None else stdin, "rb", closefd=stdin is None) as given:
             template, _process = _template(is_a_site_s(cwd, env))
             template.send(([str(part) for part in command[1:]], str(cwd), dict(env)))
-            for file in (stdout, stderr, its.fileno()):
+            for file in (given.fileno(), stdout, stderr, its.fileno()):
                 reduction.send_handle(template, file, 0)
             self.pid: int = template.recv()
 
@@ -97,11 +105,18 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, str]) -> str:
-    """Run `command` to its end and return what it prints. Raises CalledProcessError if it fails."""
+def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, str], answers: str = "") -> str:
+    """Run `command` to its end and return what it prints. Raises CalledProcessError if it fails.
+
+    `answers`, at most a few lines, are what it reads from its input.
+    """
     printed, its = os.pipe()
-    program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2)
+    given, ours = os.pipe()
+    os.write(ours, answers.encode())
+    os.close(ours)
+    program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2, stdin=given)
     os.close(its)
+    os.close(given)
     try:
         with os.fdopen(printed) as pipe:
             text = pipe.read()
@@ -116,14 +131,15 @@ def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, 
 
 def is_a_site_s(cwd: str | Path, env: Mapping[str, str]) -> bool:
     """Return whether a program with this folder and environment belongs to a site that loads as SITE says."""
-    return Path(cwd) == ROOT and all(env.get(name, "") == value for name, value in SITE.items())
+    as_site = all(env.get(name, value) == value for name, value in SITE.items())
+    return Path(cwd) == ROOT and env.get("DJANGO_SETTINGS_MODULE") == SETTINGS and as_site
 
 
 @functools.cache
 def _template(with_site: bool) -> tuple[Connection, subprocess.Popen[bytes]]:
     """Start a process from which programs are forked; it ends when its connection, which comes first, is closed."""
     ours, its = Pipe()
-    env = {name: value for name, value in os.environ.items() if name not in SITE}
+    env = {name: value for name, value in os.environ.items() if name not in (*SITE, "DJANGO_SETTINGS_MODULE")}
     command = [sys.executable, "-m", __name__, str(its.fileno()), *(["site"] if with_site else [])]
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
     its.close()
@@ -147,7 +163,9 @@ def load_site() -> None:
     import django
     from django.conf import settings
 
-    os.environ.update(SITE, SECRET_KEY="only-while-loading", DATABASE_URL="sqlite://:memory:")
+    os.environ.update(
+        SITE, DJANGO_SETTINGS_MODULE=SETTINGS, SECRET_KEY="only-while-loading", DATABASE_URL="sqlite://:memory:"
+    )
     django.setup()
     middleware = [name.rpartition(".")[0] for name in settings.MIDDLEWARE]
     for name in (settings.ROOT_URLCONF, "payments.asgi", "payments.consumers", "stripe_sandbox.app", *middleware):
@@ -161,7 +179,7 @@ def read_settings_again() -> None:
     from django.core.signals import setting_changed
     from django.db import connections
 
-    module = importlib.reload(sys.modules[SITE["DJANGO_SETTINGS_MODULE"]])
+    module = importlib.reload(sys.modules[SETTINGS])
     configured: Any = settings
     before, now = configured._wrapped, Settings(module.__name__)
     configured._wrapped = now
@@ -193,12 +211,12 @@ def fork_for(tests: Connection) -> list[str]:
                 request: tuple[list[str], str, dict[str, str]] = tests.recv()
             except EOFError:
                 sys.exit()
-            out, err, ended = (reduction.recv_handle(tests) for _ in range(3))
+            given, out, err, ended = (reduction.recv_handle(tests) for _ in range(4))
             running[0] = Connection(ended, readable=False)
             if not (pid := os.fork()):
                 break
-            os.close(out)
-            os.close(err)
+            for file in (given, out, err):
+                os.close(file)
             running[pid] = running.pop(0)
             tests.send(pid)
     signal.set_wakeup_fd(-1)
@@ -206,7 +224,7 @@ def fork_for(tests: Connection) -> list[str]:
     for each in (tests, *running.values()):
         each.close()
     words, cwd, env = request
-    begin_as_new(cwd, env, [os.open(os.devnull, os.O_RDONLY), out, err, child_ended, wake])
+    begin_as_new(cwd, env, [given, out, err, child_ended, wake])
     return words
 
 

@@ -1,7 +1,6 @@
 """Tests that follow docs/secrets.md on a running site, with the local Stripe."""
 
 import re
-import subprocess
 import sys
 import urllib.error
 from typing import Any
@@ -11,6 +10,7 @@ import stripe as sdk
 
 from payments.gateway.rights import RIGHTS
 from payments_site.demo.site import ROOT
+from tests import forked
 from tests.clinic import Clinic
 from tests.docs.page import take
 from tests.live_site import LiveSite
@@ -29,11 +29,7 @@ def run(command: str, site: LiveSite) -> str:
     program, *arguments = command.split(" ", 1)
     start = {"manage": [sys.executable, "manage.py"], "python3": [sys.executable]}[program]
     words = arguments[0].split() if program == "manage" else ["-c", arguments[0].removeprefix("-c ").strip('"')]
-    done = subprocess.run(
-        [*start, *words], cwd=ROOT, env=site.settings, input="y\ny\n", capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return forked.output([*start, *words], cwd=ROOT, env=site.settings, answers="y\ny\n")
 
 
 def restart(site: LiveSite, **settings: str) -> None:

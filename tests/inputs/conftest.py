@@ -12,7 +12,7 @@ from payments.models import Payment
 from tests import services
 from tests.clinic import Clinic
 from tests.inputs.target import BROKEN, OLD_SECRET, Target
-from tests.live_site import LiveSite, uvicorn_command
+from tests.live_site import ForkedSite, LiveSite, uvicorn_command
 from tests.payments.conftest import book, clerk, patient, payment, practitioner, sandbox_process, story, stripe
 from tests.payments.stripe_story import Story
 
@@ -56,7 +56,7 @@ def prepare(site: LiveSite) -> dict[str, tuple[Story, str]]:
 def attacked(folder: Path, postgres: services.Postgres, template: str, server: str) -> Iterator[Target]:
     """Start a site on "daphne" or "uvicorn", whose files are in `folder`, and yield it as a target."""
     name = postgres.create_database(template)
-    site = LiveSite(folder, DATABASE_URL=postgres.database_url(name))
+    site = ForkedSite(folder, DATABASE_URL=postgres.database_url(name))
     site.server.env["STRIPE_WEBHOOK_SECRET"] = f"{site.settings['STRIPE_WEBHOOK_SECRET']},{OLD_SECRET}"
     if server == "uvicorn":
         site.server.command = uvicorn_command(site.server.port)

@@ -20,7 +20,8 @@ from djstripe.models import WebhookEventTrigger
 from payments.domain.status import PaymentStatus
 from payments.gateway import background
 from payments.models import EventReceipt, Fact, FeedEntry, Payment, StatusChange
-from payments_site.demo.site import ROOT, Site
+from payments_site.demo.site import ROOT
+from tests.live_site import ForkedSite
 from tests.payments.stripe_story import Story, deliver
 
 Capture = pytest.CaptureFixture[str]
@@ -107,7 +108,7 @@ class Shell:
     """Runs manage.py as an operator does, on a database with one payment and stored events that are not applied yet."""
 
     def __init__(self, folder: Path, template: Path) -> None:
-        self.site = Site(folder, 1, 1, STRIPE_API_HOST="http://127.0.0.1:1")
+        self.site = ForkedSite(folder, STRIPE_API_HOST="http://127.0.0.1:1")
         shutil.copyfile(template, self.site.database_file)
         self.site.manage("shell", "--no-imports", "--command", MAKE)
 

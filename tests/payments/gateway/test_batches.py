@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,8 @@ from payments.gateway.signatures import Delivery
 from payments.gateway.webhooks import Incoming, handle, open_delivery
 from payments.models import EventReceipt, Fact, Feed, Payment, StatusChange
 from payments.models.installation import own_site_id
+from payments_site.demo.site import ROOT
+from tests.forked import Forked
 from tests.payments.stripe_story import Event, Story, delivery
 from tests.waits import wait_until
 
@@ -282,7 +283,8 @@ def test_processes_with_equal_events_in_any_order_apply_each_once(book: Book, tm
     command = [sys.executable, "-m", "tests.payments.lane_process"]
     deadlocks = count_deadlocks()
     running = [
-        subprocess.Popen([*command, str(seed), tmp_path / "events.json"], env=environment) for seed in range(processes)
+        Forked([*command, str(seed), tmp_path / "events.json"], cwd=ROOT, env=environment, stdout=1, stderr=2)
+        for seed in range(processes)
     ]
     assert [process.wait(120) for process in running] == [0] * processes
     assert count_deadlocks() == deadlocks
