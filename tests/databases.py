@@ -32,7 +32,7 @@ def keep_rows() -> None:
     with connection.cursor() as cursor:
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
         cursor.execute("CREATE SCHEMA kept")
-        cursor.execute("".join(f'CREATE TABLE kept."{each}" AS TABLE "{each}";' for each in tables))  # noqa: S608
+        cursor.execute("".join(f'CREATE TABLE kept."{each}" AS TABLE "{each}";' for each in tables))
 
 
 def put_rows_back(case: object) -> None:
