@@ -17,7 +17,7 @@ from accounts.models import User
 from payments.desk import till
 from payments.domain.methods import Method
 from payments.models import PayLink, Payment
-from payments.models.pay_link import RECEIPT_SHOWN, VALID
+from payments.models.pay_link import RECEIPT_SHOWN, VALID, LinkState
 from tests.payments.clients import desk_page_of, text_of, token_of
 from tests.payments.sandbox import StripeAtHome
 from tests.payments.stripe_story import Story, deliver
@@ -50,6 +50,15 @@ def test_once_paid_a_link_shows_the_receipt_and_asks_for_nothing_more(
             assert shown in text_of(page)
         assert "pay/" not in page.content.decode()
         assert client.post(f"{link}pay/")["Location"] == link
+
+
+def test_a_payment_that_comes_while_the_page_is_made_is_not_called_nothing_due(payment: Payment, story: Story) -> None:
+    token = token_of(payment)
+    deliver(story.failed())
+    read = PayLink.objects.find(token)
+    deliver(story.completed())
+    assert read.state == LinkState.OPEN  # as the payment was when it was read
+    assert PayLink.objects.find(token).state == LinkState.PAID
 
 
 def test_a_paid_link_shows_the_receipt_for_a_month_only(client: Client, payment: Payment, story: Story) -> None:
