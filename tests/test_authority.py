@@ -14,7 +14,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.http import HttpResponseForbidden
+from django.http import HttpResponseForbidden, HttpResponseNotFound
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
@@ -422,8 +422,9 @@ def is_sign_in(answer: Any) -> bool:
 
 @pytest.fixture
 def short_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer 403 without a page, because rendering a page for each refusal takes a third of the test's time."""
+    """Answer 403 and 404 without a page, because rendering a page for each refusal takes a third of the test's time."""
     monkeypatch.setattr(urls, "handler403", lambda request, exception: HttpResponseForbidden(), raising=False)
+    monkeypatch.setattr(urls, "handler404", lambda request, exception: HttpResponseNotFound(), raising=False)
 
 
 def test_every_url_has_a_rule_and_every_rule_a_url() -> None:
@@ -431,6 +432,7 @@ def test_every_url_has_a_rule_and_every_rule_a_url() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_refusals")
 def test_a_view_is_open_to_those_whom_the_table_names(world: World) -> None:
     wrong = []
     for view, method in RULES:
@@ -464,6 +466,7 @@ def as_told(view: str, method: str, role: str, answer: Any) -> bool:
     return bool(answer.status_code == refusal)
 
 
+@pytest.mark.usefixtures("short_refusals")
 def test_any_other_method_is_refused(world: World) -> None:
     for view in OURS:
         for method in {"GET", "POST", "PUT", "DELETE"} - {method for other, method in RULES if other == view}:
@@ -537,6 +540,7 @@ def as_the_admin_should(page: str, method: str, role: str, answer: Any) -> bool:
     return bool(answer.status_code == 403) or no_row
 
 
+@pytest.mark.usefixtures("short_refusals")
 @pytest.mark.parametrize("role", sorted(EVERYBODY))
 def test_paths_that_share_a_name_or_have_none_follow_the_rules(role: str, world: World) -> None:
     """Django's older addresses and those that don't exist tell nothing, and only superusers run dj-stripe's actions."""
@@ -575,6 +579,7 @@ def test_every_page_of_the_admin_is_one_that_the_table_knows() -> None:
     assert itself <= set(ADMIN)
 
 
+@pytest.mark.usefixtures("short_refusals")
 def test_a_change_without_the_forms_token_is_refused(world: World) -> None:
     for view, method in RULES:
         if method == "POST" and not view.startswith(("clinic:stripe_webhook", "integrations:")):

@@ -49,7 +49,8 @@ found = {
     "others": [type(caches["default"]), type(storages["staticfiles"]), type(get_connection())],
     "logs": [root.level, *(type(each.formatter) for each in root.handlers)],
     "language": get_language(), "time zone": time.tzname, "header": admin.site.site_header,
-    "threads": threading.active_count(), "answer": sorted(Client(headers={"host": settings.ALLOWED_HOSTS[0]}).get("/livez").headers),
+    "threads": threading.active_count(),
+    "answer": sorted(Client(headers={"host": settings.ALLOWED_HOSTS[0]}).get("/livez").headers),
 }
 print(json.dumps(found, default=str))
 """
