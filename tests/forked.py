@@ -174,6 +174,7 @@ def load_site() -> None:
 
 def read_settings_again() -> None:
     """Give Django the settings that this process's environment names, as when a test overrides some of them."""
+    import stripe
     from asgiref.local import Local
     from django.conf import Settings, settings
     from django.core.signals import setting_changed
@@ -183,6 +184,7 @@ def read_settings_again() -> None:
     configured: Any = settings
     before, now = configured._wrapped, Settings(module.__name__)
     configured._wrapped = now
+    stripe.api_base = configured.STRIPE_API_HOST  # as dj-stripe does when it loads
     handler: Any = connections
     handler.settings = handler.configure_settings(configured.DATABASES)
     handler._connections = Local(handler.thread_critical)

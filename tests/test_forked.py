@@ -28,7 +28,7 @@ atexit.register(print, "at the end")
 print(json.dumps(found))
 """
 LOOK_AT_SITE = """
-import django, json, logging, os, threading, time
+import django, json, logging, os, stripe, threading, time
 from django.conf import settings
 from django.contrib import admin
 from django.core.cache import caches
@@ -48,7 +48,7 @@ found = {
     "channels": type(get_channel_layer()),
     "others": [type(caches["default"]), type(storages["staticfiles"]), type(get_connection())],
     "logs": [root.level, *(type(each.formatter) for each in root.handlers)],
-    "language": get_language(), "time zone": time.tzname, "header": admin.site.site_header,
+    "language": get_language(), "time zone": time.tzname, "header": admin.site.site_header, "stripe": stripe.api_base,
     "threads": threading.active_count(),
     "answer": sorted(Client(headers={"host": settings.ALLOWED_HOSTS[0]}).get("/livez").headers),
 }
