@@ -111,7 +111,7 @@ def test_a_second_process_and_a_large_database_are_compared_within_one_round() -
     assert (event.ratio, event.met, page.met, poll.ratio) == (1.2, False, True, 1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_import_s_benchmark_imports_what_it_measures(tmp_path: Path) -> None:
     """The benchmark raises an error unless each step imports all rows."""
     assert imports(20, 1, tmp_path) == 0

@@ -107,8 +107,9 @@ def page_without_sockets(like: Page, new_context: NewContext, address: str) -> P
     return page
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("prefix", ["", pytest.param("/portal", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("prefix", ["", "/portal"])
 def test_the_page_leads_a_project_with_users_to_a_live_payment(
     project: HostProject, new_context: NewContext, prefix: str
 ) -> None:

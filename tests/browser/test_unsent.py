@@ -119,6 +119,7 @@ def test_a_fragment_that_is_refused_leaves_the_page_and_signing_in_beside_it_los
     sign_in_again(opened.value, clinic.staff[0])
     expect(opened.value).to_have_url(clinic.site.url + desk_path)
     opened.value.close()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # headless Chromium hides no tab
     pages.expect_same_document(page)
     expect(page).to_have_title(re.compile("Canary"))
     expect(page.get_by_label("Note pour les collègues")).to_have_value(NOTE)

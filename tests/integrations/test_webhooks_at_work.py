@@ -126,7 +126,9 @@ def answers_after(seconds: float) -> Behaviour:
 FAULTS: list[Behaviour] = [answers(500), hangs_up, hangs(3), drips(b"HTTP/1.1 200 OK\r\nX: ", 0.2), answers(302)]
 
 
-@pytest.mark.parametrize("postgres", [False, True], ids=["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "postgres", [pytest.param(False, id="sqlite", marks=pytest.mark.nightly), pytest.param(True, id="postgres")]
+)
 def test_every_change_arrives_in_order_over_kills_and_a_receiver_that_fails(
     postgres: bool, make_site: Callable[..., LiveSite]
 ) -> None:

@@ -62,7 +62,13 @@ def test_so_it_is_in_larger_worlds(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guard", MUTATIONS)
+@pytest.mark.parametrize(
+    "guard",
+    [
+        pytest.param(guard, marks=pytest.mark.nightly if each.get("nightly") else [])
+        for guard, each in MUTATIONS.items()
+    ],
+)
 def test_without_a_guard_the_explorer_finds_what_goes_wrong(guard: str) -> None:
     mutation = MUTATIONS[guard]
     result = explore(plan=mutation["plan"], edits=mutation["edits"], shortest=True)
