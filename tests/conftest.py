@@ -1,6 +1,7 @@
 """Fixtures for all tests: real servers and whole sites; each test process starts its own.
 
-A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgres(only=True)` on PostgreSQL only.
+A test with the marker `postgres` runs on SQLite and on PostgreSQL, with `postgres(only=True)` on PostgreSQL only, and
+with `postgres(sqlite_at_night=True)` on SQLite only at night.
 """
 
 import fcntl
@@ -42,7 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker := metafunc.definition.get_closest_marker("postgres"):
         metafunc.fixturenames.insert(0, "database")  # before pytest-django's fixtures, which open a transaction
         postgres = pytest.param("postgres", marks=pytest.mark.slow)
-        engines = [postgres] if marker.kwargs.get("only") else ["sqlite", postgres]
+        sqlite = pytest.param("sqlite", marks=pytest.mark.nightly if marker.kwargs.get("sqlite_at_night") else [])
+        engines = [postgres] if marker.kwargs.get("only") else [sqlite, postgres]
         metafunc.parametrize("database", engines, indirect=True)
 
 

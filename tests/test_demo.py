@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.utils import timezone
@@ -102,9 +102,15 @@ def demo(
             launcher.wait(60)
 
 
-@pytest.fixture
-def lived(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Path) -> Path:
-    """Return a copy of a demo's folder with sample data; the original is made once for all test processes."""
+class Running(NamedTuple):
+    folder: Path
+    launcher: subprocess.Popen[str]
+    banner: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder of a demo with sample data, which is made once for all test processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     with (shared / "demo.turn").open("w") as turn:
@@ -112,7 +118,24 @@ def lived(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Pa
         if not (shared / "demo").exists():
             with demo(shared / "demo"):
                 pass
-    return Path(shutil.copytree(shared / "demo", tmp_path / "demo"))
+    return shared / "demo"
+
+
+@pytest.fixture
+def lived(original: Path, tmp_path: Path) -> Path:
+    """Return a copy of a demo's folder with sample data."""
+    return Path(shutil.copytree(original, tmp_path / "demo"))
+
+
+@pytest.fixture(scope="module")
+def running(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Yield a demo that runs with sample data; check afterwards that Ctrl-C stops all of it."""
+    folder = Path(shutil.copytree(original, tmp_path_factory.mktemp("running") / "demo"))
+    with demo(folder) as (launcher, banner):
+        yield Running(folder, launcher, banner)
+    assert launcher.returncode == 0
+    assert not is_listening(banner["site"])
+    assert not is_listening(banner["sandbox"])
 
 
 def status(url: str) -> int:
@@ -173,69 +196,66 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     return found
 
 
-def test_every_story_of_the_sample_data_ends_as_it_should(lived: Path) -> None:
-    made = datetime.datetime.fromtimestamp((lived / "logins.txt").stat().st_mtime, datetime.UTC)
+def test_every_story_of_the_sample_data_ends_as_it_should(running: Running) -> None:
+    made = datetime.datetime.fromtimestamp((running.folder / "logins.txt").stat().st_mtime, datetime.UTC)
     today = timezone.localdate(made)  # the date of the sample data; midnight may have passed since
-    with demo(lived) as (_, banner):
-        for login in banner["login"].splitlines():
-            name, password, role = login.split()
-            start = Person(banner["site"]).sign_in(name, password)
-            assert start == ("/appointments/" if role == "patient" else "/desk/"), login
-        clerk = Person(banner["site"])
-        clerk.sign_in("accueil", sample.PASSWORD)
-        told = {-3: sample.EARLIER, -1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid]}
-        told |= {1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
-        for day, told_of_day in told.items():
-            page = clerk.get(f"/desk/?day={today + datetime.timedelta(days=day)}")[1]
-            ends = [ENDS[story.__name__] for story in told_of_day]
-            assert rows_of(page) == [(status, *(review.label for review in reviews)) for status, *reviews in ends], day
-        assert format_amount(8000, "jpy") in clerk.get(f"/desk/?day={today}")[1]
-        till = clerk.get("/desk/closing/")[1]
-        assert "Clôture n° 14" in till
-        assert f"+{format_amount(210, 'eur')}" in till
-        webhooks = deliveries(banner["sandbox"])
-        assert len(webhooks) > 50
-        # The data was made for a site on another port; what happens at Stripe now is told to both.
-        arrived = [webhook for webhook in webhooks if webhook["state"] == "delivered"]
-        assert all(webhook["type"].startswith("payout.") for webhook in webhooks if webhook not in arrived)
-        statuses = {attempt["status"] for webhook in arrived for attempt in webhook["attempts"]}
-        assert statuses - {None} == {200}  # None: the site was not listening yet
+    for login in running.banner["login"].splitlines():
+        name, password, role = login.split()
+        start = Person(running.banner["site"]).sign_in(name, password)
+        assert start == ("/appointments/" if role == "patient" else "/desk/"), login
+    clerk = Person(running.banner["site"])
+    clerk.sign_in("accueil", sample.PASSWORD)
+    told = {-3: sample.EARLIER, -1: sample.YESTERDAY, 0: [*sample.TODAY, stories.paid]}
+    told |= {1: sample.AHEAD[:7], 2: sample.AHEAD[7:]}
+    for day, told_of_day in told.items():
+        page = clerk.get(f"/desk/?day={today + datetime.timedelta(days=day)}")[1]
+        ends = [ENDS[story.__name__] for story in told_of_day]
+        assert rows_of(page) == [(status, *(review.label for review in reviews)) for status, *reviews in ends], day
+    assert format_amount(8000, "jpy") in clerk.get(f"/desk/?day={today}")[1]
+    till = clerk.get("/desk/closing/")[1]
+    assert "Clôture n° 14" in till
+    assert f"+{format_amount(210, 'eur')}" in till
+    webhooks = deliveries(running.banner["sandbox"])
+    assert len(webhooks) > 50
+    # The data was made for a site on another port; what happens at Stripe now is told to both.
+    arrived = [webhook for webhook in webhooks if webhook["state"] == "delivered"]
+    assert all(webhook["type"].startswith("payout.") for webhook in webhooks if webhook not in arrived)
+    statuses = {attempt["status"] for webhook in arrived for attempt in webhook["attempts"]}
+    assert statuses - {None} == {200}  # None: the site was not listening yet
 
 
-def test_the_demo_starts_runs_commands_keeps_its_data_and_stops_cleanly(lived: Path) -> None:
-    """Commands run on the demo that is running and on no other."""
-    command = [str(ROOT / "run"), "demo", "--folder", str(lived), "manage", "payments_doctor", "--json"]
-    with demo(lived) as (launcher, banner):
-        assert status(f"{banner['site']}/login/") == 200
-        assert is_listening(banner["sandbox"])
-        assert re.fullmatch(r"(\S+ \S+ [a-z]+\n?)+", banner["login"])
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert launcher.returncode == 0
+def test_commands_run_on_the_demo_that_is_running_and_on_no_other(running: Running, tmp_path: Path) -> None:
+    assert status(f"{running.banner['site']}/login/") == 200
+    assert is_listening(running.banner["sandbox"])
+    assert re.fullmatch(r"(\S+ \S+ [a-z]+\n?)+", running.banner["login"])
+    found = command("manage", "payments_doctor", "--json", folder=running.folder)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "clock" in [check["name"] for check in json.loads(found.stdout)]
-    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    second = command(folder=running.folder)
+    assert second.returncode == 1
+    assert "one is running" in second.stderr
+    stopped = command("manage", "payments_doctor", folder=tmp_path)
     assert (stopped.returncode, stopped.stdout) == (1, "")
     assert "none is running" in stopped.stderr
-    assert not is_listening(banner["site"])
-    assert not is_listening(banner["sandbox"])
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "run", "demo", "--folder", folder, *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_demo_starts_again_with_its_data_on_the_next_free_port(running: Running, lived: Path) -> None:
     kept = (lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()
-
-    with demo(lived) as (launcher, again):
-        assert again["login"] == banner["login"]
-        second = subprocess.run([ROOT / "run", "demo", "--folder", lived], capture_output=True, text=True, check=False)
-        assert second.returncode == 1
-        assert "one is running" in second.stderr
-    assert ((lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()) == kept
-
-
-def test_a_taken_port_gives_the_next_one_and_a_dead_process_ends_the_demo_with_its_log(lived: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with demo(lived, port=port) as (launcher, banner):
             assert int(banner["site"].rsplit(":", 1)[1]) > port
+            assert banner["login"] == running.banner["login"]
+            assert ((lived / "logins.txt").read_bytes(), (lived / "secrets.env").read_bytes()) == kept
             os.kill(child_of(launcher.pid, "stripe_sandbox"), signal.SIGKILL)
             output = launcher.communicate(timeout=60)[0]
-    assert launcher.returncode == 1
+    assert launcher.returncode == 1, "a dead process ends the demo"
     assert "sandbox ended. The end of" in output
     assert not is_listening(banner["site"])
 

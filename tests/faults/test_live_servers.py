@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from payments_site.demo.process import HOST, Process, free_port
 from tests.clinic import Clinic, open_socket, told
-from tests.live_site import LiveSite, uvicorn_command
+from tests.live_site import ForkedProcess, LiveSite, uvicorn_command
 from tests.waits import wait_until
 
 pytestmark = pytest.mark.faults
@@ -29,7 +29,7 @@ def served(request: pytest.FixtureRequest, site: LiveSite) -> Iterator[tuple[Liv
     port = free_port()
     options = [] if request.param == "uvicorn" else ["--ws", "websockets"]
     command = uvicorn_command(port, *options)
-    server = Process(request.param, command, port, site.folder / "uvicorn.log", site.settings)
+    server = ForkedProcess(request.param, command, port, site.folder / "uvicorn.log", site.settings, cwd=site.code)
     site.server.stop()
     site.others.append(server)
     server.start()

@@ -67,7 +67,7 @@ def fold(events: list[Event]) -> Standing:
 
 
 @given(histories, st.randoms(use_true_random=False))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_order_with_any_duplicates_gives_the_same_standing(
     history: list[tuple[str, str]], chance: random.Random
 ) -> None:
@@ -78,7 +78,7 @@ def test_any_order_with_any_duplicates_gives_the_same_standing(
 
 
 @given(histories)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_money_shown_never_exceeds_what_stripe_said(history: list[tuple[str, str]]) -> None:
     standing = fold(told(history))
     attempts = len({attempt for _, attempt in history})

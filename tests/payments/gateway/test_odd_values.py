@@ -13,7 +13,7 @@ from tests.payments.streamed import failure_of
 from tests.payments.stripe_story import Story, deliver
 from tests.test_authority import World
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db]
+pytestmark = [pytest.mark.postgres(sqlite_at_night=True), pytest.mark.django_db]
 
 FAR = 2**53 - 1
 ODD_IDS = ["evt_a/b", "evt_ b", "evt_é", "../evt_1", "evt_?x", "evt_#", "evt_\n", "evt_%2F"]
