@@ -1,10 +1,12 @@
 """Runs a test on another database than the one in the settings, and restores a database after a test."""
 
+import functools
 import os
 import runpy
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +17,7 @@ from django.db import connection, connections, transaction
 from payments_site.demo.site import ROOT
 
 
+@functools.cache
 def site_database(url: str) -> dict[str, Any]:
     """Return DATABASES["default"], with its OPTIONS, as settings.py makes it for the DATABASE_URL `url`."""
     with patch.dict(os.environ, DATABASE_URL=url):
@@ -30,9 +33,11 @@ def keep_rows() -> None:
         connection.cursor().execute("VACUUM INTO %s", [str(_copy_of_file())])
         return
     with connection.cursor() as cursor:
-        tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
         cursor.execute("CREATE SCHEMA kept")
-        cursor.execute("".join(f'CREATE TABLE kept."{each}" AS TABLE "{each}";' for each in tables))
+        for table in _tables():
+            cursor.execute(f'SELECT EXISTS (SELECT FROM "{table}")')  # noqa: S608
+            if cursor.fetchone() == (True,):
+                cursor.execute(f'CREATE TABLE kept."{table}" AS TABLE "{table}"')
 
 
 def put_rows_back(case: object) -> None:
@@ -48,9 +53,15 @@ def put_rows_back(case: object) -> None:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'kept'")
-        tables = [f'"{name}"' for (name,) in cursor.fetchall()]
+        kept = [name for (name,) in cursor.fetchall()]
         cursor.execute("SET LOCAL session_replication_role = replica")  # ignore foreign keys and triggers
-        cursor.execute("".join(f"DELETE FROM {each}; INSERT INTO {each} TABLE kept.{each};" for each in tables))  # noqa: S608
+        cursor.execute("".join(f'DELETE FROM "{each}";' for each in _tables()))  # noqa: S608
+        cursor.execute("".join(f'INSERT INTO "{each}" TABLE kept."{each}";' for each in kept))
+
+
+@functools.cache
+def _tables() -> list[str]:
+    return sorted(connection.introspection.django_table_names(only_existing=True, include_views=False))
 
 
 def _copy_of_file() -> Path:
@@ -65,7 +76,7 @@ def default_database(url: str) -> Iterator[None]:
     handler: Any = connections
     health._probes.submit(int).result(30)  # wait for an earlier test's /readyz to end its transaction
     settings, opened = handler.settings["default"], handler._connections
-    handler.settings["default"] = site_database(url)
+    handler.settings["default"] = deepcopy(site_database(url))
     handler._connections = Local(handler.thread_critical)
     try:
         yield

@@ -6,7 +6,7 @@ from tests.test_authority import ADMIN, OURS, World
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("role", ["anonymous", "owner", "superuser"])
+@pytest.mark.parametrize("role", ["anonymous", "owner", pytest.param("superuser", marks=pytest.mark.nightly)])
 def test_no_answer_of_any_url_is_kept(world: World, role: str) -> None:
     """Every URL answers every role with no-store; those of dj-stripe's admin differ from the others in no way."""
     views = [*OURS, *(f"admin:{view}" for view in ADMIN if not view.startswith("djstripe_"))]

@@ -175,7 +175,7 @@ def test_two_replays_at_once_apply_everything_once(shell: Shell) -> None:
     assert shell.status()[0] == "paid"
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.nightly)])
 def test_a_command_that_was_stopped_midway_changes_nothing_when_it_is_run_again(
     replayed: Shell, stop: signal.Signals
 ) -> None:

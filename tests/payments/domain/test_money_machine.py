@@ -473,7 +473,7 @@ def run(lives: int, part: int = 0) -> None:
 
 @pytest.mark.slow
 def test_the_money_is_what_the_final_objects_say() -> None:
-    run(200)
+    run(100)
 
 
 def test_the_machine_catches_a_site_that_believes_the_last_event(monkeypatch: pytest.MonkeyPatch) -> None:

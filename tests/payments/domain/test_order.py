@@ -110,7 +110,7 @@ def test_four_events_in_every_order_end_in_the_same_state(story: Story, order: t
 @pytest.mark.slow
 @pytest.mark.django_db
 @given(histories, st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_whole_history_again_changes_nothing_and_tells_nobody(
     book: Callable[..., Payment], history: list[tuple[str, str]], chance: random.Random
 ) -> None:

@@ -111,7 +111,7 @@ async def differs(process: Process, runs: list[Any]) -> str:
 
 @pytest.mark.django_db
 async def test_the_real_fan_out_sends_what_the_model_sends(process: Process) -> None:
-    assert not await differs(process, runs(150))
+    assert not await differs(process, runs(75))
 
 
 @pytest.mark.nightly
