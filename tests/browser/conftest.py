@@ -1,7 +1,7 @@
 """Fixtures of the browser tests: each test process runs one Chromium, each test opens its own browser contexts.
 
-A failed test leaves a screenshot and the HTML of each page, and a trace (`playwright show-trace`) in .test-failures/.
-With the environment variable TRACE_SNAPSHOTS, the trace also shows the page at each step.
+A failed test leaves a screenshot and the HTML of each page in .test-failures/. With the environment variable TRACE, it
+also leaves a trace of all steps for `playwright show-trace`.
 """
 
 import datetime
@@ -66,8 +66,8 @@ def new_context(request: pytest.FixtureRequest, browser: Browser, page_errors: l
         context.set_default_timeout(PATIENCE_MS)
         context.on("weberror", lambda error: page_errors.append(str(error.error)))
         context.on("console", on_console)
-        # Without snapshots the tests compute a quarter less; with screenshots each page would take twice the time.
-        context.tracing.start(snapshots="TRACE_SNAPSHOTS" in os.environ)
+        if "TRACE" in os.environ:  # not always, because the tests then compute a third more
+            context.tracing.start(snapshots=True)
         contexts.append(context)
         return context
 
@@ -89,7 +89,8 @@ def keep_evidence(context: BrowserContext, folder: Path) -> None:
     for number, page in enumerate(context.pages):
         page.screenshot(path=folder / f"{number}.png", full_page=True)
         (folder / f"{number}.html").write_text(page.content())
-    context.tracing.stop(path=folder / "trace.zip")
+    if "TRACE" in os.environ:
+        context.tracing.stop(path=folder / "trace.zip")
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,13 @@ def test_uncaught_exceptions_and_csp_violations_are_collected(page: Page, page_e
     page_errors.clear()
 
 
-def test_a_failure_leaves_a_screenshot_and_a_trace(page: Page, tmp_path: Path) -> None:
+def test_a_failure_leaves_a_screenshot_the_page_and_a_trace_if_asked(
+    shared_site: LiveSite, new_context: NewContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE", "1")
+    page = new_context(base_url=shared_site.url).new_page()
     page.goto("/login/")
     keep_evidence(page.context, tmp_path)
     assert (tmp_path / "0.png").read_bytes().startswith(b"\x89PNG")
+    assert "Se connecter" in (tmp_path / "0.html").read_text()
     assert (tmp_path / "trace.zip").stat().st_size > 1000
