@@ -554,7 +554,7 @@ def build_context() -> Iterator[Path]:
             yield path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @needs("git", "git")
 def test_the_image_holds_all_that_the_site_needs_and_no_sandbox(tmp_path: Path) -> None:
     context = list(build_context())

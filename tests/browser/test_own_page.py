@@ -60,6 +60,7 @@ def counted(clinic: Clinic, sample: str) -> float:
     return float(count)
 
 
+@pytest.mark.nightly
 def test_a_page_author_follows_the_page(own_clinic: Clinic, new_context: NewContext) -> None:
     clinic, patient = own_clinic, own_clinic.patients[0]
     desk = browser_of(clinic.staff[0], clinic, new_context)
