@@ -196,6 +196,20 @@ def test_what_is_being_typed_in_the_sheet_is_never_replaced(
     expect_same_document(screen)
 
 
+def test_a_press_is_not_lost_when_the_sheet_is_refreshed_before_the_release(
+    clinic: Clinic, patient: Person, payment: Payment, screen: Page
+) -> None:
+    open_row(screen, patient.references[0])
+    screen.get_by_role("link", name="Espèces").hover()
+    screen.mouse.down()
+    assert clinic.tell(clinic.story().completed(amount=3000)) == 200
+    expect(screen.locator(".owed .figure")).to_contain_text("20,00")
+    screen.mouse.up()
+    expect(screen.locator("#take_amount")).to_be_visible()
+    expect(screen.locator("#take_amount")).to_have_value("20,00")
+    expect_same_document(screen)
+
+
 def test_a_form_on_its_way_keeps_its_place_until_the_answer(clinic: Clinic, patient: Person, screen: Page) -> None:
     held: list[Route] = []
     acts = screen.locator(".acts")

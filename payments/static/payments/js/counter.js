@@ -10,6 +10,9 @@ let fromPerson = false; // whether a click or Enter opened the sheet, which then
 let sent = false; // whether a form of the sheet or of the dialog over it waits for its answer
 let opened = document.getElementById("sheet")?.dataset.reference;
 
+/** Return whether the mouse presses a link or a button of the sheet's part; a swap before the release would lose the click. */
+const isPressed = (part) => part.closest(".sheet") !== null && part.querySelector("a:active, button:active") !== null;
+
 const rowLink = (reference) => document.getElementById(`open-${reference}`);
 
 /** Mark the row of the appointment that the sheet shows: the answer says which one it is. */
@@ -98,11 +101,11 @@ document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
   if (detail.requestConfig?.verb === "post") setTimeout(showAnswer); // after forms.js has focused an error
 });
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
-  if (!isInUse(event.detail.target)) return;
+  if (!isInUse(event.detail.target) && !isPressed(event.detail.target)) return;
   event.detail.shouldSwap = false;
   stale.add(event.detail.target.id);
 });
-for (const name of ["focusout", "htmx:afterRequest"]) document.addEventListener(name, () => setTimeout(refreshStale));
+for (const name of ["focusout", "pointerup", "htmx:afterRequest"]) document.addEventListener(name, () => setTimeout(refreshStale));
 document.addEventListener("htmx:historyRestore", () => {
   opened = document.getElementById("sheet")?.dataset.reference;
   scrollToStart();
