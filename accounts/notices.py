@@ -36,7 +36,7 @@ CREATED, SECOND_FACTOR = _("the account was created"), _("a second step to sign 
 
 
 def _in_words(before: frozenset[str], now: frozenset[str]) -> str:
-    """Return a text in the active language with the roles before and after a change, e.g. "accueil → comptable"."""
+    """Return the roles before and after a change, in the active language: "accueil → comptable"."""
     return " → ".join(", ".join(sorted(map(gettext, roles))) or "-" for roles in (before, now))
 
 

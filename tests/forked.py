@@ -69,19 +69,22 @@ class Forked:
         env: Mapping[str, str],
         stdout: int,
         stderr: int,
-        stdin: int | None = None,
+        answers: str = "",
     ) -> None:
         """Start `command`: the path of Python, then `-m module`, `-c code` or a file, then arguments.
 
-        `stdout`, `stderr` and `stdin` are file descriptors; without `stdin`, the program has an empty input. It has a
-        terminal session of its own.
+        `stdout` and `stderr` are file descriptors. `answers`, at most a few lines, are what the program reads from its
+        input. It has a terminal session of its own.
         """
         self.returncode: int | None = None
         self._ended, its = Pipe(duplex=False)
-        with _turn, its, open(os.devnull if stdin is None else stdin, "rb", closefd=stdin is None) as given:
-            template, _process = _template(is_a_site_s(cwd, env))
+        given, ours = os.pipe()
+        os.write(ours, answers.encode())
+        os.close(ours)
+        with _turn, its, os.fdopen(given, "rb"):
+            template, _process = _template(agrees_with_site(cwd, env))
             template.send(([str(part) for part in command[1:]], str(cwd), dict(env)))
-            for file in (given.fileno(), stdout, stderr, its.fileno()):
+            for file in (given, stdout, stderr, its.fileno()):
                 reduction.send_handle(template, file, 0)
             self.pid: int = template.recv()
 
@@ -111,12 +114,8 @@ def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, 
     `answers`, at most a few lines, are what it reads from its input.
     """
     printed, its = os.pipe()
-    given, ours = os.pipe()
-    os.write(ours, answers.encode())
-    os.close(ours)
-    program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2, stdin=given)
+    program = Forked(command, cwd=cwd, env=env, stdout=its, stderr=2, answers=answers)
     os.close(its)
-    os.close(given)
     try:
         with os.fdopen(printed) as pipe:
             text = pipe.read()
@@ -129,8 +128,8 @@ def output(command: Sequence[str | Path], *, cwd: str | Path, env: Mapping[str, 
     return text
 
 
-def is_a_site_s(cwd: str | Path, env: Mapping[str, str]) -> bool:
-    """Return whether a program with this folder and environment belongs to a site that loads as SITE says."""
+def agrees_with_site(cwd: str | Path, env: Mapping[str, str]) -> bool:
+    """Return whether a program with this folder and environment can be forked from the process that loaded the site."""
     as_site = all(env.get(name, value) == value for name, value in SITE.items())
     return Path(cwd) == ROOT and env.get("DJANGO_SETTINGS_MODULE") == SETTINGS and as_site
 

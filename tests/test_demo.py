@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import fcntl
 import json
 import os
 import re
@@ -34,6 +33,7 @@ from payments_site.demo.process import HOST, free_port, free_ports
 from payments_site.demo.proxy import Proxy
 from payments_site.demo.site import ROOT
 from tests.clinic import Clinic, open_socket, told
+from tests.conftest import is_to_be_made
 
 # By story of the sample data: the payment's final status, and the review that staff have to do, if any.
 ENDS: dict[str, tuple[str] | tuple[str, Review]] = {
@@ -109,16 +109,14 @@ class Running(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def original(shared_folder: Path) -> Path:
     """Return the folder of a demo with sample data, which is made once for all test processes."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with (shared / "demo.turn").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not (shared / "demo").exists():
-            with demo(shared / "demo"):
+    folder = shared_folder / "demo"
+    with is_to_be_made(folder) as first:
+        if first:
+            with demo(folder):
                 pass
-    return shared / "demo"
+    return folder
 
 
 @pytest.fixture

@@ -95,9 +95,9 @@ def test_a_site_s_program_finds_the_same_as_when_python_starts_it(kind: str, tmp
     command = [sys.executable, "-c", LOOK_AT_SITE]
     plain = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert json.loads(forked.output(command, cwd=ROOT, env=environment)) == json.loads(plain)
-    assert forked.is_a_site_s(ROOT, environment)
-    assert not forked.is_a_site_s(ROOT, environment | {"CLINIC_NAME": "Clinique du Parc"})
-    assert not forked.is_a_site_s(tmp_path, environment)
+    assert forked.agrees_with_site(ROOT, environment)
+    assert not forked.agrees_with_site(ROOT, environment | {"CLINIC_NAME": "Clinique du Parc"})
+    assert not forked.agrees_with_site(tmp_path, environment)
 
 
 def test_no_setting_and_no_reactor_is_loaded_before_a_program_starts() -> None:

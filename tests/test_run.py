@@ -197,7 +197,12 @@ ONE_TEST = "tests/browser/test_browser.py::test_two_people_have_two_sessions"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "status"), [(["--without-browser"], 0), pytest.param(["-n", "1"], 1, marks=pytest.mark.nightly)]
+    ("options", "status"),
+    [
+        (["--without-browser"], 0),
+        pytest.param([], 1, marks=pytest.mark.nightly),
+        pytest.param(["-n", "1"], 1, marks=pytest.mark.nightly),
+    ],
 )
 def test_without_a_browser_the_list_says_what_was_left_out(options: list[str], status: int) -> None:
     command = [sys.executable, "-m", "pytest", "-q", ONE_TEST, *options]

@@ -134,7 +134,7 @@ def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
 
 @functools.cache
 def _written(model: type[models.Model], names: tuple[str, ...]) -> list[tuple[str, Any, str]]:
-    """Return a list of (column, field, attribute) for the fields to write; of a plain field, None instead."""
+    """Return (column, field, attribute) for each field to write. A field whose values need no conversion is None."""
     fields = _updatable(model, names) if names else _insertable(model)
     return [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
 

@@ -174,12 +174,12 @@ class PayLink(models.Model):
     def settled_at(self) -> datetime.datetime | None:
         """Return when nothing was owed or on its way any more, for the first time since the link was made.
 
-        Changes after those that `self.payment` has count as not made yet, because its amounts don't hold them either.
+        Changes later than `self.payment.version` are ignored, because the payment's amounts don't include them.
         """
         if self.payment.version <= self.version:
             return None
-        since = models.Q(version__gt=self.version, version__lte=self.payment.version)
-        for change in self.payment.changes.filter(since).order_by("version"):
+        since = {"version__gt": self.version, "version__lte": self.payment.version}
+        for change in self.payment.changes.filter(**since).order_by("version"):
             if not Amounts(**change.standing["amounts"]).missing:
                 return change.created_at
         return None
