@@ -8,6 +8,7 @@ times as much memory for them. Another server, or a version without these attrib
 import asyncio
 import functools
 import math
+import random
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -100,13 +101,22 @@ class DaphneWire(AsgiWire):
     """A connection of daphne, which is an autobahn protocol on a Twisted transport. It writes to the transport."""
 
     def __init__(self, receive: Receive, send: Send, protocol: Any) -> None:
+        from twisted.internet.tcp import Connection  # here, because other servers don't load Twisted
+
         super().__init__(receive, send)
         self._protocol, self._transport = protocol, protocol.transport
+        self._is_plain = isinstance(self._transport, Connection) and not self._transport.TLS
         self.unsent()  # raises AttributeError if this version lacks the private attributes
 
     def write(self, messages: Messages) -> None:
-        if self._protocol.state == self._protocol.STATE_OPEN:
-            self._transport.write(messages.frames)
+        if self._protocol.state != self._protocol.STATE_OPEN:
+            return
+        rest = messages.frames
+        if self._is_plain and not self.unsent():  # skip Twisted's buffers, which take most of the time
+            sent = self._transport.writeSomeData(rest)
+            rest = rest[sent:] if isinstance(sent, int) else rest  # else the connection is lost
+        if rest:
+            self._transport.write(rest)
 
     def unsent(self) -> int:
         return len(self._transport.dataBuffer) + int(self._transport._tempDataLen)
@@ -173,7 +183,7 @@ class UvicornWire(asyncio.Protocol):
     def __init__(self, server: UvicornServer, transport: Any, protocol: MessageProtocol) -> None:
         self._server, self._transport, self._protocol = server, transport, protocol
         self._awaited: Literal["", "pong", "end"] = ""
-        self._due = server.loop.time() + server.ping_interval
+        self._due = server.loop.time() + server.ping_interval * random.random()  # noqa: S311 - spreads the pings
 
     @classmethod
     def take_over(cls, uvicorns: Any) -> "UvicornWire | None":

@@ -149,13 +149,19 @@ def test_the_installed_uvicorn_gives_its_connections_away(serve: Serve, loop: st
     assert server.state() == before | {"UvicornWire": 5, "left": 5}
 
 
-@needs("openssl", "openssl")
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+def certify(folder: Path) -> tuple[Path, Path]:
+    """Make a private key and its certificate for HOST, and return their paths."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     files: list[str | Path] = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=IP:{HOST}"]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return key, certificate
+
+
+@needs("openssl", "openssl")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
+    key, certificate = certify(tmp_path)
     server = serve("--loop", loop, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
     trusted = ssl.create_default_context(cafile=certificate)
     with connect(f"wss://{HOST}:{server.port}/", ssl=trusted) as page:
@@ -170,6 +176,54 @@ def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, l
             page.recv(PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4400
+
+
+def daphne(folder: Path, endpoint: str = "tcp:{port}:interface={host}") -> Server:
+    port = free_port()
+    options = ["-v", "0", "-e", endpoint.format(port=port, host=HOST)]
+    command = [sys.executable, "-m", "daphne", *options, "tests.payments.live.wire_app:app"]
+    return Server("daphne", command, port, folder / f"{port}.log", {})
+
+
+def test_a_slow_client_of_daphne_gets_all_messages_in_order(tmp_path: Path) -> None:
+    """The first are sent at once, the others when the client has read these."""
+    server = daphne(tmp_path)
+    server.start()
+    try:
+        with server.open(buffer=4096) as line:
+            line.send(frame(TEXT, b"first"), frame(TEXT, b"flood 50"))
+            assert line.frame() == (TEXT, b"first")
+            time.sleep(0.5)  # until the buffers between server and client are full
+            line.send(frame(PING), frame(TEXT, b"close 4400"))
+            sent = [(TEXT, b"x" * 100_000)] * 50
+            assert [line.frame() for _ in range(52)] == [*sent, (PONG, b""), (CLOSE, close(4400))]
+        assert server.state()["DaphneWire"] == 1
+        with server.open(buffer=4096) as line:
+            line.send(frame(TEXT, b"flood 50"))
+            line.frame()
+        wait_until(lambda: server.state()["left"] == 2, "the wire has ended")
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log(), server.tail(60)
+
+
+@needs("openssl", "openssl")
+def test_daphne_encrypts_all_that_is_written(tmp_path: Path) -> None:
+    key, certificate = certify(tmp_path)
+    server = daphne(tmp_path, f"ssl:{{port}}:interface={{host}}:privateKey={key}:certKey={certificate}")
+    server.start()
+    try:
+        trusted = ssl.create_default_context(cafile=certificate)
+        with connect(f"wss://{HOST}:{server.port}/", ssl=trusted) as page:
+            page.send("flood 50")
+            assert [len(page.recv(PATIENCE)) for _ in range(50)] == [100_000] * 50
+            page.send("close 4400")
+            with pytest.raises(ConnectionClosed) as closed:
+                page.recv(PATIENCE)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4400
+    finally:
+        server.stop()
 
 
 def test_another_protocol_of_uvicorn_is_served_through_asgi(tmp_path: Path) -> None:
@@ -305,6 +359,18 @@ def test_a_client_that_vanished_is_found_by_a_ping(serve: Serve) -> None:
         assert line.frame() == (PING, b"")
         assert line.rest() == [(CLOSE, close(1011))]
     assert server.state()["left"] == 1
+
+
+def test_clients_that_came_together_are_not_pinged_together(serve: Serve) -> None:
+    server = serve("--ws-ping-interval", "4")
+    with ExitStack() as stack:
+        lines = [stack.enter_context(server.open()) for _ in range(20)]
+        times = []
+        for line in lines:
+            assert line.frame() == (PING, b"")
+            times.append(time.monotonic())
+            line.send(frame(PONG))
+    assert times[-1] - times[0] > 0.5
 
 
 def test_clients_that_give_a_sign_of_life_stay(serve: Serve) -> None:
