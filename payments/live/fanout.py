@@ -5,7 +5,7 @@ Each socket gets each entry of its feed once and in order. Database queries are 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from .. import metrics
 from ..models import FeedEntry
@@ -216,13 +216,14 @@ class Fanout:
         frames = cached_frames(entries, languages)
         return frames if frames is not None else await in_thread(render_frames, entries, languages)
 
-    async def beat(self) -> None:
-        """Write to all live sockets a heartbeat, a message that tells pages the number of the feed's newest entry."""
-        heartbeat = self.heartbeat()
-        for number, socket in enumerate(self.live(), 1):
+    def beat(self) -> Iterator[None]:
+        """Write a heartbeat to all live sockets; yield after each, so that the caller can pause."""
+        at, heartbeat = (self.epoch, self.head), self.heartbeat()
+        for socket in self.live():
+            if at != (self.epoch, self.head):
+                at, heartbeat = (self.epoch, self.head), self.heartbeat()
             socket.write(heartbeat)
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+            yield
 
     def heartbeat(self) -> Messages:
         """Return the heartbeat message, whose epoch and newest number let a page check that it has all entries."""

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from django.utils import timezone
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 TAIL = 2.0  # seconds between two queries for the feeds' newest numbers
 CHECK_LEAST, CHECK_MOST = 4.0, 60.0  # seconds between two checks of all sockets' sessions
+PAUSE_EVERY = 25  # heartbeats
+PAUSE = 4  # times as long as they took to write
 PER_USER = 20  # sockets of one user in a process; one more closes the oldest
 TOO_MANY = 4409  # close code
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -216,10 +219,20 @@ class Hub:
                     await self._close_ended(access)
                 if time.monotonic() >= beat_due:
                     beat_due = time.monotonic() + BEAT - TAIL / 2
-                    for feed in list(self._feeds.values()):
-                        await feed.beat()
+                    await self._beat()
             except Exception:
                 logger.exception("live_tail_failed")
+
+    async def _beat(self) -> None:
+        """Write a heartbeat to all live sockets.
+
+        Pause now and then, so that a new entry never waits until thousands of heartbeats are written.
+        """
+        started = time.monotonic()
+        for number, _ in enumerate(chain.from_iterable(feed.beat() for feed in list(self._feeds.values())), 1):
+            if number % PAUSE_EVERY == 0:
+                await asyncio.sleep(PAUSE * (time.monotonic() - started))
+                started = time.monotonic()
 
     async def _tail(self) -> int:
         """Query which feeds have another newest number than this process knows, and start to write their new entries.

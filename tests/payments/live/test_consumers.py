@@ -347,6 +347,26 @@ async def test_a_beat_says_the_newest_number(
         assert await page.told() == beat(2)
 
 
+async def test_a_change_waits_for_no_heartbeat_and_later_heartbeats_count_it(
+    book: Book, patient: User, clerk: User
+) -> None:
+    mine = await sync_to_async(book)(patient=patient)
+    async with Page(patient, "after=1") as one, Page(patient, "after=1") as other:
+        for page in (one, other):
+            await page.told_until_hello()
+        [running] = hub.running()
+        [feed] = running._feeds.values()
+        first, last = (one, other) if feed.live()[0] is next(iter(running._of_user[patient.pk])) else (other, one)
+        beats = feed.beat()
+        next(beats)
+        await pay(mine, clerk)
+        assert await first.told() == beat(1)
+        assert "html" in await first.told()
+        assert "html" in await last.told()
+        assert len(list(beats)) == 1
+        assert await last.told() == beat(2)
+
+
 @pytest.mark.parametrize("broken", ["write", "unsent", "close"])
 async def test_a_connection_that_raises_disturbs_no_other_page(
     patient: User, clerk: User, book: Book, hurried_hub: None, monkeypatch: pytest.MonkeyPatch,

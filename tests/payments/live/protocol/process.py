@@ -192,8 +192,7 @@ class Process:
         self.finish(query)
 
     async def beat(self, _now: int) -> None:
-        for feed in list(self.hub._feeds.values()):
-            await feed.beat()
+        await self.hub._beat()
 
     def read(self, socket: str | None = None) -> None:
         self.query_of(socket).read()
