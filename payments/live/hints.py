@@ -25,6 +25,7 @@ BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
 DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
 SEVERAL = 200  # entries
+PAUSE = 0.01  # seconds between two hints of a process; changes made meanwhile share one hint, because hints are costly
 GROUP = "payments.feeds"  # the channel-layer group that gets the hints about all feeds
 
 local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, position and maybe the entry
@@ -65,7 +66,7 @@ class Publisher:
     """Sends hints to the channel layer from a daemon thread with its own event loop.
 
     A hint is the number of the newest entry in a feed (list of changes). Only the newest number of each feed is queued,
-    so that the queue stays small while the channel layer is down.
+    so that the queue stays small while the channel layer is down, and the changes of a burst need few hints.
     """
 
     def __init__(self) -> None:
@@ -103,6 +104,7 @@ class Publisher:
                     self._changed.wait_for(lambda: bool(self._newest))
                     newest, self._newest, self._working = self._newest, {}, True
                 runner.run(self._send(newest))
+                time.sleep(PAUSE)
 
     async def _send(self, newest: dict[str, Position]) -> None:
         layer = shared_layer()
