@@ -42,7 +42,7 @@ CLOSERS = REFUNDERS
 EXPORTERS = frozenset({"accountant", "manager", "superuser"})
 SIGNED_IN = OWNER | {"other"} | DESK
 EVERYBODY = ANONYMOUS | SIGNED_IN
-RARE: Roles = frozenset({"inactive", "superuser"})  # may do what "anonymous" and "manager" may, or more: tested at night
+RARE: Roles = frozenset({"inactive", "superuser"})  # at night; may do what "anonymous" and "manager" may, or more
 NOBODY: Roles = frozenset()
 
 # Statuses for signed-in people who may not use a view. To signed-out people 302 is a redirect to the sign-in page.
