@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import select
 import signal
 import socket
 import ssl
@@ -12,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +159,8 @@ def certify(folder: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
-@needs("openssl", "openssl")
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
-    key, certificate = certify(tmp_path)
-    server = serve("--loop", loop, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
+def expect_encrypted(server: Server, certificate: Path, wire: str) -> None:
+    """Check that a page whose connection has TLS is served through this class of wire, and gets all that is written."""
     trusted = ssl.create_default_context(cafile=certificate)
     with connect(f"wss://{HOST}:{server.port}/", ssl=trusted) as page:
         page.send("x" * 60_000)
@@ -170,7 +168,7 @@ def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, l
         page.send("flood 50")
         assert [len(page.recv(PATIENCE)) for _ in range(50)] == [100_000] * 50
         with urllib.request.urlopen(f"https://{HOST}:{server.port}/", timeout=PATIENCE, context=trusted) as answer:
-            assert json.load(answer)["UvicornWire"] == 1
+            assert json.load(answer)[wire] == 1
         page.send("close 4400")
         with pytest.raises(ConnectionClosed) as closed:
             page.recv(PATIENCE)
@@ -178,18 +176,32 @@ def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, l
     assert closed.value.rcvd.code == 4400
 
 
-def daphne(folder: Path, endpoint: str = "tcp:{port}:interface={host}") -> Server:
+@needs("openssl", "openssl")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_connection_with_tls_is_taken_over_too(serve: Serve, tmp_path: Path, loop: str) -> None:
+    key, certificate = certify(tmp_path)
+    server = serve("--loop", loop, "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
+    expect_encrypted(server, certificate, "UvicornWire")
+
+
+@contextmanager
+def daphne(folder: Path, endpoint: str = "tcp:{port}:interface={host}") -> Iterator[Server]:
+    """Run daphne at this Twisted endpoint. At the end, its log must hold no traceback."""
     port = free_port()
     options = ["-v", "0", "-e", endpoint.format(port=port, host=HOST)]
     command = [sys.executable, "-m", "daphne", *options, "tests.payments.live.wire_app:app"]
-    return Server("daphne", command, port, folder / f"{port}.log", {})
+    server = Server("daphne", command, port, folder / f"{port}.log", {})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log(), server.tail(60)
 
 
 def test_a_slow_client_of_daphne_gets_all_messages_in_order(tmp_path: Path) -> None:
     """The first are sent at once, the others when the client has read these."""
-    server = daphne(tmp_path)
-    server.start()
-    try:
+    with daphne(tmp_path) as server:
         with server.open(buffer=4096) as line:
             line.send(frame(TEXT, b"first"), frame(TEXT, b"flood 50"))
             assert line.frame() == (TEXT, b"first")
@@ -202,28 +214,13 @@ def test_a_slow_client_of_daphne_gets_all_messages_in_order(tmp_path: Path) -> N
             line.send(frame(TEXT, b"flood 50"))
             line.frame()
         wait_until(lambda: server.state()["left"] == 2, "the wire has ended")
-    finally:
-        server.stop()
-    assert "Traceback" not in server.log(), server.tail(60)
 
 
 @needs("openssl", "openssl")
 def test_daphne_encrypts_all_that_is_written(tmp_path: Path) -> None:
     key, certificate = certify(tmp_path)
-    server = daphne(tmp_path, f"ssl:{{port}}:interface={{host}}:privateKey={key}:certKey={certificate}")
-    server.start()
-    try:
-        trusted = ssl.create_default_context(cafile=certificate)
-        with connect(f"wss://{HOST}:{server.port}/", ssl=trusted) as page:
-            page.send("flood 50")
-            assert [len(page.recv(PATIENCE)) for _ in range(50)] == [100_000] * 50
-            page.send("close 4400")
-            with pytest.raises(ConnectionClosed) as closed:
-                page.recv(PATIENCE)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4400
-    finally:
-        server.stop()
+    with daphne(tmp_path, f"ssl:{{port}}:interface={{host}}:privateKey={key}:certKey={certificate}") as server:
+        expect_encrypted(server, certificate, "DaphneWire")
 
 
 def test_another_protocol_of_uvicorn_is_served_through_asgi(tmp_path: Path) -> None:
@@ -365,11 +362,11 @@ def test_clients_that_came_together_are_not_pinged_together(serve: Serve) -> Non
     server = serve("--ws-ping-interval", "4")
     with ExitStack() as stack:
         lines = [stack.enter_context(server.open()) for _ in range(20)]
-        times = []
-        for line in lines:
-            assert line.frame() == (PING, b"")
+        waiting, times = {line.socket: line for line in lines}, []
+        while waiting:
+            pinged, _, _ = select.select(list(waiting), [], [], PATIENCE)
             times.append(time.monotonic())
-            line.send(frame(PONG))
+            assert [waiting.pop(each).frame() for each in pinged] == [(PING, b"")] * max(1, len(pinged))
     assert times[-1] - times[0] > 0.5
 
 
