@@ -77,6 +77,6 @@ def token_of(user: PatientFields) -> str:
 
 
 def _state_of(user: PatientFields) -> str:
-    """Return a digest of password, e-mail address, last sign-in and staff status. If one changes, the link ends."""
+    """Return a digest of password, e-mail address, last sign-in and staff status. If one changes, the link is void."""
     state = f"{user.password} {user.email} {user.last_login} {user.is_staff}"
     return hashlib.sha256(state.encode()).hexdigest()[:16]

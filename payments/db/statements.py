@@ -134,7 +134,7 @@ def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
 
 @functools.cache
 def _written(model: type[models.Model], names: tuple[str, ...]) -> list[tuple[str, Any, str]]:
-    """Return (column, field, attribute) for each field to write. A field whose values need no conversion is None."""
+    """Return (column, field, attribute) for each field to write; `field` is None if its values need no conversion."""
     fields = _updatable(model, names) if names else _insertable(model)
     return [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
 

@@ -19,6 +19,7 @@ from .traces import mark_pushed
 from .wires import Messages
 
 YIELD_EVERY = 200  # sockets written to before other tasks of the event loop get a turn
+LONGEST_PAUSE = 1.0  # seconds between two writes of a burst, also if the process was frozen during the first
 PORTION = 10  # entries written to a socket at once, because a system call costs more than its bytes
 
 
@@ -176,7 +177,7 @@ class Fanout:
                 metrics.pushed(batch.entries, self.path)
                 await self._mark_pushed(batch.entries)
                 if self.behind:  # in a burst, wait: fewer writes carry more entries, and webhooks get a turn
-                    await asyncio.sleep(took)
+                    await asyncio.sleep(min(took, LONGEST_PAUSE))
 
     async def _restart(self, at: Position) -> None:
         """Tell all live sockets the feed's new position `at`, so that their pages load again; continue from there."""
@@ -217,7 +218,7 @@ class Fanout:
         return frames if frames is not None else await in_thread(render_frames, entries, languages)
 
     def beat(self) -> Iterator[None]:
-        """Write a heartbeat to all live sockets; yield after each, so that the caller can pause."""
+        """Write a heartbeat to all live sockets. Yield after each, so that the caller can pause."""
         at, heartbeat = (self.epoch, self.head), self.heartbeat()
         for socket in self.live():
             if at != (self.epoch, self.head):

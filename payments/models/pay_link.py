@@ -178,8 +178,8 @@ class PayLink(models.Model):
         """
         if self.payment.version <= self.version:
             return None
-        since = {"version__gt": self.version, "version__lte": self.payment.version}
-        for change in self.payment.changes.filter(**since).order_by("version"):
+        since = self.payment.changes.filter(version__gt=self.version, version__lte=self.payment.version)
+        for change in since.order_by("version"):
             if not Amounts(**change.standing["amounts"]).missing:
                 return change.created_at
         return None
