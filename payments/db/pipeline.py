@@ -99,6 +99,8 @@ def _results(libpq: pq.abc.PGconn, count: int) -> abc.PQGen[list[pq.abc.PGresult
 
 
 def _read(reader: abc.Transformer, result: pq.abc.PGresult) -> Rows:
+    if not result.ntuples:
+        return []
     reader.set_pgresult(result)
     return reader.load_rows(0, result.ntuples, tuple)
 
@@ -110,8 +112,10 @@ def _numbered(text: str) -> tuple[bytes, list[str]]:
     return PARAMETER.sub(lambda found: f"${order.index(found[1]) + 1}", text).encode(), order
 
 
-def _literal(value: str | Sequence[str | int | uuid.UUID]) -> bytes:
-    """Return the parameter as PostgreSQL reads it; a list becomes an array: {"a","b"}."""
+def _literal(value: bytes | str | Sequence[str | int | uuid.UUID]) -> bytes:
+    """Return the parameter as PostgreSQL reads it; bytes are JSON, and a list becomes an array: {"a","b"}."""
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
         quoted = (str(each).replace("\\", r"\\").replace('"', r"\"") for each in value)
         value = "{" + ",".join(f'"{each}"' for each in quoted) + "}"

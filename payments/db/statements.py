@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, connections, models
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from . import pipeline
 from .pipeline import Rows
 
 PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
+PLAIN_IN_POSTGRESQL = (models.UUIDField, models.DateField, models.JSONField)  # it reads them as orjson writes them
 Convert = Callable[[Any], Any]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
 FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
@@ -28,7 +30,6 @@ FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
     (re.compile(r" = ANY\(ARRAY\("), " IN (SELECT * FROM ("),
     (re.compile(r" = ANY\((%\(\w+\)s)\)"), r" IN (SELECT value FROM json_each(\1))"),
 )
-_encoder = json.JSONEncoder(ensure_ascii=False, default=str)  # kept: json.dumps makes one for each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +53,43 @@ def run(*statements: Statement, commit: bool = False, meanwhile: Callable[[], ob
     PostgreSQL commits, `meanwhile` is called. Call this function inside `transaction.atomic()`: if one statement fails,
     those after it aren't executed, and the error is raised.
     """
-    busy = [statement for statement in statements if not statement.idle]
-    if connection.vendor == "postgresql":
-        commit = commit and len(connection.atomic_blocks) == 1
-        results = _run_in_one_message(busy, commit=commit, meanwhile=meanwhile if commit else None)
+    busy, database = [statement for statement in statements if not statement.idle], _database()
+    if database.vendor == "postgresql":
+        commit = commit and len(database.atomic_blocks) == 1
+        results = _run_in_one_message(busy, database, commit=commit, meanwhile=meanwhile if commit else None)
     else:
-        results = [_run_alone(statement) for statement in busy]
+        results = [_run_alone(statement, database) for statement in busy]
     found = iter(results)
-    return [[] if statement.idle else _read(statement, next(found)) for statement in statements]
+    return [[] if statement.idle else _read(statement, next(found), database) for statement in statements]
+
+
+def _database() -> Any:
+    """Return this thread's connection. Django's proxy for it looks it up at each use, which takes a microsecond."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def _run_in_one_message(
-    statements: Sequence[Statement], *, commit: bool, meanwhile: Callable[[], object] | None
+    statements: Sequence[Statement], database: Any, *, commit: bool, meanwhile: Callable[[], object] | None
 ) -> list[Rows]:
-    connection.ensure_connection()
+    database.ensure_connection()
     texts, started = [_spelled(each.sql, each.model, "postgresql") for each in statements], time.monotonic()
-    with connection.wrap_database_errors:
+    with database.wrap_database_errors:
         queries = [(text, each.params) for text, each in zip(texts, statements, strict=True)]
-        message = pipeline.Message(connection.connection, queries, commit=commit)
+        message = pipeline.Message(database.connection, queries, commit=commit)
         try:
             if meanwhile:
                 meanwhile()
         finally:
             results = message.rows()
-    if connection.queries_logged:  # as Django logs its own queries: one entry for each message
+    if database.queries_logged:  # as Django logs its own queries: one entry for each message
         sql = ";\n".join([*texts, *(["COMMIT"] if commit else [])])
-        connection.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
+        database.queries_log.append({"sql": sql, "time": f"{time.monotonic() - started:.3f}"})
     return results
 
 
-def _run_alone(statement: Statement) -> Rows:
-    with connection.cursor() as cursor:
-        sql = _spelled(statement.sql, statement.model, connection.vendor)
+def _run_alone(statement: Statement, database: Any) -> Rows:
+    with database.cursor() as cursor:
+        sql = _spelled(statement.sql, statement.model, database.vendor)
         cursor.execute(sql, {name: _for_sqlite(value) for name, value in statement.params.items()})
         return cursor.fetchall() if cursor.description else []
 
@@ -91,15 +97,15 @@ def _run_alone(statement: Statement) -> Rows:
 def _for_sqlite(value: Any) -> Any:
     if isinstance(value, list):
         return json.dumps([each.hex if isinstance(each, uuid.UUID) else each for each in value])
-    return value
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def insert(rows: Iterable[models.Model]) -> Statement:
     """Return the statement that inserts these instances of one model. They don't get their primary keys."""
-    rows = list(rows)
+    rows, database = list(rows), _database()
     if not rows:
         return Statement("", idle=True)
-    return Statement(_insertion(type(rows[0]), connection.vendor), {"rows": _as_json(rows)})
+    return Statement(_insertion(type(rows[0]), database.vendor), {"rows": _as_json(rows, database)})
 
 
 def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
@@ -107,42 +113,40 @@ def update(rows: Iterable[models.Model], names: tuple[str, ...]) -> Statement:
 
     Their database rows must exist, and this transaction must have locked them.
     """
-    rows = list(rows)
+    rows, database = list(rows), _database()
     if not rows:
         return Statement("", idle=True)
-    params = {"rows": _as_json(rows, names), "keys": [row.pk for row in rows]}
-    return Statement(_change(type(rows[0]), names, connection.vendor), params)
+    params = {"rows": _as_json(rows, database, names), "keys": [row.pk for row in rows]}
+    return Statement(_change(type(rows[0]), names, database.vendor), params)
 
 
-def _as_json(rows: Sequence[models.Model], names: tuple[str, ...] = ()) -> str:
+def _as_json(rows: Sequence[models.Model], database: Any, names: tuple[str, ...] = ()) -> bytes:
     """Return a JSON list with an object for each instance, which maps columns to values as the ORM stores them.
 
     With `names`, the object holds the primary key and these fields; without, all columns of a new row.
     """
-    database = connections[connection.alias]  # `connection` is a proxy: using it takes as long as preparing a field
-    written = _written(type(rows[0]), names)
-    return _encoder.encode(
-        [
-            {
-                name: _stored(each, row, database, not names) if each else getattr(row, own)
-                for name, each, own in written
-            }
-            for row in rows
-        ]
-    )
+    written = _written(type(rows[0]), names, database.vendor)
+    values = [
+        {name: _stored(each, row, database, not names) if each else getattr(row, own) for name, each, own in written}
+        for row in rows
+    ]
+    return orjson.dumps(values, default=str)
 
 
 @functools.cache
-def _written(model: type[models.Model], names: tuple[str, ...]) -> list[tuple[str, Any, str]]:
+def _written(model: type[models.Model], names: tuple[str, ...], vendor: str) -> list[tuple[str, Any, str]]:
     """Return (column, field, attribute) for each field to write; `field` is None if its values need no conversion."""
     fields = _updatable(model, names) if names else _insertable(model)
-    return [(str(each.column), None if _is_plain(each) else each, each.attname) for each in fields]
+    return [(str(each.column), None if _is_plain(each, vendor) else each, each.attname) for each in fields]
 
 
-def _is_plain(each: Any) -> bool:
+def _is_plain(each: Any, vendor: str) -> bool:
     """Return whether JSON has the field's value as the attribute holds it, so that nothing has to be converted."""
     each = each.target_field if isinstance(each, models.ForeignKey) else each
-    return type(each).pre_save is models.Field.pre_save and isinstance(each, PLAIN)
+    own = not isinstance(each, models.DateField) and type(each).pre_save is not models.Field.pre_save
+    if own or getattr(each, "auto_now", False) or getattr(each, "auto_now_add", False):
+        return False
+    return isinstance(each, PLAIN + PLAIN_IN_POSTGRESQL if vendor == "postgresql" else PLAIN)
 
 
 def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:
@@ -186,14 +190,14 @@ def _columns(model: type[models.Model]) -> list[str]:
     return [f"{table}.{_quoted(str(each.column))}" for each in model._meta.concrete_fields]
 
 
-def _read(statement: Statement, rows: Rows) -> list[Any]:
+def _read(statement: Statement, rows: Rows, database: Any) -> list[Any]:
     """Return the rows as instances of the statement's model or, if it has none, as they are."""
-    if statement.model is None:
+    if statement.model is None or not rows:
         return rows
-    (names, converts), database = _reading(statement.model, connection.vendor), connection.alias
+    names, converts = _reading(statement.model, database.vendor)
     return [
         statement.model.from_db(
-            database,
+            database.alias,
             names,
             [convert(value) if convert else value for convert, value in zip(converts, row, strict=True)],
         )

@@ -7,11 +7,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+import orjson
+
 from .. import metrics
 from ..models import FeedEntry
 from ..models.feed import STAFF, Position
 from .feeds import BATCH, Batch
-from .rendering import Frames, cached_frames, encode, load_frames, render_frames
+from .rendering import Frames, cached_frames, load_frames, render_frames
 from .sockets import Socket
 from .threads import in_thread
 from .timing import BEAT
@@ -228,7 +230,7 @@ class Fanout:
 
     def heartbeat(self) -> Messages:
         """Return the heartbeat message, whose epoch and newest number let a page check that it has all entries."""
-        return Messages(encode({"t": "hb", "seq": self.head, "epoch": self.epoch}))
+        return Messages(orjson.dumps({"t": "hb", "seq": self.head, "epoch": self.epoch}))
 
     async def _mark_pushed(self, entries: list[FeedEntry]) -> None:
         if any(entry.pushed_at is None for entry in entries) and self.audience != STAFF:
@@ -262,4 +264,4 @@ def _missing(entries: list[tuple[int, bytes]], seq: int) -> tuple[Messages, int]
 
 def _hello(at: Position) -> Messages:
     """Return the message "hello": the feed's epoch, its newest number, and the seconds between heartbeats."""
-    return Messages(encode({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT}))
+    return Messages(orjson.dumps({"t": "hello", "seq": at.seq, "epoch": at.epoch, "hb": BEAT}))

@@ -25,7 +25,7 @@ BOUND = 1.0  # seconds that any call to the channel layer may take
 CHECK = 2.0  # seconds between two checks that the layer's messages still reach this process
 DEAF = 3 * CHECK + BOUND  # seconds without any message after which we subscribe again
 SEVERAL = 200  # entries
-PAUSE = 0.01  # seconds between two hints of a process; changes made meanwhile share one hint, because hints are costly
+PAUSE = 0.025  # seconds between two hints of a process; changes made meanwhile share one, because hints are costly
 GROUP = "payments.feeds"  # the channel-layer group that gets the hints about all feeds
 
 local_hubs: set[Callable[..., None]] = set()  # hubs' `on_hint`, called with audience, position and maybe the entry

@@ -6,10 +6,10 @@ restored, because numbers are then given a second time, and when a name is corre
 """
 
 import datetime
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
 from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -80,7 +80,7 @@ class FeedQuerySet(models.QuerySet["Feed"]):
         counts = [{"audience": audience, "added": len(listed[audience])} for audience in sorted(listed)]
         *_, feeds, keys = run(
             *first,
-            Statement(COUNT, {"rows": json.dumps(counts)}, Feed, idle=not counts),
+            Statement(COUNT, {"rows": orjson.dumps(counts)}, Feed, idle=not counts),
             Statement(ENTER, {"rows": _as_json(listed, now)}, idle=not any(listed.values())),
             commit=not reload,
             meanwhile=meanwhile,
@@ -184,7 +184,7 @@ COUNT, ENTER = (
 )
 
 
-def _as_json(listed: Mapping[str, Sequence[StatusChange]], now: datetime.datetime) -> str:
+def _as_json(listed: Mapping[str, Sequence[StatusChange]], now: datetime.datetime) -> bytes:
     """Return a JSON list with one feed entry for each audience and change. The statement ENTER reads it."""
     created_at = str(FeedEntry._meta.get_field("created_at").get_db_prep_save(now, connection))
     rows = [
@@ -198,4 +198,4 @@ def _as_json(listed: Mapping[str, Sequence[StatusChange]], now: datetime.datetim
         for audience, changes in listed.items()
         for place, change in enumerate(changes, 1)
     ]
-    return json.dumps(rows)
+    return orjson.dumps(rows)
