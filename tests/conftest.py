@@ -26,6 +26,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from tests import services
 from tests.databases import default_database, keep_rows, put_rows_back
 from tests.live_site import ForkedSite, LiveSite
+from tests.waits import wait_until
 
 pytest_plugins = ["tests.left_out"]
 FAILED = pytest.StashKey[bool]()
@@ -140,6 +141,16 @@ def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     djstripe.forget_endpoints()
     ContentType.objects.clear_cache()
     monkeypatch.setattr(background.EventWriter, "wake", lambda writer: None)
+
+
+@pytest.fixture(autouse=True)
+def _send_all_emails() -> Iterator[None]:
+    """Wait after the test until its e-mails about accounts are sent, so that the next test doesn't find them."""
+    from accounts import mail  # it can't be imported before Django is set up
+
+    yield
+    places: Any = mail._places
+    wait_until(lambda: places._value == places._initial_value, "e-mails sent")
 
 
 @pytest.fixture(autouse=True)
