@@ -45,8 +45,8 @@ def publish(entries: Iterable[FeedEntry]) -> None:
     """Tell all processes that feeds (lists of changes) have new `entries`, which must be committed.
 
     This process's hub is called directly; a background thread sends messages (hints) to the other processes. This
-    function never waits for the channel layer, and never raises. Entries that a transaction appended with more than
-    SEVERAL others aren't rendered here: the hub loads those that its pages still need.
+    function never waits for the channel layer, and never raises. If there are more than SEVERAL entries, the hub gets
+    only their feeds' newest numbers, and loads the entries that its pages still need.
     """
     newest: dict[str, Position] = {}
     entries = list(entries)

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from .. import metrics
 from ..conf import app_settings
-from ..models import FeedEntry, Payment, StatusChange, patient_audience
+from ..models import FeedEntry, StatusChange, patient_audience
 from ..models.feed import STAFF, Position
 from . import hints, probe
 from .batch_loader import BatchLoader
@@ -163,33 +163,28 @@ class Hub:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
     def prepare(self, changes: Iterable[StatusChange]) -> None:
-        """Render changes of payments, which may not be committed yet, in the languages of the pages that will get them.
+        """Render changes of payments, which may not be committed yet, for staff's pages or, if none is open, patients'.
 
-        Any thread may call this method. Errors are logged only, because `on_hint` tries again.
+        The database works too briefly for both; where both are open, the patients' are rendered when they are written.
+        Any thread may call this method. Errors are logged only, because `Fanout.pump` tries again.
         """
-        for change in changes:
-            for audience in (STAFF, patient_audience(change.payment.appointment.patient_id)):
-                if feed := self._feeds.get(audience):
-                    self._render(change.payment, change, feed)
-
-    def _render(self, payment: Payment, change: StatusChange, feed: Fanout) -> None:
         try:
-            for language in feed.languages:
-                render_change(payment, change, feed.audience, language)
+            for change in changes:
+                patient = patient_audience(change.payment.appointment.patient_id)
+                if feed := self._feeds.get(STAFF) or self._feeds.get(patient):
+                    for language in feed.languages:
+                        render_change(change.payment, change, feed.audience, language)
         except Exception:
-            logger.exception("live_rendering_failed")  # not raised, so that other processes still get the hint
+            logger.exception("live_rendering_failed")
 
     def on_hint(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:
         """Handle a hint: the message that the feed of `audience` has reached the position `at`.
 
-        Any thread may call this method. `entry` is the feed entry at that position if this process committed it; the
-        calling thread renders the entry.
+        Any thread may call this method. `entry` is the feed entry at that position if this process committed it.
         """
         feed = self._feeds.get(audience)
         if feed is None and audience != probe.AUDIENCE and audience not in self._watches:
             return
-        if entry and feed:
-            self._render(entry.payment, entry.change, feed)
         self._loop.call_soon_threadsafe(self._advance, audience, at, entry)
 
     def _advance(self, audience: str, at: Position, entry: FeedEntry | None = None) -> None:

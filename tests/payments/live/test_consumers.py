@@ -331,6 +331,7 @@ async def test_what_a_broken_template_keeps_back_is_told_once_it_is_mended(
         settings.TEMPLATES = [whole[0] | {"DIRS": [tmp_path, *whole[0]["DIRS"]]}]
         await pay(payment, clerk)
         await until(lambda: "live_task_failed" in caplog.text, "the page's turn has come")
+        await sync_to_async(lambda: hub.running()[0].prepare(payment.changes.all()))()  # raises nothing
         settings.TEMPLATES = whole
         assert (await page.told())["seq"] == 2
     assert "live_rendering_failed" in {record.message for record in caplog.records}
