@@ -26,7 +26,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from tests import services
 from tests.databases import default_database, keep_rows, put_rows_back
 from tests.live_site import ForkedSite, LiveSite
-from tests.waits import wait_until
+from tests.waits import wait_for_account_emails
 
 pytest_plugins = ["tests.left_out"]
 FAILED = pytest.StashKey[bool]()
@@ -146,11 +146,8 @@ def _keep_to_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _send_all_emails() -> Iterator[None]:
     """Wait after the test until its e-mails about accounts are sent, so that the next test doesn't find them."""
-    from accounts import mail  # it can't be imported before Django is set up
-
     yield
-    places: Any = mail._places
-    wait_until(lambda: places._value == places._initial_value, "e-mails sent")
+    wait_for_account_emails()
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ from payments.models import Payment
 from tests.payments.clients import desk_page_of, text_of
 from tests.payments.page import Page
 from tests.payments.stripe_story import Story, deliver
-from tests.waits import wait_until
+from tests.waits import wait_for_account_emails
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "sesame, said aloud"
@@ -167,7 +167,7 @@ def test_the_admin_is_entered_by_the_same_door(client: Client) -> None:
 
 
 def sent() -> Iterator[Any]:
-    wait_until(lambda: account_mail._places._value == account_mail.LONGEST_QUEUE, "e-mails sent")
+    wait_for_account_emails()
     yield from mail.outbox
 
 
@@ -748,7 +748,7 @@ def test_an_email_too_many_is_dropped_and_logged(
     account_mail.send_soon(lambda: calls.append(False))
     assert caplog.messages == ["account_email_dropped"]
     server_is_back.set()
-    wait_until(lambda: account_mail._places._value == 1, "e-mail sent")
+    wait_for_account_emails()
     assert calls == [True]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 PATIENCE = 60.0  # seconds; only a failing test waits this long
 PAUSE = 0.02  # seconds between two checks
@@ -14,6 +15,14 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
         time.sleep(PAUSE)
+
+
+def wait_for_account_emails() -> None:
+    """Wait until all e-mails about accounts are sent, or dropped because they can't be."""
+    from accounts import mail  # it can't be imported before Django is set up
+
+    places: Any = mail._places
+    wait_until(lambda: places._value == places._initial_value, "e-mails sent")
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:

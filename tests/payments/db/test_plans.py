@@ -19,6 +19,7 @@ from tests.databases import default_database
 from tests.payments.stripe_story import Event, Story, delivery
 from tests.services import Postgres
 
+FRESH = 50  # payments without facts and receipts
 RECEIPTS = f"""
 INSERT INTO {EventReceipt._meta.db_table} (stripe_event_id, type, livemode, stripe_created, object_id, outcome, detail,
     deliveries, received_at, event_stored_at, payment_id)
@@ -28,24 +29,24 @@ FROM generate_series(1, %s) AS i
 """  # noqa: S608
 
 
-@pytest.fixture(params=[50, 60, 1000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
+@pytest.fixture(params=[FRESH, 60, 1000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
 def payments(
     db: None, request: pytest.FixtureRequest, postgres_server: Postgres, postgres_template: str
 ) -> Iterator[int]:
     """Make a database with many payments, use it as the default one, and yield the number of payments.
 
-    No fact has a charge id, every second receipt has no object, and the last 50 payments have no facts or receipts yet.
-    So with 50 payments these tables are empty, and PostgreSQL knows that they are.
+    No fact has a charge id, every second receipt has no object, and the last FRESH payments have no facts or receipts.
+    So with FRESH payments these tables are empty, and PostgreSQL knows that they are.
     """
     name = postgres_server.create_database(postgres_template)
     url = postgres_server.database_url(name)
-    numbers = ["--payments", str(request.param), "--fresh", "50", "--changes", "2"]
+    numbers = ["--payments", str(request.param), "--fresh", str(FRESH), "--changes", "2"]
     environment = os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "payments_site.settings"}
     forked.output([sys.executable, "-m", "benchmarks.fill", *numbers], cwd=ROOT, env=environment)
     with default_database(url):
         own_site_id.cache_clear()
         with psycopg.connect(url, autocommit=True) as unbounded:  # the site's connection waits for seconds only
-            unbounded.execute(RECEIPTS.replace("%s", str(request.param - 50)))
+            unbounded.execute(RECEIPTS.replace("%s", str(request.param - FRESH)))
             unbounded.execute("ANALYZE")
         yield request.param
     own_site_id.cache_clear()

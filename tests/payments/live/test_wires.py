@@ -27,6 +27,7 @@ from payments_site.demo.process import HOST, Process, free_port
 from tests.machine import needs
 from tests.payments.live.test_websocket_protocol import CASES, Outcome, cut_streams, expected_outcome
 from tests.payments.live.websocket_frames import CLOSE, PING, PONG, TEXT, close, frame, frames_in
+from tests.services import running
 from tests.waits import PATIENCE, wait_until
 
 UVICORN = ("--lifespan", "off", "--ws-per-message-deflate", "false", "--ws-max-size", "65536", "--log-level", "warning")
@@ -112,11 +113,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(*options: str, app: str = "app") -> Server:
-            server = uvicorn(tmp_path, *SANS_IO, *options, app=app)
-            server.start()
-            stack.callback(server.stop)
-            started.append(server)
-            return server
+            started.append(stack.enter_context(running(uvicorn(tmp_path, *SANS_IO, *options, app=app))))
+            return started[-1]
 
         started: list[Server] = []
         yield start
@@ -127,10 +125,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Yield a uvicorn that all tests of this module may share."""
-    server = uvicorn(tmp_path_factory.mktemp("uvicorn"), *SANS_IO)
-    server.start()
-    yield server
-    server.stop()
+    with running(uvicorn(tmp_path_factory.mktemp("uvicorn"), *SANS_IO)) as server:
+        yield server
     assert "Traceback" not in server.log(), server.tail(60)
 
 
@@ -190,12 +186,8 @@ def daphne(folder: Path, endpoint: str = "tcp:{port}:interface={host}") -> Itera
     port = free_port()
     options = ["-v", "0", "-e", endpoint.format(port=port, host=HOST)]
     command = [sys.executable, "-m", "daphne", *options, "tests.payments.live.wire_app:app"]
-    server = Server("daphne", command, port, folder / f"{port}.log", {})
-    server.start()
-    try:
+    with running(Server("daphne", command, port, folder / f"{port}.log", {})) as server:
         yield server
-    finally:
-        server.stop()
     assert "Traceback" not in server.log(), server.tail(60)
 
 
@@ -225,9 +217,7 @@ def test_daphne_encrypts_all_that_is_written(tmp_path: Path) -> None:
 
 
 def test_another_protocol_of_uvicorn_is_served_through_asgi(tmp_path: Path) -> None:
-    server = uvicorn(tmp_path, "--ws", "websockets")
-    server.start()
-    try:
+    with running(uvicorn(tmp_path, "--ws", "websockets")) as server:
         with server.open() as line:
             line.send(frame(TEXT, b"hello"))
             assert line.frame() == (TEXT, b"hello")
@@ -235,8 +225,6 @@ def test_another_protocol_of_uvicorn_is_served_through_asgi(tmp_path: Path) -> N
             assert line.frame() == (CLOSE, close(4400))
         wait_until(lambda: server.state()["left"], "the wire has ended")
         assert server.state()["AsgiWire"] == 1
-    finally:
-        server.stop()
 
 
 def assert_answers(server: Server, pieces: list[bytes], outcome: Outcome) -> None:
@@ -336,16 +324,12 @@ def test_a_client_that_leaves_while_the_application_still_connects_is_noticed(se
 
 
 def test_a_fault_of_the_listener_closes_the_connection_and_is_logged(tmp_path: Path) -> None:
-    server = uvicorn(tmp_path, *SANS_IO)
-    server.start()
-    try:
+    with running(uvicorn(tmp_path, *SANS_IO)) as server:
         with server.open() as line:
             line.send(frame(TEXT, b"raise"))
             assert line.rest() == [(CLOSE, close(1011))]
         assert server.state()["left"] == 1
         assert "a fault that the test asked for" in server.log()
-    finally:
-        server.stop()
 
 
 KEEPALIVE = ("--ws-ping-interval", "1.5", "--ws-ping-timeout", "1.5")
