@@ -22,7 +22,7 @@ from . import pipeline
 from .pipeline import Rows
 
 PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
-PLAIN_IN_POSTGRESQL = (models.UUIDField, models.DateField, models.JSONField)  # it reads them as orjson writes them
+PLAIN_IN_POSTGRESQL = (*PLAIN, models.UUIDField, models.DateField, models.JSONField)  # it reads what orjson writes
 Convert = Callable[[Any], Any]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
 FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
@@ -64,7 +64,7 @@ def run(*statements: Statement, commit: bool = False, meanwhile: Callable[[], ob
 
 
 def _database() -> Any:
-    """Return this thread's connection. Django's proxy for it looks it up at each use, which takes a microsecond."""
+    """Return this thread's database connection. Django's `connection` looks it up at each use: a microsecond each."""
     return connections[DEFAULT_DB_ALIAS]
 
 
@@ -143,10 +143,11 @@ def _written(model: type[models.Model], names: tuple[str, ...], vendor: str) -> 
 def _is_plain(each: Any, vendor: str) -> bool:
     """Return whether JSON has the field's value as the attribute holds it, so that nothing has to be converted."""
     each = each.target_field if isinstance(each, models.ForeignKey) else each
-    own = not isinstance(each, models.DateField) and type(each).pre_save is not models.Field.pre_save
-    if own or getattr(each, "auto_now", False) or getattr(each, "auto_now_add", False):
-        return False
-    return isinstance(each, PLAIN + PLAIN_IN_POSTGRESQL if vendor == "postgresql" else PLAIN)
+    if isinstance(each, models.DateField):
+        set_here = each.auto_now or each.auto_now_add
+    else:
+        set_here = type(each).pre_save is not models.Field.pre_save
+    return not set_here and isinstance(each, PLAIN_IN_POSTGRESQL if vendor == "postgresql" else PLAIN)
 
 
 def _stored(each: Any, row: models.Model, database: Any, add: bool) -> Any:

@@ -3,10 +3,10 @@
 A feed is the numbered list of changes for one audience: "staff", or "patient.<id>" for one patient.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import orjson
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection
@@ -117,7 +117,7 @@ def load_moved(known: Mapping[str, Position]) -> tuple[int, dict[str, Position |
     Return the version and the positions by audience; None stands for a feed that isn't stored. Makes one query, whose
     cost in this process hardly depends on the number of feeds.
     """
-    text = json.dumps({audience: f"{at.epoch} {at.seq}" if at.seq else "" for audience, at in known.items()})
+    text = orjson.dumps({audience: f"{at.epoch} {at.seq}" if at.seq else "" for audience, at in known.items()}).decode()
     json_each = "json_each_text(%s::json)" if connection.vendor == "postgresql" else "json_each(%s)"
     tables = {"access": AccessVersion._meta.db_table, "feed": Feed._meta.db_table}
     with connection.cursor() as cursor:

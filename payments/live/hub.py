@@ -163,10 +163,11 @@ class Hub:
             socket.write(self._feeds[socket.session.audience].heartbeat())
 
     def prepare(self, changes: Iterable[StatusChange]) -> None:
-        """Render changes of payments, which may not be committed yet, for staff's pages or, if none is open, patients'.
+        """Render changes of payments while the database commits them, so that open pages get them sooner.
 
-        The database works too briefly for both; where both are open, the patients' are rendered when they are written.
-        Any thread may call this method. Errors are logged only, because `Fanout.pump` tries again.
+        They are rendered for staff's pages or, if none is open, for the patient's. There is no time for both: `Fanout`
+        renders the other when it writes it. Any thread may call this method. Errors are logged only, because `Fanout`
+        tries again.
         """
         try:
             for change in changes:
