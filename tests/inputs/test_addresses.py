@@ -62,6 +62,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*naive datetime:RuntimeWarning")  # Django's, about the admin's address
 @pytest.mark.postgres
 @pytest.mark.django_db
 def test_no_address_makes_a_page_fail_that_once_did(world: World) -> None:
