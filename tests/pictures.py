@@ -252,26 +252,26 @@ def take_money(camera: Camera, books: Screen) -> None:
     camera.shoot(page, "transfer")
 
 
-def take_all(folder_of: Callable[[str], Path]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def take_all(browser: Browser, folder_of: Callable[[str], Path]) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """Take all pictures; yield each language with the words of its pictures, by file."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
-        for language in FOLDERS:
-            with tempfile.TemporaryDirectory() as folder, sample_site(Path(folder)) as site:
-                camera = Camera(browser, site, language, folder_of(language))
-                take(camera)
-                yield language, camera.words
-        browser.close()
+    for language in FOLDERS:
+        with tempfile.TemporaryDirectory() as folder, sample_site(Path(folder)) as site:
+            camera = Camera(browser, site, language, folder_of(language))
+            take(camera)
+            yield language, camera.words
 
 
 def main() -> None:
     expect.set_options(timeout=MS)
     for folder in FOLDERS.values():
         folder.mkdir(exist_ok=True)
-    for language, words in take_all(FOLDERS.__getitem__):
-        text = json.dumps(words, ensure_ascii=False, indent=1, sort_keys=True)
-        (FOLDERS[language] / "words.json").write_text(f"{text}\n")
-        sys.stdout.write(f"{language}: {len(words)} pictures\n")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
+        for language, words in take_all(browser, FOLDERS.__getitem__):
+            text = json.dumps(words, ensure_ascii=False, indent=1, sort_keys=True)
+            (FOLDERS[language] / "words.json").write_text(f"{text}\n")
+            sys.stdout.write(f"{language}: {len(words)} pictures\n")
+        browser.close()
 
 
 if __name__ == "__main__":

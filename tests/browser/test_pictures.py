@@ -4,18 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests import pictures
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_the_pictures_of_the_handbook_show_the_pages_as_they_are(tmp_path: Path) -> None:
+def test_the_pictures_of_the_handbook_show_the_pages_as_they_are(browser: Browser, tmp_path: Path) -> None:
     def folder_of(language: str) -> Path:
         (tmp_path / language).mkdir()
         return tmp_path / language
 
-    for language, words in pictures.take_all(folder_of):
+    for language, words in pictures.take_all(browser, folder_of):
         kept = json.loads((pictures.FOLDERS[language] / "words.json").read_text())
         assert set(words) == set(kept)
         changed = {file: set(words[file]) ^ set(kept[file]) for file in words if words[file] != kept[file]}

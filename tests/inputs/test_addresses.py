@@ -12,6 +12,9 @@ from django.urls import get_resolver
 from tests.payments.streamed import failure_of
 from tests.test_authority import World, routes
 
+# Django warns when somebody types a day without its time zone into an address of the admin.
+pytestmark = pytest.mark.filterwarnings("ignore:.*naive datetime:RuntimeWarning")
+
 ODD = ["a%00b", "%ED%A0%80", "1%2F2", "0001-01-01", "9999-12-31", "99999999999999999999", "-1", "1e9", "%D9%A3"]
 PARAMETERS = ["q", "day", "period", "practitioner", "amount_min", "amount_max", "status", "sort", "page", "after",
               "epoch", "feed", "lang", "session_id", "next", "days", "shown", "first", "last", "method", "currency",
@@ -62,7 +65,6 @@ FOUND = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.*naive datetime:RuntimeWarning")  # Django's, about the admin's address
 @pytest.mark.postgres
 @pytest.mark.django_db
 def test_no_address_makes_a_page_fail_that_once_did(world: World) -> None:
