@@ -18,6 +18,7 @@ from benchmarks.fill import DAYS_BACK, PER_DAY
 from benchmarks.load import LoadError, percentile
 from benchmarks.stack import Stack
 from payments_site.demo.site import ROOT
+from tests import chromium
 
 CONNECTED = (
     "() => document.body.dataset.live === 'connected' || document.querySelector('live-source')?.connected === true"
@@ -88,13 +89,8 @@ def measure(url: str, posts: list[Post]) -> list[tuple[float, float]]:
     Return for each event the milliseconds from the POST, and from the page's WebSocket message, until the document
     changed; both are 5000 if it didn't change in that time.
     """
-    from playwright.sync_api import sync_playwright
-
-    from tests.chromium import FLAGS, executable
-
     address = urlsplit(url)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+    with chromium.running() as browser:
         context = browser.new_context()
         context.add_cookies([{"name": "sessionid", "value": session_key(1), "domain": HOST, "path": "/"}])
         page = context.new_page()
@@ -110,7 +106,6 @@ def measure(url: str, posts: list[Post]) -> list[tuple[float, float]]:
             heard, changed = page.evaluate("id => changeOf(id)", sent.key)
             delays.append((changed - offset - at * 1000, changed - heard) if changed else (5000, 5000))
             time.sleep(0.05)
-        browser.close()
     return delays
 
 

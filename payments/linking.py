@@ -43,7 +43,7 @@ LOCK_TILL = "SELECT pg_advisory_xact_lock(hashtextextended('till', 0))"
 SHARE_TILL = "SELECT pg_advisory_xact_lock_shared(hashtextextended('till', 0))"
 # PostgreSQL keeps the plans of these statements, also those that it made while the tables were small. So all rows are
 # found by `= ANY` of an array, for which it always uses an index; a join might come to read a whole table. UNION
-# might too, because it sorts: where PostgreSQL has seen an empty table, it then reads all rows in an index's order.
+# might too: it sorts to find duplicates, and a plan for an empty table then reads all rows in an index's order.
 # FOR NO KEY UPDATE lets others insert rows that refer to a payment, such as the first look at a patient's file.
 # The ids of the payments that the facts name, or that have a stored fact about one of the facts' Stripe objects:
 MEANT = f"""

@@ -8,7 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -27,6 +33,19 @@ PLAYWRIGHT_INSTALL = [sys.executable, "-m", "playwright", "install", "--only-she
 def executable() -> str | None:
     """Return the Chromium to run, $CHROMIUM or an installed one; None means that Playwright uses its own download."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def running() -> "Iterator[Browser]":
+    """Start Chromium, yield it as Playwright's Browser, and close it. Playwright can start only once in a process."""
+    from playwright.sync_api import sync_playwright  # not at the top: some machines lack Playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def possible() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from payments_site.demo.site import ROOT
 from tests import chromium
@@ -265,13 +265,11 @@ def main() -> None:
     expect.set_options(timeout=MS)
     for folder in FOLDERS.values():
         folder.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
+    with chromium.running() as browser:
         for language, words in take_all(browser, FOLDERS.__getitem__):
             text = json.dumps(words, ensure_ascii=False, indent=1, sort_keys=True)
             (FOLDERS[language] / "words.json").write_text(f"{text}\n")
             sys.stdout.write(f"{language}: {len(words)} pictures\n")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 def wait_for_account_emails() -> None:
-    """Wait until all e-mails about accounts are sent, or dropped because they can't be."""
+    """Wait until each e-mail about an account is sent, or given up after an error."""
     from accounts import mail  # it can't be imported before Django is set up
 
     places: Any = mail._places

@@ -113,7 +113,7 @@ def _numbered(text: str) -> tuple[bytes, list[str]]:
 
 
 def _literal(value: bytes | str | Sequence[str | int | uuid.UUID]) -> bytes:
-    """Return the parameter as PostgreSQL reads it. Bytes hold JSON and stay as they are; a list becomes {"a","b"}."""
+    """Return a parameter in PostgreSQL's text format. Bytes are JSON already; a list becomes an array: {"a","b"}."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):

@@ -22,7 +22,7 @@ from . import pipeline
 from .pipeline import Rows
 
 PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
-PLAIN_IN_POSTGRESQL = (*PLAIN, models.UUIDField, models.DateField, models.JSONField)  # it reads what orjson writes
+PLAIN_IN_POSTGRESQL = (*PLAIN, models.UUIDField, models.DateField, models.JSONField)  # as orjson writes them
 Convert = Callable[[Any], Any]
 JSON_ROWS = re.compile(r"json_to_recordset\((%\(\w+\)s)\)\s+AS r\(((?:[^()]|\([^()]*\))*)\)")
 FOR_SQLITE = (  # patterns of PostgreSQL's SQL, and what SQLite has instead
@@ -64,7 +64,7 @@ def run(*statements: Statement, commit: bool = False, meanwhile: Callable[[], ob
 
 
 def _database() -> Any:
-    """Return this thread's database connection. Django's `connection` looks it up at each use: a microsecond each."""
+    """Return this thread's database connection. Django's `connection` would look it up at each use, slowly."""
     return connections[DEFAULT_DB_ALIAS]
 
 

@@ -165,9 +165,9 @@ class Hub:
     def prepare(self, changes: Iterable[StatusChange]) -> None:
         """Render changes of payments while the database commits them, so that open pages get them sooner.
 
-        They are rendered for staff's pages or, if none is open, for the patient's. There is no time for both: `Fanout`
-        renders the other when it writes it. Any thread may call this method. Errors are logged only, because `Fanout`
-        tries again.
+        They are rendered for staff's pages or, if none is open, for the patient's. A commit is too short for both;
+        `Fanout` renders what is missing before it writes to the pages. Any thread may call this method. It only logs
+        errors, because `Fanout` then renders again.
         """
         try:
             for change in changes:

@@ -20,7 +20,7 @@ import pytest
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect
 from pytest_django import DjangoDbBlocker
 
 from appointments.models import Appointment
@@ -41,10 +41,8 @@ PASSWORD = "sesame, said aloud"
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
+    with chromium.running() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

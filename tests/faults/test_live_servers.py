@@ -105,7 +105,7 @@ def test_readers_who_do_not_read_are_cut_and_disturb_nobody(served: tuple[LiveSi
     with ExitStack() as stack:
         for _ in range(SLOW):
             sock = small_socket(url)
-            # A ping without an answer would close it, and its end is never answered.
+            # This client answers nothing: a ping would end the connection, and closing would wait ten seconds.
             options = {"sock": sock, "max_queue": 1, "ping_interval": None, "close_timeout": 0.1}
             stalled = stack.enter_context(open_socket(site, slow, head, url=url, **options))
         page = stack.enter_context(open_socket(site, quick, head, url=url, max_queue=None))

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import django
-from playwright.sync_api import sync_playwright
 
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -62,9 +61,7 @@ def main() -> int:
         Site(folder / "template", 0, 0, DATABASE_URL=database, REDIS_URL=redis.url).make_database()
         setup = Setup(options.seed, uvicorn=options.server == "uvicorn")
         world = stack.enter_context(open_world(folder, database, postgres.process, redis.process, setup))
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium.executable(), args=chromium.FLAGS)
-        stack.callback(browser.close)
+        browser = stack.enter_context(chromium.running())
         world.open_screens(browser.new_context)
         world.open_tabs(TABS)
         stripe = world.begin_telling(PER_SECOND, each=10**9)
